@@ -1,0 +1,1 @@
+//! The Kubernetes backend of choreo-deploy.

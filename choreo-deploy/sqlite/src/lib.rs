@@ -1,0 +1,1 @@
+//! The embedded, durable store of choreo-deploy on SQLite.

@@ -1,0 +1,1 @@
+//! Deploy container images to private data planes: model, orchestration, backend and store traits.

@@ -1,0 +1,1 @@
+//! Container registries, credentials, image references and pull secrets, exact and safe.

@@ -1,0 +1,1 @@
+//! A faithful OCI registry in process, for tests and examples.

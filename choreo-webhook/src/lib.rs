@@ -1,0 +1,1 @@
+//! Deploy tokens, the deploy webhook as a tower service, and CI snippets.

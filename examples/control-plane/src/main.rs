@@ -1,0 +1,3 @@
+//! A complete small control plane built on the choreo crates.
+
+fn main() {}
