@@ -1,0 +1,305 @@
+//! Content digests: the name that an image's bytes give themselves.
+//!
+//! The grammar is the one of the
+//! [OCI image specification](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests),
+//! limited to the algorithms that it registers and kubelets verify: `sha256`, `sha384` and
+//! `sha512`, in lower case and of the exact length.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+use crate::quote::Quoted;
+use crate::string_value::string_value;
+
+/// The digest of some content, such as `sha256:` and 64 hexadecimal digits.
+///
+/// The text lies inside the value: a digest is `Copy` and owns no memory.
+///
+/// ```
+/// use choreo_registry::Digest;
+///
+/// let digest = Digest::sha256_of(b"hello");
+/// assert_eq!(
+///     digest.as_str(),
+///     "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+/// );
+/// assert!(digest.matches(b"hello"));
+/// assert!(!digest.matches(b"hello!"));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest {
+    /// `algorithm:hex`, followed by zeros.
+    text: [u8; MAX_LEN],
+    algorithm: Algorithm,
+}
+
+impl Digest {
+    /// Hashes `content` with SHA-256, the algorithm that every registry speaks.
+    #[must_use]
+    pub fn sha256_of(content: &[u8]) -> Self {
+        Self::new(Algorithm::Sha256, &Sha256::digest(content))
+    }
+
+    /// Whether `content` hashes to this digest, by this digest's own algorithm.
+    #[must_use]
+    pub fn matches(&self, content: &[u8]) -> bool {
+        *self
+            == match self.algorithm {
+                Algorithm::Sha256 => Self::new(self.algorithm, &Sha256::digest(content)),
+                Algorithm::Sha384 => Self::new(self.algorithm, &Sha384::digest(content)),
+                Algorithm::Sha512 => Self::new(self.algorithm, &Sha512::digest(content)),
+            }
+    }
+
+    /// The algorithm before the colon.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The hexadecimal digits after the colon, in lower case.
+    ///
+    /// ```
+    /// # use choreo_registry::Digest;
+    /// assert!(Digest::sha256_of(b"hello").hex().starts_with("2cf24dba5f"));
+    /// ```
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        &self.as_str()[self.algorithm.as_str().len() + 1..]
+    }
+
+    /// The whole digest, `algorithm:hex`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let len = self.algorithm.as_str().len() + 1 + self.algorithm.hex_len();
+        std::str::from_utf8(&self.text[..len]).expect("a digest is ASCII")
+    }
+
+    fn new(algorithm: Algorithm, hash: &[u8]) -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let name = algorithm.as_str().as_bytes();
+        let mut text = [0; MAX_LEN];
+        text[..name.len()].copy_from_slice(name);
+        text[name.len()] = b':';
+        for (pair, byte) in text[name.len() + 1..].chunks_exact_mut(2).zip(hash) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 0xf)];
+        }
+        Self { text, algorithm }
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        let error = |rule| ParseDigestError {
+            input: input.to_owned(),
+            rule,
+        };
+        let Some((name, hex)) = input.split_once(':') else {
+            return Err(error(Rule::NoAlgorithm));
+        };
+        let Some(algorithm) = Algorithm::ALL.into_iter().find(|a| a.as_str() == name) else {
+            return Err(error(Rule::Algorithm));
+        };
+        if let Some(at) = hex
+            .bytes()
+            .position(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Err(error(Rule::Character {
+                at: name.len() + 1 + at,
+            }));
+        }
+        if hex.len() != algorithm.hex_len() {
+            return Err(error(Rule::Length {
+                algorithm,
+                found: hex.len(),
+            }));
+        }
+        let mut text = [0; MAX_LEN];
+        text[..input.len()].copy_from_slice(input.as_bytes());
+        Ok(Self { text, algorithm })
+    }
+}
+
+string_value!(Digest, ParseDigestError, "a digest such as \"sha256:…\"");
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Digest").field(&self.as_str()).finish()
+    }
+}
+
+/// A registered digest algorithm.
+///
+/// ```
+/// use choreo_registry::{Digest, digest::Algorithm};
+///
+/// assert_eq!(Digest::sha256_of(b"").algorithm(), Algorithm::Sha256);
+/// assert_eq!(Algorithm::Sha512.hex_len(), 128);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// SHA-256, 64 hexadecimal digits.
+    Sha256,
+    /// SHA-384, 96 hexadecimal digits.
+    Sha384,
+    /// SHA-512, 128 hexadecimal digits.
+    Sha512,
+}
+
+impl Algorithm {
+    const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// The name as it stands in a digest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// The number of hexadecimal digits in a digest of this algorithm.
+    #[must_use]
+    pub fn hex_len(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha384 => 96,
+            Self::Sha512 => 128,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a string is no [`Digest`].
+///
+/// ```
+/// use choreo_registry::Digest;
+///
+/// assert_eq!(
+///     "md5:d41d8cd98f00b204e9800998ecf8427e".parse::<Digest>().unwrap_err().to_string(),
+///     "invalid digest \"md5:d41d8cd98f00b204e9800998ecf8427e\": unsupported algorithm: \
+///      use sha256, sha384 or sha512",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseDigestError {
+    input: String,
+    rule: Rule,
+}
+
+impl ParseDigestError {
+    pub(crate) fn rule(&self) -> Rule {
+        self.rule
+    }
+}
+
+impl fmt::Display for ParseDigestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid digest {}: {}", Quoted(&self.input), self.rule)
+    }
+}
+
+impl std::error::Error for ParseDigestError {}
+
+/// The rule that a digest breaks, and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Algorithm,
+    Character { at: usize },
+    Length { algorithm: Algorithm, found: usize },
+    NoAlgorithm,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Algorithm => f.write_str("unsupported algorithm: use sha256, sha384 or sha512"),
+            Self::Character { at } => {
+                write!(
+                    f,
+                    "byte {at} is not one of 0-9 and a-f: digests are in lower case"
+                )
+            }
+            Self::Length { algorithm, found } => {
+                write!(
+                    f,
+                    "{algorithm} has {} hexadecimal digits, found ",
+                    algorithm.hex_len()
+                )?;
+                write!(f, "{found}")
+            }
+            Self::NoAlgorithm => f.write_str("no algorithm: a digest looks like sha256:…"),
+        }
+    }
+}
+
+/// `sha512:` and its digits: the longest digest.
+const MAX_LEN: usize = "sha512:".len() + 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_algorithm_matches_its_own_content() {
+        let empty = [
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "sha384:38b060a751ac96384cd9327eb1b1e36a21fdb71114be07434c0cc7bf63f6e1da\
+             274edebfe76f65fbd51ad2f14898b95b",
+            "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+             47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+        ];
+        for text in empty {
+            let digest: Digest = text.parse().unwrap();
+            assert_eq!(digest.to_string(), text);
+            assert!(digest.matches(b""), "{text}");
+            assert!(!digest.matches(b"x"), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_rule() {
+        let upper = format!("sha256:{}", "A".repeat(64));
+        for (input, message) in [
+            (
+                "abc",
+                "invalid digest \"abc\": no algorithm: a digest looks like sha256:…",
+            ),
+            (
+                "sha256:abc",
+                "invalid digest \"sha256:abc\": sha256 has 64 hexadecimal digits, found 3",
+            ),
+            (
+                "SHA256:abc",
+                "invalid digest \"SHA256:abc\": unsupported algorithm: use sha256, sha384 or sha512",
+            ),
+            (
+                upper.as_str(),
+                "invalid digest \"sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA…\": \
+                 byte 7 is not one of 0-9 and a-f: digests are in lower case",
+            ),
+        ] {
+            assert_eq!(input.parse::<Digest>().unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn serde_goes_through_the_parser() {
+        let digest = Digest::sha256_of(b"x");
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        assert!(serde_json::from_str::<Digest>("\"sha256:abc\"").is_err());
+    }
+}

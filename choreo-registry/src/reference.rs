@@ -1,0 +1,207 @@
+//! Image references: what stands behind `image:` and after `docker pull`.
+//!
+//! The grammar and the normalisation are those of
+//! [distribution/reference](https://github.com/distribution/reference), which Docker, containerd
+//! and the kubelet use, so that a name means here what it means on the node. Where the registry
+//! itself must exist, [`RegistryHost`](crate::RegistryHost) adds the rules of the network: a port
+//! up to 65535, an address that is one.
+
+mod error;
+mod name;
+mod parse;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use self::error::ParseReferenceError;
+use self::error::Subject;
+pub use self::name::{Repository, RepositoryRef, Tag, TagRef};
+use self::parse::{Domain, LIBRARY};
+use crate::Digest;
+use crate::string_value::string_value;
+
+/// The name of an image, normalised: domain, repository, and a tag, a digest, both or neither.
+///
+/// No tag stays apart from the tag `latest`, and a reference with a tag and a digest keeps both.
+/// Parsing allocates the normalised text and nothing else.
+///
+/// ```
+/// use choreo_registry::ImageReference;
+///
+/// let image: ImageReference = "nginx:1.26".parse()?;
+/// assert_eq!(image.to_string(), "docker.io/library/nginx:1.26");
+/// assert_eq!(image.domain(), "docker.io");
+/// assert_eq!(image.repository().as_str(), "library/nginx");
+/// assert_eq!(image.tag().unwrap().as_str(), "1.26");
+/// assert_eq!(image.digest(), None);
+/// assert_eq!(image.familiar(), "nginx:1.26");
+/// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+/// ```
+///
+/// # What it does not do
+///
+/// It does not say that the registry or the image exist, nor check what the network demands of
+/// a host. It does not fold Docker Hub's further names, nor hosts in upper case: the kubelet
+/// does not either. [`ContainerRegistry::serves`](crate::ContainerRegistry::serves) does.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageReference {
+    /// The normalised reference. The offsets below follow from it.
+    text: String,
+    /// 0 when there is no domain, else the byte after the domain's slash.
+    path_start: usize,
+    path_end: usize,
+    /// Equal to `path_end` when there is no tag.
+    tag_end: usize,
+    digest: Option<Digest>,
+}
+
+impl ImageReference {
+    /// The registry's host and port as the reference names them; `docker.io` when it names none.
+    ///
+    /// Empty for one oddity that the grammar accepts: a first segment with an underscore and a
+    /// dot, as in `exa_mple.com/app`, is no domain, and the whole name is the repository.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        &self.text[..self.path_start.saturating_sub(1)]
+    }
+
+    /// The repository, without the domain: `library/nginx`.
+    #[must_use]
+    pub fn repository(&self) -> RepositoryRef<'_> {
+        RepositoryRef::checked(&self.text[self.path_start..self.path_end])
+    }
+
+    /// The tag, if the reference has one. `latest` is never implied.
+    #[must_use]
+    pub fn tag(&self) -> Option<TagRef<'_>> {
+        (self.tag_end > self.path_end)
+            .then(|| TagRef::checked(&self.text[self.path_end + 1..self.tag_end]))
+    }
+
+    /// The digest, if the reference has one.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// The domain and the repository, without tag and digest: `docker.io/library/nginx`.
+    ///
+    /// This is the name against which a kubelet matches the keys of pull secrets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.text[..self.path_end]
+    }
+
+    /// The normalised reference, as `Display` writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The short form that people write: without `docker.io/`, and without `library/` where that
+    /// is implied.
+    #[must_use]
+    pub fn familiar(&self) -> String {
+        let Some(rest) = self.text.strip_prefix(HUB) else {
+            return self.text.clone();
+        };
+        match rest.strip_prefix(LIBRARY) {
+            Some(short) if !short.contains('/') => short.to_owned(),
+            _ => rest.to_owned(),
+        }
+    }
+
+    /// This reference with another tag; a digest stays.
+    ///
+    /// ```
+    /// use choreo_registry::{ImageReference, reference::Tag};
+    ///
+    /// let image: ImageReference = "ghcr.io/acme/app:1".parse()?;
+    /// let tag: Tag = "2".parse()?;
+    /// assert_eq!(image.with_tag(tag).as_str(), "ghcr.io/acme/app:2");
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a part goes into the whole")]
+    pub fn with_tag(&self, tag: Tag) -> Self {
+        self.with_parts(Some(tag.as_str()), self.digest)
+    }
+
+    /// This reference pinned to a digest; a tag stays.
+    ///
+    /// ```
+    /// use choreo_registry::{Digest, ImageReference};
+    ///
+    /// let image: ImageReference = "ghcr.io/acme/app:1".parse()?;
+    /// let digest = Digest::sha256_of(b"the manifest");
+    /// assert_eq!(image.with_digest(digest).to_string(), format!("ghcr.io/acme/app:1@{digest}"));
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        self.with_parts(self.tag().map(TagRef::as_str), Some(digest))
+    }
+
+    fn with_parts(&self, tag: Option<&str>, digest: Option<Digest>) -> Self {
+        let mut text = self.name().to_owned();
+        if let Some(tag) = tag {
+            text.extend([":", tag]);
+        }
+        let tag_end = text.len();
+        if let Some(digest) = &digest {
+            text.extend(["@", digest.as_str()]);
+        }
+        Self {
+            text,
+            path_start: self.path_start,
+            path_end: self.path_end,
+            tag_end,
+            digest,
+        }
+    }
+}
+
+impl FromStr for ImageReference {
+    type Err = ParseReferenceError;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        let layout = parse::reference(input).map_err(|violation| {
+            ParseReferenceError::new(Subject::ImageReference, input, violation)
+        })?;
+        let path = &input[layout.path.clone()];
+        let (domain, library) = match layout.domain {
+            Domain::Absent => ("", ""),
+            Domain::Hub if parse::implied_library(layout.domain, path.as_bytes()) => (HUB, LIBRARY),
+            Domain::Hub => (HUB, ""),
+            Domain::Named => (&input[..layout.path.start], ""),
+        };
+        let rest = &input[layout.path.start..];
+        let mut text = String::with_capacity(domain.len() + library.len() + rest.len());
+        text.extend([domain, library, rest]);
+
+        let path_end = domain.len() + library.len() + path.len();
+        let tag_end = path_end + layout.tag.map_or(0, |tag| 1 + tag.len());
+        Ok(Self {
+            text,
+            path_start: domain.len(),
+            path_end,
+            tag_end,
+            digest: layout.digest,
+        })
+    }
+}
+
+string_value!(
+    ImageReference,
+    ParseReferenceError,
+    "an image reference such as \"registry.example.com/acme/app:1.0\""
+);
+
+impl fmt::Debug for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ImageReference").field(&self.text).finish()
+    }
+}
+
+/// Docker Hub's domain and its slash.
+const HUB: &str = "docker.io/";

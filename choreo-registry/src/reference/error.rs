@@ -1,0 +1,273 @@
+//! What is wrong with a reference, where, and what to write instead.
+
+use std::fmt;
+
+use super::parse;
+use crate::digest;
+use crate::quote::Quoted;
+
+/// Why a string is no image reference, repository or tag: the rule, the byte and the way out.
+///
+/// The message never repeats input that seems to carry a password (`user:password@host/…`).
+///
+/// ```
+/// use choreo_registry::ImageReference;
+///
+/// let error = "ghcr.io/Acme/App:1".parse::<ImageReference>().unwrap_err();
+/// assert_eq!(error.position(), 8);
+/// assert_eq!(
+///     error.to_string(),
+///     "invalid image reference \"ghcr.io/Acme/App:1\": repository name must be lowercase, \
+///      found 'A' at byte 8: try \"ghcr.io/acme/app:1\"",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseReferenceError {
+    subject: Subject,
+    /// `None` when the input seems to carry a password.
+    input: Option<String>,
+    violation: Violation,
+    /// The character at the position.
+    found: Option<char>,
+    suggestion: Option<String>,
+}
+
+impl ParseReferenceError {
+    /// The byte of the input at which the rule is broken; the input's length when something is
+    /// missing at its end.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.violation.at
+    }
+
+    /// A corrected reference, where there is an obvious one.
+    ///
+    /// ```
+    /// # use choreo_registry::ImageReference;
+    /// let error = "https://ghcr.io/acme/app".parse::<ImageReference>().unwrap_err();
+    /// assert_eq!(error.suggestion(), Some("ghcr.io/acme/app"));
+    /// ```
+    #[must_use]
+    pub fn suggestion(&self) -> Option<&str> {
+        self.suggestion.as_deref()
+    }
+
+    pub(super) fn new(subject: Subject, input: &str, violation: Violation) -> Self {
+        let mut violation = violation;
+        if subject == Subject::ImageReference {
+            violation = explain(input, violation);
+        }
+        let carries_password = violation.rule == Rule::Userinfo;
+        Self {
+            subject,
+            input: (!carries_password).then(|| input.to_owned()),
+            violation,
+            found: input
+                .get(violation.at..)
+                .and_then(|rest| rest.chars().next()),
+            suggestion: suggest(subject, input, violation.rule),
+        }
+    }
+}
+
+impl fmt::Display for ParseReferenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid {}", self.subject.as_str())?;
+        if let Some(input) = &self.input {
+            write!(f, " {}", Quoted(input))?;
+        }
+        write!(f, ": {}", self.violation.rule)?;
+        match (self.violation.rule, self.found) {
+            // These speak of the whole, not of one character.
+            (
+                Rule::Digest(_) | Rule::Empty | Rule::Identifier | Rule::Scheme | Rule::Userinfo,
+                _,
+            ) => {}
+            (_, Some(found)) => write!(f, ", found {found:?} at byte {}", self.violation.at)?,
+            (_, None) => write!(f, ", found the end at byte {}", self.violation.at)?,
+        }
+        match (&self.suggestion, self.violation.rule.help()) {
+            (Some(suggestion), Some(help)) => write!(f, ": {help} {}", Quoted(suggestion)),
+            (Some(suggestion), None) => write!(f, ": try {}", Quoted(suggestion)),
+            (None, Some(help)) => write!(f, ": {help}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ParseReferenceError {}
+
+/// What was being parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    ImageReference,
+    Repository,
+    Tag,
+}
+
+impl Subject {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ImageReference => "image reference",
+            Self::Repository => "repository",
+            Self::Tag => "tag",
+        }
+    }
+}
+
+/// A broken rule and the byte at which it is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) rule: Rule,
+    pub(super) at: usize,
+}
+
+impl Violation {
+    pub(super) fn new(rule: Rule, at: usize) -> Self {
+        Self { rule, at }
+    }
+}
+
+/// The rules of the grammar, and the mistakes that people make with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    Blank,
+    Character,
+    Digest(digest::Rule),
+    Empty,
+    EmptyComponent,
+    Host,
+    Identifier,
+    Ipv6,
+    NonAscii,
+    PathTooLong,
+    Port,
+    Scheme,
+    Separator,
+    TagCharacter,
+    TagEmpty,
+    TagStart,
+    TagTooLong,
+    Template,
+    Underscore,
+    Uppercase,
+    Userinfo,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blank => "blanks are not allowed",
+            Self::Character => {
+                "repository name may hold only a-z, 0-9 and the separators '.', '_', '-' and '/'"
+            }
+            Self::Digest(rule) => return write!(f, "the part after '@' is no digest: {rule}"),
+            Self::Empty => "it is empty",
+            Self::EmptyComponent => "repository name has an empty part",
+            Self::Host => "host must be dotted labels of letters, digits and inner hyphens",
+            Self::Identifier => "64 hexadecimal digits alone are an image's id, not a reference",
+            Self::Ipv6 => "an IPv6 host must be hexadecimal digits and colons in brackets",
+            Self::NonAscii => "only ASCII is allowed",
+            Self::PathTooLong => "repository name is longer than 255 bytes",
+            Self::Port => "port must be a number",
+            Self::Scheme => "it begins with a scheme",
+            Self::Separator => {
+                "repository name needs a letter or digit on both sides of '.', '_', '__' or hyphens"
+            }
+            Self::TagCharacter => "tag may hold only letters, digits, '_', '.' and '-'",
+            Self::TagEmpty => "tag is empty",
+            Self::TagStart => "tag must start with a letter, a digit or '_'",
+            Self::TagTooLong => "tag is longer than 128 bytes",
+            Self::Template => "a variable was not replaced by its value",
+            Self::Underscore => "host must not hold an underscore",
+            Self::Uppercase => "repository name must be lowercase",
+            Self::Userinfo => "it carries a user name or password before '@'",
+        })
+    }
+}
+
+impl Rule {
+    /// What to do; it ends where a suggestion can follow.
+    fn help(self) -> Option<&'static str> {
+        match self {
+            Self::Blank => Some("remove it"),
+            Self::Digest(digest::Rule::NoAlgorithm) => Some("for a tag write"),
+            Self::Empty => Some("write a name such as registry.example.com/acme/app:1.0"),
+            Self::EmptyComponent => Some("write host/name:tag with single slashes"),
+            Self::Identifier => Some("write the image's name, or name@sha256:… for a digest"),
+            Self::NonAscii => Some("write a host's xn-- form, and tags and names in ASCII"),
+            Self::Scheme => Some("write it without the scheme"),
+            Self::TagEmpty => Some("write a tag after ':', or leave ':' out"),
+            Self::Template => Some("replace it before this string is used"),
+            Self::Userinfo => {
+                Some("remove it, register the registry with it instead, and change the password")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Names the mistake behind a violation, where the grammar alone would name a symptom.
+fn explain(input: &str, violation: Violation) -> Violation {
+    let at = |rule, at| Violation::new(rule, at);
+    if let Some(position) = userinfo(input) {
+        return at(Rule::Userinfo, position);
+    }
+    if let Some(position) = input.find(['\t', '\n', '\r', ' ']) {
+        return at(Rule::Blank, position);
+    }
+    if let Some(position) = input.find(['$', '{']) {
+        return at(Rule::Template, position);
+    }
+    if input.contains("://") {
+        return at(Rule::Scheme, 0);
+    }
+    if let Some(position) = input.find(|c: char| !c.is_ascii()) {
+        return at(Rule::NonAscii, position);
+    }
+    if violation.rule == Rule::Host && input.as_bytes().get(violation.at) == Some(&b'_') {
+        return at(Rule::Underscore, violation.at);
+    }
+    violation
+}
+
+/// The at sign behind which the host stands, when something like a login stands before it.
+fn userinfo(input: &str) -> Option<usize> {
+    let start = input.find("://").map_or(0, |scheme| scheme + 3);
+    let authority = &input[start..];
+    let at = authority.find('@')?;
+    let (before, after) = (&authority[..at], &authority[at + 1..]);
+    let is_login = !before.contains('/') && after.contains('/');
+    // Without a path behind it only a scheme tells `user@host` from `name@digest`.
+    (is_login || start > 0 && !before.contains('/')).then_some(start + at)
+}
+
+fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
+    let candidate = match rule {
+        Rule::Blank => input.trim().to_owned(),
+        Rule::Digest(digest::Rule::NoAlgorithm) => input.replacen('@', ":", 1),
+        Rule::Scheme => input.split_once("://")?.1.to_owned(),
+        Rule::Uppercase => lowercase_path(input),
+        _ => return None,
+    };
+    let is_valid = match subject {
+        Subject::ImageReference => parse::reference(&candidate).is_ok(),
+        Subject::Repository => parse::path(&candidate).is_ok(),
+        Subject::Tag => parse::tag(&candidate).is_ok(),
+    };
+    (is_valid && candidate != input).then_some(candidate)
+}
+
+/// The input with its path in lower case, and host, tag and digest as they are.
+fn lowercase_path(input: &str) -> String {
+    let name_end = input.find('@').unwrap_or(input.len());
+    let slash = input[..name_end]
+        .find('/')
+        .filter(|&slash| input[..slash].contains(['.', ':']) || &input[..slash] == "localhost");
+    let start = slash.map_or(0, |slash| slash + 1);
+    let end = input[start..name_end]
+        .find(':')
+        .map_or(name_end, |colon| start + colon);
+    let (host, path, rest) = (&input[..start], &input[start..end], &input[end..]);
+    format!("{host}{}{rest}", path.to_ascii_lowercase())
+}

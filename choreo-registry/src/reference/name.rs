@@ -1,0 +1,196 @@
+//! Repositories and tags, owned and borrowed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::{ParseReferenceError, Subject};
+use super::parse;
+use crate::string_value::string_value;
+
+/// A repository's name within its registry, such as `library/ubuntu`: the path, without a host.
+///
+/// Lower case, at most 255 bytes, components of letters and digits joined by `.`, `_`, `__` or
+/// hyphens: the rule of <https://github.com/distribution/reference>.
+///
+/// ```
+/// use choreo_registry::reference::Repository;
+///
+/// let repository: Repository = "acme/team/app".parse()?;
+/// assert_eq!(repository.as_str(), "acme/team/app");
+/// assert!("acme//app".parse::<Repository>().is_err());
+/// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository(String);
+
+impl Repository {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Repository {
+    type Err = ParseReferenceError;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        RepositoryRef::parse(input).map(RepositoryRef::to_owned)
+    }
+}
+
+string_value!(
+    Repository,
+    ParseReferenceError,
+    "a repository name such as \"acme/app\""
+);
+
+/// A [`Repository`] borrowed from a string, most often from an image reference.
+///
+/// ```
+/// use choreo_registry::ImageReference;
+///
+/// let image: ImageReference = "ghcr.io/acme/app:1".parse()?;
+/// assert_eq!(image.repository().as_str(), "acme/app");
+/// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryRef<'a>(&'a str);
+
+impl<'a> RepositoryRef<'a> {
+    /// Checks a name without copying it.
+    ///
+    /// # Errors
+    ///
+    /// When the name breaks a rule of [`Repository`].
+    pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
+        match parse::path(input) {
+            Ok(()) => Ok(Self(input)),
+            Err(violation) => Err(ParseReferenceError::new(
+                Subject::Repository,
+                input,
+                violation,
+            )),
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// A copy that owns its text.
+    #[must_use]
+    pub fn to_owned(self) -> Repository {
+        Repository(self.0.to_owned())
+    }
+
+    pub(super) fn checked(path: &'a str) -> Self {
+        Self(path)
+    }
+}
+
+impl fmt::Display for RepositoryRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
+
+impl AsRef<str> for RepositoryRef<'_> {
+    fn as_ref(&self) -> &str {
+        self.0
+    }
+}
+
+/// A tag, such as `1.26` or `latest`: at most 128 letters, digits, `_`, `.` and `-`, the first
+/// of them neither `.` nor `-`.
+///
+/// The rule is that of the
+/// [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
+///
+/// ```
+/// use choreo_registry::reference::Tag;
+///
+/// assert_eq!("v1.0_build".parse::<Tag>()?.as_str(), "v1.0_build");
+/// assert_eq!(
+///     "v1.0+build".parse::<Tag>().unwrap_err().to_string(),
+///     "invalid tag \"v1.0+build\": tag may hold only letters, digits, '_', '.' and '-', \
+///      found '+' at byte 4",
+/// );
+/// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(String);
+
+impl Tag {
+    /// The tag.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = ParseReferenceError;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        TagRef::parse(input).map(TagRef::to_owned)
+    }
+}
+
+string_value!(Tag, ParseReferenceError, "a tag such as \"1.26\"");
+
+/// A [`Tag`] borrowed from a string, most often from an image reference.
+///
+/// ```
+/// use choreo_registry::{ImageReference, reference::TagRef};
+///
+/// let image: ImageReference = "nginx:1.26".parse()?;
+/// assert_eq!(image.tag().map(TagRef::as_str), Some("1.26"));
+/// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagRef<'a>(&'a str);
+
+impl<'a> TagRef<'a> {
+    /// Checks a tag without copying it.
+    ///
+    /// # Errors
+    ///
+    /// When the tag breaks a rule of [`Tag`].
+    pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
+        match parse::tag(input) {
+            Ok(()) => Ok(Self(input)),
+            Err(violation) => Err(ParseReferenceError::new(Subject::Tag, input, violation)),
+        }
+    }
+
+    /// The tag.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// A copy that owns its text.
+    #[must_use]
+    pub fn to_owned(self) -> Tag {
+        Tag(self.0.to_owned())
+    }
+
+    pub(super) fn checked(tag: &'a str) -> Self {
+        Self(tag)
+    }
+}
+
+impl fmt::Display for TagRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
+
+impl AsRef<str> for TagRef<'_> {
+    fn as_ref(&self) -> &str {
+        self.0
+    }
+}

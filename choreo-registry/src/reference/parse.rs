@@ -1,0 +1,268 @@
+//! The grammar of image references, as one walk over the bytes.
+//!
+//! ```text
+//! reference = name [ ":" tag ] [ "@" digest ]
+//! name      = [ domain "/" ] path
+//! domain    = host [ ":" digit+ ]
+//! host      = label *( "." label ) | "[" ( hex | ":" )+ "]"
+//! path      = component *( "/" component )
+//! component = alnum+ *( separator alnum+ )      ; lower case
+//! separator = "." | "_" | "__" | "-"+
+//! tag       = ( alnum | "_" ) *127( alnum | "_" | "." | "-" )
+//! ```
+//!
+//! The grammar and the rule that tells a domain from a path are those of
+//! <https://github.com/distribution/reference>.
+
+use std::ops::Range;
+
+use super::error::{Rule, Violation};
+use crate::Digest;
+
+/// Where the parts of an accepted reference lie in the input.
+pub(super) struct Layout {
+    pub(super) domain: Domain,
+    pub(super) path: Range<usize>,
+    pub(super) tag: Option<Range<usize>>,
+    pub(super) digest: Option<Digest>,
+}
+
+/// The first part of a reference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Domain {
+    /// Docker Hub, whether named or implied.
+    Hub,
+    /// The bytes before the path and its slash.
+    Named,
+    /// None: the first segment is no domain and yet a path component, as in `exa_mple.com/app`.
+    Absent,
+}
+
+/// Walks over a whole reference.
+pub(super) fn reference(input: &str) -> Result<Layout, Violation> {
+    let bytes = input.as_bytes();
+    if bytes.is_empty() {
+        return Err(Violation::new(Rule::Empty, 0));
+    }
+    if bytes.len() == 64 && bytes.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(Violation::new(Rule::Identifier, 0));
+    }
+    let (domain, start) = split_domain(bytes)?;
+    let path = start..scan_path(bytes, start)?;
+    check_path_len(&path, implied_library(domain, &bytes[path.clone()]))?;
+
+    let mut end = path.end;
+    let mut tag = None;
+    if bytes.get(end) == Some(&b':') {
+        let tag_end = scan_tag(bytes, end + 1)?;
+        tag = Some(end + 1..tag_end);
+        end = tag_end;
+    }
+    let digest = if end < bytes.len() {
+        Some(scan_digest(input, end + 1)?)
+    } else {
+        None
+    };
+    Ok(Layout {
+        domain,
+        path,
+        tag,
+        digest,
+    })
+}
+
+/// Whether Docker Hub's `library/` is to be put in front of the path.
+pub(super) fn implied_library(domain: Domain, path: &[u8]) -> bool {
+    domain == Domain::Hub && !path.contains(&b'/')
+}
+
+/// Checks a path alone.
+pub(super) fn path(input: &str) -> Result<(), Violation> {
+    if input.is_empty() {
+        return Err(Violation::new(Rule::Empty, 0));
+    }
+    let end = scan_path(input.as_bytes(), 0)?;
+    if end < input.len() {
+        return Err(Violation::new(Rule::Character, end));
+    }
+    check_path_len(&(0..end), false)
+}
+
+/// Checks a tag alone.
+pub(super) fn tag(input: &str) -> Result<(), Violation> {
+    let end = scan_tag(input.as_bytes(), 0)?;
+    if end < input.len() {
+        return Err(Violation::new(Rule::TagCharacter, end));
+    }
+    Ok(())
+}
+
+/// Tells the domain from the path; returns where the path begins.
+fn split_domain(bytes: &[u8]) -> Result<(Domain, usize), Violation> {
+    let Some(slash) = bytes.iter().position(|&b| b == b'/') else {
+        return Ok((Domain::Hub, 0));
+    };
+    let first = &bytes[..slash];
+    if first == b"docker.io" || first == b"index.docker.io" {
+        return Ok((Domain::Hub, slash + 1));
+    }
+    let is_domain = first == b"localhost"
+        || first
+            .iter()
+            .any(|b| matches!(b, b'.' | b':') || b.is_ascii_uppercase());
+    if !is_domain {
+        return Ok((Domain::Hub, 0));
+    }
+    match scan_domain(first) {
+        Ok(()) => Ok((Domain::Named, slash + 1)),
+        // A quirk of the grammar: the optional domain does not match, the path does.
+        Err(violation) if first[violation.at] == b'_' && scan_path(first, 0) == Ok(slash) => {
+            Ok((Domain::Absent, 0))
+        }
+        Err(violation) => Err(violation),
+    }
+}
+
+fn scan_domain(bytes: &[u8]) -> Result<(), Violation> {
+    let host_end = if bytes[0] == b'[' {
+        scan_ipv6(bytes)?
+    } else {
+        scan_labels(bytes)?
+    };
+    match bytes.get(host_end) {
+        None => Ok(()),
+        Some(b':') => {
+            let port = &bytes[host_end + 1..];
+            match port.iter().position(|b| !b.is_ascii_digit()) {
+                Some(at) => Err(Violation::new(Rule::Port, host_end + 1 + at)),
+                None if port.is_empty() => Err(Violation::new(Rule::Port, host_end)),
+                None => Ok(()),
+            }
+        }
+        Some(_) => Err(Violation::new(Rule::Host, host_end)),
+    }
+}
+
+/// Returns the byte after the closing bracket.
+fn scan_ipv6(bytes: &[u8]) -> Result<usize, Violation> {
+    let inner = bytes[1..]
+        .iter()
+        .take_while(|&&b| b.is_ascii_hexdigit() || b == b':')
+        .count();
+    match bytes.get(1 + inner) {
+        Some(b']') if inner > 0 => Ok(inner + 2),
+        _ => Err(Violation::new(Rule::Ipv6, (1 + inner).min(bytes.len() - 1))),
+    }
+}
+
+/// Returns the end of the dotted labels: the port's colon or the end.
+fn scan_labels(bytes: &[u8]) -> Result<usize, Violation> {
+    let mut previous = b'.';
+    for (at, &byte) in bytes.iter().enumerate() {
+        let follows_edge = previous == b'.';
+        match byte {
+            b'-' | b'.' | b':' if follows_edge => return Err(Violation::new(Rule::Host, at)),
+            b'.' | b':' if previous == b'-' => return Err(Violation::new(Rule::Host, at - 1)),
+            b':' => return Ok(at),
+            b'.' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => previous = byte,
+            _ => return Err(Violation::new(Rule::Host, at)),
+        }
+    }
+    match previous {
+        b'.' | b'-' => Err(Violation::new(Rule::Host, bytes.len() - 1)),
+        _ => Ok(bytes.len()),
+    }
+}
+
+/// Returns the end of the path: the colon, the at sign, or the end.
+fn scan_path(bytes: &[u8], start: usize) -> Result<usize, Violation> {
+    let mut at = start;
+    // A component begins, or a separator has just ended: a letter or a digit must follow.
+    let mut expects_alnum = true;
+    loop {
+        match bytes.get(at) {
+            Some(b'a'..=b'z' | b'0'..=b'9') => {
+                expects_alnum = false;
+                at += 1;
+            }
+            Some(b'A'..=b'Z') => return Err(Violation::new(Rule::Uppercase, at)),
+            None | Some(b':' | b'@' | b'/') if expects_alnum => {
+                let rule = match at.checked_sub(1).map(|before| bytes[before]) {
+                    Some(b'.' | b'_' | b'-') if at > start => Rule::Separator,
+                    _ => Rule::EmptyComponent,
+                };
+                return Err(Violation::new(rule, at));
+            }
+            None | Some(b':' | b'@') => return Ok(at),
+            Some(b'/') => {
+                expects_alnum = true;
+                at += 1;
+            }
+            Some(b'.' | b'_' | b'-') if expects_alnum => {
+                return Err(Violation::new(Rule::Separator, at));
+            }
+            Some(b'.') => {
+                expects_alnum = true;
+                at += 1;
+            }
+            Some(b'_') => {
+                expects_alnum = true;
+                at += if bytes.get(at + 1) == Some(&b'_') {
+                    2
+                } else {
+                    1
+                };
+            }
+            Some(b'-') => {
+                expects_alnum = true;
+                at += bytes[at..].iter().take_while(|&&b| b == b'-').count();
+            }
+            Some(_) => return Err(Violation::new(Rule::Character, at)),
+        }
+    }
+}
+
+fn check_path_len(path: &Range<usize>, library: bool) -> Result<(), Violation> {
+    let limit = if library {
+        PATH_MAX - LIBRARY.len()
+    } else {
+        PATH_MAX
+    };
+    if path.len() > limit {
+        return Err(Violation::new(Rule::PathTooLong, path.start + limit));
+    }
+    Ok(())
+}
+
+/// Returns the end of the tag: the at sign or the end.
+fn scan_tag(bytes: &[u8], start: usize) -> Result<usize, Violation> {
+    for (at, byte) in bytes.iter().enumerate().skip(start) {
+        match byte {
+            b'@' if at > start => return Ok(at),
+            b'.' | b'-' if at == start => return Err(Violation::new(Rule::TagStart, at)),
+            b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {}
+            b'@' => return Err(Violation::new(Rule::TagEmpty, at)),
+            _ => return Err(Violation::new(Rule::TagCharacter, at)),
+        }
+        if at - start == TAG_MAX {
+            return Err(Violation::new(Rule::TagTooLong, at));
+        }
+    }
+    if start >= bytes.len() {
+        return Err(Violation::new(Rule::TagEmpty, start));
+    }
+    Ok(bytes.len())
+}
+
+fn scan_digest(input: &str, start: usize) -> Result<Digest, Violation> {
+    input[start..]
+        .parse()
+        .map_err(|error: crate::digest::ParseDigestError| {
+            Violation::new(Rule::Digest(error.rule()), start)
+        })
+}
+
+/// What Docker Hub puts in front of a path of one component.
+pub(super) const LIBRARY: &str = "library/";
+const PATH_MAX: usize = 255;
+const TAG_MAX: usize = 128;
