@@ -1,1 +1,88 @@
 //! A faithful OCI registry in process, for tests and examples.
+//!
+//! ```
+//! use choreo_test_registry::{Image, TestRegistry, User};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::TcpStream;
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//!
+//! let registry = TestRegistry::builder()
+//!     .basic()
+//!     .user(User::new("robot", "correct horse"))
+//!     .start()
+//!     .await?;
+//! let image = Image::builder().user("10001").exposed_port("8080/tcp").build();
+//! registry.push("team/shop/cart", "v1", &image)?;
+//!
+//! // Any client will do: here is one that has forgotten its password.
+//! let mut connection = TcpStream::connect(registry.address()).await?;
+//! let request = format!(
+//!     "HEAD /v2/team/shop/cart/manifests/v1 HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+//!     registry.host(),
+//! );
+//! connection.write_all(request.as_bytes()).await?;
+//! let mut answer = String::new();
+//! connection.read_to_string(&mut answer).await?;
+//! assert!(answer.starts_with("HTTP/1.1 401 Unauthorized"));
+//!
+//! let requests = registry.requests();
+//! assert_eq!(requests.len(), 1);
+//! assert_eq!(requests[0].path(), "/v2/team/shop/cart/manifests/v1");
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What there is
+//!
+//! - [`TestRegistry`] runs on 127.0.0.1 until it is dropped; [`Builder`] says how it is to be.
+//! - [`User`] logs in with a password or a token, and has rights by repository.
+//! - [`Image`] and [`Platform`] make small images; `push` and `push_index` store them.
+//! - [`Fault`] says what goes wrong for which requests: refusals, delays, lies, cut connections.
+//! - [`Recorded`] is a request that arrived, for tests that count round trips.
+//!
+//! # How faithful it is
+//!
+//! It serves every endpoint of the
+//! [distribution specification 1.1](https://github.com/opencontainers/distribution-spec/blob/main/spec.md):
+//! push and pull by digest and by tag, manifests of any media type byte by byte, blobs at once, in
+//! chunks and mounted, parts of blobs, tags page by page, referrers, deletion, and the error codes.
+//! Where the specification leaves a choice it does as
+//! [distribution](https://github.com/distribution/distribution) does: an OCI manifest or index is
+//! only given to a client whose `Accept` header names its type (`*/*` does not), an upload's location
+//! has a query of its own, and tokens come from a
+//! [realm](https://github.com/distribution/distribution/blob/main/docs/content/spec/auth/token.md)
+//! by `GET` or `POST`. Tests push to it and pull from it with skopeo.
+//!
+//! # What it does not do
+//!
+//! TLS, HTTP/2, storage on disk, a catalog of repositories, rate limits of its own (a [`Fault`]
+//! makes one), and safety: passwords are compared as they are, and what is pushed stays in memory.
+
+mod auth;
+mod body;
+mod builder;
+mod error;
+mod fault;
+mod image;
+mod log;
+mod name;
+mod registry;
+mod routes;
+mod server;
+mod store;
+mod token;
+
+pub use auth::User;
+pub use builder::Builder;
+pub use fault::Fault;
+pub use image::{Image, Platform};
+pub use log::Recorded;
+pub use registry::{InvalidTarget, TestRegistry};
+
+/// Types that appear in signatures, and that few tests name.
+pub mod parts {
+    pub use crate::auth::Denial;
+    pub use crate::image::{ImageBuilder, InvalidPlatform, Manifest};
+    pub use crate::log::Scheme;
+    pub use crate::token::TokenField;
+}

@@ -1,0 +1,357 @@
+//! Who may do what: users, their rights, and the challenge for those who may not.
+//!
+//! Basic: <https://www.rfc-editor.org/rfc/rfc7617>. Bearer:
+//! <https://github.com/distribution/distribution/blob/main/docs/content/spec/auth/token.md>.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+
+use crate::error::{ApiError, Code};
+use crate::name::RepositoryName;
+use crate::token::{Token, TokenServer};
+
+/// A user of the registry, with a password and rights by repository.
+///
+/// Rights are given by prefix, in whole path components: `team` covers `team` and `team/app`, not
+/// `teamwork`; the empty prefix covers everything.
+///
+/// ```
+/// use choreo_test_registry::User;
+///
+/// let admin = User::new("admin", "correct horse");
+/// let reader = User::without_rights("reader", "battery staple").may_pull("team");
+/// assert!(!format!("{admin:?} {reader:?}").contains("horse"));
+/// ```
+#[derive(Clone)]
+pub struct User {
+    name: String,
+    password: String,
+    pull: Vec<String>,
+    push: Vec<String>,
+}
+
+impl User {
+    /// A user who may pull and push everything.
+    pub fn new(name: impl Into<String>, password: impl Into<String>) -> Self {
+        Self::without_rights(name, password)
+            .may_pull("")
+            .may_push("")
+    }
+
+    /// A user who may log in and nothing else, until rights are added.
+    pub fn without_rights(name: impl Into<String>, password: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            password: password.into(),
+            pull: Vec::new(),
+            push: Vec::new(),
+        }
+    }
+
+    /// Adds the right to pull what is under `prefix`.
+    #[must_use]
+    pub fn may_pull(mut self, prefix: impl Into<String>) -> Self {
+        self.pull.push(prefix.into());
+        self
+    }
+
+    /// Adds the right to push and delete what is under `prefix`; pulling is a right of its own.
+    #[must_use]
+    pub fn may_push(mut self, prefix: impl Into<String>) -> Self {
+        self.push.push(prefix.into());
+        self
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("password", &"[redacted]")
+            .field("pull", &self.pull)
+            .field("push", &self.push)
+            .finish()
+    }
+}
+
+/// How the registry answers a user who is known and lacks the right. Real registries differ.
+///
+/// ```
+/// use choreo_test_registry::parts::Denial;
+///
+/// assert_eq!(Denial::default(), Denial::Forbidden);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denial {
+    /// `403 DENIED`.
+    #[default]
+    Forbidden,
+    /// `404 NAME_UNKNOWN`, which hides that the repository exists.
+    NotFound,
+    /// `401 UNAUTHORIZED` with a new challenge, as distribution does.
+    Unauthorized,
+}
+
+/// What a request does to a repository, in the words of a token's scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Action {
+    Delete,
+    Pull,
+    Push,
+}
+
+impl Action {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "delete" => Some(Self::Delete),
+            "pull" => Some(Self::Pull),
+            "push" => Some(Self::Push),
+            _ => None,
+        }
+    }
+
+    /// What a challenge asks for: whoever pushes also looks at what is there.
+    fn scope(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+        }
+    }
+}
+
+/// Users, and what is open to all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts {
+    pub(crate) users: Vec<User>,
+    pub(crate) public: Vec<String>,
+}
+
+impl Accounts {
+    /// The user of this name and password. Timing is of no concern in a test's own process.
+    pub(crate) fn login(&self, name: &str, password: &str) -> Option<&User> {
+        let known = |user: &&User| user.name == name && user.password == password;
+        self.users.iter().find(known)
+    }
+
+    /// Whether the user of this name, or anyone for `None`, has the right.
+    pub(crate) fn may(&self, user: Option<&str>, action: Action, repository: &str) -> bool {
+        let covered = |prefixes: &[String]| prefixes.iter().any(|p| covers(p, repository));
+        let own = self.users.iter().filter(|u| Some(u.name()) == user);
+        let public = action == Action::Pull && covered(&self.public);
+        public
+            || own.into_iter().any(|user| match action {
+                Action::Pull => covered(&user.pull),
+                Action::Delete | Action::Push => covered(&user.push),
+            })
+    }
+}
+
+/// The way of logging in.
+#[derive(Debug)]
+pub(crate) enum Login {
+    Basic,
+    Bearer(TokenServer),
+    Open,
+}
+
+/// The door of the registry.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) accounts: Accounts,
+    pub(crate) denial: Denial,
+    pub(crate) login: Login,
+}
+
+/// What a request needs: an action on a repository, or merely a login.
+pub(crate) type Need<'a> = Option<(Action, &'a RepositoryName)>;
+
+impl Gate {
+    /// Lets the request in, or says why not.
+    pub(crate) fn admit(&self, headers: &HeaderMap, need: Need<'_>) -> Result<(), ApiError> {
+        match &self.login {
+            Login::Open => Ok(()),
+            Login::Basic => self.admit_password(headers, need),
+            Login::Bearer(tokens) => self.admit_token(tokens, headers, need),
+        }
+    }
+
+    fn admit_password(&self, headers: &HeaderMap, need: Need<'_>) -> Result<(), ApiError> {
+        let challenge = || unauthorized("authentication required", BASIC_CHALLENGE);
+        let Some((name, password)) = basic_credentials(headers) else {
+            let public = need.is_some_and(|(action, repository)| {
+                !headers.contains_key(AUTHORIZATION)
+                    && self.accounts.may(None, action, repository.as_str())
+            });
+            return public.then_some(()).ok_or_else(challenge);
+        };
+        let user = self
+            .accounts
+            .login(&name, &password)
+            .ok_or_else(challenge)?;
+        match need {
+            Some((action, repository))
+                if !self
+                    .accounts
+                    .may(Some(user.name()), action, repository.as_str()) =>
+            {
+                Err(self.deny(repository, BASIC_CHALLENGE))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn admit_token(
+        &self,
+        tokens: &TokenServer,
+        headers: &HeaderMap,
+        need: Need<'_>,
+    ) -> Result<(), ApiError> {
+        let Some(text) = bearer_token(headers) else {
+            let challenge = bearer_challenge(tokens, need, None);
+            return Err(unauthorized("authentication required", &challenge));
+        };
+        let Some(token) = tokens.find(text) else {
+            let challenge = bearer_challenge(tokens, need, Some("invalid_token"));
+            return Err(unauthorized("invalid token", &challenge));
+        };
+        match need {
+            Some((action, repository)) if !token.allows(action, repository.as_str()) => {
+                let challenge = bearer_challenge(tokens, need, Some("insufficient_scope"));
+                Err(self.refuse_scope(&token, (action, repository), &challenge))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A token without the action: asking again helps unless its user lacks the right.
+    fn refuse_scope(
+        &self,
+        token: &Token,
+        (action, repository): (Action, &RepositoryName),
+        challenge: &str,
+    ) -> ApiError {
+        let user = token.user();
+        if user.is_none() || self.accounts.may(user, action, repository.as_str()) {
+            unauthorized("insufficient scope", challenge)
+        } else {
+            self.deny(repository, challenge)
+        }
+    }
+
+    fn deny(&self, repository: &RepositoryName, challenge: &str) -> ApiError {
+        match self.denial {
+            Denial::Forbidden => {
+                ApiError::new(Code::Denied, "requested access to the resource is denied")
+            }
+            Denial::NotFound => ApiError::new(
+                Code::NameUnknown,
+                format!("repository {:?} is unknown", repository.as_str()),
+            ),
+            Denial::Unauthorized => unauthorized("authentication required", challenge),
+        }
+    }
+}
+
+pub(crate) fn unauthorized(message: &str, challenge: &str) -> ApiError {
+    let error = ApiError::new(Code::Unauthorized, message);
+    match HeaderValue::try_from(challenge) {
+        Ok(value) => error.header(WWW_AUTHENTICATE, value),
+        Err(_) => error,
+    }
+}
+
+/// The user name and password of an `Authorization: Basic` header.
+pub(crate) fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
+    let decoded = STANDARD.decode(credential(headers, "basic")?).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    credential(headers, "bearer")
+}
+
+fn credential<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (given, credential) = value.split_once(' ')?;
+    given
+        .eq_ignore_ascii_case(scheme)
+        .then(|| credential.trim_start())
+}
+
+fn bearer_challenge(tokens: &TokenServer, need: Need<'_>, error: Option<&str>) -> String {
+    let mut challenge = format!(
+        "Bearer realm=\"{}\",service=\"{}\"",
+        tokens.realm(),
+        tokens.service()
+    );
+    if let Some((action, repository)) = need {
+        let (name, actions) = (repository.as_str(), action.scope());
+        challenge.push_str(&format!(",scope=\"repository:{name}:{actions}\""));
+    }
+    if let Some(error) = error {
+        challenge.push_str(&format!(",error=\"{error}\""));
+    }
+    challenge
+}
+
+fn covers(prefix: &str, repository: &str) -> bool {
+    let prefix = prefix.trim_end_matches('/');
+    prefix.is_empty()
+        || repository
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+pub(crate) const BASIC_CHALLENGE: &str = "Basic realm=\"choreo-test-registry\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_cover_whole_components() {
+        assert!(covers("", "any/thing"));
+        assert!(covers("team", "team"));
+        assert!(covers("team/", "team/app"));
+        assert!(!covers("team", "teamwork"));
+        assert!(!covers("team/app", "team"));
+    }
+
+    #[test]
+    fn rights_are_the_users_own_and_the_public_ones() {
+        let accounts = Accounts {
+            users: vec![
+                User::without_rights("reader", "x").may_pull("team"),
+                User::new("admin", "y"),
+            ],
+            public: vec!["open".to_owned()],
+        };
+        assert!(accounts.may(Some("reader"), Action::Pull, "team/app"));
+        assert!(!accounts.may(Some("reader"), Action::Push, "team/app"));
+        assert!(!accounts.may(Some("reader"), Action::Pull, "other"));
+        assert!(accounts.may(Some("admin"), Action::Delete, "other"));
+        assert!(accounts.may(None, Action::Pull, "open/app"));
+        assert!(!accounts.may(None, Action::Push, "open/app"));
+        assert!(!accounts.may(Some("nobody"), Action::Pull, "team/app"));
+    }
+
+    #[test]
+    fn a_password_may_contain_colons() {
+        let mut headers = HeaderMap::new();
+        let value = format!("Basic {}", STANDARD.encode("a:b:c"));
+        headers.insert(AUTHORIZATION, value.parse().unwrap());
+        let expected = Some(("a".to_owned(), "b:c".to_owned()));
+        assert_eq!(basic_credentials(&headers), expected);
+    }
+}

@@ -1,0 +1,278 @@
+//! A registry that runs.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use crate::auth::Login;
+use crate::builder::Builder;
+use crate::fault::Fault;
+use crate::image::{Image, Manifest, Platform, index};
+use crate::log::Recorded;
+use crate::name::{Reference, RepositoryName};
+use crate::server::{Shared, lock};
+use crate::store::Repository;
+
+/// A registry that runs until it is dropped. The front page of this crate shows one at work.
+///
+/// What is pushed with its methods goes straight into its memory: no request, no login, no log.
+///
+/// ```
+/// use choreo_test_registry::{Image, TestRegistry};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+///
+/// let registry = TestRegistry::builder().start().await?;
+/// let image = Image::builder().build();
+/// let digest = registry.push("team/app", "v1", &image)?;
+/// assert_eq!(digest, image.digest());
+/// assert_eq!(registry.digest("team/app", "v1"), Some(digest));
+/// registry.shutdown().await;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TestRegistry {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl TestRegistry {
+    /// A registry that is open to all on a free port, to say more about.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(
+        address: SocketAddr,
+        shared: Arc<Shared>,
+        tasks: Vec<JoinHandle<()>>,
+    ) -> Self {
+        Self {
+            address,
+            shared,
+            tasks,
+        }
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The host for image references: `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The `realm` of the challenge, for a registry with tokens.
+    pub fn realm(&self) -> Option<&str> {
+        match &self.shared.gate.login {
+            Login::Bearer(tokens) => Some(tokens.realm()),
+            Login::Basic | Login::Open => None,
+        }
+    }
+
+    /// Stores an image under a tag or its digest, and returns its digest.
+    ///
+    /// # Errors
+    ///
+    /// The repository or the tag is no valid name.
+    pub fn push(
+        &self,
+        repository: &str,
+        reference: &str,
+        image: &Image,
+    ) -> Result<String, InvalidTarget> {
+        let (name, reference) = target(repository, reference)?;
+        let mut store = lock(&self.shared.store);
+        let repository = store.repository_mut(&name);
+        store_blobs(repository, image);
+        let digest = repository.put_manifest(&reference, image.manifest());
+        Ok(digest.as_str().to_owned())
+    }
+
+    /// Stores an index over images, and the images, and returns the digest of the index. Each
+    /// platform is what the index says, whatever the image's configuration does.
+    ///
+    /// # Errors
+    ///
+    /// The repository or the tag is no valid name.
+    pub fn push_index(
+        &self,
+        repository: &str,
+        reference: &str,
+        images: &[(Platform, Image)],
+    ) -> Result<String, InvalidTarget> {
+        let (name, reference) = target(repository, reference)?;
+        let mut store = lock(&self.shared.store);
+        let repository = store.repository_mut(&name);
+        for (_, image) in images {
+            store_blobs(repository, image);
+            repository.add_manifest(image.manifest());
+        }
+        let digest = repository.put_manifest(&reference, index(images));
+        Ok(digest.as_str().to_owned())
+    }
+
+    /// Stores a manifest that nobody checks, and returns the digest that it is kept under: the one
+    /// in `reference` if there is one, true or not, or that of its bytes.
+    ///
+    /// # Errors
+    ///
+    /// The repository or the tag is no valid name.
+    pub fn push_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        manifest: Manifest,
+    ) -> Result<String, InvalidTarget> {
+        let (name, reference) = target(repository, reference)?;
+        let mut store = lock(&self.shared.store);
+        let digest = store
+            .repository_mut(&name)
+            .put_manifest(&reference, manifest);
+        Ok(digest.as_str().to_owned())
+    }
+
+    /// Stores a blob, and returns its digest.
+    ///
+    /// # Errors
+    ///
+    /// The repository is no valid name.
+    pub fn push_blob(
+        &self,
+        repository: &str,
+        content: impl Into<Bytes>,
+    ) -> Result<String, InvalidTarget> {
+        let name = repository_name(repository)?;
+        let mut store = lock(&self.shared.store);
+        let digest = store.repository_mut(&name).put_blob(content.into());
+        Ok(digest.as_str().to_owned())
+    }
+
+    /// Deletes a tag, or a manifest with all its tags. `false`: there was none.
+    pub fn delete(&self, repository: &str, reference: &str) -> bool {
+        let mut store = lock(&self.shared.store);
+        target(repository, reference)
+            .is_ok_and(|(name, reference)| store.repository_mut(&name).delete_manifest(&reference))
+    }
+
+    /// The digest that a tag names now.
+    pub fn digest(&self, repository: &str, tag: &str) -> Option<String> {
+        let (name, reference) = target(repository, tag).ok()?;
+        let store = lock(&self.shared.store);
+        let (digest, _) = store.repository(&name)?.manifest(&reference)?;
+        Some(digest.as_str().to_owned())
+    }
+
+    /// Adds a fault, after those that are there already.
+    pub fn inject(&self, fault: Fault) {
+        lock(&self.shared.faults).add(fault);
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        lock(&self.shared.faults).clear();
+    }
+
+    /// What has been asked, in the order of arrival, since the start or the last
+    /// [`clear_requests`](Self::clear_requests). The token server's requests are among them.
+    pub fn requests(&self) -> Vec<Recorded> {
+        let log = lock(&self.shared.log);
+        log.iter().map(|entry| lock(entry).clone()).collect()
+    }
+
+    /// Forgets what has been asked.
+    pub fn clear_requests(&self) {
+        lock(&self.shared.log).clear();
+    }
+
+    /// Makes every token issued so far invalid, as if it had expired.
+    pub fn revoke_tokens(&self) {
+        if let Login::Bearer(tokens) = &self.shared.gate.login {
+            tokens.revoke();
+        }
+    }
+
+    /// Stops listening, closes all connections, and returns when that is done. Dropping the registry
+    /// does the same without waiting.
+    pub async fn shutdown(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // Its end is what is waited for, and being cancelled is how it ends.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for TestRegistry {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The error for a repository or reference that no client could name.
+///
+/// ```
+/// use choreo_test_registry::{Image, TestRegistry};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+///
+/// let registry = TestRegistry::builder().start().await?;
+/// let error = registry.push("Team/App", "v1", &Image::builder().build()).unwrap_err();
+/// assert_eq!(error.to_string(), "invalid repository \"Team/App\": write lower-case path components");
+/// # Ok::<_, std::io::Error>(()) })?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidTarget {
+    /// Neither a tag nor a digest.
+    Reference(String),
+    /// Not a repository name.
+    Repository(String),
+}
+
+impl fmt::Display for InvalidTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bounded = |text: &str| text.chars().take(64).collect::<String>();
+        match self {
+            Self::Reference(text) => {
+                write!(
+                    f,
+                    "invalid reference {:?}: write a tag or a digest",
+                    bounded(text)
+                )
+            }
+            Self::Repository(text) => {
+                let text = bounded(text);
+                write!(
+                    f,
+                    "invalid repository {text:?}: write lower-case path components"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidTarget {}
+
+fn store_blobs(repository: &mut Repository, image: &Image) {
+    repository.put_blob(image.config().clone());
+    for layer in image.layers() {
+        repository.put_blob(layer.clone());
+    }
+}
+
+fn target(repository: &str, reference: &str) -> Result<(RepositoryName, Reference), InvalidTarget> {
+    let name = repository_name(repository)?;
+    let invalid = || InvalidTarget::Reference(reference.to_owned());
+    Ok((name, Reference::parse(reference).ok_or_else(invalid)?))
+}
+
+fn repository_name(text: &str) -> Result<RepositoryName, InvalidTarget> {
+    RepositoryName::parse(text).ok_or_else(|| InvalidTarget::Repository(text.to_owned()))
+}
