@@ -1,0 +1,157 @@
+//! Authentication types: the four ways in which a user gives a platform access to a registry.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Credential;
+use crate::credential::CredentialError;
+use crate::docker_config::DockerConfig;
+use crate::quote::Quoted;
+use crate::string_value::string_value;
+
+/// A user's choice of authentication type, with the secret that it needs.
+///
+/// | type | the user gives | pods get |
+/// |---|---|---|
+/// | `Public` | nothing | no pull secret |
+/// | `Basic` | user name and password or token | a pull secret |
+/// | `DockerConfig` | a `config.json` with one registry's credential in it | a pull secret |
+/// | `Vendor` | nothing: the nodes of the data plane have access (ACR, GAR, ECR) | no pull secret |
+///
+/// It is not `Serialize`, for it holds the secret; [`AuthenticationType`] is the choice alone.
+///
+/// ```
+/// use choreo_registry::Authentication;
+/// use choreo_registry::authentication::AuthenticationType;
+///
+/// let authentication = Authentication::basic("alice", "hunter2")?;
+/// assert_eq!(authentication.authentication_type(), AuthenticationType::Basic);
+/// assert!(!format!("{authentication:?}").contains("hunter2"));
+/// # Ok::<(), choreo_registry::credential::CredentialError>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// No credential: everybody may pull.
+    Public,
+    /// A user name and a password, token or key.
+    Basic(Credential),
+    /// A docker config with the credential of one registry.
+    DockerConfig(DockerConfig),
+    /// The data plane's nodes have access by their own identity.
+    Vendor,
+}
+
+impl Authentication {
+    /// The type `Basic`, from its two fields.
+    ///
+    /// # Errors
+    ///
+    /// When the two make no [`Credential`].
+    pub fn basic(
+        username: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Result<Self, CredentialError> {
+        Credential::new(username, password).map(Self::Basic)
+    }
+
+    /// The choice without its secret.
+    #[must_use]
+    pub fn authentication_type(&self) -> AuthenticationType {
+        match self {
+            Self::Public => AuthenticationType::Public,
+            Self::Basic(_) => AuthenticationType::Basic,
+            Self::DockerConfig(_) => AuthenticationType::DockerConfig,
+            Self::Vendor => AuthenticationType::Vendor,
+        }
+    }
+
+    /// The credential, if the type has one.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        match self {
+            Self::Basic(credential) => Some(credential),
+            Self::DockerConfig(config) => Some(config.credential()),
+            Self::Public | Self::Vendor => None,
+        }
+    }
+}
+
+/// The choice among the four types, without a secret: to store, send and show.
+///
+/// ```
+/// use choreo_registry::authentication::AuthenticationType;
+///
+/// assert_eq!("docker-config".parse(), Ok(AuthenticationType::DockerConfig));
+/// assert_eq!(AuthenticationType::Vendor.to_string(), "vendor");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum AuthenticationType {
+    /// No credential: everybody may pull.
+    Public,
+    /// A user name and a password, token or key.
+    Basic,
+    /// A docker config with the credential of one registry.
+    DockerConfig,
+    /// The data plane's nodes have access by their own identity.
+    Vendor,
+}
+
+impl AuthenticationType {
+    const ALL: [Self; 4] = [Self::Public, Self::Basic, Self::DockerConfig, Self::Vendor];
+
+    /// The name, in kebab case.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Basic => "basic",
+            Self::DockerConfig => "docker-config",
+            Self::Vendor => "vendor",
+        }
+    }
+
+    /// Whether the type needs a secret from the user.
+    #[must_use]
+    pub fn needs_secret(&self) -> bool {
+        matches!(self, Self::Basic | Self::DockerConfig)
+    }
+}
+
+impl FromStr for AuthenticationType {
+    type Err = ParseAuthenticationTypeError;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.as_str() == input)
+            .ok_or_else(|| ParseAuthenticationTypeError {
+                input: input.to_owned(),
+            })
+    }
+}
+
+string_value!(
+    AuthenticationType,
+    ParseAuthenticationTypeError,
+    "\"public\", \"basic\", \"docker-config\" or \"vendor\""
+);
+
+/// A string that names no [`AuthenticationType`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseAuthenticationTypeError {
+    input: String,
+}
+
+impl fmt::Display for ParseAuthenticationTypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "unknown authentication type {}: write public, basic, docker-config or vendor",
+            Quoted(&self.input)
+        )
+    }
+}
+
+impl std::error::Error for ParseAuthenticationTypeError {}

@@ -1,0 +1,254 @@
+//! Credentials: a user name and a password that can be used now.
+//!
+//! The rules are those of HTTP Basic authentication
+//! ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617#section-2)), the only form in which a
+//! kubelet hands credentials on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+/// A user name and a password, with the time until which they hold, if that is known.
+///
+/// A credential is not `Clone`, `PartialEq` or `Serialize`; its `Debug` shows no password; its
+/// memory is overwritten when it is dropped.
+///
+/// ```
+/// use choreo_registry::Credential;
+///
+/// let credential = Credential::new("alice", "hunter2")?;
+/// assert_eq!(credential.username(), "alice");
+/// assert_eq!(credential.expose_password(), "hunter2");
+/// assert!(!format!("{credential:?}").contains("hunter2"));
+/// # Ok::<(), choreo_registry::credential::CredentialError>(())
+/// ```
+///
+/// # What it does not do
+///
+/// It does not say whether a registry accepts it: only the registry can.
+pub struct Credential {
+    username: String,
+    password: Password,
+    expires_at: Option<Timestamp>,
+}
+
+impl Credential {
+    /// Puts a user name and a password together.
+    ///
+    /// # Errors
+    ///
+    /// When the user name is empty, longer than 255 bytes, or holds a colon or a control
+    /// character, or the password is empty or longer than 16 KiB. The message shows the user
+    /// name in no case, for people paste passwords into the wrong field.
+    pub fn new(
+        username: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Result<Self, CredentialError> {
+        let password = Password::new(password)?;
+        let username = username.into();
+        if username.is_empty() {
+            return Err(CredentialError::UsernameEmpty);
+        }
+        if username.len() > USERNAME_MAX {
+            return Err(CredentialError::UsernameTooLong);
+        }
+        if username.contains(':') {
+            return Err(CredentialError::UsernameColon);
+        }
+        if username.chars().any(char::is_control) {
+            return Err(CredentialError::UsernameControlCharacter);
+        }
+        Ok(Self {
+            username,
+            password,
+            expires_at: None,
+        })
+    }
+
+    /// Notes when the credential ceases to hold.
+    #[must_use]
+    pub fn with_expiry(mut self, expires_at: Timestamp) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
+
+    /// The user name, as the registry expects it.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// The password, token or key.
+    #[must_use]
+    pub fn password(&self) -> &Password {
+        &self.password
+    }
+
+    /// The password's characters. Do not log or store them.
+    #[must_use]
+    pub fn expose_password(&self) -> &str {
+        self.password.expose()
+    }
+
+    /// `base64(username ":" password)`: what follows `Basic ` in an `Authorization` header, and
+    /// the value of `auth` in a docker config. As secret as the password.
+    ///
+    /// ```
+    /// use choreo_registry::Credential;
+    ///
+    /// let credential = Credential::new("Aladdin", "open sesame")?;
+    /// assert_eq!(*credential.expose_basic(), "QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    /// # Ok::<(), choreo_registry::credential::CredentialError>(())
+    /// ```
+    #[must_use]
+    pub fn expose_basic(&self) -> Zeroizing<String> {
+        // Exact capacities: a growing buffer would leave copies behind.
+        let len = self.username.len() + 1 + self.expose_password().len();
+        let mut plain = Zeroizing::new(String::with_capacity(len));
+        plain.extend([self.username.as_str(), ":", self.expose_password()]);
+        let mut encoded = Zeroizing::new(String::with_capacity(len.div_ceil(3) * 4));
+        STANDARD.encode_string(plain.as_bytes(), &mut encoded);
+        encoded
+    }
+
+    /// When the credential ceases to hold; `None` when that is not known.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// A second copy of the secret, where two owners need it.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            username: self.username.clone(),
+            password: self.password.duplicate(),
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("username", &self.username)
+            .field("password", &self.password)
+            .field("expires_at", &self.expires_at.map(|at| at.to_string()))
+            .finish()
+    }
+}
+
+/// A password, token or key: never shown, never serialised, overwritten when dropped.
+///
+/// ```
+/// use choreo_registry::credential::Password;
+///
+/// let password: Password = "hunter2".parse()?;
+/// assert_eq!(format!("{password:?}"), "[redacted]");
+/// assert_eq!(password.expose(), "hunter2");
+/// # Ok::<(), choreo_registry::credential::CredentialError>(())
+/// ```
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes over a password; nothing is trimmed.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty or longer than 16 KiB.
+    pub fn new(password: impl Into<String>) -> Result<Self, CredentialError> {
+        let password = Zeroizing::new(password.into());
+        if password.is_empty() {
+            return Err(CredentialError::PasswordEmpty);
+        }
+        if password.len() > PASSWORD_MAX {
+            return Err(CredentialError::PasswordTooLong);
+        }
+        Ok(Self(password))
+    }
+
+    /// The characters. Do not log or store them.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// A second copy of the secret, where two owners need it.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl FromStr for Password {
+    type Err = CredentialError;
+
+    fn from_str(password: &str) -> Result<Self, Self::Err> {
+        Self::new(password)
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Why a user name and a password make no [`Credential`].
+///
+/// ```
+/// use choreo_registry::Credential;
+///
+/// assert_eq!(
+///     Credential::new("a:b", "hunter2").unwrap_err().to_string(),
+///     "user name holds a colon: Basic authentication cannot carry it, check that the password \
+///      is in its own field",
+/// );
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// The password is empty.
+    PasswordEmpty,
+    /// The password is longer than 16 KiB.
+    PasswordTooLong,
+    /// The user name holds a colon, which would end it.
+    UsernameColon,
+    /// The user name holds a control character.
+    UsernameControlCharacter,
+    /// The user name is empty.
+    UsernameEmpty,
+    /// The user name is longer than 255 bytes.
+    UsernameTooLong,
+}
+
+impl fmt::Display for CredentialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PasswordEmpty => {
+                "password is empty: enter the password or token, or choose public access"
+            }
+            Self::PasswordTooLong => "password is longer than 16 KiB: check what was pasted",
+            Self::UsernameColon => {
+                "user name holds a colon: Basic authentication cannot carry it, check that the \
+                 password is in its own field"
+            }
+            Self::UsernameControlCharacter => {
+                "user name holds a line break or another control character: remove it"
+            }
+            Self::UsernameEmpty => {
+                "user name is empty: enter the name that goes with the password or token"
+            }
+            Self::UsernameTooLong => "user name is longer than 255 bytes: check what was pasted",
+        })
+    }
+}
+
+impl std::error::Error for CredentialError {}
+
+const USERNAME_MAX: usize = 255;
+const PASSWORD_MAX: usize = 16 * 1024;

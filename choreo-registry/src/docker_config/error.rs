@@ -1,0 +1,251 @@
+//! Why a docker config is refused, and what to do instead.
+
+use std::fmt;
+
+use crate::RegistryHost;
+use crate::credential::CredentialError;
+use crate::host::ParseHostError;
+
+/// Why a document is no usable docker config.
+///
+/// The messages hold hosts, field names and positions, and nothing else of the document: any
+/// value in it may be a secret.
+///
+/// ```
+/// use choreo_registry::docker_config::{DockerConfig, DockerConfigError};
+///
+/// let error = r#"{"auths": {"ghcr.io": {}}, "credsStore": "desktop"}"#
+///     .parse::<DockerConfig>()
+///     .unwrap_err();
+/// assert_eq!(error, DockerConfigError::CredsStore);
+/// assert_eq!(
+///     error.to_string(),
+///     "docker config names a credential store (\"credsStore\"), so the password is not in it: \
+///      log in with an empty configuration (docker --config DIRECTORY login HOST) where no store \
+///      is set, or enter user name and password",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DockerConfigError {
+    /// `auth` cannot be decoded.
+    Auth(AuthDefect),
+    /// The document begins with a byte order mark.
+    ByteOrderMark,
+    /// The user name or the password can never work.
+    Credential(CredentialError),
+    /// `credHelpers` is set, for these hosts and perhaps others.
+    CredHelpers(Vec<RegistryHost>),
+    /// `credsStore` is set.
+    CredsStore,
+    /// A field stands twice at the same place.
+    #[non_exhaustive]
+    Duplicate {
+        /// The field's name in quotes, if it is known or a host.
+        field: String,
+        /// Where it stands.
+        place: String,
+    },
+    /// The document is empty.
+    Empty,
+    /// The entry is there and holds nothing.
+    #[non_exhaustive]
+    EmptyEntry {
+        /// The entry's host.
+        host: RegistryHost,
+    },
+    /// A known field is written in another case.
+    #[non_exhaustive]
+    FieldCase {
+        /// The field's right spelling.
+        field: String,
+    },
+    /// The entry's key is no registry host.
+    Host(ParseHostError),
+    /// The entry holds an identity token instead of a password.
+    #[non_exhaustive]
+    IdentityToken {
+        /// The entry's host.
+        host: RegistryHost,
+    },
+    /// The entry holds a user name without a password, or the reverse.
+    #[non_exhaustive]
+    Incomplete {
+        /// The entry's host.
+        host: RegistryHost,
+        /// The name of the missing field.
+        missing: &'static str,
+    },
+    /// The document is a `.dockercfg`: entries without `auths`.
+    LegacyFormat,
+    /// `auth` disagrees with `username` or `password`.
+    #[non_exhaustive]
+    Mismatch {
+        /// The entry's host.
+        host: RegistryHost,
+    },
+    /// There is no entry under `auths`.
+    NoEntry,
+    /// The document is not JSON from this place on; both numbers count from 1.
+    #[non_exhaustive]
+    NotJson {
+        /// The line.
+        line: usize,
+        /// The column, in bytes.
+        column: usize,
+    },
+    /// The entry holds a registry token instead of a password.
+    #[non_exhaustive]
+    RegistryToken {
+        /// The entry's host.
+        host: RegistryHost,
+    },
+    /// There are several entries under `auths`, for these hosts and perhaps others.
+    SeveralEntries(Vec<RegistryHost>),
+    /// The document is larger than 1 MiB.
+    TooLarge,
+    /// A known field has a value of the wrong type.
+    #[non_exhaustive]
+    WrongType {
+        /// The field.
+        path: String,
+        /// The type it must have.
+        expected: &'static str,
+        /// The type it has.
+        found: &'static str,
+    },
+}
+
+/// What is wrong with the value of `auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuthDefect {
+    /// What it encodes holds no colon between user name and password.
+    NoColon,
+    /// It is not base64.
+    NotBase64,
+    /// What it encodes is not UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for DockerConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("docker config ")?;
+        match self {
+            Self::Auth(defect) => write!(f, "has an \"auth\" that {defect}"),
+            Self::ByteOrderMark => {
+                f.write_str("begins with a byte order mark: save it as UTF-8 without one")
+            }
+            Self::Credential(error) => write!(f, "cannot be used: {error}"),
+            Self::CredHelpers(hosts) => {
+                f.write_str("names credential helpers (\"credHelpers\")")?;
+                list(f, hosts)?;
+                f.write_str(
+                    ": nodes cannot run them, remove \"credHelpers\" and give the one registry's \
+                     credential under \"auths\"",
+                )
+            }
+            Self::CredsStore => f.write_str(
+                "names a credential store (\"credsStore\"), so the password is not in it: log in \
+                 with an empty configuration (docker --config DIRECTORY login HOST) where no \
+                 store is set, or enter user name and password",
+            ),
+            Self::Duplicate { field, place } => {
+                write!(
+                    f,
+                    "has {field} twice in {place}: tools disagree on which counts, keep one"
+                )
+            }
+            Self::Empty => f.write_str("is empty: paste the contents of config.json"),
+            Self::EmptyEntry { host } => write!(
+                f,
+                "has an empty entry for \"{host}\": the password is in a credential store of the \
+                 machine it comes from, enter user name and password instead"
+            ),
+            Self::FieldCase { field } => {
+                write!(f, "has a field in the wrong case: write \"{field}\"")
+            }
+            Self::Host(error) => write!(f, "has a key under \"auths\" that names no host: {error}"),
+            Self::IdentityToken { host } => write!(
+                f,
+                "has only an identity token for \"{host}\", which nodes do not understand: enter \
+                 user name and password instead"
+            ),
+            Self::Incomplete { host, missing } => {
+                write!(
+                    f,
+                    "has no \"{missing}\" for \"{host}\": add it, or \"auth\""
+                )
+            }
+            Self::LegacyFormat => f.write_str(
+                "has the old .dockercfg format: wrap it, {\"auths\": …}, or paste config.json",
+            ),
+            Self::Mismatch { host } => write!(
+                f,
+                "has an \"auth\" for \"{host}\" that disagrees with \"username\" and \
+                 \"password\": remove the outdated one"
+            ),
+            Self::NoEntry => {
+                f.write_str("has no entry under \"auths\": log in first, or choose public access")
+            }
+            Self::NotJson { line, column } => {
+                write!(f, "is not JSON: see line {line}, column {column}")
+            }
+            Self::RegistryToken { host } => write!(
+                f,
+                "has only a registry token for \"{host}\", which nodes do not understand: enter \
+                 user name and password instead"
+            ),
+            Self::SeveralEntries(hosts) => {
+                f.write_str("has several entries under \"auths\"")?;
+                list(f, hosts)?;
+                f.write_str(": keep the one of this registry")
+            }
+            Self::TooLarge => f.write_str("is larger than 1 MiB: check what was pasted"),
+            Self::WrongType {
+                path,
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "has the wrong type in {path}: expected {expected}, found {found}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for DockerConfigError {}
+
+impl fmt::Display for AuthDefect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoColon => {
+                "holds no colon: encode user name, colon and password together, \
+                 printf '%s:%s' USER PASSWORD | base64"
+            }
+            Self::NotBase64 => {
+                "is not base64: paste it anew, or give \"username\" and \"password\""
+            }
+            Self::NotUtf8 => {
+                "does not encode UTF-8 text: give \"username\" and \"password\" instead"
+            }
+        })
+    }
+}
+
+/// Writes the first few hosts in parentheses.
+fn list(f: &mut fmt::Formatter<'_>, hosts: &[RegistryHost]) -> fmt::Result {
+    for (index, host) in hosts.iter().take(LISTED).enumerate() {
+        f.write_str(if index == 0 { " (" } else { ", " })?;
+        write!(f, "{host}")?;
+    }
+    match hosts.len() {
+        0 => Ok(()),
+        count if count > LISTED => write!(f, " and {} more)", count - LISTED),
+        _ => f.write_str(")"),
+    }
+}
+
+const LISTED: usize = 5;

@@ -1,0 +1,186 @@
+//! Registry hosts: what people paste, brought to one spelling, or refused with the way out.
+
+mod error;
+mod parse;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use self::error::ParseHostError;
+use crate::string_value::string_value;
+
+/// The host of a registry, with its port unless that is 443.
+///
+/// Parsing cleans what people paste: blanks around it, a scheme (`https://`, `http://`,
+/// `docker://`, `oci://`), a trailing slash or dot, the path `/v1/` or `/v2/`, upper case, the
+/// default port. What is left is one spelling for each registry, and Docker Hub's five names are
+/// one: `docker.io`.
+///
+/// ```
+/// use choreo_registry::RegistryHost;
+///
+/// let host: RegistryHost = "https://Registry.Example.com:443/".parse()?;
+/// assert_eq!(host.as_str(), "registry.example.com");
+///
+/// let hub: RegistryHost = "https://index.docker.io/v1/".parse()?;
+/// assert_eq!(hub.as_str(), "docker.io");
+/// assert_eq!(hub.api_host(), "registry-1.docker.io");
+/// # Ok::<(), choreo_registry::host::ParseHostError>(())
+/// ```
+///
+/// Names follow [RFC 1123](https://www.rfc-editor.org/rfc/rfc1123#section-2.1): labels of at most
+/// 63 letters, digits and inner hyphens, 253 bytes together. A name that ends in a number must be
+/// an IPv4 address. A name without a dot, except `localhost`, keeps its port: without one, an
+/// image reference would take it for a namespace of Docker Hub.
+///
+/// # What it does not do
+///
+/// It does not resolve or contact the host, and does not judge whether a control plane may
+/// connect to it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegistryHost {
+    text: String,
+    /// Where the port's colon stands, or the end.
+    name_end: usize,
+}
+
+impl RegistryHost {
+    /// The canonical spelling: `registry.example.com`, `localhost:5000`, `[2001:db8::1]:5000`;
+    /// `docker.io` for Docker Hub.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The name or address, without the port; an IPv6 address in its brackets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.text[..self.name_end]
+    }
+
+    /// The port, if it is written: none means 443.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        let digits = self.text[self.name_end..].strip_prefix(':')?;
+        Some(
+            digits
+                .parse()
+                .expect("a parsed host's port is a number up to 65535"),
+        )
+    }
+
+    /// The domain of this registry's images, as image references write it.
+    #[must_use]
+    pub fn image_domain(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether this is Docker Hub, by any of its names.
+    ///
+    /// ```
+    /// # use choreo_registry::RegistryHost;
+    /// for name in ["docker.io", "index.docker.io", "registry-1.docker.io",
+    ///              "registry.hub.docker.com", "registry.docker.com"] {
+    ///     assert!(name.parse::<RegistryHost>()?.is_docker_hub());
+    /// }
+    /// # Ok::<(), choreo_registry::host::ParseHostError>(())
+    /// ```
+    #[must_use]
+    pub fn is_docker_hub(&self) -> bool {
+        self.text == DOCKER_HUB
+    }
+
+    /// The host and port to which the
+    /// [OCI distribution API](https://github.com/opencontainers/distribution-spec/blob/main/spec.md)'s
+    /// requests go: `registry-1.docker.io` for Docker Hub.
+    #[must_use]
+    pub fn api_host(&self) -> &str {
+        if self.is_docker_hub() {
+            "registry-1.docker.io"
+        } else {
+            &self.text
+        }
+    }
+
+    /// The key under `auths` by which kubelets, containerd, Docker, Podman, ORAS and regclient
+    /// all find this registry's credential.
+    ///
+    /// ```
+    /// # use choreo_registry::RegistryHost;
+    /// let hub: RegistryHost = "docker.io".parse()?;
+    /// assert_eq!(hub.auths_key(), "https://index.docker.io/v1/");
+    ///
+    /// let other: RegistryHost = "localhost:5000".parse()?;
+    /// assert_eq!(other.auths_key(), "localhost:5000");
+    /// # Ok::<(), choreo_registry::host::ParseHostError>(())
+    /// ```
+    #[must_use]
+    pub fn auths_key(&self) -> &str {
+        if self.is_docker_hub() {
+            "https://index.docker.io/v1/"
+        } else {
+            &self.text
+        }
+    }
+
+    /// Whether the host names the machine that uses it: `localhost` or a loopback address.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let name = self.name();
+        name == "localhost"
+            || name.ends_with(".localhost")
+            || name
+                .parse()
+                .is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback())
+            || self.ipv6().is_some_and(|address| address.is_loopback())
+    }
+
+    pub(crate) fn ipv6(&self) -> Option<std::net::Ipv6Addr> {
+        self.name()
+            .strip_prefix('[')?
+            .strip_suffix(']')?
+            .parse()
+            .ok()
+    }
+}
+
+impl FromStr for RegistryHost {
+    type Err = ParseHostError;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        let (name, port) = parse::host(input).map_err(|rule| ParseHostError::new(input, rule))?;
+        if port.is_none() && DOCKER_HUB_NAMES.contains(&name.as_str()) {
+            return Ok(Self {
+                text: DOCKER_HUB.to_owned(),
+                name_end: DOCKER_HUB.len(),
+            });
+        }
+        let name_end = name.len();
+        let mut text = name;
+        if let Some(port) = port {
+            fmt::Write::write_fmt(&mut text, format_args!(":{port}"))
+                .expect("writing to a String does not fail");
+        }
+        Ok(Self { text, name_end })
+    }
+}
+
+string_value!(
+    RegistryHost,
+    ParseHostError,
+    "a registry host such as \"registry.example.com:5000\""
+);
+
+const DOCKER_HUB: &str = "docker.io";
+
+/// All names by which Docker Hub is known as a registry.
+const DOCKER_HUB_NAMES: [&str; 5] = [
+    DOCKER_HUB,
+    "index.docker.io",
+    "registry-1.docker.io",
+    "registry.docker.com",
+    "registry.hub.docker.com",
+];
+
+#[cfg(test)]
+mod tests;

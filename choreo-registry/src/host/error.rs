@@ -1,0 +1,137 @@
+//! What is wrong with a host, and what to write instead.
+
+use std::fmt;
+
+use crate::quote::Quoted;
+
+/// Why a string is no [`RegistryHost`](crate::RegistryHost), and what to do.
+///
+/// The message never repeats input that carries a user name or password.
+///
+/// ```
+/// use choreo_registry::RegistryHost;
+///
+/// assert_eq!(
+///     "ghcr.io/acme".parse::<RegistryHost>().unwrap_err().to_string(),
+///     "invalid registry host \"ghcr.io/acme\": a host has no path: write \"ghcr.io\", the rest \
+///      belongs to the image",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseHostError {
+    /// `None` when the input carries a password.
+    input: Option<String>,
+    rule: Rule,
+}
+
+impl ParseHostError {
+    /// Whether the refused input carried a user name or password, which may by now be in places
+    /// where it should not be.
+    #[must_use]
+    pub fn carries_credential(&self) -> bool {
+        self.rule == Rule::Userinfo
+    }
+
+    pub(super) fn new(input: &str, rule: Rule) -> Self {
+        // Whatever else is wrong with it: text before an at sign may be a password.
+        let rule = if input.contains('@') {
+            Rule::Userinfo
+        } else {
+            rule
+        };
+        Self {
+            input: (rule != Rule::Userinfo).then(|| input.to_owned()),
+            rule,
+        }
+    }
+}
+
+impl fmt::Display for ParseHostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid registry host")?;
+        if let Some(input) = &self.input {
+            write!(f, " {}", Quoted(input))?;
+        }
+        write!(f, ": {}", self.rule)
+    }
+}
+
+impl std::error::Error for ParseHostError {}
+
+/// The rule that a host breaks, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rule {
+    Blank,
+    Character(char),
+    DotlessWithoutPort(String),
+    Empty,
+    HostTooLong,
+    Hyphen,
+    Ipv4,
+    Ipv6,
+    Ipv6Zone,
+    Label,
+    LabelTooLong,
+    NonAscii,
+    Path(String),
+    Port,
+    Scheme,
+    Template,
+    UnbracketedIpv6,
+    Underscore,
+    Userinfo,
+    WebSite,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blank => "blanks are not allowed: write one host",
+            Self::Character(found) => {
+                return write!(
+                    f,
+                    "character {found:?} is not allowed: a host is letters, digits, hyphens and dots"
+                );
+            }
+            Self::DotlessWithoutPort(name) => {
+                return write!(
+                    f,
+                    "a host without a dot needs a port, or image references take it for a \
+                     namespace of Docker Hub: write \"{name}:443\", or its full name"
+                );
+            }
+            Self::Empty => "it is empty: write a host such as registry.example.com",
+            Self::HostTooLong => "a host is at most 253 characters long",
+            Self::Hyphen => "no part of a host begins or ends with a hyphen",
+            Self::Ipv4 => {
+                "it ends in a number and is no IPv4 address: write four numbers from 0 to 255, \
+                 without leading zeros"
+            }
+            Self::Ipv6 => "the brackets do not hold an IPv6 address: write [2001:db8::1]:5000",
+            Self::Ipv6Zone => "image references know no IPv6 zone: write the address without '%'",
+            Self::Label => "it has an empty part: write single dots between names",
+            Self::LabelTooLong => "each part of a host is at most 63 characters long",
+            Self::NonAscii => "write an international name in its ASCII form, which begins with xn--",
+            Self::Path(host) => {
+                return write!(
+                    f,
+                    "a host has no path: write {}, the rest belongs to the image",
+                    Quoted(host)
+                );
+            }
+            Self::Port => "the port must be a number from 1 to 65535",
+            Self::Scheme => "the scheme is unknown: write the host without it",
+            Self::Template => "a variable was not replaced by its value: replace it first",
+            Self::UnbracketedIpv6 => "an IPv6 address stands in brackets: write [2001:db8::1]:5000",
+            Self::Underscore => {
+                "image references allow no underscore in a host: use another DNS name for it"
+            }
+            Self::Userinfo => {
+                "it carries a user name or password before '@': write the host alone, enter the \
+                 credential in its own fields, and change the password if this text was stored \
+                 or sent"
+            }
+            Self::WebSite => "this is Docker Hub's web site: write docker.io",
+        })
+    }
+}

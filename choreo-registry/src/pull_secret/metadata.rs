@@ -1,0 +1,252 @@
+//! The metadata of a Secret, checked as the API server checks it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::quote::Quoted;
+
+/// Name, namespace, labels and annotations of a Kubernetes Secret.
+///
+/// The rules are Kubernetes' own:
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/> and
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/>.
+///
+/// ```
+/// use choreo_registry::pull_secret::SecretMetadata;
+///
+/// let metadata = SecretMetadata::new("team-images")?
+///     .with_namespace("apps")?
+///     .with_label("app.kubernetes.io/managed-by", "choreo")?;
+/// assert_eq!(metadata.name(), "team-images");
+/// assert!(SecretMetadata::new("Team Images").is_err());
+/// # Ok::<(), choreo_registry::pull_secret::SecretMetadataError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretMetadata {
+    name: String,
+    namespace: Option<String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+impl SecretMetadata {
+    /// Metadata with a name alone.
+    ///
+    /// # Errors
+    ///
+    /// When the name is no DNS subdomain: at most 253 lower-case letters, digits, `-` and `.`,
+    /// with a letter or digit at both ends of each part.
+    pub fn new(name: impl Into<String>) -> Result<Self, SecretMetadataError> {
+        let name = checked(Part::Name, name.into(), is_subdomain)?;
+        Ok(Self {
+            name,
+            namespace: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        })
+    }
+
+    /// Puts the Secret into a namespace; without one, the client's default applies.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace is no DNS label: at most 63 lower-case letters, digits and `-`.
+    pub fn with_namespace(
+        mut self,
+        namespace: impl Into<String>,
+    ) -> Result<Self, SecretMetadataError> {
+        self.namespace = Some(checked(Part::Namespace, namespace.into(), is_label)?);
+        Ok(self)
+    }
+
+    /// Adds or replaces a label.
+    ///
+    /// # Errors
+    ///
+    /// When key or value break Kubernetes' rules for labels.
+    pub fn with_label(
+        mut self,
+        key: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Result<Self, SecretMetadataError> {
+        let key = checked(Part::LabelKey, key.into(), is_qualified)?;
+        let value = checked(Part::LabelValue, value.into(), |v| {
+            v.is_empty() || is_word(v)
+        })?;
+        self.labels.insert(key, value);
+        Ok(self)
+    }
+
+    /// Adds or replaces an annotation. Everyone who may read metadata sees it.
+    ///
+    /// # Errors
+    ///
+    /// When the key breaks Kubernetes' rules for annotations.
+    pub fn with_annotation(
+        mut self,
+        key: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Result<Self, SecretMetadataError> {
+        // The API server folds the key to lower case before it checks it; so may the key be.
+        let key = checked(Part::AnnotationKey, key.into(), |k| {
+            is_qualified(&k.to_ascii_lowercase())
+        })?;
+        self.annotations.insert(key, value.into());
+        Ok(self)
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The namespace, if one is set.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// The labels.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    /// The annotations.
+    #[must_use]
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.annotations
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let strings = |map: &BTreeMap<String, String>| {
+            Value::Object(
+                map.iter()
+                    .map(|(k, v)| (k.clone(), v.as_str().into()))
+                    .collect(),
+            )
+        };
+        let mut json = Map::new();
+        json.insert("name".to_owned(), self.name.as_str().into());
+        if let Some(namespace) = self.namespace() {
+            json.insert("namespace".to_owned(), namespace.into());
+        }
+        if !self.labels.is_empty() {
+            json.insert("labels".to_owned(), strings(&self.labels));
+        }
+        if !self.annotations.is_empty() {
+            json.insert("annotations".to_owned(), strings(&self.annotations));
+        }
+        Value::Object(json)
+    }
+}
+
+/// Why a string cannot stand in a Secret's metadata.
+///
+/// ```
+/// use choreo_registry::pull_secret::SecretMetadata;
+///
+/// assert_eq!(
+///     SecretMetadata::new("Team").unwrap_err().to_string(),
+///     "invalid name \"Team\" of a Secret: write at most 253 lower-case letters, digits, '-' and \
+///      '.', with a letter or digit at both ends of each part",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretMetadataError {
+    part: Part,
+    input: String,
+}
+
+impl fmt::Display for SecretMetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (part, rule) = match self.part {
+            Part::AnnotationKey => ("annotation key", KEY_RULE),
+            Part::LabelKey => ("label key", KEY_RULE),
+            Part::LabelValue => (
+                "label value",
+                "write at most 63 letters, digits, '-', '_' and '.', with a letter or digit at \
+                 both ends",
+            ),
+            Part::Name => (
+                "name",
+                "write at most 253 lower-case letters, digits, '-' and '.', with a letter or \
+                 digit at both ends of each part",
+            ),
+            Part::Namespace => (
+                "namespace",
+                "write at most 63 lower-case letters, digits and '-', with a letter or digit at \
+                 both ends",
+            ),
+        };
+        write!(
+            f,
+            "invalid {part} {} of a Secret: {rule}",
+            Quoted(&self.input)
+        )
+    }
+}
+
+impl std::error::Error for SecretMetadataError {}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    AnnotationKey,
+    LabelKey,
+    LabelValue,
+    Name,
+    Namespace,
+}
+
+fn checked(
+    part: Part,
+    input: String,
+    rule: impl Fn(&str) -> bool,
+) -> Result<String, SecretMetadataError> {
+    if rule(&input) {
+        Ok(input)
+    } else {
+        Err(SecretMetadataError { part, input })
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    is_word(text)
+        && text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(|part| {
+            part.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && part
+                    .bytes()
+                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        })
+}
+
+/// An optional DNS prefix and a name.
+fn is_qualified(key: &str) -> bool {
+    match key.split_once('/') {
+        None => is_word(key),
+        Some((prefix, name)) => is_subdomain(prefix) && is_word(name),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+const KEY_RULE: &str = "write at most 63 letters, digits, '-', '_' and '.', with a letter or digit \
+                        at both ends, after a DNS name and '/' if need be";

@@ -1,0 +1,309 @@
+//! Registered registries: a name for people, a host, and a way in.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use self::error::RegistryError;
+use crate::authentication::AuthenticationType;
+use crate::finding::{Code, Finding};
+use crate::vendor::{Vendor, is_acr_data_endpoint};
+use crate::{Authentication, Credential, ImageReference, RegistryHost};
+
+/// A container registry that a user has registered.
+///
+/// What can never work is refused on construction; what is doubtful is in
+/// [`findings`](Self::findings).
+///
+/// ```
+/// use choreo_registry::{Authentication, ContainerRegistry};
+///
+/// let registry = ContainerRegistry::new(
+///     "Team images",
+///     "https://GHCR.io/".parse()?,
+///     Authentication::basic("alice", "ghp_0123456789")?,
+/// )?;
+/// assert_eq!(registry.host().as_str(), "ghcr.io");
+/// assert!(registry.serves(&"ghcr.io/acme/app:1".parse()?));
+/// assert!(!registry.serves(&"quay.io/acme/app:1".parse()?));
+/// assert!(registry.findings().is_empty());
+///
+/// let error = ContainerRegistry::new(
+///     "Team images",
+///     "ghcr.io".parse()?,
+///     Authentication::basic("alice", "github_pat_0123456789")?,
+/// )
+/// .unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "GHCR accepts no fine-grained token (github_pat_…): create a classic personal access \
+///      token with the scope read:packages",
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What it does not do
+///
+/// It does not contact the registry; the client does. It is not `Serialize`: store the display
+/// name, the host and the [`AuthenticationType`], and seal the secret apart.
+#[derive(Debug)]
+pub struct ContainerRegistry {
+    display_name: String,
+    host: RegistryHost,
+    authentication: Authentication,
+    findings: Vec<Finding>,
+}
+
+impl ContainerRegistry {
+    /// Puts the three parts together. The display name is trimmed.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`] when the display name is empty, longer than 128 characters or holds
+    /// control characters; when the docker config is for another host; when `Vendor` is chosen
+    /// for a registry without node identity; when the host is a data endpoint of ACR; when the
+    /// vendor is known to refuse this kind of credential.
+    pub fn new(
+        display_name: impl Into<String>,
+        host: RegistryHost,
+        authentication: Authentication,
+    ) -> Result<Self, RegistryError> {
+        Unauthenticated {
+            display_name: check_display_name(display_name.into())?,
+            host,
+        }
+        .authenticate(authentication)
+    }
+
+    /// The name that people see.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        &self.display_name
+    }
+
+    /// The host.
+    #[must_use]
+    pub fn host(&self) -> &RegistryHost {
+        &self.host
+    }
+
+    /// The authentication, with its secret.
+    #[must_use]
+    pub fn authentication(&self) -> &Authentication {
+        &self.authentication
+    }
+
+    /// The choice of authentication, without its secret.
+    #[must_use]
+    pub fn authentication_type(&self) -> AuthenticationType {
+        self.authentication.authentication_type()
+    }
+
+    /// The credential, if the authentication type has one.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        self.authentication.credential()
+    }
+
+    /// Who runs the registry, as far as the host tells.
+    #[must_use]
+    pub fn vendor(&self) -> Vendor {
+        Vendor::of(&self.host)
+    }
+
+    /// What is doubtful, in the order in which it should be read.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Whether this registry is the one that the image names.
+    ///
+    /// Hosts are compared without regard to case and to the port 443, and all names of Docker
+    /// Hub are one.
+    ///
+    /// ```
+    /// # use choreo_registry::{Authentication, ContainerRegistry};
+    /// let hub = ContainerRegistry::new("Hub", "docker.io".parse()?, Authentication::Public)?;
+    /// assert!(hub.serves(&"nginx".parse()?));
+    /// assert!(hub.serves(&"registry-1.docker.io/library/nginx".parse()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn serves(&self, image: &ImageReference) -> bool {
+        image.domain() == self.host.image_domain()
+            || image
+                .domain()
+                .parse::<RegistryHost>()
+                .is_ok_and(|host| host == self.host)
+    }
+
+    /// The same registry with another display name.
+    ///
+    /// # Errors
+    ///
+    /// When the display name breaks the rules of [`new`](Self::new).
+    pub fn with_display_name(self, display_name: impl Into<String>) -> Result<Self, RegistryError> {
+        Ok(Self {
+            display_name: check_display_name(display_name.into())?,
+            ..self
+        })
+    }
+
+    /// Moves the registry to another host. The secret is dropped: it was given for the old host,
+    /// and whoever may edit a host must not be able to send it elsewhere.
+    ///
+    /// ```
+    /// # use choreo_registry::{Authentication, ContainerRegistry};
+    /// # let registry = ContainerRegistry::new("Images", "ghcr.io".parse()?,
+    /// #     Authentication::basic("alice", "ghp_0123456789")?)?;
+    /// let moved = registry
+    ///     .with_host("registry.example.com".parse()?)
+    ///     .authenticate(Authentication::basic("alice", "another password")?)?;
+    /// assert_eq!(moved.display_name(), "Images");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_host(self, host: RegistryHost) -> Unauthenticated {
+        Unauthenticated {
+            display_name: self.display_name,
+            host,
+        }
+    }
+
+    /// The same registry with another authentication; the old secret is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the new authentication cannot work with this host, as in [`new`](Self::new).
+    pub fn with_authentication(
+        self,
+        authentication: Authentication,
+    ) -> Result<Self, RegistryError> {
+        Unauthenticated {
+            display_name: self.display_name,
+            host: self.host,
+        }
+        .authenticate(authentication)
+    }
+}
+
+/// A registry whose host has changed and whose authentication has to be given anew.
+///
+/// Made by [`ContainerRegistry::with_host`], which has an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unauthenticated {
+    display_name: String,
+    host: RegistryHost,
+}
+
+impl Unauthenticated {
+    /// Completes the registry.
+    ///
+    /// # Errors
+    ///
+    /// When the authentication cannot work with this host, as in [`ContainerRegistry::new`].
+    pub fn authenticate(
+        self,
+        authentication: Authentication,
+    ) -> Result<ContainerRegistry, RegistryError> {
+        let Self { display_name, host } = self;
+        let mut findings = check_host(&host, &authentication)?;
+        if let Some(credential) = authentication.credential() {
+            findings.extend(Vendor::of(&host).check(credential)?);
+            findings.extend(doubt_password(credential));
+        }
+        Ok(ContainerRegistry {
+            display_name,
+            host,
+            authentication,
+            findings,
+        })
+    }
+}
+
+fn check_display_name(display_name: String) -> Result<String, RegistryError> {
+    let trimmed = display_name.trim();
+    if trimmed.is_empty() {
+        return Err(RegistryError::DisplayNameEmpty);
+    }
+    if trimmed.chars().count() > DISPLAY_NAME_MAX {
+        return Err(RegistryError::DisplayNameTooLong);
+    }
+    if trimmed.chars().any(char::is_control) {
+        return Err(RegistryError::DisplayNameControlCharacter);
+    }
+    Ok(if trimmed.len() == display_name.len() {
+        display_name
+    } else {
+        trimmed.to_owned()
+    })
+}
+
+/// Judges what does not depend on the credential itself.
+fn check_host(
+    host: &RegistryHost,
+    authentication: &Authentication,
+) -> Result<Vec<Finding>, RegistryError> {
+    if is_acr_data_endpoint(host) {
+        return Err(RegistryError::DataEndpoint { host: host.clone() });
+    }
+    let vendor = Vendor::of(host);
+    let mut findings = Vec::new();
+    match authentication {
+        Authentication::Vendor if !vendor.offers_node_identity() => {
+            return Err(RegistryError::NoNodeIdentity {
+                host: host.clone(),
+                vendor,
+            });
+        }
+        Authentication::DockerConfig(config) if config.host() != host => {
+            return Err(RegistryError::DockerConfigHost {
+                registry: host.clone(),
+                config: config.host().clone(),
+            });
+        }
+        Authentication::DockerConfig(config) => findings.extend(config.findings()),
+        Authentication::Public if host.is_docker_hub() => findings.push(Finding::new(
+            Code::DockerHubAnonymousLimit,
+            "Docker Hub limits anonymous pulls by address, and all pods of a node share one",
+            "enter a Docker ID and an access token to raise the limit",
+        )),
+        Authentication::Basic(_) | Authentication::Public | Authentication::Vendor => {}
+    }
+    findings.extend(doubt_host(host, authentication));
+    Ok(findings)
+}
+
+fn doubt_host(host: &RegistryHost, authentication: &Authentication) -> Option<Finding> {
+    if host.is_loopback() {
+        return Some(Finding::new(
+            Code::LoopbackHost,
+            format!("\"{host}\" is another machine on each node that pulls from it"),
+            "enter a host that the data plane's nodes can reach",
+        ));
+    }
+    // Kubelets read the keys of pull secrets as globs, in which brackets have another meaning;
+    // with a port they compare the host and port as they are.
+    let is_glob = host.ipv6().is_some() && host.port().is_none();
+    (is_glob && authentication.credential().is_some()).then(|| {
+        Finding::new(
+            Code::Ipv6WithoutPort,
+            format!("kubelets find no credential for the IPv6 address \"{host}\" without a port"),
+            "enter a DNS name, or an address with a port other than 443",
+        )
+    })
+}
+
+fn doubt_password(credential: &Credential) -> Option<Finding> {
+    let password = credential.expose_password();
+    (password.trim() != password).then(|| {
+        Finding::new(
+            Code::PasswordSurroundedByBlanks,
+            "the password begins or ends with a blank or a line break",
+            "enter it again without, unless it really belongs to the password",
+        )
+    })
+}
+
+const DISPLAY_NAME_MAX: usize = 128;

@@ -1,0 +1,100 @@
+//! Why a registry cannot be registered as it was entered.
+
+use std::fmt;
+
+use crate::RegistryHost;
+use crate::vendor::{CredentialRefusal, Vendor};
+
+/// Why a display name, a host and an authentication make no
+/// [`ContainerRegistry`](crate::ContainerRegistry).
+///
+/// ```
+/// use choreo_registry::{Authentication, ContainerRegistry};
+///
+/// let error = ContainerRegistry::new(
+///     "Images", "registry.example.com".parse()?, Authentication::Vendor).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "\"registry.example.com\" (self-hosted registry) gives nodes no access by their identity: \
+///      choose basic or docker-config",
+/// );
+/// # Ok::<(), choreo_registry::host::ParseHostError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The vendor can never accept such a credential.
+    Credential(CredentialRefusal),
+    /// The host is a data endpoint of ACR, which serves layers only.
+    #[non_exhaustive]
+    DataEndpoint {
+        /// The host.
+        host: RegistryHost,
+    },
+    /// The display name holds a line break or another control character.
+    DisplayNameControlCharacter,
+    /// The display name is empty.
+    DisplayNameEmpty,
+    /// The display name is longer than 128 characters.
+    DisplayNameTooLong,
+    /// The docker config is for another host.
+    #[non_exhaustive]
+    DockerConfigHost {
+        /// The host of the registry.
+        registry: RegistryHost,
+        /// The host in the docker config.
+        config: RegistryHost,
+    },
+    /// The type `Vendor` was chosen for a registry without node identity.
+    #[non_exhaustive]
+    NoNodeIdentity {
+        /// The host.
+        host: RegistryHost,
+        /// Its vendor.
+        vendor: Vendor,
+    },
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credential(refusal) => refusal.fmt(f),
+            Self::DataEndpoint { host } => {
+                let registry = host.name().split('.').next().unwrap_or_default();
+                let cloud = host.name().rsplit('.').next().unwrap_or_default();
+                write!(
+                    f,
+                    "\"{host}\" is a data endpoint, which serves layers only: enter the login \
+                     server, such as \"{registry}.azurecr.{cloud}\""
+                )
+            }
+            Self::DisplayNameControlCharacter => f.write_str(
+                "display name holds a line break or another control character: remove it",
+            ),
+            Self::DisplayNameEmpty => {
+                f.write_str("display name is empty: enter a name by which people know the registry")
+            }
+            Self::DisplayNameTooLong => {
+                f.write_str("display name is longer than 128 characters: shorten it")
+            }
+            Self::DockerConfigHost { registry, config } => write!(
+                f,
+                "docker config is for \"{config}\", not for \"{registry}\": paste the one of \
+                 \"{registry}\", or register \"{config}\""
+            ),
+            Self::NoNodeIdentity { host, vendor } => write!(
+                f,
+                "\"{host}\" ({vendor}) gives nodes no access by their identity: choose basic or \
+                 docker-config"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RegistryError {}
+
+impl From<CredentialRefusal> for RegistryError {
+    fn from(refusal: CredentialRefusal) -> Self {
+        Self::Credential(refusal)
+    }
+}
