@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
 use crate::error::{ApiError, Code};
 use crate::name::RepositoryName;
-use crate::token::{Token, TokenServer};
+use crate::token::TokenServer;
 
 /// A user of the registry, with a password and rights by repository.
 ///
@@ -171,12 +171,20 @@ pub(crate) struct Gate {
     pub(crate) login: Login,
 }
 
-/// What a request needs: an action on a repository, or merely a login.
-pub(crate) type Need<'a> = Option<(Action, &'a RepositoryName)>;
+/// What a request needs beyond a login.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need<'a> {
+    pub(crate) action: Action,
+    pub(crate) repository: &'a RepositoryName,
+}
 
 impl Gate {
     /// Lets the request in, or says why not.
-    pub(crate) fn admit(&self, headers: &HeaderMap, need: Need<'_>) -> Result<(), ApiError> {
+    pub(crate) fn admit(
+        &self,
+        headers: &HeaderMap,
+        need: Option<Need<'_>>,
+    ) -> Result<(), ApiError> {
         match &self.login {
             Login::Open => Ok(()),
             Login::Basic => self.admit_password(headers, need),
@@ -184,26 +192,18 @@ impl Gate {
         }
     }
 
-    fn admit_password(&self, headers: &HeaderMap, need: Need<'_>) -> Result<(), ApiError> {
+    fn admit_password(&self, headers: &HeaderMap, need: Option<Need<'_>>) -> Result<(), ApiError> {
         let challenge = || unauthorized("authentication required", BASIC_CHALLENGE);
-        let Some((name, password)) = basic_credentials(headers) else {
-            let public = need.is_some_and(|(action, repository)| {
-                !headers.contains_key(AUTHORIZATION)
-                    && self.accounts.may(None, action, repository.as_str())
-            });
+        if !headers.contains_key(AUTHORIZATION) {
+            let public = need.is_some_and(|need| self.may(None, need));
             return public.then_some(()).ok_or_else(challenge);
-        };
-        let user = self
-            .accounts
-            .login(&name, &password)
+        }
+        let user = basic_credentials(headers)
+            .and_then(|(name, password)| self.accounts.login(&name, &password))
             .ok_or_else(challenge)?;
         match need {
-            Some((action, repository))
-                if !self
-                    .accounts
-                    .may(Some(user.name()), action, repository.as_str()) =>
-            {
-                Err(self.deny(repository, BASIC_CHALLENGE))
+            Some(need) if !self.may(Some(user.name()), need) => {
+                Err(self.deny(need, BASIC_CHALLENGE))
             }
             _ => Ok(()),
         }
@@ -213,48 +213,41 @@ impl Gate {
         &self,
         tokens: &TokenServer,
         headers: &HeaderMap,
-        need: Need<'_>,
+        need: Option<Need<'_>>,
     ) -> Result<(), ApiError> {
+        let challenge = |error| bearer_challenge(tokens, need, error);
         let Some(text) = bearer_token(headers) else {
-            let challenge = bearer_challenge(tokens, need, None);
-            return Err(unauthorized("authentication required", &challenge));
+            return Err(unauthorized("authentication required", &challenge(None)));
         };
         let Some(token) = tokens.find(text) else {
-            let challenge = bearer_challenge(tokens, need, Some("invalid_token"));
+            let challenge = challenge(Some("invalid_token"));
             return Err(unauthorized("invalid token", &challenge));
         };
-        match need {
-            Some((action, repository)) if !token.allows(action, repository.as_str()) => {
-                let challenge = bearer_challenge(tokens, need, Some("insufficient_scope"));
-                Err(self.refuse_scope(&token, (action, repository), &challenge))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A token without the action: asking again helps unless its user lacks the right.
-    fn refuse_scope(
-        &self,
-        token: &Token,
-        (action, repository): (Action, &RepositoryName),
-        challenge: &str,
-    ) -> ApiError {
-        let user = token.user();
-        if user.is_none() || self.accounts.may(user, action, repository.as_str()) {
-            unauthorized("insufficient scope", challenge)
+        let Some(need) = need.filter(|need| !token.allows(need)) else {
+            return Ok(());
+        };
+        let challenge = challenge(Some("insufficient_scope"));
+        // Asking for another token helps unless the user lacks the right.
+        if token.user().is_none() || self.may(token.user(), need) {
+            Err(unauthorized("insufficient scope", &challenge))
         } else {
-            self.deny(repository, challenge)
+            Err(self.deny(need, &challenge))
         }
     }
 
-    fn deny(&self, repository: &RepositoryName, challenge: &str) -> ApiError {
+    fn may(&self, user: Option<&str>, need: Need<'_>) -> bool {
+        self.accounts
+            .may(user, need.action, need.repository.as_str())
+    }
+
+    fn deny(&self, need: Need<'_>, challenge: &str) -> ApiError {
         match self.denial {
             Denial::Forbidden => {
                 ApiError::new(Code::Denied, "requested access to the resource is denied")
             }
             Denial::NotFound => ApiError::new(
                 Code::NameUnknown,
-                format!("repository {:?} is unknown", repository.as_str()),
+                format!("repository {:?} is unknown", need.repository.as_str()),
             ),
             Denial::Unauthorized => unauthorized("authentication required", challenge),
         }
@@ -289,14 +282,14 @@ fn credential<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
         .then(|| credential.trim_start())
 }
 
-fn bearer_challenge(tokens: &TokenServer, need: Need<'_>, error: Option<&str>) -> String {
+fn bearer_challenge(tokens: &TokenServer, need: Option<Need<'_>>, error: Option<&str>) -> String {
     let mut challenge = format!(
         "Bearer realm=\"{}\",service=\"{}\"",
         tokens.realm(),
         tokens.service()
     );
-    if let Some((action, repository)) = need {
-        let (name, actions) = (repository.as_str(), action.scope());
+    if let Some(need) = need {
+        let (name, actions) = (need.repository.as_str(), need.action.scope());
         challenge.push_str(&format!(",scope=\"repository:{name}:{actions}\""));
     }
     if let Some(error) = error {

@@ -137,11 +137,15 @@ impl Builder {
         self
     }
 
-    /// Starts the registry on the current Tokio runtime, which needs its IO and time drivers.
+    /// Starts the registry on the current Tokio runtime.
     ///
     /// # Errors
     ///
     /// The port is taken, or the system refuses to listen.
+    ///
+    /// # Panics
+    ///
+    /// There is no Tokio runtime, or it was built without its IO and time drivers.
     pub async fn start(self) -> io::Result<TestRegistry> {
         let listener = listen(self.port).await?;
         let address = listener.local_addr()?;

@@ -228,10 +228,10 @@ impl FromStr for Platform {
         let (os, architecture, variant) = match words[..] {
             [os, architecture] => (os, architecture, None),
             [os, architecture, variant] => (os, architecture, Some(variant)),
-            _ => return Err(InvalidPlatform),
+            _ => return Err(InvalidPlatform::new(text)),
         };
         if words.contains(&"") {
-            return Err(InvalidPlatform);
+            return Err(InvalidPlatform::new(text));
         }
         Ok(Self {
             variant: variant.map(str::to_owned),
@@ -255,15 +255,24 @@ impl fmt::Display for Platform {
 /// use choreo_test_registry::Platform;
 ///
 /// let error = "amd64".parse::<Platform>().unwrap_err();
-/// assert_eq!(error.to_string(), "invalid platform: write os/architecture or os/architecture/variant");
+/// assert_eq!(error.to_string(), "invalid platform \"amd64\": write os/architecture[/variant]");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidPlatform;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidPlatform(String);
+
+impl InvalidPlatform {
+    fn new(text: &str) -> Self {
+        Self(text.chars().take(64).collect())
+    }
+}
 
 impl fmt::Display for InvalidPlatform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("invalid platform: write os/architecture or os/architecture/variant")
+        write!(
+            f,
+            "invalid platform {:?}: write os/architecture[/variant]",
+            self.0
+        )
     }
 }
 
@@ -392,6 +401,12 @@ mod tests {
 
     use super::*;
 
+    /// Written past the test harness, which would swallow it.
+    fn skipped() {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "SKIPPED: tar not found in PATH");
+    }
+
     #[test]
     fn the_system_reads_the_archive() {
         let folder = tempfile::tempdir().unwrap();
@@ -400,7 +415,7 @@ mod tests {
         std::fs::write(&path, tar("layer-0.txt", content.as_bytes())).unwrap();
         let run = Command::new("tar").arg("-xOf").arg(&path).output();
         let Ok(output) = run else {
-            eprintln!("SKIPPED: tar not found in PATH");
+            skipped();
             return;
         };
         assert!(output.status.success(), "{output:?}");
@@ -435,7 +450,7 @@ mod tests {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
         }
         for bad in ["", "linux", "linux/", "/amd64", "a/b/c/d"] {
-            assert_eq!(bad.parse::<Platform>(), Err(InvalidPlatform));
+            assert!(bad.parse::<Platform>().is_err(), "{bad:?} is no platform");
         }
     }
 }

@@ -64,6 +64,7 @@ mod builder;
 mod error;
 mod fault;
 mod image;
+mod lock;
 mod log;
 mod name;
 mod registry;

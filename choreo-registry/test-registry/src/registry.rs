@@ -11,9 +11,10 @@ use crate::auth::Login;
 use crate::builder::Builder;
 use crate::fault::Fault;
 use crate::image::{Image, Manifest, Platform, index};
+use crate::lock::lock;
 use crate::log::Recorded;
 use crate::name::{Reference, RepositoryName};
-use crate::server::{Shared, lock};
+use crate::server::Shared;
 use crate::store::Repository;
 
 /// A registry that runs until it is dropped. The front page of this crate shows one at work.
@@ -33,7 +34,6 @@ use crate::store::Repository;
 /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct TestRegistry {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -156,9 +156,13 @@ impl TestRegistry {
 
     /// Deletes a tag, or a manifest with all its tags. `false`: there was none.
     pub fn delete(&self, repository: &str, reference: &str) -> bool {
+        let Ok((name, reference)) = target(repository, reference) else {
+            return false;
+        };
         let mut store = lock(&self.shared.store);
-        target(repository, reference)
-            .is_ok_and(|(name, reference)| store.repository_mut(&name).delete_manifest(&reference))
+        store
+            .known_mut(&name)
+            .is_some_and(|repository| repository.delete_manifest(&reference))
     }
 
     /// The digest that a tag names now.
@@ -206,6 +210,15 @@ impl TestRegistry {
             // Its end is what is waited for, and being cancelled is how it ends.
             let _ = task.await;
         }
+    }
+}
+
+impl fmt::Debug for TestRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestRegistry")
+            .field("address", &self.address)
+            .field("gate", &self.shared.gate)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
@@ -19,13 +19,13 @@ use crate::auth::{Gate, Login};
 use crate::body::Body;
 use crate::error::{ApiError, Code};
 use crate::fault::Faults;
+use crate::lock::lock;
 use crate::log::Recorded;
 use crate::routes::{Exchange, MAX_MANIFEST, Resource};
 use crate::store::Store;
 use crate::token::TokenRequest;
 
 /// What all connections share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) store: Mutex<Store>,
@@ -150,6 +150,7 @@ async fn serve_resource(
         headers: &head.headers,
         gate: &shared.gate,
         store: &shared.store,
+        blob_limit: shared.blob_limit,
     })
 }
 
@@ -170,11 +171,6 @@ fn without_body(response: Response<Body>) -> Response<Body> {
         head.headers.insert(CONTENT_LENGTH, body.len().into());
     }
     Response::from_parts(head, Body::default())
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is kept under these locks is whole after each statement, also when a test panics.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The reason that a connection closes without an answer: a fault asked for it.

@@ -36,7 +36,12 @@ impl Store {
         self.repositories.get(name)
     }
 
-    /// The repository to write to.
+    /// The repository to change, when anything was pushed to it.
+    pub(crate) fn known_mut(&mut self, name: &RepositoryName) -> Option<&mut Repository> {
+        self.repositories.get_mut(name)
+    }
+
+    /// The repository to push to.
     pub(crate) fn repository_mut(&mut self, name: &RepositoryName) -> &mut Repository {
         self.repositories.entry(name.clone()).or_default()
     }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -13,9 +13,10 @@ use http::{Method, Response, StatusCode, Uri};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::auth::{Accounts, Action, BASIC_CHALLENGE, User, basic_credentials, unauthorized};
+use crate::auth::{Accounts, Action, BASIC_CHALLENGE, Need, User, basic_credentials, unauthorized};
 use crate::body::Body;
 use crate::error::{ApiError, Code};
+use crate::lock::lock;
 use crate::name::{Digest, RepositoryName};
 
 /// Which fields of the answer carry the token. The specification gives both the same meaning.
@@ -65,10 +66,10 @@ impl Token {
         self.user.as_deref()
     }
 
-    pub(crate) fn allows(&self, action: Action, repository: &str) -> bool {
-        self.grants
-            .iter()
-            .any(|(name, actions)| name == repository && actions.contains(&action))
+    pub(crate) fn allows(&self, need: &Need<'_>) -> bool {
+        self.grants.iter().any(|(repository, actions)| {
+            repository == need.repository.as_str() && actions.contains(&need.action)
+        })
     }
 }
 
@@ -103,14 +104,14 @@ impl TokenServer {
 
     /// The token, unless it is unknown or expired.
     pub(crate) fn find(&self, text: &str) -> Option<Token> {
-        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let issued = lock(&self.issued);
         let token = issued.tokens.get(text)?;
         (Instant::now() < token.expires).then(|| token.clone())
     }
 
     /// Makes every token issued so far invalid; refresh tokens live on.
     pub(crate) fn revoke(&self) {
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut issued = lock(&self.issued);
         issued.tokens.clear();
     }
 
@@ -165,7 +166,7 @@ impl TokenServer {
             }
             Some("refresh_token") => {
                 let token = fields.first("refresh_token").unwrap_or_default();
-                let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+                let issued = lock(&self.issued);
                 issued.refresh.get(token).cloned()
             }
             _ => {
@@ -204,7 +205,7 @@ impl TokenServer {
         if self.field != TokenField::Token {
             answer["access_token"] = json!(text);
         }
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut issued = lock(&self.issued);
         if let (Some(refresh), Some(user)) = (refresh, &ask.user) {
             answer["refresh_token"] = json!(refresh);
             issued.refresh.insert(refresh, user.clone());

@@ -47,8 +47,8 @@ pub(super) fn get(exchange: &Exchange<'_>, name: &RepositoryName, digest: &Diges
 
 pub(super) fn delete(exchange: &Exchange<'_>, name: &RepositoryName, digest: &Digest) -> Answer {
     let mut store = exchange.store();
-    store.repository(name).ok_or_else(|| name_unknown(name))?;
-    let deleted = store.repository_mut(name).blobs.remove(digest);
+    let repository = store.known_mut(name).ok_or_else(|| name_unknown(name))?;
+    let deleted = repository.blobs.remove(digest);
     deleted
         .map(|_| status(StatusCode::ACCEPTED))
         .ok_or_else(unknown)

@@ -65,8 +65,8 @@ pub(super) fn delete(
     reference: &Reference,
 ) -> Answer {
     let mut store = exchange.store();
-    store.repository(name).ok_or_else(|| name_unknown(name))?;
-    let deleted = store.repository_mut(name).delete_manifest(reference);
+    let repository = store.known_mut(name).ok_or_else(|| name_unknown(name))?;
+    let deleted = repository.delete_manifest(reference);
     deleted
         .then(|| status(StatusCode::ACCEPTED))
         .ok_or_else(unknown)

@@ -8,7 +8,7 @@ mod referrers;
 mod tags;
 mod uploads;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use http::header::{ALLOW, HeaderMap, HeaderValue};
@@ -18,6 +18,7 @@ use percent_encoding::percent_decode_str;
 use crate::auth::{Action, Gate, Need};
 use crate::body::Body;
 use crate::error::{ApiError, Code};
+use crate::lock::lock;
 use crate::name::{Digest, Reference, RepositoryName};
 use crate::store::Store;
 
@@ -33,11 +34,12 @@ pub(crate) struct Exchange<'a> {
     pub(crate) body: Bytes,
     pub(crate) gate: &'a Gate,
     pub(crate) store: &'a Mutex<Store>,
+    pub(crate) blob_limit: usize,
 }
 
 impl Exchange<'_> {
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.store)
     }
 
     /// The first value of a field of the query.
@@ -96,7 +98,7 @@ impl Resource {
     }
 
     /// What the method needs, or the error that it is none of this resource's.
-    pub(crate) fn need(&self, method: &Method) -> Result<Need<'_>, ApiError> {
+    pub(crate) fn need(&self, method: &Method) -> Result<Option<Need<'_>>, ApiError> {
         let (name, allowed) = match self {
             Self::Ping => (None, "GET, HEAD"),
             Self::Tags(name) | Self::Referrers(name, _) => (Some(name), "GET, HEAD"),
@@ -115,7 +117,7 @@ impl Resource {
             (_, "DELETE") => Action::Delete,
             _ => Action::Pull,
         };
-        Ok(name.map(|name| (action, name)))
+        Ok(name.map(|repository| Need { action, repository }))
     }
 
     /// Answers a request that was let in.

@@ -7,7 +7,7 @@ use http::header::CONTENT_RANGE;
 use http::{Response, StatusCode};
 
 use super::{Answer, Exchange, digest, set, status};
-use crate::auth::Action;
+use crate::auth::{Action, Need};
 use crate::body::Body;
 use crate::error::{ApiError, Code};
 use crate::name::{Digest, RepositoryName};
@@ -36,7 +36,7 @@ pub(super) fn start(exchange: &Exchange<'_>, name: &RepositoryName) -> Answer {
 pub(super) fn append(exchange: &Exchange<'_>, name: &RepositoryName, id: &str) -> Answer {
     let mut store = exchange.store();
     let received = store.upload(name, id).ok_or_else(unknown)?;
-    check_range(exchange, received.len(), (name, id))?;
+    check_chunk(exchange, received.len(), (name, id))?;
     received.extend_from_slice(&exchange.body);
     Ok(accepted(name, id, received.len()))
 }
@@ -47,7 +47,7 @@ pub(super) fn finish(exchange: &Exchange<'_>, name: &RepositoryName, id: &str) -
     let received = store.upload(name, id).ok_or_else(unknown)?;
     let text = exchange.query("digest").unwrap_or_default();
     let digest = digest(&text)?;
-    check_range(exchange, received.len(), (name, id))?;
+    check_chunk(exchange, received.len(), (name, id))?;
     received.extend_from_slice(&exchange.body);
     let content = std::mem::take(received).into();
     store.end_upload(id);
@@ -77,16 +77,15 @@ fn mounted(exchange: &Exchange<'_>, store: &Store) -> Result<Option<(Digest, Byt
         return Ok(None);
     };
     let digest = digest(&text)?;
-    let from = exchange
-        .query("from")
-        .and_then(|from| RepositoryName::parse(&from));
+    let from = exchange.query("from");
+    let from = from.and_then(|from| RepositoryName::parse(&from));
+    let open = |repository: &RepositoryName| {
+        let action = Action::Pull;
+        let need = Some(Need { action, repository });
+        exchange.gate.admit(exchange.headers, need).is_ok()
+    };
     let content = from
-        .filter(|from| {
-            exchange
-                .gate
-                .admit(exchange.headers, Some((Action::Pull, from)))
-                .is_ok()
-        })
+        .filter(open)
         .and_then(|from| store.repository(&from)?.blobs.get(&digest).cloned());
     Ok(content.map(|content| (digest, content)))
 }
@@ -107,12 +106,17 @@ fn complete(
     Ok(created(name, &digest))
 }
 
-/// Chunks come in order: one that begins elsewhere is refused, with the place to go on from.
-fn check_range(
+/// Chunks come in order: one that begins elsewhere is refused, with the place to go on from. All of
+/// them together keep to the limit.
+fn check_chunk(
     exchange: &Exchange<'_>,
     received: usize,
     (name, id): (&RepositoryName, &str),
 ) -> Result<(), ApiError> {
+    if exchange.body.len() > exchange.blob_limit.saturating_sub(received) {
+        let message = format!("blob is larger than {} bytes", exchange.blob_limit);
+        return Err(ApiError::new(Code::SizeInvalid, message));
+    }
     let Some(range) = exchange.headers.get(CONTENT_RANGE) else {
         return Ok(());
     };

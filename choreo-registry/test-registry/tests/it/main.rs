@@ -1,0 +1,14 @@
+//! The registry as clients meet it: the protocol by hand, faults, logins, and skopeo.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, also in its helpers"
+)]
+
+mod authentication;
+mod blobs;
+mod client;
+mod faults;
+mod manifests;
+mod skopeo;
+mod tags;
