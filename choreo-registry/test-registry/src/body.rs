@@ -41,7 +41,7 @@ impl Body {
     }
 
     /// Hides the length, so that it is sent chunked.
-    pub(crate) fn unsized_(mut self) -> Self {
+    pub(crate) fn chunked(mut self) -> Self {
         self.sized = false;
         self
     }

@@ -190,7 +190,7 @@ impl Fault {
         }
         if self.chunked {
             head.headers.remove(CONTENT_LENGTH);
-            body = body.unsized_();
+            body = body.chunked();
         }
         if let Some((count, end)) = self.broken {
             if !self.chunked {
