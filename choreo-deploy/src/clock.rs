@@ -1,0 +1,86 @@
+//! Time, ids and chance, so that tests decide them.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::id::{DeploymentId, RunId};
+
+/// What time it is.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has no state")]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// Where ids and jitter come from.
+pub trait Chance: fmt::Debug + Send + Sync + 'static {
+    /// A new id of a deployment, never given out before.
+    fn deployment_id(&self) -> DeploymentId;
+
+    /// A new id of a run, never given out before.
+    fn run_id(&self) -> RunId;
+
+    /// A duration between zero and the longest, so that many who wait do not come back at once.
+    fn jitter(&self, longest: Duration) -> Duration;
+}
+
+/// The operating system's random numbers.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has no state")]
+pub struct SystemChance;
+
+impl Chance for SystemChance {
+    fn deployment_id(&self) -> DeploymentId {
+        format!("d-{}", unique()).parse().expect("letters and digits make an id")
+    }
+
+    fn run_id(&self) -> RunId {
+        format!("r-{}", unique()).parse().expect("letters and digits make an id")
+    }
+
+    fn jitter(&self, longest: Duration) -> Duration {
+        let fraction = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
+        longest.mul_f64(fraction)
+    }
+}
+
+/// 20 characters of `a`-`z` and `2`-`7`: 100 random bits.
+fn unique() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    random::<20>().iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)])).collect()
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ() {
+        assert_ne!(SystemChance.deployment_id(), SystemChance.deployment_id());
+        assert_ne!(SystemChance.run_id(), SystemChance.run_id());
+    }
+
+    #[test]
+    fn jitter_is_never_longer() {
+        let longest = Duration::from_secs(3);
+        assert!((0..100).all(|_| SystemChance.jitter(longest) <= longest));
+    }
+}

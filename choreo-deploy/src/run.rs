@@ -1,0 +1,111 @@
+//! Runs: each execution of a Manual Task, or of a Scheduled Task that somebody asked for.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Target;
+use crate::deployment::Generation;
+use crate::id::{DataPlaneId, RunId};
+use crate::reason::Reason;
+use crate::release::ReleaseNumber;
+use crate::workload::VariableName;
+
+/// One execution of a task.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Run {
+    /// Its identity. Starting the same id twice runs once.
+    pub id: RunId,
+    /// Where it runs.
+    pub target: Target,
+    /// The data plane it runs on.
+    pub data_plane: DataPlaneId,
+    /// The generation whose release it runs.
+    pub generation: Generation,
+    /// The release it runs.
+    pub release: ReleaseNumber,
+    /// The version of the target's settings that it uses.
+    pub settings_version: u64,
+    /// What this run adds to the workload.
+    pub overrides: RunOverrides,
+    /// How far it is.
+    pub phase: RunPhase,
+    /// The exit code of its container, once it ended.
+    pub exit_code: Option<i32>,
+    /// Why it is no further, or why it failed.
+    pub reasons: Vec<Reason>,
+    /// When it was asked for.
+    pub accepted_at: Timestamp,
+    /// When it must have ended.
+    pub deadline_at: Timestamp,
+    /// Whether somebody asked to stop it.
+    pub cancel_requested: bool,
+    /// When it last changed.
+    pub changed_at: Timestamp,
+    /// Grows with every change.
+    pub revision: u64,
+}
+
+/// What one run adds to its workload.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct RunOverrides {
+    /// Arguments in place of the workload's. Empty: the workload's.
+    pub args: Vec<String>,
+    /// Environment variables, added to the others or in their place.
+    pub variables: BTreeMap<VariableName, String>,
+}
+
+impl RunOverrides {
+    /// Arguments in place of the workload's.
+    #[must_use]
+    pub fn args(args: Vec<String>) -> Self {
+        Self { args, variables: BTreeMap::new() }
+    }
+}
+
+/// How far a run is. The last three are final.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RunPhase {
+    /// Accepted and stored, or started but not running yet.
+    Pending,
+    /// Its container runs.
+    Running,
+    /// It ended with exit code 0.
+    Succeeded,
+    /// It ended otherwise, or could not run. The reasons say why.
+    Failed,
+    /// It was stopped.
+    Cancelled,
+}
+
+impl RunPhase {
+    /// Whether it never changes again.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// The phase as it is stored and sent.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for RunPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,227 @@
+//! The seam to a database.
+//!
+//! Traits at the level of domain transactions, not of rows: a method is one transaction, durable
+//! when it returns. One type implements them all, so that an idempotency key, a token's check and
+//! an acceptance commit together. [`InMemoryStore`] is the model; choreo-deploy-sqlite is the
+//! durable one. The [`conformance`](crate::conformance) suite has a clause for each sentence under
+//! *Contract*.
+//!
+//! There is one row of desired state per target, not a queue of jobs: the newest deployment of a
+//! target is the one that is worked on, and one worker at a time works on a target. A worker holds
+//! a [`Claim`]; every write with it fails [`Stale`](StoreErrorKind::Stale) once the target's
+//! deployment or the claim's fence has moved on.
+//!
+//! These traits may change in any release before 1.0.
+
+mod error;
+mod memory;
+mod registry;
+mod requests;
+mod run;
+mod token;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::Target;
+use crate::deployment::Deployment;
+use crate::id::{ComponentId, DeploymentId};
+use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
+use crate::settings::Settings;
+
+pub use self::error::{AcceptError, StoreError, StoreErrorKind};
+pub use self::memory::InMemoryStore;
+pub use self::registry::{RegisteredRegistry, RegistryStore, StoredCredential};
+pub use self::requests::{
+    Accepted, Claim, ClaimRequest, ClaimedDeployment, DeploymentQuery, Idempotency, NewDeployment,
+    Outcome, Progress, ReadyState, SettingsChoice, TargetState, Unreadable,
+};
+pub use self::run::{
+    ClaimedRun, NewRun, RunClaim, RunOutcome, RunProgress, RunStore,
+};
+pub use self::token::TokenStore;
+
+/// Everything that a control plane stores.
+pub trait Store: DeploymentStore + RunStore + TokenStore + RegistryStore {}
+
+impl<T: DeploymentStore + RunStore + TokenStore + RegistryStore + ?Sized> Store for T {}
+
+/// Stores deployments, releases and the state of targets.
+#[async_trait]
+pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
+    /// Accepts a deployment: the one durable step between a request and its answer.
+    ///
+    /// # Contract
+    /// - When it returns `Ok`, the deployment is stored durably and will be worked on.
+    /// - The generation is greater than that of every deployment of the target before.
+    /// - The target's deployment before, unless final, becomes
+    ///   [`Superseded`](crate::deployment::Phase::Superseded) with the reason
+    ///   [`NewerDeployment`](crate::reason::ReasonCode::NewerDeployment).
+    /// - The same idempotency key and fingerprint within the key's time is the same deployment, with
+    ///   [`Accepted::replayed`], and changes nothing.
+    /// - A token that is not live, or not of the component, at `accepted_at` is
+    ///   [`TokenRefused`](AcceptError::TokenRefused).
+    /// - A held target refuses every [automatic](crate::deployment::Cause::is_automatic) cause.
+    /// - [`NewDeployment::hold`] holds the target in the same transaction.
+    /// - Settings equal to the newest of the target keep their version; others get the next.
+    /// - A release that is named exists and is pinned.
+    /// - An error changes nothing.
+    ///
+    /// # Errors
+    /// See [`AcceptError`].
+    async fn accept(&self, new: NewDeployment) -> Result<Accepted, AcceptError>;
+
+    /// Takes the target whose work is due the longest, for one worker, for a time.
+    ///
+    /// # Contract
+    /// - A target is claimed only when its deployment is not final, its next attempt is due and no
+    ///   lease on it holds.
+    /// - Targets on a data plane in [`ClaimRequest::busy`] are passed over.
+    /// - Each claim of a target has a greater fence than every one before.
+    /// - A row that cannot be read is passed over, and stays as it is.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Option<ClaimedDeployment>, StoreError>;
+
+    /// Keeps a claim for longer.
+    ///
+    /// # Errors
+    /// [`Stale`](StoreErrorKind::Stale), and those of the database.
+    async fn renew(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError>;
+
+    /// Makes the release of a deployment that asked for an image, and numbers it.
+    ///
+    /// # Contract
+    /// - Numbers of a component's releases count from 1 without a gap.
+    /// - A deployment that has a release keeps it: the same one is returned.
+    ///
+    /// # Errors
+    /// [`Stale`](StoreErrorKind::Stale), and those of the database.
+    async fn record_release(
+        &self,
+        claim: &Claim,
+        draft: ReleaseDraft,
+        at: Timestamp,
+    ) -> Result<Release, StoreError>;
+
+    /// Pins the deployment's release to a digest, when it has none.
+    ///
+    /// # Contract
+    /// - A release that is pinned stays as it is.
+    ///
+    /// # Errors
+    /// [`Stale`](StoreErrorKind::Stale), [`NotFound`](StoreErrorKind::NotFound) when the deployment
+    /// has no release, and those of the database.
+    async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError>;
+
+    /// Gives a claim back before the deployment has ended, and says when to go on.
+    ///
+    /// # Contract
+    /// - The deployment is claimed again no earlier than [`Progress::next_attempt_at`].
+    ///
+    /// # Errors
+    /// [`Stale`](StoreErrorKind::Stale), and those of the database.
+    async fn put_back(&self, claim: &Claim, progress: Progress) -> Result<(), StoreError>;
+
+    /// Ends the deployment and gives the claim back.
+    ///
+    /// # Contract
+    /// - A deployment that is [`Ready`](crate::deployment::Phase::Ready) becomes the target's
+    ///   [`ReadyState`]; an [absence](crate::deployment::Subject::Absence) that is ready clears it.
+    /// - A final deployment never changes again and is never claimed.
+    ///
+    /// # Errors
+    /// [`Stale`](StoreErrorKind::Stale), and those of the database.
+    async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Deployment, StoreError>;
+
+    /// When work of any kind, deployments and runs, is due next. A lease that holds counts from its
+    /// end.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Returns when there may be new work. A hint: it may return too early, and a store that several
+    /// processes share may miss what another one accepted, so look by the clock as well.
+    async fn new_work(&self);
+
+    /// A deployment.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError>;
+
+    /// Deployments, newest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError>;
+
+    /// Waits until the deployment's revision is greater than `since`, and returns it. Returns at once
+    /// when it is already, and `None` when there is no such deployment. Put a timeout around it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn changed(
+        &self,
+        id: &DeploymentId,
+        since: u64,
+    ) -> Result<Option<Deployment>, StoreError>;
+
+    /// The state of a target; `None` when nothing was ever deployed to it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn target(&self, target: &Target) -> Result<Option<TargetState>, StoreError>;
+
+    /// A release of a component.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn release(
+        &self,
+        component: &ComponentId,
+        number: ReleaseNumber,
+    ) -> Result<Option<Release>, StoreError>;
+
+    /// The newest releases of a component, newest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn releases(
+        &self,
+        component: &ComponentId,
+        limit: usize,
+    ) -> Result<Vec<Release>, StoreError>;
+
+    /// A version of a target's settings.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn settings(
+        &self,
+        target: &Target,
+        version: u64,
+    ) -> Result<Option<Settings>, StoreError>;
+
+    /// Lets machines deploy to the target again. Says whether it was held.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn release_hold(&self, target: &Target, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Rows that this version cannot read. They stay as they are and are not worked on.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError>;
+
+    /// Whether the database answers, for readiness checks.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,107 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::deployment::{Deployment, Hold};
+use crate::release::ReleaseNumber;
+
+/// Why a store could not do something.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What kind of error a store met.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// There is such a thing already, or too many of them.
+    Conflict,
+    /// What is stored cannot be read by this version.
+    Corrupt,
+    /// What the call is about is not stored.
+    NotFound,
+    /// The claim has moved on: a newer deployment, or another worker.
+    Stale,
+    /// The database does not answer, or is full. Worth another try.
+    Unavailable,
+}
+
+impl StoreError {
+    /// An error of a kind. The message is one sentence, lower case, without a full stop and without
+    /// any secret.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// The claim has moved on.
+    #[must_use]
+    pub fn stale() -> Self {
+        Self::new(StoreErrorKind::Stale, "claim is stale: the target has moved on")
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// What kind of error.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.kind == StoreErrorKind::Unavailable
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Why a deployment or a run is not accepted. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The target takes no deployments from machines.
+    #[error("target is held since a rollback: release the hold to deploy automatically again")]
+    Held(Hold),
+    /// The idempotency key was used for another request.
+    #[error(
+        "idempotency key was used for another request, deployment {}: use a new key for a new request",
+        .0.id
+    )]
+    KeyReused(Box<Deployment>),
+    /// The target has no release to run or to take.
+    #[error("target has no ready release: deploy one first")]
+    NothingReady,
+    /// There is no release of this number.
+    #[error("release {0} does not exist: choose one of the component's releases")]
+    ReleaseMissing(ReleaseNumber),
+    /// The release is not pinned to a digest.
+    #[error("release {0} is not pinned to a digest: deploy it again and choose the new one")]
+    ReleaseNotPinned(ReleaseNumber),
+    /// The settings version does not exist.
+    #[error("settings version {0} of the target does not exist")]
+    SettingsMissing(u64),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The token may not be used, or not for this component.
+    #[error("token is not accepted")]
+    TokenRefused,
+}

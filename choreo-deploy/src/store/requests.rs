@@ -1,0 +1,358 @@
+use jiff::Timestamp;
+
+use crate::Target;
+use crate::deployment::{
+    Cause, Deployment, Generation, Hold, Phase, Provenance, Subject,
+};
+use crate::id::{ComponentId, DataPlaneId, DeploymentId, OrganizationId};
+use crate::reason::Reason;
+use crate::release::{Release, ReleaseNumber};
+use crate::settings::Settings;
+use crate::workload::Workload;
+
+/// A deployment that is to be accepted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewDeployment {
+    /// Its identity, never used before.
+    pub id: DeploymentId,
+    /// Where it goes.
+    pub target: Target,
+    /// The data plane of the target's environment.
+    pub data_plane: DataPlaneId,
+    /// Why there is one. [`Cause::Ci`] names the token, which is checked again.
+    pub cause: Cause,
+    /// What is asked for.
+    pub subject: Subject,
+    /// What runs, when an image is asked for. A release brings its own.
+    pub workload: Option<Workload>,
+    /// The settings it uses.
+    pub settings: SettingsChoice,
+    /// Where the image was built.
+    pub provenance: Provenance,
+    /// What makes a second request the same as the first.
+    pub idempotency: Option<Idempotency>,
+    /// Whether the target takes no more deployments from machines after this one.
+    pub hold: bool,
+    /// When it was asked for.
+    pub accepted_at: Timestamp,
+    /// When it must have ended.
+    pub deadline_at: Timestamp,
+}
+
+impl NewDeployment {
+    /// A deployment that somebody asked for, with default settings.
+    #[must_use]
+    pub fn new(
+        id: DeploymentId,
+        (target, data_plane): (Target, DataPlaneId),
+        subject: Subject,
+        (accepted_at, deadline_at): (Timestamp, Timestamp),
+    ) -> Self {
+        Self {
+            id,
+            target,
+            data_plane,
+            cause: Cause::Manual,
+            subject,
+            workload: None,
+            settings: SettingsChoice::Now(Settings::default()),
+            provenance: Provenance::default(),
+            idempotency: None,
+            hold: false,
+            accepted_at,
+            deadline_at,
+        }
+    }
+}
+
+/// Which settings a deployment uses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SettingsChoice {
+    /// These: the newest version of the target's settings.
+    Now(Settings),
+    /// Those of an earlier version, as a rollback does.
+    Version(u64),
+}
+
+/// What makes a second request the same as the first, within a component.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Idempotency {
+    /// The key, unique within the component.
+    pub key: String,
+    /// A digest of what was asked for. The same key with another one is refused.
+    pub fingerprint: [u8; 32],
+    /// Until when the key is remembered.
+    pub expires_at: Timestamp,
+}
+
+impl Idempotency {
+    /// A key for a request.
+    #[must_use]
+    pub fn new(key: impl Into<String>, fingerprint: [u8; 32], expires_at: Timestamp) -> Self {
+        Self { key: key.into(), fingerprint, expires_at }
+    }
+}
+
+/// A deployment that was accepted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Whether an earlier request was the same, so that nothing new was stored.
+    pub replayed: bool,
+    /// The deployment that it superseded.
+    pub superseded: Option<DeploymentId>,
+}
+
+impl Accepted {
+    /// A deployment that was stored now.
+    #[must_use]
+    pub fn new(deployment: Deployment, superseded: Option<DeploymentId>) -> Self {
+        Self { deployment, replayed: false, superseded }
+    }
+
+    /// A deployment that an earlier request had stored.
+    #[must_use]
+    pub fn replayed(deployment: Deployment) -> Self {
+        Self { deployment, replayed: true, superseded: None }
+    }
+}
+
+/// A worker's wish for work.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClaimRequest {
+    /// Who asks; shown to people.
+    pub worker: String,
+    /// The time now.
+    pub now: Timestamp,
+    /// Until when the claim holds unless renewed.
+    pub lease_until: Timestamp,
+    /// Data planes that have as many workers as they may.
+    pub busy: Vec<DataPlaneId>,
+}
+
+impl ClaimRequest {
+    /// A wish for any work.
+    #[must_use]
+    pub fn new(worker: impl Into<String>, now: Timestamp, lease_until: Timestamp) -> Self {
+        Self { worker: worker.into(), now, lease_until, busy: Vec::new() }
+    }
+
+    /// Passes over these data planes.
+    #[must_use]
+    pub fn without(self, busy: Vec<DataPlaneId>) -> Self {
+        Self { busy, ..self }
+    }
+}
+
+/// The right to work on a target's deployment, as long as nothing has moved on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Claim {
+    /// The target.
+    pub target: Target,
+    /// The deployment's place in the order.
+    pub generation: Generation,
+    /// Greater with every claim of the target.
+    pub fence: u64,
+}
+
+impl Claim {
+    /// A claim of a target's generation.
+    #[must_use]
+    pub fn new(target: Target, generation: Generation, fence: u64) -> Self {
+        Self { target, generation, fence }
+    }
+}
+
+/// A deployment with all that a worker needs to go on with it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClaimedDeployment {
+    /// The right to write.
+    pub claim: Claim,
+    /// The deployment.
+    pub deployment: Deployment,
+    /// What runs, when an image was asked for.
+    pub workload: Option<Workload>,
+    /// The settings it uses.
+    pub settings: Settings,
+    /// The release, once there is one.
+    pub release: Option<Release>,
+    /// Whether it was applied to the data plane.
+    pub applied: bool,
+    /// How many attempts in a row have failed.
+    pub attempt: u32,
+}
+
+impl ClaimedDeployment {
+    /// A deployment that nothing was done for yet.
+    #[must_use]
+    pub fn new(claim: Claim, deployment: Deployment, settings: Settings) -> Self {
+        Self {
+            claim,
+            deployment,
+            workload: None,
+            settings,
+            release: None,
+            applied: false,
+            attempt: 0,
+        }
+    }
+}
+
+/// How far a deployment is when its claim is given back.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    /// How far it is; never final.
+    pub phase: Phase,
+    /// Why it is no further.
+    pub reasons: Vec<Reason>,
+    /// Whether it was applied to the data plane.
+    pub applied: bool,
+    /// How many attempts in a row have failed.
+    pub attempt: u32,
+    /// When to go on.
+    pub next_attempt_at: Timestamp,
+    /// The time now.
+    pub at: Timestamp,
+}
+
+impl Progress {
+    /// On its way after an attempt at a time, to be gone on with at another.
+    #[must_use]
+    pub fn new(phase: Phase, at: Timestamp, next_attempt_at: Timestamp) -> Self {
+        Self { phase, reasons: Vec::new(), applied: false, attempt: 0, next_attempt_at, at }
+    }
+}
+
+/// How a deployment ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// How; always final.
+    pub phase: Phase,
+    /// Why it failed.
+    pub reasons: Vec<Reason>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Outcome {
+    /// An end at a time.
+    #[must_use]
+    pub fn new(phase: Phase, reasons: Vec<Reason>, at: Timestamp) -> Self {
+        Self { phase, reasons, at }
+    }
+}
+
+/// The state of a target.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TargetState {
+    /// The target.
+    pub target: Target,
+    /// The newest generation.
+    pub generation: Generation,
+    /// The newest deployment.
+    pub deployment: DeploymentId,
+    /// What was ready last.
+    pub ready: Option<ReadyState>,
+    /// Why it takes no deployments from machines.
+    pub hold: Option<Hold>,
+}
+
+impl TargetState {
+    /// A target with its newest deployment.
+    #[must_use]
+    pub fn new(target: Target, generation: Generation, deployment: DeploymentId) -> Self {
+        Self { target, generation, deployment, ready: None, hold: None }
+    }
+}
+
+/// What was ready last on a target: where promotions and runs come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ReadyState {
+    /// The deployment that made it so.
+    pub deployment: DeploymentId,
+    /// Its generation.
+    pub generation: Generation,
+    /// Its release.
+    pub release: ReleaseNumber,
+    /// The version of the settings.
+    pub settings_version: u64,
+}
+
+impl ReadyState {
+    /// What a deployment made ready.
+    #[must_use]
+    pub fn new(
+        deployment: DeploymentId,
+        generation: Generation,
+        release: ReleaseNumber,
+        settings_version: u64,
+    ) -> Self {
+        Self { deployment, generation, release, settings_version }
+    }
+}
+
+/// Which deployments to list.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DeploymentQuery {
+    /// Of this tenant.
+    pub organization: Option<OrganizationId>,
+    /// Of this component.
+    pub component: Option<ComponentId>,
+    /// To this target.
+    pub target: Option<Target>,
+    /// At most this many. 0 means 50.
+    pub limit: usize,
+}
+
+impl DeploymentQuery {
+    /// All deployments to a target.
+    #[must_use]
+    pub fn of_target(target: Target) -> Self {
+        Self { target: Some(target), ..Self::default() }
+    }
+
+    /// All deployments of a component.
+    #[must_use]
+    pub fn of_component(component: ComponentId) -> Self {
+        Self { component: Some(component), ..Self::default() }
+    }
+
+    /// At most this many.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+}
+
+/// A row that this version cannot read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Unreadable {
+    /// What kind of row.
+    pub table: &'static str,
+    /// Its key.
+    pub key: String,
+    /// Why it cannot be read; never its content.
+    pub why: String,
+}
+
+impl Unreadable {
+    /// A row of a table.
+    #[must_use]
+    pub fn new(table: &'static str, key: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { table, key: key.into(), why: why.into() }
+    }
+}

@@ -1,0 +1,215 @@
+use std::fmt;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{AcceptError, ClaimRequest, StoreError};
+use crate::Target;
+use crate::id::{DataPlaneId, RunId};
+use crate::reason::Reason;
+use crate::release::Release;
+use crate::run::{Run, RunOverrides, RunPhase};
+use crate::settings::Settings;
+
+/// Stores runs of tasks.
+#[async_trait]
+pub trait RunStore: fmt::Debug + Send + Sync + 'static {
+    /// Accepts a run of what is ready on the target.
+    ///
+    /// # Contract
+    /// - When it returns `Ok`, the run is stored durably and will be worked on.
+    /// - It runs the release and the settings that are ready on the target at this moment; a
+    ///   deployment that comes later does not change it.
+    /// - Without anything ready it is [`NothingReady`](AcceptError::NothingReady).
+    ///
+    /// # Errors
+    /// See [`AcceptError`].
+    async fn accept_run(&self, new: NewRun) -> Result<Run, AcceptError>;
+
+    /// Takes the run whose work is due the longest, for one worker, for a time.
+    ///
+    /// # Contract
+    /// - As for deployments: not final, due, no lease that holds, data plane not busy, fence greater.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn claim_run(&self, request: &ClaimRequest) -> Result<Option<ClaimedRun>, StoreError>;
+
+    /// Gives a claim back before the run has ended, and says when to go on.
+    ///
+    /// # Errors
+    /// [`Stale`](super::StoreErrorKind::Stale), and those of the database.
+    async fn put_back_run(&self, claim: &RunClaim, progress: RunProgress)
+    -> Result<(), StoreError>;
+
+    /// Ends the run and gives the claim back.
+    ///
+    /// # Contract
+    /// - A final run never changes again and is never claimed.
+    ///
+    /// # Errors
+    /// [`Stale`](super::StoreErrorKind::Stale), and those of the database.
+    async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError>;
+
+    /// Asks to stop a run. It is due at once.
+    ///
+    /// # Contract
+    /// - A final run stays as it is.
+    ///
+    /// # Errors
+    /// [`NotFound`](super::StoreErrorKind::NotFound), and those of the database.
+    async fn request_cancel(&self, id: &RunId, at: Timestamp) -> Result<Run, StoreError>;
+
+    /// A run.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError>;
+
+    /// The newest runs of a target, newest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError>;
+
+    /// Waits until the run's revision is greater than `since`, and returns it. Returns at once when
+    /// it is already, and `None` when there is no such run. Put a timeout around it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn run_changed(&self, id: &RunId, since: u64) -> Result<Option<Run>, StoreError>;
+}
+
+/// A run that is to be accepted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewRun {
+    /// Its identity, never used before.
+    pub id: RunId,
+    /// Where it runs.
+    pub target: Target,
+    /// The data plane of the target's environment.
+    pub data_plane: DataPlaneId,
+    /// What it adds to the workload.
+    pub overrides: RunOverrides,
+    /// When it was asked for.
+    pub accepted_at: Timestamp,
+    /// When it must have ended.
+    pub deadline_at: Timestamp,
+}
+
+impl NewRun {
+    /// A run that adds nothing.
+    #[must_use]
+    pub fn new(
+        id: RunId,
+        (target, data_plane): (Target, DataPlaneId),
+        (accepted_at, deadline_at): (Timestamp, Timestamp),
+    ) -> Self {
+        let overrides = RunOverrides::default();
+        Self { id, target, data_plane, overrides, accepted_at, deadline_at }
+    }
+
+    /// Says what it adds.
+    #[must_use]
+    pub fn with_overrides(self, overrides: RunOverrides) -> Self {
+        Self { overrides, ..self }
+    }
+}
+
+/// The right to work on a run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RunClaim {
+    /// The run.
+    pub id: RunId,
+    /// Greater with every claim of the run.
+    pub fence: u64,
+}
+
+impl RunClaim {
+    /// A claim of a run.
+    #[must_use]
+    pub fn new(id: RunId, fence: u64) -> Self {
+        Self { id, fence }
+    }
+}
+
+/// A run with all that a worker needs to go on with it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClaimedRun {
+    /// The right to write.
+    pub claim: RunClaim,
+    /// The run.
+    pub run: Run,
+    /// What it runs.
+    pub release: Release,
+    /// The settings it uses.
+    pub settings: Settings,
+    /// Whether it was started on the data plane.
+    pub started: bool,
+    /// How many attempts in a row have failed.
+    pub attempt: u32,
+}
+
+impl ClaimedRun {
+    /// A run that was not started yet.
+    #[must_use]
+    pub fn new(claim: RunClaim, run: Run, release: Release, settings: Settings) -> Self {
+        Self { claim, run, release, settings, started: false, attempt: 0 }
+    }
+}
+
+/// How far a run is when its claim is given back.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RunProgress {
+    /// How far it is; never final.
+    pub phase: RunPhase,
+    /// Why it is no further.
+    pub reasons: Vec<Reason>,
+    /// Whether it was started on the data plane.
+    pub started: bool,
+    /// How many attempts in a row have failed.
+    pub attempt: u32,
+    /// When to go on.
+    pub next_attempt_at: Timestamp,
+    /// The time now.
+    pub at: Timestamp,
+}
+
+impl RunProgress {
+    /// On its way after an attempt at a time, to be gone on with at another.
+    #[must_use]
+    pub fn new(phase: RunPhase, at: Timestamp, next_attempt_at: Timestamp) -> Self {
+        Self { phase, reasons: Vec::new(), started: false, attempt: 0, next_attempt_at, at }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RunOutcome {
+    /// How; always final.
+    pub phase: RunPhase,
+    /// The exit code of its container.
+    pub exit_code: Option<i32>,
+    /// Why it failed.
+    pub reasons: Vec<Reason>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl RunOutcome {
+    /// An end at a time.
+    #[must_use]
+    pub fn new(
+        phase: RunPhase,
+        exit_code: Option<i32>,
+        reasons: Vec<Reason>,
+        at: Timestamp,
+    ) -> Self {
+        Self { phase, exit_code, reasons, at }
+    }
+}

@@ -1,0 +1,217 @@
+//! Where a deployment goes: components, environments, data planes and the target they make.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use choreo_registry::vendor::Cloud;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{
+    ComponentId, DataPlaneId, EnvironmentId, OrganizationId, ProjectId, RegistryId,
+};
+use crate::workload::ComponentType;
+
+/// One component in one environment: the unit of orchestration.
+///
+/// Two deployments to one target never roll out at the same time, and targets never wait for each
+/// other. Organization and project belong to the component; they are carried so that a backend can
+/// find the namespace from the target alone.
+///
+/// ```
+/// use choreo_deploy::Target;
+///
+/// let target = Target::new("acme".parse()?, "shop".parse()?, "orders".parse()?, "dev".parse()?);
+/// assert_eq!(target.to_string(), "acme/shop/orders in dev");
+/// # Ok::<(), choreo_deploy::id::ParseIdError>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Target {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The component's project.
+    pub project: ProjectId,
+    /// The component.
+    pub component: ComponentId,
+    /// The environment.
+    pub environment: EnvironmentId,
+}
+
+impl Target {
+    /// The target of a component in an environment.
+    #[must_use]
+    pub fn new(
+        organization: OrganizationId,
+        project: ProjectId,
+        component: ComponentId,
+        environment: EnvironmentId,
+    ) -> Self {
+        Self { organization, project, component, environment }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { organization, project, component, environment } = self;
+        write!(f, "{organization}/{project}/{component} in {environment}")
+    }
+}
+
+/// A component: what a developer deploys, and the registry its images come from.
+///
+/// ```
+/// use choreo_deploy::target::{Component, Project};
+/// use choreo_deploy::workload::ComponentType;
+///
+/// let shop = Project::new("acme".parse()?, "shop".parse()?);
+/// let orders = Component::new("orders".parse()?, shop, ComponentType::Service, "ghcr".parse()?);
+/// assert_eq!(orders.name, "orders");
+/// # Ok::<(), choreo_deploy::id::ParseIdError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Component {
+    /// Its identity.
+    pub id: ComponentId,
+    /// The project it belongs to.
+    pub project: Project,
+    /// Its name for people.
+    pub name: String,
+    /// Service, Web Application, Scheduled Task or Manual Task.
+    pub component_type: ComponentType,
+    /// The registered container registry that all its images come from.
+    pub registry: RegistryId,
+}
+
+impl Component {
+    /// A component of a project; its name is its id until [`with_name`](Self::with_name).
+    #[must_use]
+    pub fn new(
+        id: ComponentId,
+        project: Project,
+        component_type: ComponentType,
+        registry: RegistryId,
+    ) -> Self {
+        Self { name: id.to_string(), id, project, component_type, registry }
+    }
+
+    /// Gives it a name for people.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// This component in an environment.
+    #[must_use]
+    pub fn target(&self, environment: EnvironmentId) -> Target {
+        let Project { organization, id } = self.project.clone();
+        Target::new(organization, id, self.id.clone(), environment)
+    }
+}
+
+/// A project of an organization: whose a component is.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Project {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The project.
+    pub id: ProjectId,
+}
+
+impl Project {
+    /// A project of an organization.
+    #[must_use]
+    pub fn new(organization: OrganizationId, id: ProjectId) -> Self {
+        Self { organization, id }
+    }
+}
+
+/// An environment of a project.
+///
+/// Environments stand in promotion order wherever there is a list of them: the first is the
+/// development environment, the one that CI deploys to.
+///
+/// ```
+/// use choreo_deploy::target::Environment;
+///
+/// let environment = Environment::new("production".parse()?, "eu-1".parse()?).production();
+/// assert!(environment.production);
+/// # Ok::<(), choreo_deploy::id::ParseIdError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Environment {
+    /// Its identity.
+    pub id: EnvironmentId,
+    /// Its name for people.
+    pub name: String,
+    /// Whether it is a production environment. Informs people; the order of promotion decides.
+    pub production: bool,
+    /// The data plane it runs on.
+    pub data_plane: DataPlaneId,
+}
+
+impl Environment {
+    /// An environment on a data plane: not production, named like its id.
+    #[must_use]
+    pub fn new(id: EnvironmentId, data_plane: DataPlaneId) -> Self {
+        Self { name: id.to_string(), id, production: false, data_plane }
+    }
+
+    /// Marks it as production.
+    #[must_use]
+    pub fn production(self) -> Self {
+        Self { production: true, ..self }
+    }
+}
+
+/// A private data plane: a Kubernetes cluster on a public cloud or on premises.
+///
+/// What the operator decides for it beyond this (namespaces, security profile) belongs to its
+/// backend.
+///
+/// ```
+/// use choreo_deploy::target::DataPlane;
+///
+/// let plane = DataPlane::new("eu-1".parse()?).with_platform("linux/amd64");
+/// assert!(plane.runs("linux/amd64") && !plane.runs("linux/arm64"));
+/// # Ok::<(), choreo_deploy::id::ParseIdError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DataPlane {
+    /// Its identity.
+    pub id: DataPlaneId,
+    /// The cloud it runs on; `None` on premises.
+    pub cloud: Option<Cloud>,
+    /// The platforms of its nodes as `os/architecture`. Empty: not known, so not checked.
+    pub platforms: BTreeSet<String>,
+}
+
+impl DataPlane {
+    /// A data plane on premises, of unknown platforms.
+    #[must_use]
+    pub fn new(id: DataPlaneId) -> Self {
+        Self { id, cloud: None, platforms: BTreeSet::new() }
+    }
+
+    /// Says which cloud it runs on.
+    #[must_use]
+    pub fn on(self, cloud: Cloud) -> Self {
+        Self { cloud: Some(cloud), ..self }
+    }
+
+    /// Adds a platform of its nodes, such as `linux/arm64`.
+    #[must_use]
+    pub fn with_platform(mut self, platform: impl Into<String>) -> Self {
+        self.platforms.insert(platform.into());
+        self
+    }
+
+    /// Whether an image for this platform can run here, as far as is known.
+    #[must_use]
+    pub fn runs(&self, platform: &str) -> bool {
+        self.platforms.is_empty() || self.platforms.contains(platform)
+    }
+}

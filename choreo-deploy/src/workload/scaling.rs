@@ -1,0 +1,121 @@
+use std::num::NonZeroU16;
+
+use serde::{Deserialize, Serialize};
+
+/// How many copies run: a fixed number, or a range with a goal of CPU use.
+///
+/// ```
+/// use choreo_deploy::workload::Scaling;
+///
+/// assert_eq!(Scaling::default(), Scaling::fixed(1));
+/// assert!(Scaling::range(2.try_into()?, 1.try_into()?, 80).is_err());
+/// # Ok::<(), std::num::TryFromIntError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ScalingFields", into = "ScalingFields")]
+pub struct Scaling {
+    minimum: u16,
+    maximum: u16,
+    cpu_percent: u8,
+}
+
+impl Scaling {
+    /// Always this many. 0 suspends the component.
+    #[must_use]
+    pub fn fixed(replicas: u16) -> Self {
+        Self { minimum: replicas, maximum: replicas, cpu_percent: 80 }
+    }
+
+    /// Between two numbers, so that the copies use about this share of the CPU they asked for.
+    ///
+    /// # Errors
+    /// [`ScalingError::Range`] when the maximum is below the minimum, [`ScalingError::CpuGoal`] when
+    /// the goal is not between 1 and 100 percent.
+    pub fn range(
+        minimum: NonZeroU16,
+        maximum: NonZeroU16,
+        cpu_percent: u8,
+    ) -> Result<Self, ScalingError> {
+        let (minimum, maximum) = (minimum.get(), maximum.get());
+        if maximum < minimum {
+            return Err(ScalingError::Range { minimum, maximum });
+        }
+        if !(1..=100).contains(&cpu_percent) {
+            return Err(ScalingError::CpuGoal(cpu_percent));
+        }
+        Ok(Self { minimum, maximum, cpu_percent })
+    }
+
+    /// The least number of copies.
+    #[must_use]
+    pub fn minimum(&self) -> u16 {
+        self.minimum
+    }
+
+    /// The most copies.
+    #[must_use]
+    pub fn maximum(&self) -> u16 {
+        self.maximum
+    }
+
+    /// The goal of CPU use in percent of what was asked for, when the number may change.
+    #[must_use]
+    pub fn cpu_goal(&self) -> Option<u8> {
+        (self.maximum > self.minimum).then_some(self.cpu_percent)
+    }
+}
+
+impl Default for Scaling {
+    fn default() -> Self {
+        Self::fixed(1)
+    }
+}
+
+/// The wire form: `{"replicas": 2}` or `{"minimum": 1, "maximum": 5, "cpu_percent": 70}`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum ScalingFields {
+    Fixed { replicas: u16 },
+    Range { minimum: NonZeroU16, maximum: NonZeroU16, cpu_percent: u8 },
+}
+
+impl TryFrom<ScalingFields> for Scaling {
+    type Error = ScalingError;
+
+    fn try_from(fields: ScalingFields) -> Result<Self, ScalingError> {
+        match fields {
+            ScalingFields::Fixed { replicas } => Ok(Self::fixed(replicas)),
+            ScalingFields::Range { minimum, maximum, cpu_percent } => {
+                Self::range(minimum, maximum, cpu_percent)
+            }
+        }
+    }
+}
+
+impl From<Scaling> for ScalingFields {
+    fn from(scaling: Scaling) -> Self {
+        match (NonZeroU16::new(scaling.minimum), NonZeroU16::new(scaling.maximum)) {
+            (Some(minimum), Some(maximum)) if maximum > minimum => {
+                Self::Range { minimum, maximum, cpu_percent: scaling.cpu_percent }
+            }
+            _ => Self::Fixed { replicas: scaling.minimum },
+        }
+    }
+}
+
+/// Why a range of copies is refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScalingError {
+    /// The goal is no share of CPU.
+    #[error("cpu goal {0} is not valid: use 1 to 100 percent")]
+    CpuGoal(u8),
+    /// The maximum is below the minimum.
+    #[error("maximum of {maximum} replicas is below the minimum of {minimum}: raise the maximum")]
+    Range {
+        /// The least number of copies asked for.
+        minimum: u16,
+        /// The most copies asked for.
+        maximum: u16,
+    },
+}
