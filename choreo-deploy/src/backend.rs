@@ -181,7 +181,13 @@ impl<'a> Intent<'a> {
     #[must_use]
     pub fn new(target: &'a Target, generation: Generation, release: &'a Release) -> Self {
         const DEFAULT: &Settings = &Settings::DEFAULT;
-        Self { target, generation, release, settings: DEFAULT, pull: Pull::Anonymous }
+        Self {
+            target,
+            generation,
+            release,
+            settings: DEFAULT,
+            pull: Pull::Anonymous,
+        }
     }
 
     /// Says how it runs in this environment.
@@ -213,7 +219,11 @@ impl<'a> RunIntent<'a> {
     /// A run of what an intent says.
     #[must_use]
     pub fn new(run: &'a RunId, intent: Intent<'a>, overrides: &'a RunOverrides) -> Self {
-        Self { run, intent, overrides }
+        Self {
+            run,
+            intent,
+            overrides,
+        }
     }
 }
 
@@ -249,19 +259,29 @@ impl LogQuery {
     /// The last lines of the component's containers.
     #[must_use]
     pub fn last(lines: u32) -> Self {
-        Self { lines, run: None, previous: false }
+        Self {
+            lines,
+            run: None,
+            previous: false,
+        }
     }
 
     /// Of a run instead.
     #[must_use]
     pub fn of_run(self, run: RunId) -> Self {
-        Self { run: Some(run), ..self }
+        Self {
+            run: Some(run),
+            ..self
+        }
     }
 
     /// Of the container before the last restart.
     #[must_use]
     pub fn previous(self) -> Self {
-        Self { previous: true, ..self }
+        Self {
+            previous: true,
+            ..self
+        }
     }
 }
 
@@ -279,7 +299,10 @@ impl LogLine {
     /// A line of an instance.
     #[must_use]
     pub fn new(instance: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { instance: instance.into(), text: text.into() }
+        Self {
+            instance: instance.into(),
+            text: text.into(),
+        }
     }
 }
 

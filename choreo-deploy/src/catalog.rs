@@ -36,7 +36,11 @@ impl Plan {
     /// A component and what it runs, nowhere yet.
     #[must_use]
     pub fn new(component: Component, workload: impl Into<Workload>) -> Self {
-        Self { component, workload: workload.into(), stages: Vec::new() }
+        Self {
+            component,
+            workload: workload.into(),
+            stages: Vec::new(),
+        }
     }
 
     /// Adds the next environment in the order of promotion.
@@ -63,7 +67,11 @@ impl Stage {
     /// An environment on a data plane, with default settings.
     #[must_use]
     pub fn new(environment: Environment, data_plane: DataPlane) -> Self {
-        Self { environment, data_plane, settings: Settings::default() }
+        Self {
+            environment,
+            data_plane,
+            settings: Settings::default(),
+        }
     }
 
     /// Says how the component runs there.
@@ -107,7 +115,10 @@ impl StaticCatalog {
     /// A catalog of these plans. Of two for one component the later one stays.
     #[must_use]
     pub fn new(plans: impl IntoIterator<Item = Plan>) -> Self {
-        let plans = plans.into_iter().map(|plan| (plan.component.id.clone(), plan)).collect();
+        let plans = plans
+            .into_iter()
+            .map(|plan| (plan.component.id.clone(), plan))
+            .collect();
         Self { plans }
     }
 }

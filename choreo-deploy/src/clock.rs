@@ -43,11 +43,15 @@ pub struct SystemChance;
 
 impl Chance for SystemChance {
     fn deployment_id(&self) -> DeploymentId {
-        format!("d-{}", unique()).parse().expect("letters and digits make an id")
+        format!("d-{}", unique())
+            .parse()
+            .expect("letters and digits make an id")
     }
 
     fn run_id(&self) -> RunId {
-        format!("r-{}", unique()).parse().expect("letters and digits make an id")
+        format!("r-{}", unique())
+            .parse()
+            .expect("letters and digits make an id")
     }
 
     fn jitter(&self, longest: Duration) -> Duration {
@@ -59,7 +63,10 @@ impl Chance for SystemChance {
 /// 20 characters of `a`-`z` and `2`-`7`: 100 random bits.
 fn unique() -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    random::<20>().iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)])).collect()
+    random::<20>()
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(byte & 31)]))
+        .collect()
 }
 
 fn random<const N: usize>() -> [u8; N] {

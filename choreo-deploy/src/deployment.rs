@@ -64,7 +64,9 @@ pub struct Deployment {
 /// assert!(Generation::new(0, 900) < Generation::new(1, 1));
 /// assert_eq!(before.to_string().parse(), Ok(before));
 /// ```
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
 #[non_exhaustive]
 pub struct Generation {
     /// Raised when a store is restored.
@@ -83,7 +85,10 @@ impl Generation {
     /// The one after it.
     #[must_use]
     pub fn next(self) -> Self {
-        Self { number: self.number.saturating_add(1), ..self }
+        Self {
+            number: self.number.saturating_add(1),
+            ..self
+        }
     }
 }
 
@@ -191,7 +196,10 @@ impl RequestedImage {
     /// Keeps how it was written.
     #[must_use]
     pub fn written(self, as_written: impl Into<String>) -> Self {
-        Self { as_written: as_written.into(), ..self }
+        Self {
+            as_written: as_written.into(),
+            ..self
+        }
     }
 }
 
@@ -292,7 +300,15 @@ mod tests {
             "7".parse::<Generation>().unwrap_err().to_string(),
             "generation \"7\" is not valid: it is written epoch.number, such as 0.7"
         );
-        for bad in ["", ".", "1.", ".1", "+1.2", "1.2.3", "99999999999999999999.1"] {
+        for bad in [
+            "",
+            ".",
+            "1.",
+            ".1",
+            "+1.2",
+            "1.2.3",
+            "99999999999999999999.1",
+        ] {
             assert!(bad.parse::<Generation>().is_err(), "{bad}");
         }
     }

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// Why a text is no id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{kind} {text:?} is not valid: use 1 to 63 characters of a-z, 0-9 and '-', with a letter or digit at both ends")]
+#[error(
+    "{kind} {text:?} is not valid: use 1 to 63 characters of a-z, 0-9 and '-', with a letter or digit at both ends"
+)]
 pub struct ParseIdError {
     kind: &'static str,
     text: String,
@@ -19,7 +21,10 @@ pub struct ParseIdError {
 
 impl ParseIdError {
     fn new(kind: &'static str, text: &str) -> Self {
-        Self { kind, text: text.chars().take(64).collect() }
+        Self {
+            kind,
+            text: text.chars().take(64).collect(),
+        }
     }
 }
 
@@ -151,10 +156,27 @@ mod tests {
 
     #[test]
     fn accepts_labels_only() {
-        for good in ["a", "7", "a-b", "0f8fad5b-d9cb-469f-a165-70867728950e", &"x".repeat(63)] {
+        for good in [
+            "a",
+            "7",
+            "a-b",
+            "0f8fad5b-d9cb-469f-a165-70867728950e",
+            &"x".repeat(63),
+        ] {
             assert!(good.parse::<ComponentId>().is_ok(), "{good}");
         }
-        for bad in ["", "-", "-a", "a-", "A", "a_b", "a.b", "ä", "a b", &"x".repeat(64)] {
+        for bad in [
+            "",
+            "-",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a.b",
+            "ä",
+            "a b",
+            &"x".repeat(64),
+        ] {
             assert!(bad.parse::<ComponentId>().is_err(), "{bad}");
         }
     }

@@ -83,7 +83,10 @@ impl Submission {
     /// For another environment.
     #[must_use]
     pub fn to_environment(self, environment: EnvironmentId) -> Self {
-        Self { environment: Some(environment), ..self }
+        Self {
+            environment: Some(environment),
+            ..self
+        }
     }
 
     /// Says where the image was built.
@@ -95,7 +98,10 @@ impl Submission {
     /// Says what makes a second request the same as this one.
     #[must_use]
     pub fn with_idempotency_key(self, key: impl Into<String>) -> Self {
-        Self { idempotency_key: Some(key.into()), ..self }
+        Self {
+            idempotency_key: Some(key.into()),
+            ..self
+        }
     }
 }
 
@@ -134,13 +140,20 @@ impl IntakeError {
     /// stop and without any secret.
     #[must_use]
     pub fn new(kind: IntakeErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// Adds the cause, for logs.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
     }
 
     /// What kind of refusal.

@@ -3,9 +3,11 @@
 pub mod backend;
 pub mod catalog;
 pub mod clock;
+pub mod conformance;
 pub mod deployment;
 pub mod id;
 pub mod intake;
+pub mod memory;
 pub mod reason;
 pub mod release;
 pub mod resolver;
@@ -20,5 +22,6 @@ pub mod workload;
 
 pub use self::backend::{DeploymentBackend, DeploymentBackendExt};
 pub use self::intake::Intake;
+pub use self::memory::InMemoryBackend;
 pub use self::target::Target;
 pub use self::workload::Workload;

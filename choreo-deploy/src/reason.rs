@@ -36,19 +36,30 @@ impl Reason {
     /// A reason in one sentence.
     #[must_use]
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None, evidence: None }
+        Self {
+            code,
+            message: message.into(),
+            help: None,
+            evidence: None,
+        }
     }
 
     /// Adds what to do about it.
     #[must_use]
     pub fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
     }
 
     /// Adds what was seen.
     #[must_use]
     pub fn with_evidence(self, evidence: Evidence) -> Self {
-        Self { evidence: Some(evidence), ..self }
+        Self {
+            evidence: Some(evidence),
+            ..self
+        }
     }
 }
 
@@ -202,7 +213,9 @@ fn redacted(text: &str) -> String {
         } else {
             push_word(&mut out, body);
         }
-        let lower = body.trim_matches(['"', '\'', ':', '=']).to_ascii_lowercase();
+        let lower = body
+            .trim_matches(['"', '\'', ':', '='])
+            .to_ascii_lowercase();
         hide_next |= matches!(lower.as_str(), "bearer" | "basic");
         out.extend(space.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
     }
@@ -225,7 +238,9 @@ fn push_word(out: &mut String, word: &str) {
     let (scheme, rest) = word.split_at(at + 3);
     let end = rest.find(['/', '?', '#', '"']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     let path_end = tail.find(['?', '#']).unwrap_or(tail.len());
     let (path, query) = tail.split_at(path_end);
     visible(out, scheme);
@@ -233,16 +248,26 @@ fn push_word(out: &mut String, word: &str) {
     visible(out, path);
     // What closes the URL in a sentence stays: `GET "https://…?x=1":`
     let closing = query.trim_start_matches(|c: char| !matches!(c, '"' | '\'' | ':' | ')' | ','));
-    if closing.chars().all(|c| matches!(c, '"' | '\'' | ':' | ')' | ',')) {
+    if closing
+        .chars()
+        .all(|c| matches!(c, '"' | '\'' | ':' | ')' | ','))
+    {
         visible(out, closing);
     }
 }
 
 fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["password", "passwd", "token", "secret", "authorization", "credential"]
-        .iter()
-        .any(|word| name.ends_with(word))
+    [
+        "password",
+        "passwd",
+        "token",
+        "secret",
+        "authorization",
+        "credential",
+    ]
+    .iter()
+    .any(|word| name.ends_with(word))
 }
 
 fn bounded(text: &str) -> String {
@@ -267,8 +292,16 @@ mod tests {
     fn codes_are_kebab_case_and_unique() {
         for (i, code) in ReasonCode::ALL.iter().enumerate() {
             let text = code.as_str();
-            assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{text}");
-            assert!(ReasonCode::ALL[..i].iter().all(|other| other.as_str() != text), "{text}");
+            assert!(
+                text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{text}"
+            );
+            assert!(
+                ReasonCode::ALL[..i]
+                    .iter()
+                    .all(|other| other.as_str() != text),
+                "{text}"
+            );
             assert_eq!(serde_json::to_value(code).unwrap(), text);
         }
     }
@@ -281,9 +314,18 @@ mod tests {
                 "Head \"https://r.example/v2/app?X-Amz-Signature=abc\": 403 Forbidden",
                 "Head \"https://r.example/v2/app\": 403 Forbidden",
             ),
-            ("authorization: Basic dXNlcjpwYXNz next", "authorization: Basic <redacted> next"),
-            ("login with password=hunter2 failed", "login with password=<redacted> failed"),
-            ("back-off pulling image \"r/app:1\"", "back-off pulling image \"r/app:1\""),
+            (
+                "authorization: Basic dXNlcjpwYXNz next",
+                "authorization: Basic <redacted> next",
+            ),
+            (
+                "login with password=hunter2 failed",
+                "login with password=<redacted> failed",
+            ),
+            (
+                "back-off pulling image \"r/app:1\"",
+                "back-off pulling image \"r/app:1\"",
+            ),
         ] {
             assert_eq!(Evidence::from_untrusted(text).as_str(), shown);
         }

@@ -144,20 +144,26 @@ impl ReleaseImage {
     /// An image whose registry could not be read from here.
     #[must_use]
     pub fn unpinned(requested: ImageReference) -> Self {
-        Self { requested, pin: None }
+        Self {
+            requested,
+            pin: None,
+        }
     }
 
     /// Pins it.
     #[must_use]
     pub fn pinned(self, pin: Pin) -> Self {
-        Self { pin: Some(pin), ..self }
+        Self {
+            pin: Some(pin),
+            ..self
+        }
     }
 
     /// The reference that the data plane pulls: by digest alone once pinned, else as asked for.
     #[must_use]
     pub fn deployed(&self) -> ImageReference {
         match &self.pin {
-            Some(pin) => self.requested.clone().without_tag().with_digest(pin.digest.clone()),
+            Some(pin) => self.requested.without_tag().with_digest(pin.digest),
             None => self.requested.clone(),
         }
     }

@@ -44,13 +44,22 @@ impl<'a> RegistryAccess<'a> {
     /// A registration's registry, without a credential.
     #[must_use]
     pub fn new(registry: &'a RegistryId, host: &'a RegistryHost) -> Self {
-        Self { registry, credential_version: 0, host, credential: None }
+        Self {
+            registry,
+            credential_version: 0,
+            host,
+            credential: None,
+        }
     }
 
     /// With a credential of a version.
     #[must_use]
     pub fn with_credential(self, credential: &'a Credential, version: u64) -> Self {
-        Self { credential: Some(credential), credential_version: version, ..self }
+        Self {
+            credential: Some(credential),
+            credential_version: version,
+            ..self
+        }
     }
 }
 

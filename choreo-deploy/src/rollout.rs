@@ -27,13 +27,22 @@ impl Rollout {
     /// Nothing was ever applied.
     #[must_use]
     pub fn absent() -> Self {
-        Self { generation: None, phase: RolloutPhase::Absent, reasons: Vec::new(), running: None }
+        Self {
+            generation: None,
+            phase: RolloutPhase::Absent,
+            reasons: Vec::new(),
+            running: None,
+        }
     }
 
     /// A generation in a phase.
     #[must_use]
     pub fn new(generation: Generation, phase: RolloutPhase) -> Self {
-        Self { generation: Some(generation), ..Self::absent() }.in_phase(phase)
+        Self {
+            generation: Some(generation),
+            ..Self::absent()
+        }
+        .in_phase(phase)
     }
 
     /// Adds a reason.
@@ -46,7 +55,10 @@ impl Rollout {
     /// Says which digest runs.
     #[must_use]
     pub fn running(self, digest: Digest) -> Self {
-        Self { running: Some(digest), ..self }
+        Self {
+            running: Some(digest),
+            ..self
+        }
     }
 
     fn in_phase(self, phase: RolloutPhase) -> Self {
@@ -86,19 +98,29 @@ impl RunStatus {
     /// The backend knows no such run.
     #[must_use]
     pub fn unknown() -> Self {
-        Self { phase: None, exit_code: None, reasons: Vec::new() }
+        Self {
+            phase: None,
+            exit_code: None,
+            reasons: Vec::new(),
+        }
     }
 
     /// A run in a phase.
     #[must_use]
     pub fn new(phase: RunPhase) -> Self {
-        Self { phase: Some(phase), ..Self::unknown() }
+        Self {
+            phase: Some(phase),
+            ..Self::unknown()
+        }
     }
 
     /// Says with which code it ended.
     #[must_use]
     pub fn with_exit_code(self, exit_code: i32) -> Self {
-        Self { exit_code: Some(exit_code), ..self }
+        Self {
+            exit_code: Some(exit_code),
+            ..self
+        }
     }
 
     /// Adds a reason.

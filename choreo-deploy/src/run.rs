@@ -63,7 +63,10 @@ impl RunOverrides {
     /// Arguments in place of the workload's.
     #[must_use]
     pub fn args(args: Vec<String>) -> Self {
-        Self { args, variables: BTreeMap::new() }
+        Self {
+            args,
+            variables: BTreeMap::new(),
+        }
     }
 }
 

@@ -11,7 +11,6 @@
 
 use std::fmt;
 
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -53,7 +52,10 @@ impl Sealer {
     /// Seals and opens with this key.
     #[must_use]
     pub fn new(current: SealingKey) -> Self {
-        Self { current, older: Vec::new() }
+        Self {
+            current,
+            older: Vec::new(),
+        }
     }
 
     /// Opens with this key as well, until [`rewrap`](Self::rewrap) has replaced it everywhere.
@@ -120,7 +122,11 @@ impl Sealer {
     }
 
     fn wrap(&self, key: &[u8; KEY], context: &SealingContext<'_>) -> Result<Vec<u8>, SealError> {
-        encrypt(&self.current.key, key, &context.bytes(self.current.id.as_bytes()))
+        encrypt(
+            &self.current.key,
+            key,
+            &context.bytes(self.current.id.as_bytes()),
+        )
     }
 
     fn unwrap(
@@ -143,7 +149,10 @@ impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealer")
             .field("current", &self.current.id)
-            .field("older", &self.older.iter().map(|key| &key.id).collect::<Vec<_>>())
+            .field(
+                "older",
+                &self.older.iter().map(|key| &key.id).collect::<Vec<_>>(),
+            )
             .finish()
     }
 }
@@ -164,7 +173,10 @@ impl SealingKey {
     pub fn new(id: impl Into<String>, key: [u8; KEY]) -> Result<Self, SealError> {
         let id = id.into();
         if (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) {
-            Ok(Self { id, key: Zeroizing::new(key) })
+            Ok(Self {
+                id,
+                key: Zeroizing::new(key),
+            })
         } else {
             Err(SealError::KeyName)
         }
@@ -183,7 +195,9 @@ impl SealingKey {
         }
         for (byte, pair) in key.iter_mut().zip(hex.chunks_exact(2)) {
             let digit = |b: u8| char::from(b).to_digit(16);
-            let (high, low) = digit(pair[0]).zip(digit(pair[1])).ok_or(SealError::KeyText)?;
+            let (high, low) = digit(pair[0])
+                .zip(digit(pair[1]))
+                .ok_or(SealError::KeyText)?;
             *byte = u8::try_from(high << 4 | low).map_err(|_| SealError::KeyText)?;
         }
         Self::new(id, *key)
@@ -192,7 +206,9 @@ impl SealingKey {
 
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealingKey").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("SealingKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -214,7 +230,12 @@ impl<'a> SealingContext<'a> {
         host: &'a RegistryHost,
         version: u64,
     ) -> Self {
-        Self { organization, registry, host, version }
+        Self {
+            organization,
+            registry,
+            host,
+            version,
+        }
     }
 
     /// Length-prefixed parts, so that no two contexts have the same bytes.
@@ -257,7 +278,9 @@ impl SealedCredential {
 
 impl fmt::Debug for SealedCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealedCredential").field("key_id", &self.key_id).finish_non_exhaustive()
+        f.debug_struct("SealedCredential")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -296,7 +319,9 @@ fn encrypt(key: &[u8; KEY], plain: &[u8], aad: &[u8]) -> Result<Vec<u8>, SealErr
 }
 
 fn decrypt(key: &[u8; KEY], sealed: &[u8], aad: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(SealError::NotAuthentic)?;
+    let (nonce, sealed) = sealed
+        .split_first_chunk::<NONCE>()
+        .ok_or(SealError::NotAuthentic)?;
     XChaCha20Poly1305::new(&Key::from(*key))
         .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad })
         .map(Zeroizing::new)
@@ -317,13 +342,19 @@ fn credential(plain: &[u8]) -> Option<Credential> {
     let (length, rest) = plain.split_first_chunk::<8>()?;
     let length = usize::try_from(u64::from_be_bytes(*length)).ok()?;
     let (username, password) = rest.split_at_checked(length)?;
-    Credential::new(std::str::from_utf8(username).ok()?, std::str::from_utf8(password).ok()?).ok()
+    Credential::new(
+        std::str::from_utf8(username).ok()?,
+        std::str::from_utf8(password).ok()?,
+    )
+    .ok()
 }
 
 mod base64_text {
     use serde::{Deserializer, Serializer, de};
 
-    use super::{Deserialize, Engine as _, STANDARD};
+    use base64::Engine as _;
+
+    use super::{Deserialize, STANDARD};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&STANDARD.encode(bytes))
@@ -331,7 +362,9 @@ mod base64_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
-        STANDARD.decode(text).map_err(|_| de::Error::custom("sealed bytes are not base64"))
+        STANDARD
+            .decode(text)
+            .map_err(|_| de::Error::custom("sealed bytes are not base64"))
     }
 }
 
@@ -339,8 +372,16 @@ mod base64_text {
 mod tests {
     use super::*;
 
-    fn place(organization: &str, registry: &str, host: &str) -> (OrganizationId, RegistryId, RegistryHost) {
-        (organization.parse().unwrap(), registry.parse().unwrap(), host.parse().unwrap())
+    fn place(
+        organization: &str,
+        registry: &str,
+        host: &str,
+    ) -> (OrganizationId, RegistryId, RegistryHost) {
+        (
+            organization.parse().unwrap(),
+            registry.parse().unwrap(),
+            host.parse().unwrap(),
+        )
     }
 
     fn secret() -> Credential {
@@ -351,8 +392,12 @@ mod tests {
     fn opens_only_at_its_place() {
         let sealer = Sealer::new(SealingKey::new("one", [1; KEY]).unwrap());
         let (o, r, h) = place("acme", "ghcr", "ghcr.io");
-        let sealed = sealer.seal(&secret(), &SealingContext::new(&o, &r, &h, 3)).unwrap();
-        let opened = sealer.open(&sealed, &SealingContext::new(&o, &r, &h, 3)).unwrap();
+        let sealed = sealer
+            .seal(&secret(), &SealingContext::new(&o, &r, &h, 3))
+            .unwrap();
+        let opened = sealer
+            .open(&sealed, &SealingContext::new(&o, &r, &h, 3))
+            .unwrap();
         assert_eq!(opened.expose_password(), "correct horse battery staple");
         for (organization, registry, host, version) in [
             ("other", "ghcr", "ghcr.io", 3),
@@ -361,8 +406,14 @@ mod tests {
             ("acme", "ghcr", "ghcr.io", 2),
         ] {
             let (o, r, h) = place(organization, registry, host);
-            let error = sealer.open(&sealed, &SealingContext::new(&o, &r, &h, version)).unwrap_err();
-            assert_eq!(error, SealError::NotAuthentic, "{organization} {registry} {host} {version}");
+            let error = sealer
+                .open(&sealed, &SealingContext::new(&o, &r, &h, version))
+                .unwrap_err();
+            assert_eq!(
+                error,
+                SealError::NotAuthentic,
+                "{organization} {registry} {host} {version}"
+            );
         }
     }
 
@@ -375,7 +426,10 @@ mod tests {
         for at in 0..sealed.ciphertext.len() * 8 {
             let mut broken = sealed.clone();
             broken.ciphertext[at / 8] ^= 1 << (at % 8);
-            assert!(sealer.open(&broken, &context).is_err(), "ciphertext bit {at}");
+            assert!(
+                sealer.open(&broken, &context).is_err(),
+                "ciphertext bit {at}"
+            );
         }
         for at in 0..sealed.wrapped_key.len() * 8 {
             let mut broken = sealed.clone();
@@ -393,7 +447,10 @@ mod tests {
         let sealed = Sealer::new(old()).seal(&secret(), &context).unwrap();
 
         let both = Sealer::new(new()).with_older(old());
-        let rewrapped = both.rewrap(&sealed, &context).unwrap().expect("it has the old key");
+        let rewrapped = both
+            .rewrap(&sealed, &context)
+            .unwrap()
+            .expect("it has the old key");
         assert_eq!(rewrapped.key_id(), "new");
         assert_eq!(rewrapped.ciphertext, sealed.ciphertext);
         assert!(both.rewrap(&rewrapped, &context).unwrap().is_none());
@@ -416,7 +473,10 @@ mod tests {
         let read: SealedCredential = serde_json::from_str(&json).unwrap();
         assert_eq!(sealer.open(&read, &context).unwrap().username(), "ada");
         for shown in [json, format!("{sealed:?}"), format!("{sealer:?}")] {
-            assert!(!shown.contains("correct") && !shown.contains("ada"), "{shown}");
+            assert!(
+                !shown.contains("correct") && !shown.contains("ada"),
+                "{shown}"
+            );
         }
     }
 
@@ -424,8 +484,14 @@ mod tests {
     fn keys_are_read_from_hex() {
         assert!(SealingKey::from_hex("k", &format!("{}\n", "0a".repeat(32))).is_ok());
         for bad in ["", "0a", &"0g".repeat(32), &"0a".repeat(33)] {
-            assert_eq!(SealingKey::from_hex("k", bad).unwrap_err(), SealError::KeyText);
+            assert_eq!(
+                SealingKey::from_hex("k", bad).unwrap_err(),
+                SealError::KeyText
+            );
         }
-        assert_eq!(SealingKey::new("", [0; KEY]).unwrap_err(), SealError::KeyName);
+        assert_eq!(
+            SealingKey::new("", [0; KEY]).unwrap_err(),
+            SealError::KeyName
+        );
     }
 }

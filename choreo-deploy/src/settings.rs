@@ -58,7 +58,10 @@ impl Settings {
     /// Says how many copies run.
     #[must_use]
     pub fn with_scaling(self, scaling: Scaling) -> Self {
-        Self { scaling: Some(scaling), ..self }
+        Self {
+            scaling: Some(scaling),
+            ..self
+        }
     }
 
     /// Adds an environment variable.
@@ -71,19 +74,28 @@ impl Settings {
     /// Says when a Scheduled Task runs.
     #[must_use]
     pub fn with_schedule(self, schedule: Schedule) -> Self {
-        Self { schedule: Some(schedule), ..self }
+        Self {
+            schedule: Some(schedule),
+            ..self
+        }
     }
 
     /// Says how much CPU and memory there is.
     #[must_use]
     pub fn with_resources(self, resources: Resources) -> Self {
-        Self { resources: Some(resources), ..self }
+        Self {
+            resources: Some(resources),
+            ..self
+        }
     }
 
     /// Makes it stand still.
     #[must_use]
     pub fn suspended(self) -> Self {
-        Self { suspended: true, ..self }
+        Self {
+            suspended: true,
+            ..self
+        }
     }
 
     /// The workload as these settings make it. Borrowed when they change nothing.
@@ -116,7 +128,11 @@ impl Settings {
     }
 
     fn scaling(&self, workloads: Scaling) -> Scaling {
-        if self.suspended { Scaling::fixed(0) } else { self.scaling.unwrap_or(workloads) }
+        if self.suspended {
+            Scaling::fixed(0)
+        } else {
+            self.scaling.unwrap_or(workloads)
+        }
     }
 }
 
@@ -128,7 +144,10 @@ mod tests {
     #[test]
     fn nothing_said_changes_nothing() {
         let workload = Workload::from(ManualTask::new());
-        assert!(matches!(Settings::default().applied_to(&workload), Cow::Borrowed(_)));
+        assert!(matches!(
+            Settings::default().applied_to(&workload),
+            Cow::Borrowed(_)
+        ));
     }
 
     #[test]
@@ -136,8 +155,12 @@ mod tests {
         let mut task = ManualTask::new();
         let name = |name: &str| name.parse::<VariableName>().unwrap();
         let literal = |value: &str| Value::Literal(value.to_owned());
-        task.container.variables.insert(name("KEPT"), literal("workload"));
-        task.container.variables.insert(name("CHANGED"), literal("workload"));
+        task.container
+            .variables
+            .insert(name("KEPT"), literal("workload"));
+        task.container
+            .variables
+            .insert(name("CHANGED"), literal("workload"));
         let settings = Settings::default()
             .with_variable(name("CHANGED"), literal("settings"))
             .with_variable(name("ADDED"), literal("settings"));
@@ -146,14 +169,20 @@ mod tests {
         let of = |key: &str| variables[&name(key)].clone();
         assert_eq!(
             (of("KEPT"), of("CHANGED"), of("ADDED")),
-            (literal("workload"), literal("settings"), literal("settings"))
+            (
+                literal("workload"),
+                literal("settings"),
+                literal("settings")
+            )
         );
     }
 
     #[test]
     fn suspended_means_no_copies() {
         let workload = Workload::from(WebApplication::new(8080.try_into().unwrap()));
-        let settings = Settings::default().with_scaling(Scaling::fixed(3)).suspended();
+        let settings = Settings::default()
+            .with_scaling(Scaling::fixed(3))
+            .suspended();
         let Workload::WebApplication(web) = settings.applied_to(&workload).into_owned() else {
             panic!("settings never change the type")
         };

@@ -38,9 +38,7 @@ pub use self::requests::{
     Accepted, Claim, ClaimRequest, ClaimedDeployment, DeploymentQuery, Idempotency, NewDeployment,
     Outcome, Progress, ReadyState, SettingsChoice, TargetState, Unreadable,
 };
-pub use self::run::{
-    ClaimedRun, NewRun, RunClaim, RunOutcome, RunProgress, RunStore,
-};
+pub use self::run::{ClaimedRun, NewRun, RunClaim, RunOutcome, RunProgress, RunStore};
 pub use self::token::TokenStore;
 
 /// Everything that a control plane stores.
@@ -201,11 +199,8 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Those of the database.
-    async fn settings(
-        &self,
-        target: &Target,
-        version: u64,
-    ) -> Result<Option<Settings>, StoreError>;
+    async fn settings(&self, target: &Target, version: u64)
+    -> Result<Option<Settings>, StoreError>;
 
     /// Lets machines deploy to the target again. Says whether it was held.
     ///

@@ -1,14 +1,12 @@
 //! Where a deployment goes: components, environments, data planes and the target they make.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
+use choreo_registry::image::Platform;
 use choreo_registry::vendor::Cloud;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{
-    ComponentId, DataPlaneId, EnvironmentId, OrganizationId, ProjectId, RegistryId,
-};
+use crate::id::{ComponentId, DataPlaneId, EnvironmentId, OrganizationId, ProjectId, RegistryId};
 use crate::workload::ComponentType;
 
 /// One component in one environment: the unit of orchestration.
@@ -46,13 +44,23 @@ impl Target {
         component: ComponentId,
         environment: EnvironmentId,
     ) -> Self {
-        Self { organization, project, component, environment }
+        Self {
+            organization,
+            project,
+            component,
+            environment,
+        }
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { organization, project, component, environment } = self;
+        let Self {
+            organization,
+            project,
+            component,
+            environment,
+        } = self;
         write!(f, "{organization}/{project}/{component} in {environment}")
     }
 }
@@ -92,13 +100,22 @@ impl Component {
         component_type: ComponentType,
         registry: RegistryId,
     ) -> Self {
-        Self { name: id.to_string(), id, project, component_type, registry }
+        Self {
+            name: id.to_string(),
+            id,
+            project,
+            component_type,
+            registry,
+        }
     }
 
     /// Gives it a name for people.
     #[must_use]
     pub fn with_name(self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..self }
+        Self {
+            name: name.into(),
+            ..self
+        }
     }
 
     /// This component in an environment.
@@ -156,13 +173,21 @@ impl Environment {
     /// An environment on a data plane: not production, named like its id.
     #[must_use]
     pub fn new(id: EnvironmentId, data_plane: DataPlaneId) -> Self {
-        Self { name: id.to_string(), id, production: false, data_plane }
+        Self {
+            name: id.to_string(),
+            id,
+            production: false,
+            data_plane,
+        }
     }
 
     /// Marks it as production.
     #[must_use]
     pub fn production(self) -> Self {
-        Self { production: true, ..self }
+        Self {
+            production: true,
+            ..self
+        }
     }
 }
 
@@ -174,9 +199,9 @@ impl Environment {
 /// ```
 /// use choreo_deploy::target::DataPlane;
 ///
-/// let plane = DataPlane::new("eu-1".parse()?).with_platform("linux/amd64");
-/// assert!(plane.runs("linux/amd64") && !plane.runs("linux/arm64"));
-/// # Ok::<(), choreo_deploy::id::ParseIdError>(())
+/// let plane = DataPlane::new("eu-1".parse()?).with_platform("linux/amd64".parse()?);
+/// assert_eq!(plane.platforms.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -185,33 +210,34 @@ pub struct DataPlane {
     pub id: DataPlaneId,
     /// The cloud it runs on; `None` on premises.
     pub cloud: Option<Cloud>,
-    /// The platforms of its nodes as `os/architecture`. Empty: not known, so not checked.
-    pub platforms: BTreeSet<String>,
+    /// The platforms of its nodes. Empty: not known, so not checked.
+    pub platforms: Vec<Platform>,
 }
 
 impl DataPlane {
     /// A data plane on premises, of unknown platforms.
     #[must_use]
     pub fn new(id: DataPlaneId) -> Self {
-        Self { id, cloud: None, platforms: BTreeSet::new() }
+        Self {
+            id,
+            cloud: None,
+            platforms: Vec::new(),
+        }
     }
 
     /// Says which cloud it runs on.
     #[must_use]
     pub fn on(self, cloud: Cloud) -> Self {
-        Self { cloud: Some(cloud), ..self }
+        Self {
+            cloud: Some(cloud),
+            ..self
+        }
     }
 
     /// Adds a platform of its nodes, such as `linux/arm64`.
     #[must_use]
-    pub fn with_platform(mut self, platform: impl Into<String>) -> Self {
-        self.platforms.insert(platform.into());
+    pub fn with_platform(mut self, platform: Platform) -> Self {
+        self.platforms.push(platform);
         self
-    }
-
-    /// Whether an image for this platform can run here, as far as is known.
-    #[must_use]
-    pub fn runs(&self, platform: &str) -> bool {
-        self.platforms.is_empty() || self.platforms.contains(platform)
     }
 }

@@ -60,7 +60,10 @@ impl TokenRecord {
     /// Gives it a name for people.
     #[must_use]
     pub fn with_name(self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..self }
+        Self {
+            name: name.into(),
+            ..self
+        }
     }
 
     /// Whether it may be used at this moment: neither revoked nor expired.

@@ -51,7 +51,10 @@ pub use self::schedule::{Concurrency, Cron, ParseScheduleError, Schedule, TimeZo
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-#[expect(clippy::exhaustive_enums, reason = "a fifth component type must be met by every backend")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a fifth component type must be met by every backend"
+)]
 pub enum Workload {
     /// Answers other components or the world.
     Service(Service),
@@ -130,7 +133,10 @@ impl From<ManualTask> for Workload {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(clippy::exhaustive_enums, reason = "a fifth component type must be met by every backend")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a fifth component type must be met by every backend"
+)]
 pub enum ComponentType {
     /// A Service.
     Service,
@@ -291,7 +297,11 @@ impl ScheduledTask {
     /// A task that runs by this schedule, with every default.
     #[must_use]
     pub fn new(schedule: Schedule) -> Self {
-        Self { container: Container::default(), schedule, limits: RunLimits::default() }
+        Self {
+            container: Container::default(),
+            schedule,
+            limits: RunLimits::default(),
+        }
     }
 }
 
@@ -332,7 +342,10 @@ impl RunLimits {
     /// Limits of a run.
     #[must_use]
     pub fn new(deadline_seconds: NonZeroU32, retries: u8) -> Self {
-        Self { deadline_seconds, retries }
+        Self {
+            deadline_seconds,
+            retries,
+        }
     }
 
     /// The deadline as a duration.
@@ -344,7 +357,10 @@ impl RunLimits {
 
 impl Default for RunLimits {
     fn default() -> Self {
-        Self { deadline_seconds: NonZeroU32::MIN.saturating_add(3599), retries: 0 }
+        Self {
+            deadline_seconds: NonZeroU32::MIN.saturating_add(3599),
+            retries: 0,
+        }
     }
 }
 

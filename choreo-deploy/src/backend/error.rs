@@ -44,7 +44,10 @@ impl BackendErrorKind {
     /// Whether the same call may succeed later without anything else being changed.
     #[must_use]
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Conflict | Self::RateLimited | Self::Timeout | Self::Unreachable)
+        matches!(
+            self,
+            Self::Conflict | Self::RateLimited | Self::Timeout | Self::Unreachable
+        )
     }
 }
 
@@ -57,19 +60,31 @@ impl BackendError {
         operation: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { kind, operation, message: message.into(), retry_after: None, source: None }
+        Self {
+            kind,
+            operation,
+            message: message.into(),
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// Adds the cause.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
     }
 
     /// Adds how long to wait before another try.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Duration) -> Self {
-        Self { retry_after: Some(retry_after), ..self }
+        Self {
+            retry_after: Some(retry_after),
+            ..self
+        }
     }
 
     /// What kind of error.

@@ -33,19 +33,29 @@ impl StoreError {
     /// any secret.
     #[must_use]
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// The claim has moved on.
     #[must_use]
     pub fn stale() -> Self {
-        Self::new(StoreErrorKind::Stale, "claim is stale: the target has moved on")
+        Self::new(
+            StoreErrorKind::Stale,
+            "claim is stale: the target has moved on",
+        )
     }
 
     /// Adds the cause.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
     }
 
     /// What kind of error.

@@ -97,7 +97,11 @@ impl RegisteredRegistry {
     /// Sets the credential, of a version.
     #[must_use]
     pub fn with_credential(self, credential: StoredCredential, version: u64) -> Self {
-        Self { credential, credential_version: version, ..self }
+        Self {
+            credential,
+            credential_version: version,
+            ..self
+        }
     }
 }
 

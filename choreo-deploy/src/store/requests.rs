@@ -1,9 +1,7 @@
 use jiff::Timestamp;
 
 use crate::Target;
-use crate::deployment::{
-    Cause, Deployment, Generation, Hold, Phase, Provenance, Subject,
-};
+use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Provenance, Subject};
 use crate::id::{ComponentId, DataPlaneId, DeploymentId, OrganizationId};
 use crate::reason::Reason;
 use crate::release::{Release, ReleaseNumber};
@@ -92,7 +90,11 @@ impl Idempotency {
     /// A key for a request.
     #[must_use]
     pub fn new(key: impl Into<String>, fingerprint: [u8; 32], expires_at: Timestamp) -> Self {
-        Self { key: key.into(), fingerprint, expires_at }
+        Self {
+            key: key.into(),
+            fingerprint,
+            expires_at,
+        }
     }
 }
 
@@ -112,13 +114,21 @@ impl Accepted {
     /// A deployment that was stored now.
     #[must_use]
     pub fn new(deployment: Deployment, superseded: Option<DeploymentId>) -> Self {
-        Self { deployment, replayed: false, superseded }
+        Self {
+            deployment,
+            replayed: false,
+            superseded,
+        }
     }
 
     /// A deployment that an earlier request had stored.
     #[must_use]
     pub fn replayed(deployment: Deployment) -> Self {
-        Self { deployment, replayed: true, superseded: None }
+        Self {
+            deployment,
+            replayed: true,
+            superseded: None,
+        }
     }
 }
 
@@ -140,7 +150,12 @@ impl ClaimRequest {
     /// A wish for any work.
     #[must_use]
     pub fn new(worker: impl Into<String>, now: Timestamp, lease_until: Timestamp) -> Self {
-        Self { worker: worker.into(), now, lease_until, busy: Vec::new() }
+        Self {
+            worker: worker.into(),
+            now,
+            lease_until,
+            busy: Vec::new(),
+        }
     }
 
     /// Passes over these data planes.
@@ -166,7 +181,11 @@ impl Claim {
     /// A claim of a target's generation.
     #[must_use]
     pub fn new(target: Target, generation: Generation, fence: u64) -> Self {
-        Self { target, generation, fence }
+        Self {
+            target,
+            generation,
+            fence,
+        }
     }
 }
 
@@ -228,7 +247,14 @@ impl Progress {
     /// On its way after an attempt at a time, to be gone on with at another.
     #[must_use]
     pub fn new(phase: Phase, at: Timestamp, next_attempt_at: Timestamp) -> Self {
-        Self { phase, reasons: Vec::new(), applied: false, attempt: 0, next_attempt_at, at }
+        Self {
+            phase,
+            reasons: Vec::new(),
+            applied: false,
+            attempt: 0,
+            next_attempt_at,
+            at,
+        }
     }
 }
 
@@ -272,7 +298,13 @@ impl TargetState {
     /// A target with its newest deployment.
     #[must_use]
     pub fn new(target: Target, generation: Generation, deployment: DeploymentId) -> Self {
-        Self { target, generation, deployment, ready: None, hold: None }
+        Self {
+            target,
+            generation,
+            deployment,
+            ready: None,
+            hold: None,
+        }
     }
 }
 
@@ -299,7 +331,12 @@ impl ReadyState {
         release: ReleaseNumber,
         settings_version: u64,
     ) -> Self {
-        Self { deployment, generation, release, settings_version }
+        Self {
+            deployment,
+            generation,
+            release,
+            settings_version,
+        }
     }
 }
 
@@ -321,13 +358,19 @@ impl DeploymentQuery {
     /// All deployments to a target.
     #[must_use]
     pub fn of_target(target: Target) -> Self {
-        Self { target: Some(target), ..Self::default() }
+        Self {
+            target: Some(target),
+            ..Self::default()
+        }
     }
 
     /// All deployments of a component.
     #[must_use]
     pub fn of_component(component: ComponentId) -> Self {
-        Self { component: Some(component), ..Self::default() }
+        Self {
+            component: Some(component),
+            ..Self::default()
+        }
     }
 
     /// At most this many.
@@ -353,6 +396,10 @@ impl Unreadable {
     /// A row of a table.
     #[must_use]
     pub fn new(table: &'static str, key: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { table, key: key.into(), why: why.into() }
+        Self {
+            table,
+            key: key.into(),
+            why: why.into(),
+        }
     }
 }

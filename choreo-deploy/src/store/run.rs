@@ -107,7 +107,14 @@ impl NewRun {
         (accepted_at, deadline_at): (Timestamp, Timestamp),
     ) -> Self {
         let overrides = RunOverrides::default();
-        Self { id, target, data_plane, overrides, accepted_at, deadline_at }
+        Self {
+            id,
+            target,
+            data_plane,
+            overrides,
+            accepted_at,
+            deadline_at,
+        }
     }
 
     /// Says what it adds.
@@ -157,7 +164,14 @@ impl ClaimedRun {
     /// A run that was not started yet.
     #[must_use]
     pub fn new(claim: RunClaim, run: Run, release: Release, settings: Settings) -> Self {
-        Self { claim, run, release, settings, started: false, attempt: 0 }
+        Self {
+            claim,
+            run,
+            release,
+            settings,
+            started: false,
+            attempt: 0,
+        }
     }
 }
 
@@ -183,7 +197,14 @@ impl RunProgress {
     /// On its way after an attempt at a time, to be gone on with at another.
     #[must_use]
     pub fn new(phase: RunPhase, at: Timestamp, next_attempt_at: Timestamp) -> Self {
-        Self { phase, reasons: Vec::new(), started: false, attempt: 0, next_attempt_at, at }
+        Self {
+            phase,
+            reasons: Vec::new(),
+            started: false,
+            attempt: 0,
+            next_attempt_at,
+            at,
+        }
     }
 }
 
@@ -210,6 +231,11 @@ impl RunOutcome {
         reasons: Vec<Reason>,
         at: Timestamp,
     ) -> Self {
-        Self { phase, exit_code, reasons, at }
+        Self {
+            phase,
+            exit_code,
+            reasons,
+            at,
+        }
     }
 }

@@ -161,7 +161,9 @@ impl FromStr for MountPath {
         let part = |part: &str| !part.is_empty() && part != "." && part != "..";
         let fits = text.len() <= 1024
             && !text.contains([':', '\0'])
-            && text.strip_prefix('/').is_some_and(|path| path.split('/').all(part));
+            && text
+                .strip_prefix('/')
+                .is_some_and(|path| path.split('/').all(part));
         if fits {
             Ok(Self(text.to_owned()))
         } else {
@@ -235,7 +237,15 @@ mod tests {
     #[test]
     fn mount_paths_stay_where_they_say() {
         assert!("/etc/app/config.yaml".parse::<MountPath>().is_ok());
-        for bad in ["", "/", "etc/app", "/etc/../shadow", "/etc//app", "/a:b", "/a/"] {
+        for bad in [
+            "",
+            "/",
+            "etc/app",
+            "/etc/../shadow",
+            "/etc//app",
+            "/a:b",
+            "/a/",
+        ] {
             assert!(bad.parse::<MountPath>().is_err(), "{bad}");
         }
     }

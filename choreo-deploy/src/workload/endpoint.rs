@@ -36,7 +36,13 @@ impl Endpoint {
     /// An endpoint that the project reaches.
     #[must_use]
     pub fn new(name: EndpointName, port: NonZeroU16, protocol: Protocol) -> Self {
-        Self { name, port, protocol, visibility: Visibility::default(), base_path: None }
+        Self {
+            name,
+            port,
+            protocol,
+            visibility: Visibility::default(),
+            base_path: None,
+        }
     }
 
     /// Says who may reach it.
@@ -48,7 +54,10 @@ impl Endpoint {
     /// Says which path its resources begin with.
     #[must_use]
     pub fn at(self, base_path: impl Into<String>) -> Self {
-        Self { base_path: Some(base_path.into()), ..self }
+        Self {
+            base_path: Some(base_path.into()),
+            ..self
+        }
     }
 }
 
@@ -180,7 +189,9 @@ impl FromStr for EndpointName {
 
     fn from_str(text: &str) -> Result<Self, ParseEndpointError> {
         let fits = (1..=15).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && text.bytes().any(|b| b.is_ascii_lowercase())
             && !text.starts_with('-')
             && !text.ends_with('-')
@@ -253,7 +264,10 @@ mod tests {
     #[test]
     fn names_and_ports_are_unique() {
         let one = endpoint("api", 8080, Protocol::Http);
-        assert_eq!(Endpoints::new(vec![]).unwrap_err(), ParseEndpointError::None);
+        assert_eq!(
+            Endpoints::new(vec![]).unwrap_err(),
+            ParseEndpointError::None
+        );
         assert_eq!(
             Endpoints::new(vec![one.clone(), endpoint("api", 9090, Protocol::Grpc)])
                 .unwrap_err()
@@ -274,7 +288,16 @@ mod tests {
         for good in ["api", "a", "http-2", "fifteen-letters"] {
             assert!(good.parse::<EndpointName>().is_ok(), "{good}");
         }
-        for bad in ["", "8080", "API", "a--b", "-a", "a-", "sixteen-letters-", "a.b"] {
+        for bad in [
+            "",
+            "8080",
+            "API",
+            "a--b",
+            "-a",
+            "a-",
+            "sixteen-letters-",
+            "a.b",
+        ] {
             assert!(bad.parse::<EndpointName>().is_err(), "{bad}");
         }
     }

@@ -80,10 +80,17 @@ impl FromStr for Cpu {
                     return Err(error());
                 }
                 let (whole, part) = digits(whole).zip(digits(&padded)).ok_or_else(error)?;
-                whole.checked_mul(1000).and_then(|whole| whole.checked_add(part)).ok_or_else(error)?
+                whole
+                    .checked_mul(1000)
+                    .and_then(|whole| whole.checked_add(part))
+                    .ok_or_else(error)?
             }
         };
-        u32::try_from(millis).ok().filter(|millis| *millis > 0).map(Self).ok_or_else(error)
+        u32::try_from(millis)
+            .ok()
+            .filter(|millis| *millis > 0)
+            .map(Self)
+            .ok_or_else(error)
     }
 }
 
@@ -143,7 +150,9 @@ impl FromStr for Memory {
     type Err = ParseQuantityError;
 
     fn from_str(text: &str) -> Result<Self, ParseQuantityError> {
-        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let split = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (number, suffix) = text.split_at(split);
         UNITS
             .iter()
@@ -157,8 +166,10 @@ impl FromStr for Memory {
 
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, factor) =
-            UNITS.iter().find(|(_, factor)| self.0 % factor == 0).unwrap_or(&("", 1));
+        let (unit, factor) = UNITS
+            .iter()
+            .find(|(_, factor)| self.0 % factor == 0)
+            .unwrap_or(&("", 1));
         write!(f, "{}{unit}", self.0 / factor)
     }
 }
@@ -191,7 +202,10 @@ pub enum ParseQuantityError {
 
 /// A number of digits alone: no sign, no blank.
 fn digits(text: &str) -> Option<u64> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -205,15 +219,30 @@ mod tests {
         for (text, millis) in [("1", 1000), ("0.5", 500), ("1.25", 1250), ("250m", 250)] {
             assert_eq!(text.parse::<Cpu>().unwrap().millis(), millis, "{text}");
         }
-        for (text, bytes) in [("1Ki", 1024), ("256Mi", 268_435_456), ("1G", 1_000_000_000), ("7", 7)]
-        {
+        for (text, bytes) in [
+            ("1Ki", 1024),
+            ("256Mi", 268_435_456),
+            ("1G", 1_000_000_000),
+            ("7", 7),
+        ] {
             assert_eq!(text.parse::<Memory>().unwrap().bytes(), bytes, "{text}");
         }
     }
 
     #[test]
     fn refuses_the_rest() {
-        for bad in ["", "0", "-1", "+1", "1.0005", "m", "1 ", "99999999999", "1.", ".5x"] {
+        for bad in [
+            "",
+            "0",
+            "-1",
+            "+1",
+            "1.0005",
+            "m",
+            "1 ",
+            "99999999999",
+            "1.",
+            ".5x",
+        ] {
             if bad != "1." {
                 assert!(bad.parse::<Cpu>().is_err(), "{bad}");
             }

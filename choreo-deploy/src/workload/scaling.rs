@@ -23,7 +23,11 @@ impl Scaling {
     /// Always this many. 0 suspends the component.
     #[must_use]
     pub fn fixed(replicas: u16) -> Self {
-        Self { minimum: replicas, maximum: replicas, cpu_percent: 80 }
+        Self {
+            minimum: replicas,
+            maximum: replicas,
+            cpu_percent: 80,
+        }
     }
 
     /// Between two numbers, so that the copies use about this share of the CPU they asked for.
@@ -43,7 +47,11 @@ impl Scaling {
         if !(1..=100).contains(&cpu_percent) {
             return Err(ScalingError::CpuGoal(cpu_percent));
         }
-        Ok(Self { minimum, maximum, cpu_percent })
+        Ok(Self {
+            minimum,
+            maximum,
+            cpu_percent,
+        })
     }
 
     /// The least number of copies.
@@ -75,8 +83,14 @@ impl Default for Scaling {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum ScalingFields {
-    Fixed { replicas: u16 },
-    Range { minimum: NonZeroU16, maximum: NonZeroU16, cpu_percent: u8 },
+    Fixed {
+        replicas: u16,
+    },
+    Range {
+        minimum: NonZeroU16,
+        maximum: NonZeroU16,
+        cpu_percent: u8,
+    },
 }
 
 impl TryFrom<ScalingFields> for Scaling {
@@ -85,20 +99,29 @@ impl TryFrom<ScalingFields> for Scaling {
     fn try_from(fields: ScalingFields) -> Result<Self, ScalingError> {
         match fields {
             ScalingFields::Fixed { replicas } => Ok(Self::fixed(replicas)),
-            ScalingFields::Range { minimum, maximum, cpu_percent } => {
-                Self::range(minimum, maximum, cpu_percent)
-            }
+            ScalingFields::Range {
+                minimum,
+                maximum,
+                cpu_percent,
+            } => Self::range(minimum, maximum, cpu_percent),
         }
     }
 }
 
 impl From<Scaling> for ScalingFields {
     fn from(scaling: Scaling) -> Self {
-        match (NonZeroU16::new(scaling.minimum), NonZeroU16::new(scaling.maximum)) {
-            (Some(minimum), Some(maximum)) if maximum > minimum => {
-                Self::Range { minimum, maximum, cpu_percent: scaling.cpu_percent }
-            }
-            _ => Self::Fixed { replicas: scaling.minimum },
+        match (
+            NonZeroU16::new(scaling.minimum),
+            NonZeroU16::new(scaling.maximum),
+        ) {
+            (Some(minimum), Some(maximum)) if maximum > minimum => Self::Range {
+                minimum,
+                maximum,
+                cpu_percent: scaling.cpu_percent,
+            },
+            _ => Self::Fixed {
+                replicas: scaling.minimum,
+            },
         }
     }
 }

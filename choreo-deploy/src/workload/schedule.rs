@@ -84,11 +84,19 @@ const FIELDS: [(&str, RangeInclusive<u8>); 5] = [
     ("month", 1..=12),
     ("day of week", 0..=6),
 ];
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-const NICKNAMES: [&str; 7] =
-    ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+const NICKNAMES: [&str; 7] = [
+    "@yearly",
+    "@annually",
+    "@monthly",
+    "@weekly",
+    "@daily",
+    "@midnight",
+    "@hourly",
+];
 
 impl FromStr for Cron {
     type Err = ParseScheduleError;
@@ -103,7 +111,10 @@ impl FromStr for Cron {
         }
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
         if fields.len() != FIELDS.len() {
-            return Err(ParseScheduleError::Fields { cron: shown(), count: fields.len() });
+            return Err(ParseScheduleError::Fields {
+                cron: shown(),
+                count: fields.len(),
+            });
         }
         for (field, (name, range)) in fields.iter().zip(FIELDS) {
             if !field.split(',').all(|part| is_part(part, name, &range)) {
@@ -121,7 +132,9 @@ impl FromStr for Cron {
 
 /// `*`, a value, a range, each with an optional step.
 fn is_part(part: &str, field: &str, range: &RangeInclusive<u8>) -> bool {
-    let (span, step) = part.split_once('/').map_or((part, None), |(span, step)| (span, Some(step)));
+    let (span, step) = part
+        .split_once('/')
+        .map_or((part, None), |(span, step)| (span, Some(step)));
     let step_fits = step.is_none_or(|step| matches!(number(step), Some(1..)));
     let value = |text: &str| value(text, field).filter(|value| range.contains(value));
     let span_fits = match span.split_once('-') {
@@ -134,13 +147,19 @@ fn is_part(part: &str, field: &str, range: &RangeInclusive<u8>) -> bool {
 }
 
 fn value(text: &str, field: &str) -> Option<u8> {
-    let named = |names: &[&str]| names.iter().position(|name| name.eq_ignore_ascii_case(text));
+    let named = |names: &[&str]| {
+        names
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(text))
+    };
     let position = match field {
         "month" => named(&MONTHS).map(|month| month + 1),
         "day of week" => named(&DAYS),
         _ => None,
     };
-    position.and_then(|position| u8::try_from(position).ok()).or_else(|| number(text))
+    position
+        .and_then(|position| u8::try_from(position).ok())
+        .or_else(|| number(text))
 }
 
 fn number(text: &str) -> Option<u8> {
@@ -202,13 +221,17 @@ impl FromStr for TimeZone {
     fn from_str(text: &str) -> Result<Self, ParseScheduleError> {
         let part = |part: &str| {
             part.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
         };
         // "Local" is the cluster's own zone, which is what this type exists to avoid.
         if text.len() <= 64 && text.split('/').all(part) && !text.eq_ignore_ascii_case("local") {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ParseScheduleError::TimeZone(text.chars().take(64).collect()))
+            Err(ParseScheduleError::TimeZone(
+                text.chars().take(64).collect(),
+            ))
         }
     }
 }
@@ -244,7 +267,9 @@ impl fmt::Display for TimeZone {
 #[non_exhaustive]
 pub enum ParseScheduleError {
     /// One field of the expression is wrong.
-    #[error("schedule's {field} {text:?} is not valid: use {low} to {high}, a range, a list or '*/step'")]
+    #[error(
+        "schedule's {field} {text:?} is not valid: use {low} to {high}, a range, a list or '*/step'"
+    )]
     Field {
         /// Which field.
         field: &'static str,
@@ -282,7 +307,11 @@ mod tests {
     #[test]
     fn reads_cron() {
         for good in [
-            "* * * * *", "*/5 * * * *", "0 3 * * 1-5", "15,45 0-6/2 1 jan,JUL sun", "@daily",
+            "* * * * *",
+            "*/5 * * * *",
+            "0 3 * * 1-5",
+            "15,45 0-6/2 1 jan,JUL sun",
+            "@daily",
             "0 0 31 12 ?",
         ] {
             assert!(good.parse::<Cron>().is_ok(), "{good}");
@@ -311,14 +340,26 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Cron>().unwrap_err().to_string(), error);
         }
-        for bad in ["", "5-1 * * * *", "*/0 * * * *", "1- * * * *", ", * * * *", "@reboot"] {
+        for bad in [
+            "",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "1- * * * *",
+            ", * * * *",
+            "@reboot",
+        ] {
             assert!(bad.parse::<Cron>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn zones_are_named() {
-        for good in ["Etc/UTC", "UTC", "America/Argentina/Buenos_Aires", "Etc/GMT+5"] {
+        for good in [
+            "Etc/UTC",
+            "UTC",
+            "America/Argentina/Buenos_Aires",
+            "Etc/GMT+5",
+        ] {
             assert!(good.parse::<TimeZone>().is_ok(), "{good}");
         }
         for bad in ["", "Local", "local", "+01:00", "Europe/", "../etc/passwd"] {

@@ -1,0 +1,107 @@
+//! The promises of the seams, as tests that you run against your own implementation.
+//!
+//! One clause for each sentence under *Contract* in [`DeploymentBackend`](crate::DeploymentBackend)
+//! and in the [store traits](crate::store). The macros make one `#[test]` of each clause, over a
+//! fresh backend or store:
+//!
+//! ```
+//! # mod tests {
+//! use choreo_deploy::conformance::BackendFixture;
+//! use choreo_deploy::InMemoryBackend;
+//!
+//! choreo_deploy::backend_conformance!(async { BackendFixture::new(InMemoryBackend::new()) });
+//! # }
+//! ```
+//!
+//! Each clause panics with a sentence that says what was promised. The suite is exempt from semantic
+//! versioning: a stricter clause is no breaking change.
+
+mod backend;
+mod fixture;
+mod store;
+
+use std::future::Future;
+
+pub use self::backend::BackendClause;
+pub use self::fixture::{
+    BackendFixture, example_image, example_registry, example_release, example_target,
+};
+pub use self::store::StoreClause;
+
+/// Makes one `#[test]` of each clause for backends.
+///
+/// Takes an expression of a future that makes a fresh
+/// [`BackendFixture`](crate::conformance::BackendFixture); it is evaluated for each clause.
+#[macro_export]
+macro_rules! backend_conformance {
+    ($fixture:expr) => {
+        $crate::backend_conformance!(@tests $fixture;
+            absent_until_applied, applied_becomes_ready, applying_again_changes_nothing,
+            older_generations_are_refused, newer_generation_wins, paused_apply_cannot_undo,
+            concurrent_applies_end_with_the_newest, targets_are_apart,
+            failed_rollout_is_an_observation, cancelled_apply_can_be_repeated,
+            settling_keeps_what_is_needed, pull_secret_changes_in_place,
+            pull_secret_of_nothing_is_not_found, removed_is_absent_and_remembered,
+            removing_nothing_succeeds, applies_after_removal, run_starts_once,
+            unknown_run_is_unknown, ended_run_stays_as_it_is, logs_are_bounded,
+        );
+    };
+    (@tests $fixture:expr; $($clause:ident,)*) => {
+        $(
+            #[test]
+            fn $clause() {
+                $crate::conformance::block_on(async {
+                    let fixture = $fixture.await;
+                    $crate::conformance::BackendClause::$clause(&fixture).await;
+                });
+            }
+        )*
+    };
+}
+
+/// Makes one `#[test]` of each clause for stores.
+///
+/// Takes an expression of a future that makes a fresh [`Store`](crate::store::Store); it is
+/// evaluated for each clause.
+#[macro_export]
+macro_rules! store_conformance {
+    ($store:expr) => {
+        $crate::store_conformance!(@tests $store;
+            accepted_is_stored_and_due, generations_grow, newer_deployment_supersedes,
+            same_key_is_the_same_deployment, reused_key_is_refused, expired_key_is_forgotten,
+            concurrent_same_key_is_one_deployment,
+            token_is_checked_again, held_target_refuses_machines, settings_keep_their_version,
+            named_release_exists_and_is_pinned, claimed_only_when_due, busy_data_planes_are_passed_over,
+            fences_grow_and_old_claims_are_stale, superseded_claims_are_stale,
+            expired_lease_is_claimed_again, renewed_lease_holds, releases_count_without_a_gap,
+            pin_is_set_once, put_back_is_claimed_later, ready_becomes_the_targets_state,
+            final_deployments_never_change, absence_clears_the_ready_state, change_is_waited_for,
+            lists_are_newest_first, next_due_is_the_earliest, runs_need_something_ready,
+            runs_are_worked_on_once, run_can_be_cancelled, two_live_tokens_at_most,
+            revoked_token_stays_revoked, use_is_noted_once_a_minute, registries_belong_to_one_organization,
+        );
+    };
+    (@tests $store:expr; $($clause:ident,)*) => {
+        $(
+            #[test]
+            fn $clause() {
+                $crate::conformance::block_on(async {
+                    let store = $store.await;
+                    $crate::conformance::StoreClause::$clause(&store).await;
+                });
+            }
+        )*
+    };
+}
+
+/// Runs a clause to its end, on a runtime of its own.
+///
+/// # Panics
+/// When the clause does, or when no runtime can be made.
+pub fn block_on<T>(clause: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made")
+        .block_on(clause)
+}

@@ -1,0 +1,376 @@
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::fixture::{BackendFixture, assert_stale, example_registry, generation};
+use crate::backend::{BackendErrorKind, Intent, LogQuery, Pull, RunIntent};
+use crate::rollout::{RolloutPhase, RunStatus};
+use crate::run::RunOverrides;
+
+/// The clauses for backends, one for each sentence of the contract.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BackendClause {}
+
+impl BackendClause {
+    /// A target that nothing was applied to is absent.
+    pub async fn absent_until_applied(fixture: &BackendFixture) {
+        let rollout = fixture
+            .backend()
+            .observe(&fixture.target("absent"))
+            .await
+            .expect("looks");
+        assert_eq!(rollout.phase, RolloutPhase::Absent);
+        assert_eq!(
+            rollout.generation, None,
+            "nothing was applied, so there is no generation"
+        );
+    }
+
+    /// What was applied becomes ready, at its generation.
+    pub async fn applied_becomes_ready(fixture: &BackendFixture) {
+        let (target, release) = (fixture.target("ready"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        fixture.assert_runs(&target, generation(1), &release).await;
+    }
+
+    /// The same generation again is the same state again.
+    pub async fn applying_again_changes_nothing(fixture: &BackendFixture) {
+        let (target, release) = (fixture.target("again"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        let before = fixture.settled(&target, generation(1)).await;
+        fixture.deploy(&target, generation(1), &release).await;
+        assert_eq!(fixture.settled(&target, generation(1)).await, before);
+    }
+
+    /// Every call with an older generation is refused as stale and changes nothing.
+    pub async fn older_generations_are_refused(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let (target, release) = (fixture.target("stale"), fixture.release(2));
+        fixture.deploy(&target, generation(5), &release).await;
+
+        let older = fixture.release(1);
+        assert_stale(
+            backend
+                .apply(&Intent::new(&target, generation(4), &older))
+                .await,
+        );
+        assert_stale(backend.settle(&target, generation(4)).await);
+        let secret = example_registry("old");
+        let pull = Pull::Secret(&secret);
+        assert_stale(
+            backend
+                .update_pull_secret(&target, generation(4), &pull)
+                .await,
+        );
+        assert_stale(backend.remove(&target, generation(4)).await);
+        fixture.assert_runs(&target, generation(5), &release).await;
+    }
+
+    /// A newer generation takes the place of the older.
+    pub async fn newer_generation_wins(fixture: &BackendFixture) {
+        let (target, release) = (fixture.target("newer"), fixture.release(2));
+        fixture
+            .deploy(&target, generation(1), &fixture.release(1))
+            .await;
+        fixture.deploy(&target, generation(2), &release).await;
+        fixture.assert_runs(&target, generation(2), &release).await;
+    }
+
+    /// A worker that was paused in the middle of an older apply cannot undo a newer one.
+    ///
+    /// The older apply is stopped after each of its first steps in turn, the newer one runs to its
+    /// end, and then the older goes on.
+    pub async fn paused_apply_cannot_undo(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let (old, new) = (fixture.release(1), fixture.release(2));
+        for steps in 1..=12 {
+            let target = fixture.target(&format!("paused-{steps}"));
+            let intent = Intent::new(&target, generation(1), &old);
+            let mut paused = pin!(backend.apply(&intent));
+            let finished = poll_steps(paused.as_mut(), steps).await;
+            fixture.deploy(&target, generation(2), &new).await;
+            if finished.is_none() {
+                // Whether it fails or has done its work already: it must not win.
+                let _ = paused.await;
+            }
+            fixture.assert_runs(&target, generation(2), &new).await;
+            backend
+                .remove(&target, generation(3))
+                .await
+                .expect("removes");
+            if finished.is_some() {
+                break;
+            }
+        }
+    }
+
+    /// Of applies that run at once the newest wins.
+    pub async fn concurrent_applies_end_with_the_newest(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let target = fixture.target("concurrent");
+        let (old, new) = (fixture.release(1), fixture.release(2));
+        let apply = |number: u64| {
+            let release = if number == 4 { &new } else { &old };
+            let intent = Intent::new(&target, generation(number), release);
+            async move {
+                // A conflict is worth another try; being stale is right for all but the newest.
+                loop {
+                    match backend.apply(&intent).await {
+                        Err(error) if error.is_retryable() => tokio::task::yield_now().await,
+                        Err(error) if number == 4 => panic!("the newest is applied: {error}"),
+                        Ok(()) | Err(_) => break,
+                    }
+                }
+            }
+        };
+        tokio::join!(apply(1), apply(4), apply(2), apply(3));
+        fixture.assert_runs(&target, generation(4), &new).await;
+    }
+
+    /// A call for one target changes no other.
+    pub async fn targets_are_apart(fixture: &BackendFixture) {
+        let (one, other) = (fixture.target("one"), fixture.target("other"));
+        let release = fixture.release(1);
+        fixture.deploy(&one, generation(7), &release).await;
+        fixture
+            .deploy(&other, generation(1), &fixture.release(2))
+            .await;
+        fixture
+            .backend()
+            .remove(&other, generation(2))
+            .await
+            .expect("removes");
+        fixture.assert_runs(&one, generation(7), &release).await;
+    }
+
+    /// A rollout that failed is an observation with a reason, not an error.
+    pub async fn failed_rollout_is_an_observation(fixture: &BackendFixture) {
+        let Some(release) = fixture.missing() else {
+            return;
+        };
+        let target = fixture.target("failing");
+        let rollout = fixture.deploy(&target, generation(1), &release).await;
+        assert_eq!(rollout.phase, RolloutPhase::Failed, "{rollout:?}");
+        assert!(!rollout.reasons.is_empty(), "a failure says why");
+    }
+
+    /// After a call was cancelled anywhere, the same call again brings the target to its state.
+    pub async fn cancelled_apply_can_be_repeated(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let release = fixture.release(1);
+        for steps in [1, 2, 3, 5, 8] {
+            let target = fixture.target(&format!("cancelled-{steps}"));
+            let intent = Intent::new(&target, generation(1), &release);
+            let finished = {
+                let mut cancelled = pin!(backend.apply(&intent));
+                poll_steps(cancelled.as_mut(), steps).await
+            };
+            fixture.deploy(&target, generation(1), &release).await;
+            fixture.assert_runs(&target, generation(1), &release).await;
+            if finished.is_some() {
+                break;
+            }
+        }
+    }
+
+    /// Settling removes nothing that the generation needs.
+    pub async fn settling_keeps_what_is_needed(fixture: &BackendFixture) {
+        let (target, release) = (fixture.target("settled"), fixture.release(2));
+        fixture
+            .deploy(&target, generation(1), &fixture.release(1))
+            .await;
+        fixture.deploy(&target, generation(2), &release).await;
+        for _ in 0..2 {
+            fixture
+                .backend()
+                .settle(&target, generation(2))
+                .await
+                .expect("settles, and again");
+        }
+        fixture.assert_runs(&target, generation(2), &release).await;
+    }
+
+    /// Another credential takes the place of the pull secret; the release stays.
+    pub async fn pull_secret_changes_in_place(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let (target, release) = (fixture.target("secret"), fixture.release(1));
+        let (first, second) = (example_registry("first"), example_registry("second"));
+        let intent = Intent::new(&target, generation(1), &release).with_pull(Pull::Secret(&first));
+        backend.apply(&intent).await.expect("applies");
+        fixture.assert_runs(&target, generation(1), &release).await;
+        let pull = Pull::Secret(&second);
+        backend
+            .update_pull_secret(&target, generation(1), &pull)
+            .await
+            .expect("updates");
+        fixture.assert_runs(&target, generation(1), &release).await;
+    }
+
+    /// There is no pull secret to change where nothing is applied.
+    pub async fn pull_secret_of_nothing_is_not_found(fixture: &BackendFixture) {
+        let secret = example_registry("any");
+        let target = fixture.target("no-secret");
+        let result = fixture
+            .backend()
+            .update_pull_secret(&target, generation(1), &Pull::Secret(&secret))
+            .await;
+        assert_eq!(
+            result.expect_err("nothing is there").kind(),
+            BackendErrorKind::NotFound
+        );
+    }
+
+    /// A removed target is absent and still refuses what is older.
+    pub async fn removed_is_absent_and_remembered(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let (target, release) = (fixture.target("removed"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        for _ in 0..2 {
+            backend
+                .remove(&target, generation(2))
+                .await
+                .expect("removes, and again");
+        }
+        let rollout = fixture.settled(&target, generation(2)).await;
+        assert_eq!(rollout.phase, RolloutPhase::Absent);
+        assert_eq!(
+            rollout.generation,
+            Some(generation(2)),
+            "it remembers the removal"
+        );
+        assert_stale(
+            backend
+                .apply(&Intent::new(&target, generation(1), &release))
+                .await,
+        );
+    }
+
+    /// Removing what is not there succeeds.
+    pub async fn removing_nothing_succeeds(fixture: &BackendFixture) {
+        let target = fixture.target("nothing");
+        fixture
+            .backend()
+            .remove(&target, generation(1))
+            .await
+            .expect("removes nothing");
+    }
+
+    /// A removed target takes a newer generation.
+    pub async fn applies_after_removal(fixture: &BackendFixture) {
+        let (target, release) = (fixture.target("back"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        fixture
+            .backend()
+            .remove(&target, generation(2))
+            .await
+            .expect("removes");
+        fixture.deploy(&target, generation(3), &release).await;
+        fixture.assert_runs(&target, generation(3), &release).await;
+    }
+
+    /// The same run id again starts nothing.
+    pub async fn run_starts_once(fixture: &BackendFixture) {
+        let Some(tasks) = fixture.backend().tasks() else {
+            return;
+        };
+        let (target, release) = (fixture.target("run"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        let (run, overrides) = ("r-once".parse().expect("an id"), RunOverrides::default());
+        let intent = Intent::new(&target, generation(1), &release);
+        let intent = RunIntent::new(&run, intent, &overrides);
+        tasks.start(&intent).await.expect("starts");
+        tasks.start(&intent).await.expect("is started already");
+        let status = tasks.observe_run(&target, &run).await.expect("looks");
+        assert!(status.phase.is_some(), "the run is known");
+    }
+
+    /// A run that was never started is unknown, and cancelling it changes nothing.
+    pub async fn unknown_run_is_unknown(fixture: &BackendFixture) {
+        let Some(tasks) = fixture.backend().tasks() else {
+            return;
+        };
+        let (target, run) = (fixture.target("no-run"), "r-none".parse().expect("an id"));
+        tasks
+            .cancel_run(&target, &run)
+            .await
+            .expect("there is nothing to cancel");
+        let status = tasks.observe_run(&target, &run).await.expect("looks");
+        assert_eq!(status, RunStatus::unknown());
+    }
+
+    /// A run that has ended stays as it ended, whatever is asked of it.
+    pub async fn ended_run_stays_as_it_is(fixture: &BackendFixture) {
+        let Some(tasks) = fixture.backend().tasks() else {
+            return;
+        };
+        let (target, release) = (fixture.target("ended-run"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        let (run, overrides) = ("r-ended".parse().expect("an id"), RunOverrides::default());
+        let intent = Intent::new(&target, generation(1), &release);
+        tasks
+            .start(&RunIntent::new(&run, intent, &overrides))
+            .await
+            .expect("starts");
+        tasks
+            .cancel_run(&target, &run)
+            .await
+            .expect("cancels, if it still runs");
+        let ended = loop {
+            let status = tasks.observe_run(&target, &run).await.expect("looks");
+            if status.phase.is_some_and(|phase| phase.is_final()) {
+                break status;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        tasks
+            .cancel_run(&target, &run)
+            .await
+            .expect("changes nothing");
+        tasks
+            .start(&RunIntent::new(&run, intent, &overrides))
+            .await
+            .expect("starts nothing");
+        assert_eq!(
+            tasks.observe_run(&target, &run).await.expect("looks"),
+            ended
+        );
+    }
+
+    /// Where nothing runs there are no lines; elsewhere no more than were asked for.
+    pub async fn logs_are_bounded(fixture: &BackendFixture) {
+        let Some(logs) = fixture.backend().logs() else {
+            return;
+        };
+        let nothing = fixture.target("no-logs");
+        assert_eq!(
+            logs.tail(&nothing, &LogQuery::last(5))
+                .await
+                .expect("looks"),
+            []
+        );
+        let target = fixture.target("logs");
+        fixture
+            .deploy(&target, generation(1), &fixture.release(1))
+            .await;
+        let lines = logs.tail(&target, &LogQuery::last(3)).await.expect("looks");
+        assert!(lines.len() <= 3 && lines.iter().all(|line| line.text.len() <= 4096));
+    }
+}
+
+/// Lets a future make so many steps and then leaves it standing; its result if it ended before.
+async fn poll_steps<F: Future>(mut future: std::pin::Pin<&mut F>, steps: u32) -> Option<F::Output> {
+    for _ in 0..steps {
+        let polled = std::future::poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(done) = polled.await {
+            return Some(done);
+        }
+        // Time for whatever the future waits for, such as an answer from the network.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    None
+}

@@ -1,0 +1,4 @@
+/// x
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreClause {}

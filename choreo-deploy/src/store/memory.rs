@@ -1,0 +1,865 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use super::{
+    AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, ClaimedRun, DeploymentQuery,
+    DeploymentStore, Idempotency, NewDeployment, NewRun, Outcome, Progress, ReadyState,
+    RegisteredRegistry, RegistryStore, RunClaim, RunOutcome, RunProgress, RunStore, SettingsChoice,
+    StoreError, StoreErrorKind, TargetState, TokenStore, Unreadable,
+};
+use crate::Target;
+use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Subject};
+use crate::id::{ComponentId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
+use crate::reason::{Reason, ReasonCode};
+use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
+use crate::run::Run;
+use crate::settings::Settings;
+use crate::token::TokenRecord;
+use crate::workload::Workload;
+
+/// A store in memory: the model that durable stores are compared with. Nothing survives it.
+///
+/// ```
+/// use choreo_deploy::store::{DeploymentStore, InMemoryStore};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # runtime.block_on(async {
+/// let store = InMemoryStore::new();
+/// assert_eq!(store.next_due().await?, None);
+/// # Ok::<(), choreo_deploy::store::StoreError>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct InMemoryStore {
+    state: Mutex<State>,
+    /// Counts the changes, so that readers can wait for the next.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    deployments: HashMap<DeploymentId, Row>,
+    /// In the order of acceptance.
+    order: Vec<DeploymentId>,
+    targets: HashMap<Target, TargetRow>,
+    releases: HashMap<ComponentId, BTreeMap<ReleaseNumber, Release>>,
+    settings: HashMap<Target, Vec<Settings>>,
+    idempotency: HashMap<(ComponentId, String), (Idempotency, DeploymentId)>,
+    runs: HashMap<RunId, RunRow>,
+    run_order: Vec<RunId>,
+    tokens: HashMap<TokenId, TokenRecord>,
+    registries: HashMap<RegistryId, RegisteredRegistry>,
+}
+
+#[derive(Debug)]
+struct Row {
+    deployment: Deployment,
+    workload: Option<Workload>,
+    applied: bool,
+    attempt: u32,
+}
+
+#[derive(Debug)]
+struct TargetRow {
+    state: TargetState,
+    lease: Lease,
+}
+
+#[derive(Debug)]
+struct RunRow {
+    run: Run,
+    started: bool,
+    attempt: u32,
+    lease: Lease,
+}
+
+/// When work is due, and who has it.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    next_attempt_at: Timestamp,
+    until: Option<Timestamp>,
+    fence: u64,
+}
+
+impl Lease {
+    fn due(at: Timestamp) -> Self {
+        Self {
+            next_attempt_at: at,
+            until: None,
+            fence: 0,
+        }
+    }
+
+    fn due_at(&self) -> Timestamp {
+        self.until.map_or(self.next_attempt_at, |until| {
+            until.max(self.next_attempt_at)
+        })
+    }
+
+    fn take(&mut self, until: Timestamp) -> u64 {
+        self.until = Some(until);
+        self.fence += 1;
+        self.fence
+    }
+
+    fn give_back(&mut self, next_attempt_at: Timestamp) {
+        self.until = None;
+        self.next_attempt_at = next_attempt_at;
+    }
+}
+
+impl InMemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// A panic under the lock leaves whole values behind, so a poisoned one is still good.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Looks now and after every change, until there is something to return.
+    async fn until<T>(&self, mut look: impl FnMut(&State) -> Option<T> + Send) -> T {
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if let Some(found) = look(&self.lock()) {
+                return found;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Default for InMemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    fn accept(&mut self, new: NewDeployment) -> Result<Accepted, AcceptError> {
+        if let Cause::Ci(token) = &new.cause {
+            let record = self.tokens.get(token).ok_or(AcceptError::TokenRefused)?;
+            if record.component != new.target.component || !record.is_live(new.accepted_at) {
+                return Err(AcceptError::TokenRefused);
+            }
+        }
+        if let Some(replayed) = self.replayed(&new)? {
+            return Ok(replayed);
+        }
+        let row = self.targets.get(&new.target);
+        if let Some(hold) = row.and_then(|row| row.state.hold.as_ref())
+            && new.cause.is_automatic()
+        {
+            return Err(AcceptError::Held(hold.clone()));
+        }
+        let release = self.named_release(&new)?;
+        let generation = row.map_or(Generation::new(0, 1), |row| row.state.generation.next());
+        let settings_version = self.settings_version(&new)?;
+        let superseded = self.supersede(&new);
+
+        let deployment = Deployment {
+            id: new.id.clone(),
+            target: new.target.clone(),
+            data_plane: new.data_plane,
+            generation,
+            cause: new.cause,
+            subject: new.subject,
+            settings_version,
+            release,
+            phase: Phase::Accepted,
+            reasons: Vec::new(),
+            provenance: new.provenance,
+            accepted_at: new.accepted_at,
+            deadline_at: new.deadline_at,
+            changed_at: new.accepted_at,
+            revision: 1,
+        };
+        self.order.push(new.id.clone());
+        let row = Row {
+            deployment: deployment.clone(),
+            workload: new.workload,
+            applied: false,
+            attempt: 0,
+        };
+        self.deployments.insert(new.id.clone(), row);
+        if let Some(idempotency) = new.idempotency {
+            let key = (new.target.component.clone(), idempotency.key.clone());
+            self.idempotency.insert(key, (idempotency, new.id.clone()));
+        }
+        let target = self
+            .targets
+            .entry(new.target.clone())
+            .or_insert_with(|| TargetRow {
+                state: TargetState::new(new.target.clone(), generation, new.id.clone()),
+                lease: Lease::due(new.accepted_at),
+            });
+        target.state.generation = generation;
+        target.state.deployment = new.id.clone();
+        // The fence stays, so that a worker with the old claim is stale whatever it writes.
+        target.lease.give_back(new.accepted_at);
+        if new.hold {
+            target.state.hold = Some(Hold::new(new.id, new.accepted_at));
+        }
+        Ok(Accepted::new(deployment, superseded))
+    }
+
+    fn replayed(&self, new: &NewDeployment) -> Result<Option<Accepted>, AcceptError> {
+        let Some(idempotency) = &new.idempotency else {
+            return Ok(None);
+        };
+        let key = (new.target.component.clone(), idempotency.key.clone());
+        let Some((known, id)) = self.idempotency.get(&key) else {
+            return Ok(None);
+        };
+        if known.expires_at <= new.accepted_at {
+            return Ok(None);
+        }
+        let deployment = self.deployments[id].deployment.clone();
+        if known.fingerprint != idempotency.fingerprint {
+            return Err(AcceptError::KeyReused(Box::new(deployment)));
+        }
+        Ok(Some(Accepted::replayed(deployment)))
+    }
+
+    fn named_release(&self, new: &NewDeployment) -> Result<Option<ReleaseNumber>, AcceptError> {
+        let Subject::Release(number) = new.subject else {
+            return Ok(None);
+        };
+        let releases = self.releases.get(&new.target.component);
+        let release = releases
+            .and_then(|releases| releases.get(&number))
+            .ok_or(AcceptError::ReleaseMissing(number))?;
+        if release.image.pin.is_none() {
+            return Err(AcceptError::ReleaseNotPinned(number));
+        }
+        Ok(Some(number))
+    }
+
+    fn settings_version(&mut self, new: &NewDeployment) -> Result<u64, AcceptError> {
+        let versions = self.settings.entry(new.target.clone()).or_default();
+        match &new.settings {
+            SettingsChoice::Version(version) => {
+                let exists = (1..=versions.len() as u64).contains(version);
+                exists
+                    .then_some(*version)
+                    .ok_or(AcceptError::SettingsMissing(*version))
+            }
+            SettingsChoice::Now(settings) => {
+                if versions.last() != Some(settings) {
+                    versions.push(settings.clone());
+                }
+                Ok(versions.len() as u64)
+            }
+        }
+    }
+
+    fn supersede(&mut self, new: &NewDeployment) -> Option<DeploymentId> {
+        let id = self.targets.get(&new.target)?.state.deployment.clone();
+        let row = self.deployments.get_mut(&id)?;
+        if row.deployment.phase.is_final() {
+            return None;
+        }
+        let reason = Reason::new(
+            ReasonCode::NewerDeployment,
+            format!("deployment {} took its place", new.id),
+        );
+        change(
+            &mut row.deployment,
+            Phase::Superseded,
+            vec![reason],
+            new.accepted_at,
+        );
+        Some(id)
+    }
+
+    /// The deployment that a claim is for, unless the target has moved on.
+    fn claimed(&mut self, claim: &Claim) -> Result<(&mut TargetRow, &mut Row), StoreError> {
+        let target = self
+            .targets
+            .get_mut(&claim.target)
+            .ok_or_else(StoreError::stale)?;
+        let row = self.deployments.get_mut(&target.state.deployment);
+        let row = row.ok_or_else(StoreError::stale)?;
+        let holds = target.state.generation == claim.generation
+            && target.lease.fence == claim.fence
+            && target.lease.until.is_some()
+            && !row.deployment.phase.is_final();
+        if holds {
+            Ok((target, row))
+        } else {
+            Err(StoreError::stale())
+        }
+    }
+
+    fn claim(&mut self, request: &ClaimRequest) -> Option<ClaimedDeployment> {
+        let due = self
+            .targets
+            .values()
+            .filter(|row| row.lease.due_at() <= request.now)
+            .filter(|row| {
+                let deployment = &self.deployments[&row.state.deployment].deployment;
+                !deployment.phase.is_final() && !request.busy.contains(&deployment.data_plane)
+            })
+            .min_by_key(|row| row.lease.due_at())?;
+        let target = due.state.target.clone();
+        let row = self.targets.get_mut(&target)?;
+        let fence = row.lease.take(request.lease_until);
+        let stored = &self.deployments[&row.state.deployment];
+        let deployment = stored.deployment.clone();
+        let settings = self.settings[&target][(deployment.settings_version - 1) as usize].clone();
+        let claim = Claim::new(target.clone(), row.state.generation, fence);
+        let release = deployment
+            .release
+            .map(|number| self.releases[&target.component][&number].clone());
+        Some(ClaimedDeployment {
+            workload: stored.workload.clone(),
+            release,
+            applied: stored.applied,
+            attempt: stored.attempt,
+            ..ClaimedDeployment::new(claim, deployment, settings)
+        })
+    }
+
+    fn claimed_run(&mut self, claim: &RunClaim) -> Result<&mut RunRow, StoreError> {
+        let row = self.runs.get_mut(&claim.id).ok_or_else(StoreError::stale)?;
+        let holds = row.lease.fence == claim.fence
+            && row.lease.until.is_some()
+            && !row.run.phase.is_final();
+        if holds {
+            Ok(row)
+        } else {
+            Err(StoreError::stale())
+        }
+    }
+
+    fn claim_run(&mut self, request: &ClaimRequest) -> Option<ClaimedRun> {
+        let row = self
+            .runs
+            .values_mut()
+            .filter(|row| row.lease.due_at() <= request.now && !row.run.phase.is_final())
+            .filter(|row| !request.busy.contains(&row.run.data_plane))
+            .min_by_key(|row| row.lease.due_at())?;
+        let claim = RunClaim::new(row.run.id.clone(), row.lease.take(request.lease_until));
+        let run = row.run.clone();
+        let release = self.releases[&run.target.component][&run.release].clone();
+        let settings = self.settings[&run.target][(run.settings_version - 1) as usize].clone();
+        Some(ClaimedRun {
+            started: row.started,
+            attempt: row.attempt,
+            ..ClaimedRun::new(claim, run, release, settings)
+        })
+    }
+}
+
+fn change(deployment: &mut Deployment, phase: Phase, reasons: Vec<Reason>, at: Timestamp) {
+    // A revision that changes nothing would wake everybody who waits for a change.
+    if deployment.phase != phase || deployment.reasons != reasons {
+        deployment.phase = phase;
+        deployment.reasons = reasons;
+        deployment.changed_at = at;
+        deployment.revision += 1;
+    }
+}
+
+#[async_trait]
+impl DeploymentStore for InMemoryStore {
+    async fn accept(&self, new: NewDeployment) -> Result<Accepted, AcceptError> {
+        let accepted = self.lock().accept(new)?;
+        self.tell();
+        Ok(accepted)
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Option<ClaimedDeployment>, StoreError> {
+        Ok(self.lock().claim(request))
+    }
+
+    async fn renew(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError> {
+        self.lock().claimed(claim)?.0.lease.until = Some(until);
+        Ok(())
+    }
+
+    async fn record_release(
+        &self,
+        claim: &Claim,
+        draft: ReleaseDraft,
+        at: Timestamp,
+    ) -> Result<Release, StoreError> {
+        let mut state = self.lock();
+        let known = state.claimed(claim)?.1.deployment.release;
+        let component = claim.target.component.clone();
+        let releases = state.releases.entry(component.clone()).or_default();
+        if let Some(release) = known.and_then(|number| releases.get(&number)) {
+            return Ok(release.clone());
+        }
+        let number = releases
+            .last_key_value()
+            .map_or(ReleaseNumber::FIRST, |(number, _)| number.next());
+        let release = Release::new(component, number, draft, at);
+        releases.insert(number, release.clone());
+        let row = state.claimed(claim)?.1;
+        row.deployment.release = Some(number);
+        row.deployment.changed_at = at;
+        row.deployment.revision += 1;
+        drop(state);
+        self.tell();
+        Ok(release)
+    }
+
+    async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError> {
+        let mut state = self.lock();
+        let number = state.claimed(claim)?.1.deployment.release;
+        let missing = || StoreError::new(StoreErrorKind::NotFound, "deployment has no release yet");
+        let number = number.ok_or_else(missing)?;
+        let releases = state
+            .releases
+            .get_mut(&claim.target.component)
+            .ok_or_else(missing)?;
+        let release = releases.get_mut(&number).ok_or_else(missing)?;
+        release.image.pin.get_or_insert(pin);
+        Ok(release.clone())
+    }
+
+    async fn put_back(&self, claim: &Claim, progress: Progress) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let (target, row) = state.claimed(claim)?;
+        row.applied = progress.applied;
+        row.attempt = progress.attempt;
+        change(
+            &mut row.deployment,
+            progress.phase,
+            progress.reasons,
+            progress.at,
+        );
+        target.lease.give_back(progress.next_attempt_at);
+        drop(state);
+        self.tell();
+        Ok(())
+    }
+
+    async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Deployment, StoreError> {
+        let mut state = self.lock();
+        let (target, row) = state.claimed(claim)?;
+        change(
+            &mut row.deployment,
+            outcome.phase,
+            outcome.reasons,
+            outcome.at,
+        );
+        target.lease.give_back(outcome.at);
+        let deployment = row.deployment.clone();
+        if deployment.phase == Phase::Ready {
+            target.state.ready = deployment.release.map(|release| {
+                ReadyState::new(
+                    deployment.id.clone(),
+                    deployment.generation,
+                    release,
+                    deployment.settings_version,
+                )
+            });
+        }
+        drop(state);
+        self.tell();
+        Ok(deployment)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let state = self.lock();
+        let targets = state
+            .targets
+            .values()
+            .filter(|row| {
+                !state.deployments[&row.state.deployment]
+                    .deployment
+                    .phase
+                    .is_final()
+            })
+            .map(|row| row.lease.due_at());
+        let runs = state
+            .runs
+            .values()
+            .filter(|row| !row.run.phase.is_final())
+            .map(|row| row.lease.due_at());
+        Ok(targets.chain(runs).min())
+    }
+
+    async fn new_work(&self) {
+        if self.changes.subscribe().changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        Ok(self
+            .lock()
+            .deployments
+            .get(id)
+            .map(|row| row.deployment.clone()))
+    }
+
+    async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError> {
+        let state = self.lock();
+        let fits = |deployment: &&Deployment| {
+            let target = &deployment.target;
+            query
+                .organization
+                .as_ref()
+                .is_none_or(|id| *id == target.organization)
+                && query
+                    .component
+                    .as_ref()
+                    .is_none_or(|id| *id == target.component)
+                && query.target.as_ref().is_none_or(|wanted| wanted == target)
+        };
+        let newest_first = state
+            .order
+            .iter()
+            .rev()
+            .map(|id| &state.deployments[id].deployment);
+        let limit = if query.limit == 0 { 50 } else { query.limit };
+        Ok(newest_first.filter(fits).take(limit).cloned().collect())
+    }
+
+    async fn changed(
+        &self,
+        id: &DeploymentId,
+        since: u64,
+    ) -> Result<Option<Deployment>, StoreError> {
+        let look = |state: &State| match state.deployments.get(id) {
+            None => Some(None),
+            Some(row) => (row.deployment.revision > since).then(|| Some(row.deployment.clone())),
+        };
+        Ok(self.until(look).await)
+    }
+
+    async fn target(&self, target: &Target) -> Result<Option<TargetState>, StoreError> {
+        Ok(self.lock().targets.get(target).map(|row| row.state.clone()))
+    }
+
+    async fn release(
+        &self,
+        component: &ComponentId,
+        number: ReleaseNumber,
+    ) -> Result<Option<Release>, StoreError> {
+        let state = self.lock();
+        Ok(state
+            .releases
+            .get(component)
+            .and_then(|releases| releases.get(&number))
+            .cloned())
+    }
+
+    async fn releases(
+        &self,
+        component: &ComponentId,
+        limit: usize,
+    ) -> Result<Vec<Release>, StoreError> {
+        let state = self.lock();
+        let releases = state
+            .releases
+            .get(component)
+            .into_iter()
+            .flat_map(BTreeMap::values);
+        Ok(releases.rev().take(limit).cloned().collect())
+    }
+
+    async fn settings(
+        &self,
+        target: &Target,
+        version: u64,
+    ) -> Result<Option<Settings>, StoreError> {
+        let index = version
+            .checked_sub(1)
+            .and_then(|index| usize::try_from(index).ok());
+        let state = self.lock();
+        Ok(state
+            .settings
+            .get(target)
+            .zip(index)
+            .and_then(|(all, index)| all.get(index))
+            .cloned())
+    }
+
+    async fn release_hold(&self, target: &Target, _at: Timestamp) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        Ok(state
+            .targets
+            .get_mut(target)
+            .is_some_and(|row| row.state.hold.take().is_some()))
+    }
+
+    async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RunStore for InMemoryStore {
+    async fn accept_run(&self, new: NewRun) -> Result<Run, AcceptError> {
+        let mut state = self.lock();
+        let target = state.targets.get(&new.target);
+        let ready = target.and_then(|row| row.state.ready.clone());
+        let ready = ready.ok_or(AcceptError::NothingReady)?;
+        let run = Run {
+            id: new.id.clone(),
+            target: new.target,
+            data_plane: new.data_plane,
+            generation: ready.generation,
+            release: ready.release,
+            settings_version: ready.settings_version,
+            overrides: new.overrides,
+            phase: crate::run::RunPhase::Pending,
+            exit_code: None,
+            reasons: Vec::new(),
+            accepted_at: new.accepted_at,
+            deadline_at: new.deadline_at,
+            cancel_requested: false,
+            changed_at: new.accepted_at,
+            revision: 1,
+        };
+        let lease = Lease::due(new.accepted_at);
+        state.run_order.push(new.id.clone());
+        state.runs.insert(
+            new.id,
+            RunRow {
+                run: run.clone(),
+                started: false,
+                attempt: 0,
+                lease,
+            },
+        );
+        drop(state);
+        self.tell();
+        Ok(run)
+    }
+
+    async fn claim_run(&self, request: &ClaimRequest) -> Result<Option<ClaimedRun>, StoreError> {
+        Ok(self.lock().claim_run(request))
+    }
+
+    async fn put_back_run(
+        &self,
+        claim: &RunClaim,
+        progress: RunProgress,
+    ) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let row = state.claimed_run(claim)?;
+        row.started = progress.started;
+        row.attempt = progress.attempt;
+        if row.run.phase != progress.phase || row.run.reasons != progress.reasons {
+            row.run.phase = progress.phase;
+            row.run.reasons = progress.reasons;
+            row.run.changed_at = progress.at;
+            row.run.revision += 1;
+        }
+        // Somebody may have asked to stop it while it was worked on: then it is due at once.
+        let next = if row.run.cancel_requested {
+            progress.at
+        } else {
+            progress.next_attempt_at
+        };
+        row.lease.give_back(next);
+        drop(state);
+        self.tell();
+        Ok(())
+    }
+
+    async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError> {
+        let mut state = self.lock();
+        let row = state.claimed_run(claim)?;
+        row.run.phase = outcome.phase;
+        row.run.exit_code = outcome.exit_code;
+        row.run.reasons = outcome.reasons;
+        row.run.changed_at = outcome.at;
+        row.run.revision += 1;
+        row.lease.give_back(outcome.at);
+        let run = row.run.clone();
+        drop(state);
+        self.tell();
+        Ok(run)
+    }
+
+    async fn request_cancel(&self, id: &RunId, at: Timestamp) -> Result<Run, StoreError> {
+        let mut state = self.lock();
+        let row = state.runs.get_mut(id).ok_or_else(|| {
+            StoreError::new(StoreErrorKind::NotFound, format!("run {id} does not exist"))
+        })?;
+        if !row.run.phase.is_final() && !row.run.cancel_requested {
+            row.run.cancel_requested = true;
+            row.run.changed_at = at;
+            row.run.revision += 1;
+            row.lease.next_attempt_at = row.lease.next_attempt_at.min(at);
+        }
+        let run = row.run.clone();
+        drop(state);
+        self.tell();
+        Ok(run)
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        Ok(self.lock().runs.get(id).map(|row| row.run.clone()))
+    }
+
+    async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError> {
+        let state = self.lock();
+        let newest_first = state.run_order.iter().rev().map(|id| &state.runs[id].run);
+        Ok(newest_first
+            .filter(|run| run.target == *target)
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    async fn run_changed(&self, id: &RunId, since: u64) -> Result<Option<Run>, StoreError> {
+        let look = |state: &State| match state.runs.get(id) {
+            None => Some(None),
+            Some(row) => (row.run.revision > since).then(|| Some(row.run.clone())),
+        };
+        Ok(self.until(look).await)
+    }
+}
+
+#[async_trait]
+impl TokenStore for InMemoryStore {
+    async fn issue_token(&self, token: TokenRecord) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if state.tokens.contains_key(&token.id) {
+            let message = format!("token id {} is taken", token.id);
+            return Err(StoreError::new(StoreErrorKind::Conflict, message));
+        }
+        let live = |other: &&TokenRecord| {
+            other.component == token.component && other.is_live(token.created_at)
+        };
+        if state.tokens.values().filter(live).count() >= 2 {
+            return Err(too_many_tokens(&token.component));
+        }
+        state.tokens.insert(token.id.clone(), token);
+        Ok(())
+    }
+
+    async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        Ok(self.lock().tokens.get(id).cloned())
+    }
+
+    async fn tokens(&self, component: &ComponentId) -> Result<Vec<TokenRecord>, StoreError> {
+        let state = self.lock();
+        let mut tokens: Vec<_> = state
+            .tokens
+            .values()
+            .filter(|token| token.component == *component)
+            .cloned()
+            .collect();
+        tokens.sort_by_key(|token| std::cmp::Reverse((token.created_at, token.id.clone())));
+        Ok(tokens)
+    }
+
+    async fn revoke_token(&self, id: &TokenId, at: Timestamp) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let token = state.tokens.get_mut(id).ok_or_else(|| {
+            StoreError::new(
+                StoreErrorKind::NotFound,
+                format!("token {id} does not exist"),
+            )
+        })?;
+        let live = token.is_live(at);
+        token.revoked_at.get_or_insert(at);
+        Ok(live)
+    }
+
+    async fn touch_token(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError> {
+        if let Some(token) = self.lock().tokens.get_mut(id) {
+            let minute = SignedDuration::from_mins(1);
+            if token
+                .last_used_at
+                .is_none_or(|last| at.duration_since(last) >= minute)
+            {
+                token.last_used_at = Some(at);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn too_many_tokens(component: &ComponentId) -> StoreError {
+    let message = format!("component {component} has two live tokens: revoke one first");
+    StoreError::new(StoreErrorKind::Conflict, message)
+}
+
+#[async_trait]
+impl RegistryStore for InMemoryStore {
+    async fn put_registry(&self, registry: RegisteredRegistry) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if let Some(known) = state.registries.get(&registry.id) {
+            if known.organization != registry.organization {
+                let message = format!("registry id {} is taken", registry.id);
+                return Err(StoreError::new(StoreErrorKind::Conflict, message));
+            }
+            if known.credential_version > registry.credential_version {
+                let message = format!(
+                    "registry {} has credential version {} already",
+                    registry.id, known.credential_version
+                );
+                return Err(StoreError::new(StoreErrorKind::Conflict, message));
+            }
+        }
+        state.registries.insert(registry.id.clone(), registry);
+        Ok(())
+    }
+
+    async fn registry(
+        &self,
+        organization: &OrganizationId,
+        id: &RegistryId,
+    ) -> Result<Option<RegisteredRegistry>, StoreError> {
+        let state = self.lock();
+        let registry = state.registries.get(id);
+        Ok(registry
+            .filter(|registry| registry.organization == *organization)
+            .cloned())
+    }
+
+    async fn registries(
+        &self,
+        organization: &OrganizationId,
+    ) -> Result<Vec<RegisteredRegistry>, StoreError> {
+        let state = self.lock();
+        let of = |registry: &&RegisteredRegistry| registry.organization == *organization;
+        let mut registries: Vec<_> = state.registries.values().filter(of).cloned().collect();
+        registries.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(registries)
+    }
+
+    async fn remove_registry(
+        &self,
+        organization: &OrganizationId,
+        id: &RegistryId,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let ours = state
+            .registries
+            .get(id)
+            .is_some_and(|known| known.organization == *organization);
+        Ok(ours && state.registries.remove(id).is_some())
+    }
+}
