@@ -6,6 +6,7 @@ pub mod digest;
 pub mod docker_config;
 pub mod finding;
 pub mod host;
+pub mod image;
 pub mod pull_secret;
 pub mod reference;
 pub mod registry;

@@ -142,6 +142,20 @@ impl ImageReference {
         self.with_parts(self.tag().map(TagRef::as_str), Some(digest))
     }
 
+    /// The same reference without its tag.
+    ///
+    /// ```
+    /// use choreo_registry::ImageReference;
+    ///
+    /// let image: ImageReference = "registry.example.com/shop/orders:1.4".parse()?;
+    /// assert_eq!(image.without_tag().to_string(), "registry.example.com/shop/orders");
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    #[must_use]
+    pub fn without_tag(&self) -> Self {
+        self.with_parts(None, self.digest)
+    }
+
     fn with_parts(&self, tag: Option<&str>, digest: Option<Digest>) -> Self {
         let mut text = self.name().to_owned();
         if let Some(tag) = tag {

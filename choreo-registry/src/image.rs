@@ -1,0 +1,127 @@
+//! What a registry says about an image: the answer that [`ImageReference`](crate::ImageReference)
+//! asks for.
+//!
+//! These are values, without a client: they are stored with a release and cross process boundaries.
+
+mod parts;
+mod serde;
+
+use crate::Digest;
+
+pub use self::parts::{
+    ExposedPort, MediaType, ParseExposedPortError, ParseMediaTypeError, ParsePlatformError,
+    Platform, Protocol,
+};
+
+/// An image whose manifest was read and hashed: the digest is the one of the bytes, not a claim.
+///
+/// As JSON it is an object with the fields of the same names; fields that are not known are left
+/// out. Unknown fields are ignored when it is read back.
+///
+/// ```
+/// use choreo_registry::{Digest, image::{MediaType, ResolvedImage}};
+///
+/// let image = ResolvedImage::new(Digest::sha256_of(b"the manifest"), MediaType::OciIndex)
+///     .with_platforms(vec!["linux/amd64".parse()?, "linux/arm64/v8".parse()?]);
+///
+/// assert!(image.media_type().is_index());
+/// assert!(image.runs_on(&"linux/amd64".parse()?));
+/// assert!(!image.runs_on(&"windows/amd64".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ResolvedImage {
+    digest: Digest,
+    media_type: MediaType,
+    platforms: Vec<Platform>,
+    user: Option<String>,
+    exposed_ports: Vec<ExposedPort>,
+    size: Option<u64>,
+}
+
+impl ResolvedImage {
+    /// An image of which nothing but its manifest's digest and type is known.
+    #[must_use]
+    pub fn new(digest: Digest, media_type: MediaType) -> Self {
+        Self {
+            digest,
+            media_type,
+            platforms: Vec::new(),
+            user: None,
+            exposed_ports: Vec::new(),
+            size: None,
+        }
+    }
+
+    /// The platforms that the image is built for.
+    #[must_use]
+    pub fn with_platforms(self, platforms: Vec<Platform>) -> Self {
+        Self { platforms, ..self }
+    }
+
+    /// The user that the image's configuration names.
+    #[must_use]
+    pub fn with_user(self, user: Option<String>) -> Self {
+        Self { user, ..self }
+    }
+
+    /// The ports that the image's configuration exposes.
+    #[must_use]
+    pub fn with_exposed_ports(self, exposed_ports: Vec<ExposedPort>) -> Self {
+        Self {
+            exposed_ports,
+            ..self
+        }
+    }
+
+    /// The bytes that a node transfers for one platform.
+    #[must_use]
+    pub fn with_size(self, size: Option<u64>) -> Self {
+        Self { size, ..self }
+    }
+
+    /// The digest of the manifest, or of the index of an image for several platforms.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The type of the document behind the digest.
+    #[must_use]
+    pub fn media_type(&self) -> MediaType {
+        self.media_type
+    }
+
+    /// The platforms, in the order of the index. Empty when they are not known: the manifest of an
+    /// image for a single platform does not name it, its configuration does.
+    #[must_use]
+    pub fn platforms(&self) -> &[Platform] {
+        &self.platforms
+    }
+
+    /// The user that processes run as: a name, a number, or either with a group (`app:app`), as the
+    /// image's author wrote it. `None` when the configuration was not read or names none.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The ports that the image declares. Empty when the configuration was not read or declares none.
+    #[must_use]
+    pub fn exposed_ports(&self) -> &[ExposedPort] {
+        &self.exposed_ports
+    }
+
+    /// The compressed size in bytes of configuration and layers for one platform, as the manifest
+    /// declares it. `None` when only an index was read.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Whether the image is built for this platform, or does not say what it is built for.
+    #[must_use]
+    pub fn runs_on(&self, platform: &Platform) -> bool {
+        self.platforms.is_empty() || self.platforms.iter().any(|built| built.serves(platform))
+    }
+}
