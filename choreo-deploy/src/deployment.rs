@@ -162,7 +162,7 @@ impl fmt::Display for Cause {
 #[non_exhaustive]
 pub enum Subject {
     /// This image, in a new release.
-    Image(RequestedImage),
+    Image(Box<RequestedImage>),
     /// A release that exists.
     Release(ReleaseNumber),
     /// Nothing of the component is left on the target.

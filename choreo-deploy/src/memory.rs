@@ -160,7 +160,7 @@ impl DeploymentBackend for InMemoryBackend {
         }
         let rollout = Rollout::new(applied.generation, RolloutPhase::Ready);
         Ok(match shown.image.digest() {
-            Some(digest) => rollout.running(digest.clone()),
+            Some(digest) => rollout.running(*digest),
             None => rollout,
         })
     }

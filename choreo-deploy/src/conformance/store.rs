@@ -902,7 +902,7 @@ fn pin(number: u64) -> Pin {
 /// A deployment of an image, on the data plane `eu-1`, with an hour to be ready.
 fn new(component: &str, number: u64, accepted_at: Timestamp) -> NewDeployment {
     let image: ImageReference = example_image(number);
-    let subject = Subject::Image(RequestedImage::new(image));
+    let subject = Subject::Image(Box::new(RequestedImage::new(image)));
     let place = (example_target(component), plane("eu-1"));
     let deadline_at = accepted_at + SignedDuration::from_hours(1);
     let new = NewDeployment::new(
