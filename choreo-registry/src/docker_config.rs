@@ -94,7 +94,10 @@ impl FromStr for DockerConfig {
         check_names(fields, &TOP_LEVEL_FIELDS, "the document")?;
         check_helpers(&root)?;
         let (key, entry) = single_entry(&root)?;
-        let host: RegistryHost = key.parse().map_err(DockerConfigError::Host)?;
+        // What is no host may be anything, even a password.
+        let host: RegistryHost = key.parse().map_err(|error: crate::host::ParseHostError| {
+            DockerConfigError::Host(error.into_unquoted())
+        })?;
         let (credential, repaired) = decode::entry(&host, entry)?;
         Ok(Self {
             host,

@@ -2,6 +2,8 @@
 
 mod error;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;
@@ -181,6 +183,3 @@ const DOCKER_HUB_NAMES: [&str; 5] = [
     "registry.docker.com",
     "registry.hub.docker.com",
 ];
-
-#[cfg(test)]
-mod tests;

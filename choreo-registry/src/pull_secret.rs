@@ -46,8 +46,8 @@ use crate::{ContainerRegistry, Credential, RegistryHost};
 ///
 /// # What it does not do
 ///
-/// It does not apply anything, and has one entry only: images that name Docker Hub by a name
-/// other than `docker.io` or `index.docker.io` are not found under it.
+/// It does not apply anything, and has one entry only: a kubelet finds it for images named as
+/// [`ContainerRegistry::canonical_image`] names them.
 pub struct PullSecret {
     host: RegistryHost,
     username: String,

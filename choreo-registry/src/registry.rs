@@ -138,6 +138,32 @@ impl ContainerRegistry {
                 .is_ok_and(|host| host == self.host)
     }
 
+    /// The image under the name for which kubelets find this registry's pull secret; `None` for
+    /// an image of another registry.
+    ///
+    /// Kubelets compare hosts byte by byte, so what [`serves`](Self::serves) folds has to be
+    /// folded in the pod as well.
+    ///
+    /// ```
+    /// # use choreo_registry::{Authentication, ContainerRegistry};
+    /// let ghcr = ContainerRegistry::new("GHCR", "ghcr.io".parse()?, Authentication::Public)?;
+    /// let image = ghcr.canonical_image(&"GHCR.io:443/acme/app:1".parse()?);
+    /// assert_eq!(image.unwrap().as_str(), "ghcr.io/acme/app:1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn canonical_image(&self, image: &ImageReference) -> Option<ImageReference> {
+        if !self.serves(image) {
+            return None;
+        }
+        if image.domain() == self.host.image_domain() {
+            return Some(image.clone());
+        }
+        let rest = image.as_str().strip_prefix(image.domain())?;
+        // Docker Hub's `library/` may make a name too long.
+        format!("{}{rest}", self.host.image_domain()).parse().ok()
+    }
+
     /// The same registry with another display name.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! What is known about vendors stands in one table, a row for each.
 
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
 //! Image references against the vectors: what distribution/reference makes of each input.
 
-use choreo_registry::ImageReference;
-use choreo_registry::reference::TagRef;
+use choreo_registry::reference::{Repository, Tag, TagRef};
+use choreo_registry::{Digest, ImageReference};
+use proptest::prelude::*;
 use serde_json::Value;
 
 const VECTORS: &str = include_str!("vectors/references.jsonl");
@@ -56,4 +57,287 @@ fn every_vector_gives_what_distribution_reference_gives() {
             "familiar {input}"
         );
     }
+}
+
+#[test]
+fn the_normalised_form_of_every_vector_is_its_own() {
+    let inputs = VECTORS.lines().filter_map(|line| {
+        let vector: Value = serde_json::from_str(line).unwrap();
+        vector["input"]
+            .as_str()
+            .unwrap()
+            .parse::<ImageReference>()
+            .ok()
+    });
+    for image in inputs {
+        assert_eq!(image.as_str().parse::<ImageReference>().unwrap(), image);
+    }
+}
+
+#[test]
+fn errors_name_the_rule_the_byte_and_the_way_out() {
+    let id = "a".repeat(64);
+    let long = "a".repeat(248);
+    for (input, position, message) in [
+        (
+            "",
+            0,
+            "\"\": it is empty: write a name such as registry.example.com/acme/app:1.0",
+        ),
+        (
+            "acme/App",
+            5,
+            "\"acme/App\": repository name must be lowercase, found 'A' at byte 5: try \"acme/app\"",
+        ),
+        (
+            "ghcr.io/Acme/App:Tag",
+            8,
+            "\"ghcr.io/Acme/App:Tag\": repository name must be lowercase, found 'A' at byte 8: \
+             try \"ghcr.io/acme/app:Tag\"",
+        ),
+        (
+            "nginx@1.26",
+            6,
+            "\"nginx@1.26\": the part after '@' is no digest: no algorithm: a digest looks like \
+             sha256:…, for a tag write \"nginx:1.26\"",
+        ),
+        (
+            "nginx@sha256:abc",
+            6,
+            "\"nginx@sha256:abc\": the part after '@' is no digest: sha256 has 64 hexadecimal \
+             digits, found 3",
+        ),
+        (
+            "${REGISTRY}/app",
+            0,
+            "\"${REGISTRY}/app\": a variable was not replaced by its value, found '$' at byte 0: \
+             replace it before this string is used",
+        ),
+        (
+            "acme/app:{{ tag }}",
+            9,
+            "\"acme/app:{{ tag }}\": a variable was not replaced by its value, found '{' at byte \
+             9: replace it before this string is used",
+        ),
+        (
+            "https://ghcr.io/acme/app",
+            0,
+            "\"https://ghcr.io/acme/app\": it begins with a scheme: write it without the scheme, \
+             \"ghcr.io/acme/app\"",
+        ),
+        (
+            "nginx:1.26\n",
+            10,
+            "\"nginx:1.26\\n\": blanks are not allowed, found '\\n' at byte 10: remove it, \
+             \"nginx:1.26\"",
+        ),
+        (
+            "acme/app:",
+            9,
+            "\"acme/app:\": tag is empty, found the end at byte 9: write a tag after ':', or leave ':' out",
+        ),
+        (
+            "acme/app:.1",
+            9,
+            "\"acme/app:.1\": tag must start with a letter, a digit or '_', found '.' at byte 9",
+        ),
+        (
+            "acme/app:1+2",
+            10,
+            "\"acme/app:1+2\": tag may hold only letters, digits, '_', '.' and '-', found '+' at \
+             byte 10",
+        ),
+        (
+            "acme//app",
+            5,
+            "\"acme//app\": repository name has an empty part, found '/' at byte 5: write \
+             host/name:tag with single slashes",
+        ),
+        (
+            "acme/a___b",
+            8,
+            "\"acme/a___b\": repository name needs a letter or digit on both sides of '.', '_', \
+             '__' or hyphens, found '_' at byte 8",
+        ),
+        (
+            "acme/app-",
+            9,
+            "\"acme/app-\": repository name needs a letter or digit on both sides of '.', '_', \
+             '__' or hyphens, found the end at byte 9",
+        ),
+        (
+            "<none>:<none>",
+            0,
+            "\"<none>:<none>\": repository name may hold only a-z, 0-9 and the separators '.', \
+             '_', '-' and '/', found '<' at byte 0",
+        ),
+        (
+            "exa_mple.com:8080/app",
+            3,
+            "\"exa_mple.com:8080/app\": host must not hold an underscore, found '_' at byte 3",
+        ),
+        (
+            "example.com:http/app",
+            12,
+            "\"example.com:http/app\": port must be a number, found 'h' at byte 12",
+        ),
+        (
+            "-example.com/app",
+            0,
+            "\"-example.com/app\": host must be dotted labels of letters, digits and inner \
+             hyphens, found '-' at byte 0",
+        ),
+        (
+            "[::1/app",
+            4,
+            "\"[::1/app\": an IPv6 host must be hexadecimal digits and colons in brackets, found \
+             '/' at byte 4",
+        ),
+        (
+            "☃.com/app",
+            0,
+            "\"☃.com/app\": only ASCII is allowed, found '☃' at byte 0: write a host's xn-- \
+             form, and tags and names in ASCII",
+        ),
+        (
+            &id,
+            0,
+            "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\": 64 \
+             hexadecimal digits alone are an image's id, not a reference: write the image's \
+             name, or name@sha256:… for a digest",
+        ),
+        (
+            &long,
+            247,
+            "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\": repository \
+             name is longer than 255 bytes, found 'a' at byte 247",
+        ),
+    ] {
+        let error = input.parse::<ImageReference>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("invalid image reference {message}")
+        );
+        assert_eq!(error.position(), position, "{input}");
+    }
+}
+
+#[test]
+fn a_login_in_a_reference_is_never_repeated() {
+    for input in [
+        "alice:hunter2@registry.example.com/acme/app",
+        "https://alice:hunter2@registry.example.com/acme/app",
+        "https://hunter2@registry.example.com",
+        "alice:hunter2@registry.example.com",
+        "alice:hunter2@registry.example.com:5000",
+        "alice:hunter2@localhost",
+        "alice:hunter2@sha256:abc/x",
+        "hunter2@registry.example.com",
+        "hunter2@registry:5000",
+        "HUNTER2-hunter2@localhost",
+        "hunter2 @registry.example.com",
+    ] {
+        let error = input.parse::<ImageReference>().unwrap_err();
+        let shown = format!("{error} {error:?} {:?}", error.suggestion());
+        assert!(!shown.to_lowercase().contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn parts_are_replaced_and_the_rest_stays() {
+    let image: ImageReference = "nginx".parse().unwrap();
+    let digest = Digest::sha256_of(b"manifest");
+
+    let tagged = image.with_tag("1.26".parse().unwrap());
+    assert_eq!(tagged.as_str(), "docker.io/library/nginx:1.26");
+    let pinned = tagged.with_digest(digest);
+    assert_eq!(
+        pinned.as_str(),
+        format!("docker.io/library/nginx:1.26@{digest}")
+    );
+    assert_eq!(pinned.familiar(), format!("nginx:1.26@{digest}"));
+    assert_eq!(pinned.name(), "docker.io/library/nginx");
+
+    for built in [
+        tagged,
+        pinned.with_tag("2".parse().unwrap()),
+        image.with_digest(digest),
+    ] {
+        assert_eq!(built.as_str().parse::<ImageReference>().unwrap(), built);
+    }
+}
+
+#[test]
+fn serde_goes_through_the_parser() {
+    let image: ImageReference = serde_json::from_str("\"nginx\"").unwrap();
+    assert_eq!(
+        serde_json::to_string(&image).unwrap(),
+        "\"docker.io/library/nginx\""
+    );
+    assert!(serde_json::from_str::<ImageReference>("\"Nginx\"").is_err());
+    assert!(serde_json::from_str::<ImageReference>("1").is_err());
+}
+
+/// Strings that look like references, so that many of them are accepted.
+fn reference_like() -> impl Strategy<Value = String> {
+    let host = "([a-zA-Z0-9]{1,4}[._-]{0,2}){1,3}(:[0-9]{0,5})?|localhost|docker\\.io|index\\.docker\\.io\
+                |\\[[0-9a-fA-F:]{0,6}\\]";
+    let path = "[a-z0-9]{1,3}([._-]{0,3}[a-zA-Z0-9]{0,3}){0,2}(/[a-z0-9]{0,3}){0,3}";
+    let tag = "(:[a-zA-Z0-9._-]{0,4})?";
+    let digest = prop_oneof![
+        3 => Just(String::new()),
+        1 => "@sha256:[0-9a-f]{64}",
+        1 => "@[a-z0-9]{0,6}:?[0-9a-f]{0,4}",
+    ];
+    (proptest::option::of(host), path, tag, digest).prop_map(|(host, path, tag, digest)| {
+        let host = host.map(|host| host + "/").unwrap_or_default();
+        format!("{host}{path}{tag}{digest}")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_string_is_parsed_or_refused(input in ".{0,100}") {
+        check(&input)?;
+    }
+
+    #[test]
+    fn what_looks_like_a_reference_is_parsed_or_refused(input in reference_like()) {
+        check(&input)?;
+    }
+}
+
+/// The display form is canonical, its parts add up to it, and a position lies in the input.
+fn check(input: &str) -> Result<(), TestCaseError> {
+    let image = match input.parse::<ImageReference>() {
+        Ok(image) => image,
+        Err(error) => {
+            prop_assert!(error.position() <= input.len());
+            prop_assert!(error.to_string().starts_with("invalid image reference"));
+            if let Some(suggestion) = error.suggestion() {
+                prop_assert!(suggestion.parse::<ImageReference>().is_ok());
+            }
+            return Ok(());
+        }
+    };
+    let again = image.to_string().parse::<ImageReference>();
+    prop_assert_eq!(again.as_ref(), Ok(&image));
+    let mut text = image.domain().to_owned();
+    if !text.is_empty() {
+        text.push('/');
+    }
+    text.push_str(image.repository().as_str());
+    prop_assert_eq!(image.name(), &text);
+    if let Some(tag) = image.tag() {
+        prop_assert!(tag.as_str().parse::<Tag>().is_ok());
+        text.extend([":", tag.as_str()]);
+    }
+    if let Some(digest) = image.digest() {
+        text.extend(["@", digest.as_str()]);
+    }
+    prop_assert_eq!(image.as_str(), text);
+    prop_assert!(image.repository().as_str().parse::<Repository>().is_ok());
+    Ok(())
 }

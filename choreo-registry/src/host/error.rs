@@ -19,7 +19,7 @@ use crate::quote::Quoted;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseHostError {
-    /// `None` when the input carries a password.
+    /// `None` when the input carries a password or may be anything.
     input: Option<String>,
     rule: Rule,
 }
@@ -30,6 +30,17 @@ impl ParseHostError {
     #[must_use]
     pub fn carries_credential(&self) -> bool {
         self.rule == Rule::Userinfo
+    }
+
+    /// The same error without any of the input, for input that may be anything.
+    pub(crate) fn into_unquoted(self) -> Self {
+        let rule = match self.rule {
+            Rule::Character(_) => Rule::Character(None),
+            Rule::DotlessWithoutPort(_) => Rule::DotlessWithoutPort(None),
+            Rule::Path(_) => Rule::Path(None),
+            rule => rule,
+        };
+        Self { input: None, rule }
     }
 
     pub(super) fn new(input: &str, rule: Rule) -> Self {
@@ -62,8 +73,10 @@ impl std::error::Error for ParseHostError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Rule {
     Blank,
-    Character(char),
-    DotlessWithoutPort(String),
+    /// The character, where it may be shown.
+    Character(Option<char>),
+    /// The name, where it may be shown.
+    DotlessWithoutPort(Option<String>),
     Empty,
     HostTooLong,
     Hyphen,
@@ -73,7 +86,8 @@ pub(super) enum Rule {
     Label,
     LabelTooLong,
     NonAscii,
-    Path(String),
+    /// What stands before the path, where it may be shown.
+    Path(Option<String>),
     Port,
     Scheme,
     Template,
@@ -85,20 +99,24 @@ pub(super) enum Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let rest = match self {
             Self::Blank => "blanks are not allowed: write one host",
             Self::Character(found) => {
-                return write!(
-                    f,
-                    "character {found:?} is not allowed: a host is letters, digits, hyphens and dots"
-                );
+                match found {
+                    Some(found) => write!(f, "character {found:?} is not allowed")?,
+                    None => f.write_str("it holds a character that is not allowed")?,
+                }
+                ": a host is letters, digits, hyphens and dots"
             }
             Self::DotlessWithoutPort(name) => {
-                return write!(
-                    f,
+                f.write_str(
                     "a host without a dot needs a port, or image references take it for a \
-                     namespace of Docker Hub: write \"{name}:443\", or its full name"
-                );
+                     namespace of Docker Hub: write ",
+                )?;
+                match name {
+                    Some(name) => return write!(f, "\"{name}:443\", or its full name"),
+                    None => "host:443, or its full name",
+                }
             }
             Self::Empty => "it is empty: write a host such as registry.example.com",
             Self::HostTooLong => "a host is at most 253 characters long",
@@ -111,13 +129,16 @@ impl fmt::Display for Rule {
             Self::Ipv6Zone => "image references know no IPv6 zone: write the address without '%'",
             Self::Label => "it has an empty part: write single dots between names",
             Self::LabelTooLong => "each part of a host is at most 63 characters long",
-            Self::NonAscii => "write an international name in its ASCII form, which begins with xn--",
+            Self::NonAscii => {
+                "write an international name in its ASCII form, which begins with xn--"
+            }
             Self::Path(host) => {
-                return write!(
-                    f,
-                    "a host has no path: write {}, the rest belongs to the image",
-                    Quoted(host)
-                );
+                f.write_str("a host has no path: write ")?;
+                match host {
+                    Some(host) => write!(f, "{}", Quoted(host))?,
+                    None => f.write_str("the host alone")?,
+                }
+                ", the rest belongs to the image"
             }
             Self::Port => "the port must be a number from 1 to 65535",
             Self::Scheme => "the scheme is unknown: write the host without it",
@@ -132,6 +153,7 @@ impl fmt::Display for Rule {
                  or sent"
             }
             Self::WebSite => "this is Docker Hub's web site: write docker.io",
-        })
+        };
+        f.write_str(rest)
     }
 }

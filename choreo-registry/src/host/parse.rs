@@ -16,7 +16,7 @@ pub(super) fn host(input: &str) -> Result<(String, Option<u16>), Rule> {
     // Without a dot or a port an image reference reads the name as a namespace of Docker Hub.
     let needs_port = !name.contains(['.', ':']) && name != "localhost";
     match port {
-        None if needs_port => Err(Rule::DotlessWithoutPort(name)),
+        None if needs_port => Err(Rule::DotlessWithoutPort(Some(name))),
         Some(DEFAULT_PORT) if !needs_port => Ok((name, None)),
         port => Ok((name, port)),
     }
@@ -44,7 +44,7 @@ fn strip_decoration(input: &str) -> Result<&str, Rule> {
         None => (rest, ""),
     };
     if !matches!(path, "" | "/" | "/v1" | "/v1/" | "/v2" | "/v2/") {
-        return Err(Rule::Path(authority.to_owned()));
+        return Err(Rule::Path(Some(authority.to_owned())));
     }
     if authority.is_empty() {
         return Err(Rule::Empty);
@@ -97,7 +97,7 @@ fn check_name(name: &str) -> Result<String, Rule> {
             '_' => return Err(Rule::Underscore),
             _ if !character.is_ascii() => return Err(Rule::NonAscii),
             _ if character.is_ascii_whitespace() => return Err(Rule::Blank),
-            _ => return Err(Rule::Character(character)),
+            _ => return Err(Rule::Character(Some(character))),
         }
     }
     for label in name.split('.') {

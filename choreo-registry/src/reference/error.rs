@@ -8,7 +8,7 @@ use crate::quote::Quoted;
 
 /// Why a string is no image reference, repository or tag: the rule, the byte and the way out.
 ///
-/// The message never repeats input that seems to carry a password (`user:password@host/…`).
+/// The message never repeats input that may carry a password (`user:password@host/…`).
 ///
 /// ```
 /// use choreo_registry::ImageReference;
@@ -24,7 +24,7 @@ use crate::quote::Quoted;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseReferenceError {
     subject: Subject,
-    /// `None` when the input seems to carry a password.
+    /// `None` when the input may carry a password.
     input: Option<String>,
     violation: Violation,
     /// The character at the position.
@@ -53,19 +53,23 @@ impl ParseReferenceError {
     }
 
     pub(super) fn new(subject: Subject, input: &str, violation: Violation) -> Self {
-        let mut violation = violation;
-        if subject == Subject::ImageReference {
-            violation = explain(input, violation);
-        }
-        let carries_password = violation.rule == Rule::Userinfo;
+        let violation = match subject {
+            Subject::ImageReference => explain(input, violation),
+            Subject::Repository | Subject::Tag => violation,
+        };
+        let is_shown = !may_carry_password(input);
         Self {
             subject,
-            input: (!carries_password).then(|| input.to_owned()),
+            input: is_shown.then(|| input.to_owned()),
             violation,
             found: input
                 .get(violation.at..)
                 .and_then(|rest| rest.chars().next()),
-            suggestion: suggest(subject, input, violation.rule),
+            suggestion: if is_shown {
+                suggest(subject, input, violation.rule)
+            } else {
+                None
+            },
         }
     }
 }
@@ -88,8 +92,11 @@ impl fmt::Display for ParseReferenceError {
         }
         match (&self.suggestion, self.violation.rule.help()) {
             (Some(suggestion), Some(help)) => write!(f, ": {help} {}", Quoted(suggestion)),
+            (Some(suggestion), None) if matches!(self.violation.rule, Rule::Digest(_)) => {
+                write!(f, ", for a tag write {}", Quoted(suggestion))
+            }
             (Some(suggestion), None) => write!(f, ": try {}", Quoted(suggestion)),
-            (None, Some(help)) => write!(f, ": {help}"),
+            (None, Some(help)) => write!(f, ": {}", help.trim_end_matches(',')),
             (None, None) => Ok(()),
         }
     }
@@ -190,13 +197,12 @@ impl Rule {
     /// What to do; it ends where a suggestion can follow.
     fn help(self) -> Option<&'static str> {
         match self {
-            Self::Blank => Some("remove it"),
-            Self::Digest(digest::Rule::NoAlgorithm) => Some("for a tag write"),
+            Self::Blank => Some("remove it,"),
             Self::Empty => Some("write a name such as registry.example.com/acme/app:1.0"),
             Self::EmptyComponent => Some("write host/name:tag with single slashes"),
             Self::Identifier => Some("write the image's name, or name@sha256:… for a digest"),
             Self::NonAscii => Some("write a host's xn-- form, and tags and names in ASCII"),
-            Self::Scheme => Some("write it without the scheme"),
+            Self::Scheme => Some("write it without the scheme,"),
             Self::TagEmpty => Some("write a tag after ':', or leave ':' out"),
             Self::Template => Some("replace it before this string is used"),
             Self::Userinfo => {
@@ -213,11 +219,11 @@ fn explain(input: &str, violation: Violation) -> Violation {
     if let Some(position) = userinfo(input) {
         return at(Rule::Userinfo, position);
     }
-    if let Some(position) = input.find(['\t', '\n', '\r', ' ']) {
-        return at(Rule::Blank, position);
-    }
     if let Some(position) = input.find(['$', '{']) {
         return at(Rule::Template, position);
+    }
+    if let Some(position) = input.find(['\t', '\n', '\r', ' ']) {
+        return at(Rule::Blank, position);
     }
     if input.contains("://") {
         return at(Rule::Scheme, 0);
@@ -235,11 +241,28 @@ fn explain(input: &str, violation: Violation) -> Violation {
 fn userinfo(input: &str) -> Option<usize> {
     let start = input.find("://").map_or(0, |scheme| scheme + 3);
     let authority = &input[start..];
-    let at = authority.find('@')?;
-    let (before, after) = (&authority[..at], &authority[at + 1..]);
-    let is_login = !before.contains('/') && after.contains('/');
+    let (before, after) = authority.split_once('@')?;
     // Without a path behind it only a scheme tells `user@host` from `name@digest`.
-    (is_login || start > 0 && !before.contains('/')).then_some(start + at)
+    let is_login = !before.contains('/') && (start > 0 || after.contains('/'));
+    is_login.then_some(start + before.len())
+}
+
+/// Whether the input may be `user:password@host` rather than a name and a botched digest.
+fn may_carry_password(input: &str) -> bool {
+    let Some((before, after)) = input.split_once('@') else {
+        return false;
+    };
+    let is_digest = ALGORITHMS.iter().any(|algorithm| {
+        after
+            .get(..algorithm.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(algorithm))
+    });
+    if is_digest {
+        return userinfo(input).is_some();
+    }
+    let version = after.strip_prefix('v').unwrap_or(after);
+    let is_version = version.starts_with(|c: char| c.is_ascii_digit()) || !after.contains('.');
+    before.contains(':') || after.contains([':', '/', '@']) || !is_version || after == "localhost"
 }
 
 fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
@@ -271,3 +294,5 @@ fn lowercase_path(input: &str) -> String {
     let (host, path, rest) = (&input[..start], &input[start..end], &input[end..]);
     format!("{host}{}{rest}", path.to_ascii_lowercase())
 }
+
+const ALGORITHMS: [&str; 3] = ["sha256:", "sha384:", "sha512:"];

@@ -116,7 +116,9 @@ fn split_domain(bytes: &[u8]) -> Result<(Domain, usize), Violation> {
     match scan_domain(first) {
         Ok(()) => Ok((Domain::Named, slash + 1)),
         // A quirk of the grammar: the optional domain does not match, the path does.
-        Err(violation) if first[violation.at] == b'_' && scan_path(first, 0) == Ok(slash) => {
+        Err(violation)
+            if first.get(violation.at) == Some(&b'_') && scan_path(first, 0) == Ok(slash) =>
+        {
             Ok((Domain::Absent, 0))
         }
         Err(violation) => Err(violation),
@@ -151,7 +153,7 @@ fn scan_ipv6(bytes: &[u8]) -> Result<usize, Violation> {
         .count();
     match bytes.get(1 + inner) {
         Some(b']') if inner > 0 => Ok(inner + 2),
-        _ => Err(Violation::new(Rule::Ipv6, (1 + inner).min(bytes.len() - 1))),
+        _ => Err(Violation::new(Rule::Ipv6, 1 + inner)),
     }
 }
 
