@@ -155,11 +155,15 @@ fn config_like() -> impl Strategy<Value = String> {
         Just(format!("{CANARY} ")),
     ];
     let entry = proptest::collection::vec((field, value.clone()), 0..4).prop_map(|fields| {
-        let fields: Vec<_> = fields
-            .into_iter()
-            .map(|(k, v)| format!("\"{k}\":{v}"))
-            .collect();
-        format!("{{{}}}", fields.join(","))
+        let write = |(name, value): (String, String)| match name.as_str() {
+            // A user name is no secret, and is shown.
+            "username" if value.starts_with('"') => "\"username\":\"alice\"".to_owned(),
+            _ => format!("\"{name}\":{value}"),
+        };
+        format!(
+            "{{{}}}",
+            fields.into_iter().map(write).collect::<Vec<_>>().join(",")
+        )
     });
     let key = prop_oneof![
         4 => Just("ghcr.io".to_owned()),
@@ -191,8 +195,6 @@ proptest! {
     fn no_docker_config_shows_its_password(json in config_like()) {
         match json.parse::<DockerConfig>() {
             Ok(config) => {
-                // A user name is no secret, and here it may be the canary.
-                prop_assume!(config.credential().username() != CANARY);
                 assert_clean("DockerConfig", &format!("{config:?} {:?}", config.findings()));
             }
             Err(error) => assert_error_clean("DockerConfigError", &error),
