@@ -31,8 +31,8 @@ use crate::{Credential, RegistryHost};
 /// ```
 ///
 /// Accepted: one entry under `auths`, with `auth`, or `username` and `password`, or all three in
-/// agreement. Unknown fields are ignored. `auth` may lack its padding, hold line breaks or blanks,
-/// use the URL-safe alphabet, and end in NULs: it is written afresh, and
+/// agreement. Unknown fields are ignored. `auth` may lack its padding. Where it holds line breaks
+/// or blanks, uses the URL-safe alphabet or ends in NULs, it is put right, and
 /// [`findings`](Self::findings) tells.
 ///
 /// # What it does not do
@@ -66,7 +66,7 @@ impl DockerConfig {
             Finding::new(
                 Code::DockerConfigRepaired,
                 "the docker config's \"auth\" was no clean base64",
-                "it has been corrected here; nodes would refuse the original",
+                "it is written afresh here; tools differ in what they make of the original",
             )
         });
         repaired.into_iter().collect()

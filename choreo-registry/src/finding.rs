@@ -99,12 +99,12 @@ impl Serialize for Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Code {
+    /// `auth` of the docker config was no clean base64, and has been put right.
+    DockerConfigRepaired,
     /// The registry is Docker Hub without a credential: pulls are limited by address.
     DockerHubAnonymousLimit,
     /// The user name for Docker Hub is an e-mail address; it wants the Docker ID.
     DockerHubEmailUsername,
-    /// `auth` of the docker config was no clean base64; nodes would have refused it as it was.
-    DockerConfigRepaired,
     /// The token for GHCR is one of a GitHub App: login succeeds, pulls are denied.
     GhcrAppToken,
     /// The host is an IPv6 address without a port, for which kubelets find no credential.
@@ -122,9 +122,9 @@ impl Code {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::DockerConfigRepaired => "docker-config-repaired",
             Self::DockerHubAnonymousLimit => "docker-hub-anonymous-limit",
             Self::DockerHubEmailUsername => "docker-hub-email-username",
-            Self::DockerConfigRepaired => "docker-config-repaired",
             Self::GhcrAppToken => "ghcr-app-token",
             Self::Ipv6WithoutPort => "ipv6-without-port",
             Self::LoopbackHost => "loopback-host",
@@ -137,7 +137,7 @@ impl Code {
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
-            Self::DockerHubAnonymousLimit | Self::DockerConfigRepaired => Severity::Info,
+            Self::DockerConfigRepaired | Self::DockerHubAnonymousLimit => Severity::Info,
             Self::DockerHubEmailUsername
             | Self::GhcrAppToken
             | Self::Ipv6WithoutPort

@@ -30,6 +30,9 @@ use crate::string_value::string_value;
 /// # Ok::<(), choreo_registry::host::ParseHostError>(())
 /// ```
 ///
+/// The scheme says nothing about how the registry is spoken to: that is for the client's policy,
+/// and TLS unless an operator decides otherwise.
+///
 /// Names follow [RFC 1123](https://www.rfc-editor.org/rfc/rfc1123#section-2.1): labels of at most
 /// 63 letters, digits and inner hyphens, 253 bytes together. A name that ends in a number must be
 /// an IPv4 address. A name without a dot, except `localhost`, keeps its port: without one, an
@@ -134,7 +137,9 @@ impl RegistryHost {
             || name
                 .parse()
                 .is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback())
-            || self.ipv6().is_some_and(|address| address.is_loopback())
+            || self
+                .ipv6()
+                .is_some_and(|address| address.to_canonical().is_loopback())
     }
 
     pub(crate) fn ipv6(&self) -> Option<std::net::Ipv6Addr> {

@@ -212,7 +212,7 @@ static TABLE: [Row; 7] = [
         cloud: Some(Cloud::Aws),
         node_identity: false,
         recognises: |name| matches!(name, "public.ecr.aws" | "ecr-public.aws.com"),
-        check: rules::ecr,
+        check: rules::ecr_public,
     },
     Row {
         vendor: Vendor::Gar,

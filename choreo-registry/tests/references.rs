@@ -60,6 +60,61 @@ fn every_vector_gives_what_distribution_reference_gives() {
 }
 
 #[test]
+fn corners_of_the_grammar_are_those_of_distribution_reference() {
+    let id = "be178c0543eb17f5f3043021c9e5fcf30285e557a4fc309cce97ff9ca6182912";
+    let by_digest = format!("localhost:8080@sha256:{id}");
+    let tagged_id = format!("{id}:latest");
+    let label = format!("{}.com/x", "d".repeat(300));
+    for (input, normalised, familiar) in [
+        ("LOCALHOST/app", "LOCALHOST/app", "LOCALHOST/app"),
+        ("localhost", "docker.io/library/localhost", "localhost"),
+        ("DOCKER.IO/ubuntu", "DOCKER.IO/ubuntu", "DOCKER.IO/ubuntu"),
+        // The familiar form is ambiguous here, as it is in the original.
+        (
+            "docker.io/docker.io/x",
+            "docker.io/docker.io/x",
+            "docker.io/x",
+        ),
+        (
+            "[fd00123123123]:75050/r",
+            "[fd00123123123]:75050/r",
+            "[fd00123123123]:75050/r",
+        ),
+        ("[AB]/r", "[AB]/r", "[AB]/r"),
+        ("a.b_c/d", "a.b_c/d", "a.b_c/d"),
+        (
+            &by_digest,
+            &format!("docker.io/library/{by_digest}"),
+            &by_digest,
+        ),
+        (
+            &tagged_id,
+            &format!("docker.io/library/{tagged_id}"),
+            &tagged_id,
+        ),
+        (&label, &label, &label),
+    ] {
+        let image: ImageReference = input.parse().unwrap_or_else(|e| panic!("{input}: {e}"));
+        assert_eq!(image.as_str(), normalised, "{input}");
+        assert_eq!(image.familiar(), familiar, "{input}");
+    }
+    for input in [
+        id,
+        &id.to_uppercase(),
+        "docker.io/",
+        "[ab]/r",
+        "a.b_c:80/d",
+        "A_b/c",
+        "example.com:80:80/app",
+        "user:pw@example.com/app",
+        "x/y:v1.0+build",
+        "example.com//app",
+    ] {
+        assert!(input.parse::<ImageReference>().is_err(), "{input}");
+    }
+}
+
+#[test]
 fn the_normalised_form_of_every_vector_is_its_own() {
     let inputs = VECTORS.lines().filter_map(|line| {
         let vector: Value = serde_json::from_str(line).unwrap();
@@ -100,6 +155,12 @@ fn errors_name_the_rule_the_byte_and_the_way_out() {
             6,
             "\"nginx@1.26\": the part after '@' is no digest: no algorithm: a digest looks like \
              sha256:…, for a tag write \"nginx:1.26\"",
+        ),
+        (
+            "nginx@sha256:ABC",
+            13,
+            "\"nginx@sha256:ABC\": the part after '@' is no digest: byte 13 is not one of 0-9 and \
+             a-f: digests are in lower case",
         ),
         (
             "nginx@sha256:abc",
@@ -220,6 +281,45 @@ fn errors_name_the_rule_the_byte_and_the_way_out() {
         );
         assert_eq!(error.position(), position, "{input}");
     }
+}
+
+#[test]
+fn parts_alone_obey_the_same_rules() {
+    for (input, message) in [
+        ("", "invalid tag \"\": it is empty: write a tag such as 1.0"),
+        (
+            "a@b",
+            "invalid tag \"a@b\": tag may hold only letters, digits, '_', '.' and '-', found '@' at \
+             byte 1",
+        ),
+    ] {
+        assert_eq!(input.parse::<Tag>().unwrap_err().to_string(), message);
+    }
+    for (input, message) in [
+        (
+            "",
+            "invalid repository \"\": it is empty: write a name such as acme/app",
+        ),
+        (
+            "acme/App",
+            "invalid repository \"acme/App\": repository name must be lowercase, found 'A' at byte \
+             5: try \"acme/app\"",
+        ),
+        (
+            "acme/app:1",
+            "invalid repository \"acme/app:1\": repository name may hold only a-z, 0-9 and the \
+             separators '.', '_', '-' and '/', found ':' at byte 8",
+        ),
+    ] {
+        assert_eq!(
+            input.parse::<Repository>().unwrap_err().to_string(),
+            message
+        );
+    }
+    assert!("a".repeat(128).parse::<Tag>().is_ok());
+    assert!("a".repeat(129).parse::<Tag>().is_err());
+    assert!("a".repeat(255).parse::<Repository>().is_ok());
+    assert!("a".repeat(256).parse::<Repository>().is_err());
 }
 
 #[test]

@@ -168,6 +168,7 @@ fn loopback_is_told_apart() {
         ("localhost:5000", true),
         ("127.0.0.2", true),
         ("[::1]:5000", true),
+        ("[::ffff:127.0.0.1]", true),
         ("registry.example.com", false),
         ("[2001:db8::1]", false),
     ] {

@@ -90,7 +90,11 @@ impl fmt::Display for ParseReferenceError {
             (_, Some(found)) => write!(f, ", found {found:?} at byte {}", self.violation.at)?,
             (_, None) => write!(f, ", found the end at byte {}", self.violation.at)?,
         }
-        match (&self.suggestion, self.violation.rule.help()) {
+        let help = match self.violation.rule {
+            Rule::Empty => Some(self.subject.example()),
+            rule => rule.help(),
+        };
+        match (&self.suggestion, help) {
             (Some(suggestion), Some(help)) => write!(f, ": {help} {}", Quoted(suggestion)),
             (Some(suggestion), None) if matches!(self.violation.rule, Rule::Digest(_)) => {
                 write!(f, ", for a tag write {}", Quoted(suggestion))
@@ -118,6 +122,14 @@ impl Subject {
             Self::ImageReference => "image reference",
             Self::Repository => "repository",
             Self::Tag => "tag",
+        }
+    }
+
+    fn example(self) -> &'static str {
+        match self {
+            Self::ImageReference => "write a name such as registry.example.com/acme/app:1.0",
+            Self::Repository => "write a name such as acme/app",
+            Self::Tag => "write a tag such as 1.0",
         }
     }
 }
@@ -198,7 +210,6 @@ impl Rule {
     fn help(self) -> Option<&'static str> {
         match self {
             Self::Blank => Some("remove it,"),
-            Self::Empty => Some("write a name such as registry.example.com/acme/app:1.0"),
             Self::EmptyComponent => Some("write host/name:tag with single slashes"),
             Self::Identifier => Some("write the image's name, or name@sha256:… for a digest"),
             Self::NonAscii => Some("write a host's xn-- form, and tags and names in ASCII"),

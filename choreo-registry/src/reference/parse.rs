@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use super::error::{Rule, Violation};
 use crate::Digest;
+use crate::digest::{self, ParseDigestError};
 
 /// Where the parts of an accepted reference lie in the input.
 pub(super) struct Layout {
@@ -90,6 +91,9 @@ pub(super) fn path(input: &str) -> Result<(), Violation> {
 
 /// Checks a tag alone.
 pub(super) fn tag(input: &str) -> Result<(), Violation> {
+    if input.is_empty() {
+        return Err(Violation::new(Rule::Empty, 0));
+    }
     let end = scan_tag(input.as_bytes(), 0)?;
     if end < input.len() {
         return Err(Violation::new(Rule::TagCharacter, end));
@@ -259,8 +263,12 @@ fn scan_tag(bytes: &[u8], start: usize) -> Result<usize, Violation> {
 fn scan_digest(input: &str, start: usize) -> Result<Digest, Violation> {
     input[start..]
         .parse()
-        .map_err(|error: crate::digest::ParseDigestError| {
-            Violation::new(Rule::Digest(error.rule()), start)
+        .map_err(|error: ParseDigestError| match error.rule() {
+            digest::Rule::Character { at } => {
+                let at = start + at;
+                Violation::new(Rule::Digest(digest::Rule::Character { at }), at)
+            }
+            rule => Violation::new(Rule::Digest(rule), start),
         })
 }
 

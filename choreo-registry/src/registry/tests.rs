@@ -26,7 +26,7 @@ fn what_can_never_work_is_refused() {
     let key_base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, KEY);
     for (at, authentication, refusal) in [
         (ECR, basic("alice", "x"), C::EcrUsername),
-        ("public.ecr.aws", basic("alice", "x"), C::EcrUsername),
+        ("public.ecr.aws", basic("alice", "x"), C::EcrPublicUsername),
         (
             "ghcr.io",
             basic("alice", "github_pat_11A"),
@@ -104,6 +104,11 @@ fn what_works_is_accepted_and_doubts_are_told() {
             vec![Code::DockerHubEmailUsername],
         ),
         (ECR, basic("AWS", "x"), vec![Code::ShortLivedPassword]),
+        (
+            "public.ecr.aws",
+            basic("AWS", "x"),
+            vec![Code::ShortLivedPassword],
+        ),
         (
             "gcr.io",
             basic("oauth2accesstoken", "x"),

@@ -24,6 +24,8 @@ use crate::secret_json::SecretJson;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CredentialRefusal {
+    /// Amazon ECR Public, with a user name other than `AWS`.
+    EcrPublicUsername,
     /// Amazon ECR, with a user name other than `AWS`.
     EcrUsername,
     /// GHCR, with a fine-grained personal access token.
@@ -39,6 +41,10 @@ pub enum CredentialRefusal {
 impl fmt::Display for CredentialRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::EcrPublicUsername => {
+                "Amazon ECR Public accepts no user name but AWS: choose public access, for \
+                 everybody may pull from it"
+            }
             Self::EcrUsername => {
                 "Amazon ECR accepts no user name but AWS: choose the authentication type vendor, \
                  or enter AWS and the output of aws ecr get-login-password"
@@ -102,6 +108,18 @@ pub(super) fn ecr(credential: &Credential) -> Result<Vec<Finding>, CredentialRef
     )])
 }
 
+/// <https://docs.aws.amazon.com/AmazonECR/latest/public/public-registry-auth.html>
+pub(super) fn ecr_public(credential: &Credential) -> Result<Vec<Finding>, CredentialRefusal> {
+    if credential.username() != "AWS" {
+        return Err(CredentialRefusal::EcrPublicUsername);
+    }
+    Ok(vec![Finding::new(
+        Code::ShortLivedPassword,
+        "a password for Amazon ECR Public holds for at most 12 hours",
+        "choose public access, for everybody may pull from it",
+    )])
+}
+
 /// <https://docs.github.com/packages/working-with-a-github-packages-registry/working-with-the-container-registry>
 pub(super) fn ghcr(credential: &Credential) -> Result<Vec<Finding>, CredentialRefusal> {
     let password = credential.expose_password();
@@ -146,7 +164,7 @@ fn short_lived(message: &str) -> Finding {
     Finding::new(
         Code::ShortLivedPassword,
         message,
-        "choose the authentication type vendor, or a credential that lasts",
+        "choose the authentication type vendor, or renew the password before it expires",
     )
 }
 
