@@ -24,6 +24,49 @@ pub(super) fn entry(
     host: &RegistryHost,
     entry: &SecretJson,
 ) -> Result<(Credential, bool), DockerConfigError> {
+    check_fields(host, entry)?;
+    // An empty string means absent, as it does to Docker and to kubelets.
+    let field = |name| {
+        entry
+            .get(name)
+            .and_then(SecretJson::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let host = || host.clone();
+    // Without a password, a token is what the entry is about.
+    let or_token = |error| match (field("identitytoken"), field("registrytoken")) {
+        (Some(_), _) => DockerConfigError::IdentityToken { host: host() },
+        (None, Some(_)) => DockerConfigError::RegistryToken { host: host() },
+        (None, None) => error,
+    };
+
+    let (username, password) = (field("username"), field("password"));
+    if let Some(auth) = field("auth") {
+        let auth = decode_auth(auth)?;
+        let (in_auth, password_in_auth) = auth.split()?;
+        let agree = username.is_none_or(|username| username == in_auth)
+            && password.is_none_or(|password| password == password_in_auth);
+        if !agree {
+            return Err(DockerConfigError::Mismatch { host: host() });
+        }
+        return match credential(in_auth, password_in_auth) {
+            Err(error) if password_in_auth.is_empty() => Err(or_token(error)),
+            credential => Ok((credential?, auth.repaired)),
+        };
+    }
+    let incomplete = |missing| DockerConfigError::Incomplete {
+        host: host(),
+        missing,
+    };
+    match (username, password) {
+        (Some(username), Some(password)) => Ok((credential(username, password)?, false)),
+        (Some(_), None) => Err(or_token(incomplete("password"))),
+        (None, Some(_)) => Err(or_token(incomplete("username"))),
+        (None, None) => Err(or_token(DockerConfigError::EmptyEntry { host: host() })),
+    }
+}
+
+fn check_fields(host: &RegistryHost, entry: &SecretJson) -> Result<(), DockerConfigError> {
     let place = format!("auths.\"{host}\"");
     check_names(object(entry, &place)?, &ENTRY_FIELDS, &place)?;
     for name in ENTRY_FIELDS {
@@ -32,48 +75,7 @@ pub(super) fn entry(
             Some(other) => return Err(wrong_type(&format!("{place}.{name}"), "a string", other)),
         }
     }
-    // An empty string means absent, as it does to Docker and to kubelets.
-    let field = |name| {
-        entry
-            .get(name)
-            .and_then(SecretJson::as_str)
-            .filter(|text| !text.is_empty())
-    };
-
-    let decoded = field("auth").map(decode_auth).transpose()?;
-    let has_token = || match (field("identitytoken"), field("registrytoken")) {
-        (Some(_), _) => Some(DockerConfigError::IdentityToken { host: host.clone() }),
-        (None, Some(_)) => Some(DockerConfigError::RegistryToken { host: host.clone() }),
-        (None, None) => None,
-    };
-    match (&decoded, field("username"), field("password")) {
-        (Some(auth), username, password) => {
-            let (in_auth, password_in_auth) = auth.split()?;
-            let agree = username.is_none_or(|username| username == in_auth)
-                && password.is_none_or(|password| password == password_in_auth);
-            if !agree {
-                return Err(DockerConfigError::Mismatch { host: host.clone() });
-            }
-            if password_in_auth.is_empty()
-                && let Some(error) = has_token()
-            {
-                return Err(error);
-            }
-            Ok((credential(in_auth, password_in_auth)?, auth.repaired))
-        }
-        (None, Some(username), Some(password)) => Ok((credential(username, password)?, false)),
-        (None, None, None) => {
-            Err(has_token().unwrap_or(DockerConfigError::EmptyEntry { host: host.clone() }))
-        }
-        (None, username, _) => Err(has_token().unwrap_or(DockerConfigError::Incomplete {
-            host: host.clone(),
-            missing: if username.is_none() {
-                "username"
-            } else {
-                "password"
-            },
-        })),
-    }
+    Ok(())
 }
 
 fn credential(username: &str, password: &str) -> Result<Credential, DockerConfigError> {

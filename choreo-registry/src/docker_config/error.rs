@@ -156,34 +156,18 @@ impl fmt::Display for DockerConfigError {
                     "has {field} twice in {place}: tools disagree on which counts, keep one"
                 )
             }
+            Self::EmptyEntry { host }
+            | Self::IdentityToken { host }
+            | Self::Incomplete { host, .. }
+            | Self::Mismatch { host }
+            | Self::RegistryToken { host } => self.fmt_entry(host, f),
             Self::Empty => f.write_str("is empty: paste the contents of config.json"),
-            Self::EmptyEntry { host } => write!(
-                f,
-                "has an empty entry for \"{host}\": the password is in a credential store of the \
-                 machine it comes from, enter user name and password instead"
-            ),
             Self::FieldCase { field } => {
                 write!(f, "has a field in the wrong case: write \"{field}\"")
             }
             Self::Host(error) => write!(f, "has a key under \"auths\" that names no host: {error}"),
-            Self::IdentityToken { host } => write!(
-                f,
-                "has only an identity token for \"{host}\", which nodes do not understand: enter \
-                 user name and password instead"
-            ),
-            Self::Incomplete { host, missing } => {
-                write!(
-                    f,
-                    "has no \"{missing}\" for \"{host}\": add it, or \"auth\""
-                )
-            }
             Self::LegacyFormat => f.write_str(
                 "has the old .dockercfg format: wrap it, {\"auths\": …}, or paste config.json",
-            ),
-            Self::Mismatch { host } => write!(
-                f,
-                "has an \"auth\" for \"{host}\" that disagrees with \"username\" and \
-                 \"password\": remove the outdated one"
             ),
             Self::NoEntry => {
                 f.write_str("has no entry under \"auths\": log in first, or choose public access")
@@ -191,11 +175,6 @@ impl fmt::Display for DockerConfigError {
             Self::NotJson { line, column } => {
                 write!(f, "is not JSON: see line {line}, column {column}")
             }
-            Self::RegistryToken { host } => write!(
-                f,
-                "has only a registry token for \"{host}\", which nodes do not understand: enter \
-                 user name and password instead"
-            ),
             Self::SeveralEntries(hosts) => {
                 f.write_str("has several entries under \"auths\"")?;
                 list(f, hosts)?;
@@ -212,6 +191,39 @@ impl fmt::Display for DockerConfigError {
                     "has the wrong type in {path}: expected {expected}, found {found}"
                 )
             }
+        }
+    }
+}
+
+impl DockerConfigError {
+    /// What is wrong with the entry of `host`.
+    fn fmt_entry(&self, host: &RegistryHost, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = |f: &mut fmt::Formatter<'_>, kind| {
+            write!(
+                f,
+                "has only {kind} token for \"{host}\", which nodes do not understand: enter user \
+                 name and password instead"
+            )
+        };
+        match self {
+            Self::IdentityToken { .. } => token(f, "an identity"),
+            Self::RegistryToken { .. } => token(f, "a registry"),
+            Self::Incomplete { missing, .. } => {
+                write!(
+                    f,
+                    "has no \"{missing}\" for \"{host}\": add it, or \"auth\""
+                )
+            }
+            Self::Mismatch { .. } => write!(
+                f,
+                "has an \"auth\" for \"{host}\" that disagrees with \"username\" and \
+                 \"password\": remove the outdated one"
+            ),
+            _ => write!(
+                f,
+                "has an empty entry for \"{host}\": the password is in a credential store of the \
+                 machine it comes from, enter user name and password instead"
+            ),
         }
     }
 }

@@ -390,6 +390,37 @@ fn messages_say_what_to_do() {
              host has no path: write the host alone, the rest belongs to the image",
         ),
         (
+            DockerConfigError::IdentityToken { host: host() },
+            "docker config has only an identity token for \"ghcr.io\", which nodes do not \
+             understand: enter user name and password instead",
+        ),
+        (
+            DockerConfigError::RegistryToken { host: host() },
+            "docker config has only a registry token for \"ghcr.io\", which nodes do not \
+             understand: enter user name and password instead",
+        ),
+        (
+            DockerConfigError::Incomplete {
+                host: host(),
+                missing: "password",
+            },
+            "docker config has no \"password\" for \"ghcr.io\": add it, or \"auth\"",
+        ),
+        (
+            DockerConfigError::Mismatch { host: host() },
+            "docker config has an \"auth\" for \"ghcr.io\" that disagrees with \"username\" and \
+             \"password\": remove the outdated one",
+        ),
+        (
+            DockerConfigError::LegacyFormat,
+            "docker config has the old .dockercfg format: wrap it, {\"auths\": …}, or paste \
+             config.json",
+        ),
+        (
+            DockerConfigError::ByteOrderMark,
+            "docker config begins with a byte order mark: save it as UTF-8 without one",
+        ),
+        (
             DockerConfigError::NotJson { line: 3, column: 5 },
             "docker config is not JSON: see line 3, column 5",
         ),

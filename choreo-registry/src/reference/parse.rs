@@ -207,24 +207,21 @@ fn scan_path(bytes: &[u8], start: usize) -> Result<usize, Violation> {
             Some(b'.' | b'_' | b'-') if expects_alnum => {
                 return Err(Violation::new(Rule::Separator, at));
             }
-            Some(b'.') => {
+            Some(b'.' | b'_' | b'-') => {
                 expects_alnum = true;
-                at += 1;
-            }
-            Some(b'_') => {
-                expects_alnum = true;
-                at += if bytes.get(at + 1) == Some(&b'_') {
-                    2
-                } else {
-                    1
-                };
-            }
-            Some(b'-') => {
-                expects_alnum = true;
-                at += bytes[at..].iter().take_while(|&&b| b == b'-').count();
+                at += separator_len(&bytes[at..]);
             }
             Some(_) => return Err(Violation::new(Rule::Character, at)),
         }
+    }
+}
+
+/// The length of the separator with which `bytes` begin: `.`, `_`, `__` or any run of hyphens.
+fn separator_len(bytes: &[u8]) -> usize {
+    match bytes {
+        [b'_', b'_', ..] => 2,
+        [b'-', ..] => bytes.iter().take_while(|&&b| b == b'-').count(),
+        _ => 1,
     }
 }
 
