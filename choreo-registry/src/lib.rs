@@ -82,6 +82,8 @@
 //! leave through methods that say `expose`, and their memory is overwritten.
 
 pub mod authentication;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod credential;
 pub mod digest;
 pub mod docker_config;

@@ -1,0 +1,99 @@
+//! Asking registries: does this login work, may it pull this image, and which digest is it?
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use choreo_registry::client::{AccessClass, RegistryClient, ScriptedTransport};
+//!
+//! // A registry in a script, so that this runs anywhere. For real ones, share one
+//! // `ReqwestTransport::new(Egress::tenant())?` between all clients.
+//! let index = r#"{"schemaVersion": 2, "manifests": [{
+//!     "digest": "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+//!     "platform": {"os": "linux", "architecture": "amd64"}}]}"#;
+//! let transport = ScriptedTransport::new()
+//!     .answer("GET https://registry.example.com/v2/", http::Response::new(""))
+//!     .answer(
+//!         "GET https://registry.example.com/v2/team/app/manifests/1.4",
+//!         http::Response::builder()
+//!             .header("content-type", "application/vnd.oci.image.index.v1+json")
+//!             .body(index)?,
+//!     );
+//! let client = RegistryClient::new("registry.example.com".parse()?, None, Arc::new(transport));
+//!
+//! let image = "registry.example.com/team/app:1.4".parse()?;
+//! let access = client.verify(Some(&image)).await;
+//! assert_eq!(access.class(), AccessClass::PullAllowed);
+//!
+//! let resolved = client.resolve(&image).await?;
+//! assert!(resolved.digest().matches(index.as_bytes()));
+//! assert_eq!(resolved.platforms()[0].as_str(), "linux/amd64");
+//!
+//! // Another tag: an error that says what to do.
+//! let error = client.resolve(&"registry.example.com/team/app:1.5".parse()?).await.unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "image \"registry.example.com/team/app:1.5\" was not found; check the spelling, and that the \
+//!      push has finished; a registry may also hide what this login may not see",
+//! );
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The parts
+//!
+//! - [`RegistryClient`] asks one registry with one credential. [`verify`](RegistryClient::verify) explains,
+//!   [`resolve`](RegistryClient::resolve) pins, [`inspect`](RegistryClient::inspect) reads more.
+//! - [`Access`] and [`ClientError`] say what came of it, with a class to decide by, plain words, and the
+//!   evidence.
+//! - [`HttpTransport`] carries the requests. [`Egress`] is the operator's policy for where they may go.
+//!
+//! # What reaches whom
+//!
+//! - A credential goes to the registry's own origin (scheme, host and port), to the token server that
+//!   the registry names if that has the same origin, is a known one or was trusted by the operator, and to
+//!   nobody else. Redirects are followed without it.
+//! - Every hop is judged by the egress policy, redirects and token servers included.
+//! - Logs (`tracing`, level debug) have method, host, status and duration; never a header, a query or a
+//!   body.
+//!
+//! # Bounds
+//!
+//! | what | bound |
+//! |---|---|
+//! | one call of `verify`, `resolve` or `inspect`, all its requests together | 30 s, [`with_timeout`](RegistryClient::with_timeout) |
+//! | redirects of one request | 5 |
+//! | a manifest, an index, an image's configuration | 4 MiB each |
+//! | a token server's answer | 64 KiB |
+//! | the part of an error's body that is read | 16 KiB |
+//! | `WWW-Authenticate` | 8 challenges, 8 KiB |
+//! | a token's life in memory | 60 s to 1 h, as its server says |
+//! | tokens kept by one client | 256 |
+//!
+//! # What it does not do
+//!
+//! It pulls no layers, pushes nothing and lists no catalogues. It retries nothing:
+//! [`is_retryable`](ClientError::is_retryable) and [`retry_after`](ClientError::retry_after) tell the caller.
+//! It overwrites its own copies of secrets, and cannot reach those in the buffers of HTTP and TLS.
+
+mod access;
+mod challenge;
+mod egress;
+mod error;
+mod manifest;
+mod registry_client;
+mod request;
+mod scripted;
+mod session;
+mod token;
+mod transport;
+mod words;
+
+pub use self::access::{Access, AccessClass};
+pub use self::egress::{Blocked, BlockedReason, Egress, IpNetwork, ParseNetworkError};
+#[cfg(feature = "reqwest")]
+pub use self::egress::{BuildTransportError, ReqwestTransport};
+pub use self::error::{ClientError, ErrorKind, Evidence};
+pub use self::registry_client::RegistryClient;
+pub use self::scripted::ScriptedTransport;
+pub use self::transport::{HttpTransport, Outbound, TransportError, TransportErrorKind};

@@ -1,0 +1,314 @@
+//! Where a connection may go. The one module of the workspace that connects to hosts which users
+//! choose; `clippy.toml` bans every other way out.
+
+mod addresses;
+mod network;
+#[cfg(feature = "reqwest")]
+mod reqwest_transport;
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use url::{Host, Url};
+
+use self::addresses::{Standing, standing, unwrapped};
+pub use self::network::{IpNetwork, ParseNetworkError};
+#[cfg(feature = "reqwest")]
+pub use self::reqwest_transport::{BuildTransportError, ReqwestTransport};
+use crate::RegistryHost;
+
+/// The operator's policy for outgoing connections: which addresses, which schemes, which token
+/// servers, which certificates.
+///
+/// A user of the platform chooses the host of a registry, and whoever runs that registry chooses
+/// where it redirects to and which token server it names. None of them may reach the platform's own
+/// network, so every hop is judged: the scheme, the address when the host is one in any spelling, and
+/// the addresses that a name resolves to, all of them. One forbidden address refuses the whole set.
+///
+/// - [`Egress::tenant`]: public addresses, `https` only. The one for everything that users choose.
+/// - [`Egress::operator`]: also private and loopback addresses and a cloud's metadata service. The
+///   one for hosts that the platform's own configuration names.
+///
+/// A registry inside the company's network is opened by name of its network, not by switching the
+/// guard off:
+///
+/// ```
+/// use choreo_registry::client::Egress;
+///
+/// let egress = Egress::tenant()
+///     .allow_network("10.20.0.0/16".parse()?)
+///     .allow_plain_http("registry.lab.example:5000".parse()?);
+///
+/// assert!(egress.allows_address("10.20.7.1".parse()?));
+/// assert!(!egress.allows_address("10.99.7.1".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// **What it does not do**: it is no firewall. Keep a network policy around the control plane as well.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    audience: Audience,
+    networks: Vec<IpNetwork>,
+    plain_http: Vec<RegistryHost>,
+    realms: Vec<TrustedRealm>,
+    root_certificates: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Audience {
+    Operator,
+    Tenant,
+}
+
+#[derive(Clone, Debug)]
+struct TrustedRealm {
+    registry: RegistryHost,
+    realm: RegistryHost,
+}
+
+impl Egress {
+    /// Public addresses over `https`.
+    #[must_use]
+    pub fn tenant() -> Self {
+        Self::new(Audience::Tenant)
+    }
+
+    /// Any address that can be a host, over `https`: private networks, loopback and a cloud's
+    /// metadata service among them. Never use it for a host that a user of the platform chose.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self::new(Audience::Operator)
+    }
+
+    /// Allows the addresses of a network of your own. A cloud's metadata addresses stay forbidden to
+    /// tenants, also inside an allowed network.
+    #[must_use]
+    pub fn allow_network(mut self, network: IpNetwork) -> Self {
+        self.networks.push(network);
+        self
+    }
+
+    /// Speaks plain HTTP to this host and port (port 80 when none is given), and `https` to no other
+    /// port of it than before.
+    ///
+    /// Credentials then travel readable by everyone on the way: for a registry on the same machine
+    /// or in a laboratory. The address must be allowed besides.
+    #[must_use]
+    pub fn allow_plain_http(mut self, host: RegistryHost) -> Self {
+        self.plain_http.push(host);
+        self
+    }
+
+    /// Lets this registry send clients, and with them its credential, to the token server `realm`.
+    ///
+    /// Needed when a registry of your own has its token server on another host or port. The token
+    /// servers of Docker Hub, GitLab.com and DigitalOcean are known.
+    #[must_use]
+    pub fn trust_realm(mut self, registry: RegistryHost, realm: RegistryHost) -> Self {
+        self.realms.push(TrustedRealm { registry, realm });
+        self
+    }
+
+    /// Trusts a certificate authority of your own besides the system's: one or more certificates in
+    /// PEM. A transport reads them when it is built, and refuses text that is none.
+    #[must_use]
+    pub fn add_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates.push(pem.into());
+        self
+    }
+
+    /// Whether a connection to this address is allowed. An IPv4 address inside an IPv6 one (mapped,
+    /// NAT64, 6to4) counts as itself.
+    #[must_use]
+    pub fn allows_address(&self, address: IpAddr) -> bool {
+        let listed = || {
+            let inner = unwrapped(address);
+            self.networks
+                .iter()
+                .any(|network| network.contains(address) || network.contains(inner))
+        };
+        match standing(address) {
+            Standing::Public => true,
+            Standing::Private => self.audience == Audience::Operator || listed(),
+            Standing::Metadata => self.audience == Audience::Operator,
+            Standing::Unusable => listed(),
+        }
+    }
+
+    /// Judges the addresses that a name resolved to: one that is not allowed refuses all of them,
+    /// because a host with two faces is not to be trusted with either.
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`], which names the host and keeps the address to itself.
+    pub fn check_addresses(&self, host: &str, addresses: &[SocketAddr]) -> Result<(), Blocked> {
+        if addresses
+            .iter()
+            .all(|address| self.allows_address(address.ip()))
+        {
+            Ok(())
+        } else {
+            Err(Blocked::new(host, BlockedReason::Address))
+        }
+    }
+
+    /// Judges a URI before a request for it leaves: its scheme, and its host if that is an address in
+    /// any spelling. A name passes here; what it resolves to is judged by
+    /// [`check_addresses`](Self::check_addresses).
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`] with the reason.
+    pub fn check_uri(&self, uri: &http::Uri) -> Result<(), Blocked> {
+        let unreadable =
+            |_| Blocked::new(uri.host().unwrap_or_default(), BlockedReason::Unreadable);
+        self.check_url(&Url::parse(&uri.to_string()).map_err(unreadable)?)
+    }
+
+    /// [`check_uri`](Self::check_uri) for a parsed URL.
+    pub(crate) fn check_url(&self, url: &Url) -> Result<(), Blocked> {
+        let blocked = |reason| Err(Blocked::new(url.host_str().unwrap_or_default(), reason));
+        if !url.username().is_empty() || url.password().is_some() {
+            return blocked(BlockedReason::UserInfo);
+        }
+        match url.scheme() {
+            "https" => {}
+            "http" if self.speaks_plain_http(url) => {}
+            "http" => return blocked(BlockedReason::PlainHttp),
+            _ => return blocked(BlockedReason::Scheme),
+        }
+        let address = match url.host() {
+            Some(Host::Domain(_)) => return Ok(()),
+            Some(Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+            None => return blocked(BlockedReason::Unreadable),
+        };
+        if self.allows_address(address) {
+            Ok(())
+        } else {
+            blocked(BlockedReason::Address)
+        }
+    }
+
+    /// The root of a registry's API: `https`, or `http` where the operator allowed it.
+    pub(crate) fn base_url(&self, host: &RegistryHost) -> Option<Url> {
+        let plain = self.plain_http.contains(host);
+        let scheme = if plain { "http" } else { "https" };
+        Url::parse(&format!("{scheme}://{}/", host.api_host())).ok()
+    }
+
+    /// Whether a registry may send us, with its credential, to this token server.
+    ///
+    /// Yes for the registry's own origin (scheme, host and port), for the vendors of
+    /// [`KNOWN_REALMS`] and for the operator's entries; never from `https` down to `http`.
+    pub(crate) fn trusts_realm(&self, host: &RegistryHost, base: &Url, realm: &Url) -> bool {
+        if base.origin() == realm.origin() {
+            return true;
+        }
+        if base.scheme() == "https" && realm.scheme() != "https" {
+            return false;
+        }
+        let known = KNOWN_REALMS.iter().any(|(registry, known)| {
+            *registry == host.api_host() && names(known, realm) && realm.scheme() == "https"
+        });
+        known
+            || self
+                .realms
+                .iter()
+                .any(|entry| entry.registry == *host && names(entry.realm.as_str(), realm))
+    }
+
+    fn new(audience: Audience) -> Self {
+        Self {
+            audience,
+            networks: Vec::new(),
+            plain_http: Vec::new(),
+            realms: Vec::new(),
+            root_certificates: Vec::new(),
+        }
+    }
+
+    fn speaks_plain_http(&self, url: &Url) -> bool {
+        self.plain_http
+            .iter()
+            .any(|host| names(host.api_host(), url))
+    }
+}
+
+/// Registries whose token server is another host: the API host, and the token server's.
+const KNOWN_REALMS: [(&str, &str); 3] = [
+    ("registry-1.docker.io", "auth.docker.io"),
+    ("registry.gitlab.com", "gitlab.com"),
+    ("registry.digitalocean.com", "api.digitalocean.com"),
+];
+
+/// Whether `host` or `host:port` is the authority of the URL, its scheme's port when none is given.
+fn names(host: &str, url: &Url) -> bool {
+    Url::parse(&format!("{}://{host}/", url.scheme()))
+        .is_ok_and(|other| other.origin() == url.origin())
+}
+
+/// A connection that the [`Egress`] policy forbids.
+///
+/// The message names the host as it was given and never an address that it resolved to: whoever
+/// chose the host must not learn the network inside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Blocked {
+    host: String,
+    reason: BlockedReason,
+}
+
+/// Why a connection is [`Blocked`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum BlockedReason {
+    /// The address is not public and in no allowed network.
+    Address,
+    /// Plain HTTP to a host for which the operator did not allow it.
+    PlainHttp,
+    /// A scheme other than `http` and `https`.
+    Scheme,
+    /// Not a URL with a host.
+    Unreadable,
+    /// A user name or password inside the URL.
+    UserInfo,
+}
+
+impl Blocked {
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> BlockedReason {
+        self.reason
+    }
+
+    fn new(host: &str, reason: BlockedReason) -> Self {
+        Self {
+            host: host.chars().take(MAX_HOST).collect(),
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.host;
+        match self.reason {
+            BlockedReason::Address => write!(f, "host {host:?} is not at a public address"),
+            BlockedReason::PlainHttp => write!(f, "plain http to {host:?} is not allowed"),
+            BlockedReason::Scheme => write!(f, "only https leads to {host:?}"),
+            BlockedReason::Unreadable => f.write_str("the url has no readable host"),
+            BlockedReason::UserInfo => write!(f, "the url of {host:?} has a user name in it"),
+        }
+    }
+}
+
+impl std::error::Error for Blocked {}
+
+/// A DNS name has at most 253 characters.
+const MAX_HOST: usize = 253;
+
+#[cfg(test)]
+#[path = "egress/tests.rs"]
+mod tests;

@@ -1,0 +1,202 @@
+//! Which addresses are public, and which are nobody's to reach.
+//!
+//! The ranges are those of IANA's special-purpose registries for
+//! [IPv4](https://www.iana.org/assignments/iana-ipv4-special-registry) and
+//! [IPv6](https://www.iana.org/assignments/iana-ipv6-special-registry), and the addresses at which
+//! clouds serve metadata and credentials.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::IpNetwork;
+
+/// What an address is to somebody who may only reach the public internet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Standing {
+    /// A cloud hands credentials to whoever asks here.
+    Metadata,
+    /// Loopback, private, link-local: somebody's inside.
+    Private,
+    /// Anybody's.
+    Public,
+    /// Multicast, documentation, reserved: never a host.
+    Unusable,
+}
+
+/// Judges the address that a connection would really reach: an IPv4 address inside an IPv6 one is unwrapped first.
+pub(super) fn standing(address: IpAddr) -> Standing {
+    let address = unwrapped(address);
+    if METADATA.contains(&address) {
+        Standing::Metadata
+    } else if PRIVATE.iter().any(|network| network.contains(address)) {
+        Standing::Private
+    } else if UNUSABLE.iter().any(|network| network.contains(address)) {
+        Standing::Unusable
+    } else {
+        Standing::Public
+    }
+}
+
+/// The IPv4 address inside a v4-mapped, NAT64 or 6to4 address; any other address as it is.
+pub(super) fn unwrapped(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else {
+        return address;
+    };
+    let v4 = |high: u16, low: u16| {
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    };
+    match v6.segments() {
+        // ::ffff:0:0/96, RFC 4291 section 2.5.5.2
+        [0, 0, 0, 0, 0, 0xffff, high, low] => v4(high, low),
+        // 64:ff9b::/96, RFC 6052
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        // 2002::/16, RFC 3056
+        [0x2002, high, low, _, _, _, _, _] => v4(high, low),
+        _ => address,
+    }
+}
+
+const METADATA: [IpAddr; 8] = [
+    // Most clouds.
+    v4(169, 254, 169, 254),
+    // AWS: container credentials, pod identity.
+    v4(169, 254, 170, 2),
+    v4(169, 254, 170, 23),
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]),
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23]),
+    // Azure's host: a public address that is none.
+    v4(168, 63, 129, 16),
+    // Alibaba Cloud.
+    v4(100, 100, 100, 200),
+    // Oracle Cloud.
+    v4(192, 0, 0, 192),
+];
+
+const PRIVATE: [IpNetwork; 9] = [
+    network(v4(10, 0, 0, 0), 8),
+    network(v4(100, 64, 0, 0), 10),
+    network(v4(127, 0, 0, 0), 8),
+    network(v4(169, 254, 0, 0), 16),
+    network(v4(172, 16, 0, 0), 12),
+    network(v4(192, 168, 0, 0), 16),
+    network(v6([0, 0, 0, 0, 0, 0, 0, 1]), 128),
+    network(v6([0xfc00, 0, 0, 0, 0, 0, 0, 0]), 7),
+    network(v6([0xfe80, 0, 0, 0, 0, 0, 0, 0]), 10),
+];
+
+const UNUSABLE: [IpNetwork; 19] = [
+    network(v4(0, 0, 0, 0), 8),
+    network(v4(192, 0, 0, 0), 24),
+    network(v4(192, 0, 2, 0), 24),
+    network(v4(192, 88, 99, 0), 24),
+    network(v4(198, 18, 0, 0), 15),
+    network(v4(198, 51, 100, 0), 24),
+    network(v4(203, 0, 113, 0), 24),
+    network(v4(224, 0, 0, 0), 4),
+    // 240.0.0.0/4 holds 255.255.255.255.
+    network(v4(240, 0, 0, 0), 4),
+    // The old IPv4-compatible block. It holds ::1, which is private: that is asked first.
+    network(v6([0, 0, 0, 0, 0, 0, 0, 0]), 96),
+    network(v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0]), 48),
+    network(v6([0x100, 0, 0, 0, 0, 0, 0, 0]), 64),
+    // 2001::/23 holds Teredo and other tunnels.
+    network(v6([0x2001, 0, 0, 0, 0, 0, 0, 0]), 23),
+    network(v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 32),
+    network(v6([0x2002, 0, 0, 0, 0, 0, 0, 0]), 16),
+    network(v6([0x3fff, 0, 0, 0, 0, 0, 0, 0]), 20),
+    network(v6([0x5f00, 0, 0, 0, 0, 0, 0, 0]), 16),
+    network(v6([0xfec0, 0, 0, 0, 0, 0, 0, 0]), 10),
+    network(v6([0xff00, 0, 0, 0, 0, 0, 0, 0]), 8),
+];
+
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+const fn v6(segments: [u16; 8]) -> IpAddr {
+    let [a, b, c, d, e, f, g, h] = segments;
+    IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
+}
+
+const fn network(address: IpAddr, prefix: u8) -> IpNetwork {
+    IpNetwork::constant(address, prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_stand_where_the_registries_say() {
+        let table = [
+            (
+                Standing::Public,
+                "1.1.1.1 8.8.8.8 100.63.255.255 100.128.0.0 172.15.255.255 172.32.0.0",
+            ),
+            (
+                Standing::Public,
+                "192.0.1.0 198.17.255.255 198.20.0.0 223.255.255.255 168.63.129.17",
+            ),
+            (
+                Standing::Public,
+                "2606:4700::1111 2a00:1450::1 2400:cb00::1 ::ffff:1.1.1.1",
+            ),
+            (Standing::Public, "64:ff9b::1.1.1.1 2002:101:101::"),
+            (
+                Standing::Metadata,
+                "169.254.169.254 169.254.170.2 169.254.170.23 168.63.129.16",
+            ),
+            (
+                Standing::Metadata,
+                "100.100.100.200 192.0.0.192 fd00:ec2::254 fd00:ec2::23",
+            ),
+            (
+                Standing::Metadata,
+                "::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe::",
+            ),
+            (
+                Standing::Private,
+                "10.0.0.0 10.255.255.255 100.64.0.1 127.0.0.1 127.255.255.255",
+            ),
+            (
+                Standing::Private,
+                "169.254.0.1 172.16.0.0 172.31.255.255 192.168.1.1 ::1 fc00::1",
+            ),
+            (
+                Standing::Private,
+                "fdff::1 fe80::1 febf::1 ::ffff:127.0.0.1 64:ff9b::7f00:1",
+            ),
+            (Standing::Private, "2002:7f00:1:: 2002:c0a8:101::1"),
+            (
+                Standing::Unusable,
+                "0.0.0.0 0.255.255.255 192.0.0.1 192.0.2.1 192.88.99.1 198.18.0.1",
+            ),
+            (
+                Standing::Unusable,
+                "198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 240.0.0.1",
+            ),
+            (
+                Standing::Unusable,
+                "255.255.255.255 :: ::2 ::127.0.0.1 64:ff9b:1::1 100::1 2001::1",
+            ),
+            (
+                Standing::Unusable,
+                "2001:1ff::1 2001:db8::1 3fff::1 5f00::1 fec0::1 ff02::1",
+            ),
+        ];
+        for (expected, addresses) in table {
+            for address in addresses.split(' ') {
+                assert_eq!(standing(address.parse().unwrap()), expected, "{address}");
+            }
+        }
+    }
+
+    /// A table entry with bits behind its prefix would match nothing.
+    #[test]
+    fn the_tables_hold_well_formed_blocks() {
+        for network in PRIVATE.iter().chain(&UNUSABLE) {
+            assert_eq!(network.to_string().parse(), Ok(*network));
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Why a call to a registry failed: one table from what was seen to what it means.
+
+use std::{error::Error, fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use serde::{Deserialize, Serialize};
+
+use super::{TransportError, TransportErrorKind, words::Words};
+
+/// A call to a registry that did not bring what was asked for.
+///
+/// `Display` is the [`message`](Self::message) and the [`help`](Self::help), fit for the developer who
+/// wants the image deployed. No part of it holds a secret, an address behind a host name, or text
+/// from the registry other than a checked error code.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use choreo_registry::client::{ErrorKind, RegistryClient, ScriptedTransport};
+///
+/// let transport = ScriptedTransport::new()
+///     .answer("GET https://registry.example.com/v2/", http::Response::new(""));
+/// let client = RegistryClient::new("registry.example.com".parse()?, None, Arc::new(transport));
+///
+/// let error = client.resolve(&"registry.example.com/team/app:1".parse()?).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert!(!error.is_retryable());
+/// assert_eq!(error.message(), r#"image "registry.example.com/team/app:1" was not found"#);
+/// # Ok(())
+/// # }
+/// ```
+pub struct ClientError(Box<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) kind: ErrorKind,
+    pub(super) registry: String,
+    pub(super) image: Option<String>,
+    pub(super) detail: Option<String>,
+    pub(super) evidence: Evidence,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) source: Option<TransportError>,
+}
+
+/// What a [`ClientError`] means for the caller.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The egress policy forbids a host, an address or a scheme on the way.
+    Blocked,
+    /// The registry refuses the user name or the password.
+    CredentialRefused,
+    /// The login works, or none was asked for, and pulling is not allowed.
+    Denied,
+    /// The content is not the one of its digest.
+    DigestMismatch,
+    /// The answer breaks the protocol.
+    InvalidResponse,
+    /// The host answers, but not as a container registry.
+    NotARegistry,
+    /// The repository or the tag does not exist, or is hidden from this credential.
+    NotFound,
+    /// Too many requests.
+    RateLimited,
+    /// The registry names a token server that is not trusted with its credential.
+    RealmNotTrusted,
+    /// No answer within the deadline.
+    Timeout,
+    /// TLS failed, most often for a certificate that is not trusted.
+    Tls,
+    /// The answer exceeds its limit.
+    TooLarge,
+    /// The registry asks for a login and the client has none.
+    Unauthorized,
+    /// The registry answers with a failure of its own.
+    Unavailable,
+    /// No connection.
+    Unreachable,
+    /// What stands under the name is no image that nodes can run.
+    UnsupportedImage,
+    /// The image belongs to another registry than the client's.
+    WrongRegistry,
+}
+
+impl ClientError {
+    /// What it means, to decide by.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same call may succeed later without anyone changing anything. Every call of the
+    /// client only reads, so repeating one is always safe.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::RateLimited
+                | ErrorKind::Timeout
+                | ErrorKind::Unavailable
+                | ErrorKind::Unreachable
+        )
+    }
+
+    /// How long the registry asks to wait before the next request, at most a day.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// What happened, in plain words.
+    #[must_use]
+    pub fn message(&self) -> String {
+        Words { error: &self.0 }.message()
+    }
+
+    /// What to do about it, in plain words.
+    #[must_use]
+    pub fn help(&self) -> String {
+        Words { error: &self.0 }.help()
+    }
+
+    /// What was seen on the wire.
+    #[must_use]
+    pub fn evidence(&self) -> &Evidence {
+        &self.0.evidence
+    }
+
+    pub(super) fn new(kind: ErrorKind, registry: &str) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            registry: registry.to_owned(),
+            image: None,
+            detail: None,
+            evidence: Evidence::default(),
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    /// An exchange that brought no response.
+    pub(super) fn transport(registry: &str, host: &str, error: TransportError) -> Self {
+        let kind = match error.kind() {
+            TransportErrorKind::Blocked => ErrorKind::Blocked,
+            TransportErrorKind::Connect | TransportErrorKind::Resolve => ErrorKind::Unreachable,
+            TransportErrorKind::Protocol => ErrorKind::NotARegistry,
+            TransportErrorKind::Timeout => ErrorKind::Timeout,
+            TransportErrorKind::Tls => ErrorKind::Tls,
+            TransportErrorKind::TooLarge => ErrorKind::TooLarge,
+        };
+        let mut this = Self::new(kind, registry);
+        this.0.evidence.host = host.to_owned();
+        this.0.source = Some(error);
+        this
+    }
+
+    /// A response with a status that is no success.
+    pub(super) fn response(
+        registry: &str,
+        host: &str,
+        sent: Sent,
+        response: &http::Response<Bytes>,
+    ) -> Self {
+        let code = error_code(response.body());
+        let mut this = Self::new(kind_of(response.status(), code.as_deref(), sent), registry);
+        this.0.retry_after = retry_after(response.headers());
+        this.0.evidence = Evidence {
+            host: host.to_owned(),
+            status: Some(response.status().as_u16()),
+            code,
+        };
+        this
+    }
+
+    #[must_use]
+    pub(super) fn with_detail(mut self, detail: impl fmt::Display) -> Self {
+        self.0.detail = Some(detail.to_string());
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.0.evidence.host);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_evidence(mut self, host: &str, status: StatusCode) -> Self {
+        self.0.evidence = Evidence::of(host, status);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn about(mut self, image: impl fmt::Display) -> Self {
+        self.0.image = Some(image.to_string());
+        self
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.message(), self.help())
+    }
+}
+
+impl fmt::Debug for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClientError").field(&self.0).finish()
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // The message says what kind of transport failure it was; the cause is behind that.
+        self.0.source.as_ref().and_then(Error::source)
+    }
+}
+
+/// What was seen on the wire: small, bounded, and free of secrets.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Evidence {
+    host: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+}
+
+impl Evidence {
+    /// The host that answered last, or did not.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The HTTP status, if there was an answer.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The error code of the registry, such as `MANIFEST_UNKNOWN`
+    /// ([OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes)):
+    /// at most 64 letters, digits and underscores.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    pub(super) fn of(host: &str, status: StatusCode) -> Self {
+        Self {
+            host: host.to_owned(),
+            status: Some(status.as_u16()),
+            code: None,
+        }
+    }
+}
+
+/// What a request carried when it was answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sent {
+    /// No credential and no token, or a token that anyone gets.
+    Nothing,
+    /// The credential itself: to a registry with Basic authentication, or to a token server.
+    Credential,
+    /// A token that was issued for the credential.
+    Token,
+}
+
+/// The one table from an answer to its meaning.
+fn kind_of(status: StatusCode, code: Option<&str>, sent: Sent) -> ErrorKind {
+    match (status.as_u16(), code, sent) {
+        (429, _, _) | (_, Some("TOOMANYREQUESTS"), _) => ErrorKind::RateLimited,
+        (401, _, Sent::Nothing) => ErrorKind::Unauthorized,
+        (401, _, Sent::Credential) => ErrorKind::CredentialRefused,
+        // The token server took the credential: what is missing is the right.
+        (401, _, Sent::Token) | (403, _, _) => ErrorKind::Denied,
+        (404, _, _) | (400, Some("NAME_UNKNOWN" | "MANIFEST_UNKNOWN"), _) => ErrorKind::NotFound,
+        (408, _, _) => ErrorKind::Timeout,
+        (500..=599, _, _) => ErrorKind::Unavailable,
+        _ => ErrorKind::InvalidResponse,
+    }
+}
+
+/// The first code of an error body, if it looks like one.
+fn error_code(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        errors: Vec<Entry>,
+    }
+
+    #[derive(Deserialize)]
+    struct Entry {
+        code: String,
+    }
+
+    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    let code = envelope.errors.into_iter().next()?.code;
+    let is_code = !code.is_empty()
+        && code.len() <= 64
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    is_code.then_some(code)
+}
+
+/// Seconds, or a date ([RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+            let wait = date.duration_since(jiff::Timestamp::now());
+            Duration::try_from(wait).unwrap_or(Duration::ZERO)
+        }
+    };
+    Some(wait.min(MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_has_one_meaning() {
+        use {ErrorKind as K, Sent as S};
+        let table = [
+            (401, None, S::Nothing, K::Unauthorized),
+            (401, Some("UNAUTHORIZED"), S::Nothing, K::Unauthorized),
+            (401, None, S::Credential, K::CredentialRefused),
+            (401, Some("UNAUTHORIZED"), S::Token, K::Denied),
+            (403, Some("DENIED"), S::Nothing, K::Denied),
+            (403, None, S::Credential, K::Denied),
+            (403, None, S::Token, K::Denied),
+            (404, Some("NAME_UNKNOWN"), S::Token, K::NotFound),
+            (404, Some("MANIFEST_UNKNOWN"), S::Nothing, K::NotFound),
+            (404, None, S::Nothing, K::NotFound),
+            (400, Some("NAME_UNKNOWN"), S::Nothing, K::NotFound),
+            (400, Some("NAME_INVALID"), S::Nothing, K::InvalidResponse),
+            (400, None, S::Nothing, K::InvalidResponse),
+            (405, Some("UNSUPPORTED"), S::Nothing, K::InvalidResponse),
+            (408, None, S::Nothing, K::Timeout),
+            (429, None, S::Nothing, K::RateLimited),
+            (429, Some("DENIED"), S::Token, K::RateLimited),
+            (403, Some("TOOMANYREQUESTS"), S::Token, K::RateLimited),
+            (500, None, S::Nothing, K::Unavailable),
+            (503, Some("UNAVAILABLE"), S::Token, K::Unavailable),
+            (599, None, S::Nothing, K::Unavailable),
+            (204, None, S::Nothing, K::InvalidResponse),
+            (302, None, S::Nothing, K::InvalidResponse),
+            (418, None, S::Nothing, K::InvalidResponse),
+        ];
+        for (status, code, sent, expected) in table {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                kind_of(status, code, sent),
+                expected,
+                "{status} {code:?} {sent:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_looks_like_a_code_is_taken_from_an_error_body() {
+        let long = format!(r#"{{"errors":[{{"code":"{}"}}]}}"#, "A".repeat(65));
+        let table = [
+            (
+                r#"{"errors":[{"code":"DENIED","message":"no","detail":{"x":1}}]}"#,
+                Some("DENIED"),
+            ),
+            (r#"{"errors":[{"code":"A"},{"code":"B"}]}"#, Some("A")),
+            (r#"{"errors":[]}"#, None),
+            (r#"{"errors":[{"code":""}]}"#, None),
+            (r#"{"errors":[{"code":"<b>x</b>"}]}"#, None),
+            (r#"{"errors":[{"code":7}]}"#, None),
+            (r#"{"details":"incorrect username or password"}"#, None),
+            (&long, None),
+            ("<html>", None),
+            ("", None),
+        ];
+        for (body, expected) in table {
+            assert_eq!(error_code(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(read("120"), Some(120));
+        assert_eq!(read(" 0 "), Some(0));
+        assert_eq!(read("99999999"), Some(86400));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(0));
+        assert_eq!(read("Mon, 21 Oct 2599 07:28:00 GMT"), Some(86400));
+        assert_eq!(read("soon"), None);
+        assert_eq!(read("-1"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,322 @@
+//! The client itself: verify, resolve, inspect.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, StatusCode};
+use tracing::Instrument as _;
+
+use super::{
+    Access, ClientError, ErrorKind, HttpTransport,
+    manifest::{self, Child, Config, Manifest, ManifestError},
+    request::Resource,
+    session::{Answer, Plan, Session, content_type},
+};
+use crate::{
+    Credential, Digest, ImageReference, RegistryHost,
+    image::{Platform, ResolvedImage},
+    reference::TagRef,
+};
+
+/// Asks one registry, with one credential or none.
+///
+/// A client keeps the tokens that its credential earned. **Never share one between tenants**: keep one
+/// for each registry and version of its credential, for as long as that lives. Its methods may run
+/// at the same time.
+///
+/// Every method ends within the [timeout](Self::with_timeout), 30 seconds unless you say otherwise,
+/// and needs a Tokio runtime with time enabled. Dropping the future ends the call.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use choreo_registry::{Credential, client::{AccessClass, RegistryClient, ScriptedTransport}};
+///
+/// // For real registries: `ReqwestTransport::new(Egress::tenant())`.
+/// let asks_for_login = http::Response::builder()
+///     .status(401)
+///     .header("www-authenticate", r#"Basic realm="registry""#)
+///     .body("")?;
+/// let transport = ScriptedTransport::new()
+///     .answer("GET https://registry.example.com/v2/", asks_for_login)
+///     .answer("GET https://registry.example.com/v2/", http::Response::new(""));
+///
+/// let credential = Credential::new("robot", "correct horse")?;
+/// let client =
+///     RegistryClient::new("registry.example.com".parse()?, Some(credential), Arc::new(transport));
+///
+/// let access = client.verify(None).await;
+/// assert_eq!(access.class(), AccessClass::LoginAccepted);
+/// assert_eq!(access.message(), r#"registry "registry.example.com" accepts the login"#);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RegistryClient {
+    session: Session,
+    timeout: Duration,
+}
+
+impl RegistryClient {
+    /// A client for this registry. Without a credential it asks as anyone may.
+    #[must_use]
+    pub fn new(
+        registry: RegistryHost,
+        credential: Option<Credential>,
+        transport: Arc<dyn HttpTransport>,
+    ) -> Self {
+        Self {
+            session: Session::new(registry, credential, transport),
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// Ends each call of [`verify`](Self::verify), [`resolve`](Self::resolve) and
+    /// [`inspect`](Self::inspect) after this time, all its requests together. The default is 30 seconds.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The registry that this client asks.
+    #[must_use]
+    pub fn registry(&self) -> &RegistryHost {
+        self.session.registry()
+    }
+
+    /// Finds out what the credential is good for, in words for the person who entered it.
+    ///
+    /// Without an image it checks the login. That a registry accepts a login says nothing about a
+    /// repository, so name an image wherever you can: with a tag or digest, `verify` reads its
+    /// manifest and reports it; without either it reads the repository's list of tags.
+    ///
+    /// Every outcome is an [`Access`], also that the registry cannot be reached. Where the registry's
+    /// answer has two readings, the message says both.
+    pub async fn verify(&self, image: Option<&ImageReference>) -> Access {
+        let span = tracing::debug_span!("verify", registry = self.registry().as_str());
+        let access = match image {
+            None => self.verify_login().instrument(span).await,
+            Some(image) => self.verify_pull(image).instrument(span).await,
+        };
+        access.unwrap_or_else(Access::from)
+    }
+
+    /// Reads the manifest of an image and hashes it: which digest does this name have now, and which
+    /// platforms is it built for?
+    ///
+    /// A reference with a digest is asked for by that digest, and what comes must be its content.
+    /// One without tag and digest means the tag `latest`, as on a node.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] of any kind; [`ErrorKind`] lists them.
+    pub async fn resolve(&self, image: &ImageReference) -> Result<ResolvedImage, ClientError> {
+        let span = tracing::debug_span!("resolve", registry = self.registry().as_str());
+        let read = self.read_manifest(image, self.deadline()).instrument(span);
+        let (digest, manifest) = read.await?;
+        Ok(describe(digest, &manifest))
+    }
+
+    /// [`resolve`](Self::resolve), and what the image's configuration says: user, exposed ports, size.
+    /// Of an image for several platforms it reads the one for `linux/amd64`, or the first.
+    ///
+    /// This takes one or two requests more.
+    ///
+    /// # Errors
+    ///
+    /// As [`resolve`](Self::resolve).
+    pub async fn inspect(&self, image: &ImageReference) -> Result<ResolvedImage, ClientError> {
+        let span = tracing::debug_span!("inspect", registry = self.registry().as_str());
+        self.read_all(image)
+            .instrument(span)
+            .await
+            .map_err(|error| error.about(image))
+    }
+
+    async fn verify_login(&self) -> Result<Access, ClientError> {
+        let deadline = self.deadline();
+        let plan = self.session.plan(deadline).await?;
+        let answer = self.session.get(&Resource::api(), deadline).await?;
+        if answer.response.status() != StatusCode::OK {
+            return Err(self.session.failure(&answer));
+        }
+        let access = match (plan, self.session.has_credential()) {
+            (Plan::Open, true) => Access::login_not_asked(self.registry()),
+            (_, true) => Access::login_accepted(self.registry()),
+            (_, false) => Access::open(self.registry()),
+        };
+        Ok(access.seen(&answer.host, answer.response.status()))
+    }
+
+    async fn verify_pull(&self, image: &ImageReference) -> Result<Access, ClientError> {
+        let deadline = self.deadline();
+        let resolved = if image.tag().is_some() || image.digest().is_some() {
+            let (digest, manifest) = self.read_manifest(image, deadline).await?;
+            Some(describe(digest, &manifest))
+        } else {
+            self.check_registry(image)?;
+            self.fetch(&Resource::one_tag(image.repository()), deadline)
+                .await
+                .map_err(|error| error.about(image))?;
+            None
+        };
+        let login_used =
+            self.session.has_credential() && self.session.plan(deadline).await? != Plan::Open;
+        let access = Access::pull_allowed(image, resolved, login_used);
+        Ok(access.seen(self.registry().api_host(), StatusCode::OK))
+    }
+
+    /// A manifest whose bytes were hashed: against the digest that it was asked for by, and against
+    /// the one that the registry claims.
+    async fn read_manifest(
+        &self,
+        image: &ImageReference,
+        deadline: Instant,
+    ) -> Result<(Digest, Manifest), ClientError> {
+        self.check_registry(image)?;
+        let name = match (image.digest(), image.tag()) {
+            (Some(digest), _) => digest.as_str(),
+            (None, tag) => tag.map_or("latest", TagRef::as_str),
+        };
+        let resource = Resource::manifest(image.repository(), name);
+        let read = self.fetch(&resource, deadline).await.and_then(|answer| {
+            self.hashed_manifest(&answer, image.digest())
+                .map_err(|error| error.with_host(&answer.host))
+        });
+        read.map_err(|error| error.about(image))
+    }
+
+    fn hashed_manifest(
+        &self,
+        answer: &Answer,
+        expected: Option<&Digest>,
+    ) -> Result<(Digest, Manifest), ClientError> {
+        let (headers, body) = (answer.response.headers(), answer.response.body());
+        let claimed = claimed_digest(headers);
+        let mut digests = expected.into_iter().chain(&claimed);
+        if !digests.all(|digest| digest.matches(body)) {
+            return Err(self.session.error(ErrorKind::DigestMismatch));
+        }
+        let manifest = manifest::read(content_type(headers), body)
+            .map_err(|reason| self.unsupported(reason))?;
+        let digest = expected.copied().unwrap_or_else(|| Digest::sha256_of(body));
+        Ok((digest, manifest))
+    }
+
+    async fn read_all(&self, image: &ImageReference) -> Result<ResolvedImage, ClientError> {
+        let deadline = self.deadline();
+        let (digest, manifest) = self.read_manifest(image, deadline).await?;
+        let described = describe(digest, &manifest);
+        let single = match manifest {
+            Manifest::Single { .. } => manifest,
+            Manifest::Index { children, .. } => {
+                let Some(child) = preferred(&children) else {
+                    return Ok(described);
+                };
+                let child = image.with_digest(child.digest);
+                self.read_manifest(&child, deadline).await?.1
+            }
+        };
+        let Manifest::Single { config, size, .. } = single else {
+            return Err(self.unsupported(ManifestError::NoImage));
+        };
+        let config = self.read_config(image, &config, deadline).await?;
+        let platforms = match described.platforms() {
+            [] => config.platform.into_iter().collect(),
+            known => known.to_vec(),
+        };
+        Ok(described
+            .with_platforms(platforms)
+            .with_user(config.user)
+            .with_exposed_ports(config.exposed_ports)
+            .with_size(Some(size)))
+    }
+
+    async fn read_config(
+        &self,
+        image: &ImageReference,
+        digest: &Digest,
+        deadline: Instant,
+    ) -> Result<Config, ClientError> {
+        let resource = Resource::config(image.repository(), digest);
+        let answer = self.fetch(&resource, deadline).await?;
+        let body = answer.response.body();
+        let config = if digest.matches(body) {
+            manifest::read_config(body).map_err(|reason| self.unsupported(reason))
+        } else {
+            Err(self.session.error(ErrorKind::DigestMismatch))
+        };
+        config.map_err(|error| error.with_host(&answer.host))
+    }
+
+    async fn fetch(&self, resource: &Resource, deadline: Instant) -> Result<Answer, ClientError> {
+        let answer = self.session.get(resource, deadline).await?;
+        if answer.response.status() == StatusCode::OK {
+            Ok(answer)
+        } else {
+            Err(self.session.failure(&answer))
+        }
+    }
+
+    fn check_registry(&self, image: &ImageReference) -> Result<(), ClientError> {
+        if image.domain().parse::<RegistryHost>().as_ref() == Ok(self.registry()) {
+            Ok(())
+        } else {
+            Err(self.session.error(ErrorKind::WrongRegistry).about(image))
+        }
+    }
+
+    fn unsupported(&self, reason: ManifestError) -> ClientError {
+        self.session
+            .error(ErrorKind::UnsupportedImage)
+            .with_detail(reason)
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.timeout)
+            .unwrap_or(now + DEFAULT_TIMEOUT)
+    }
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn describe(digest: Digest, manifest: &Manifest) -> ResolvedImage {
+    match manifest {
+        Manifest::Single {
+            media_type, size, ..
+        } => ResolvedImage::new(digest, *media_type).with_size(Some(*size)),
+        Manifest::Index {
+            media_type,
+            children,
+        } => {
+            let platforms = children
+                .iter()
+                .map(|child| child.platform.clone())
+                .collect();
+            ResolvedImage::new(digest, *media_type).with_platforms(platforms)
+        }
+    }
+}
+
+fn preferred(children: &[Child]) -> Option<&Child> {
+    let is_usual =
+        |platform: &Platform| platform.os() == "linux" && platform.architecture() == "amd64";
+    children
+        .iter()
+        .find(|child| is_usual(&child.platform))
+        .or_else(|| children.first())
+}
+
+/// What the registry claims the digest to be. An empty or unknown one is no claim.
+fn claimed_digest(headers: &HeaderMap) -> Option<Digest> {
+    headers
+        .get("docker-content-digest")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}

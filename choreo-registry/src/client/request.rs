@@ -1,0 +1,174 @@
+//! The requests as plain values: what is asked, before anyone sends it.
+//!
+//! Paths are those of the
+//! [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints).
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use url::Url;
+
+use crate::{Digest, image::MediaType, reference::RepositoryRef};
+
+/// Something that a registry serves.
+#[derive(Debug)]
+pub(super) struct Resource {
+    path: String,
+    accept: Option<HeaderValue>,
+    /// The right that a token needs for it.
+    pub(super) scope: Option<String>,
+    /// The most bytes of it.
+    pub(super) limit: usize,
+}
+
+impl Resource {
+    /// `/v2/`: is this a registry, and what does it want?
+    pub(super) fn api() -> Self {
+        Self {
+            path: "v2/".to_owned(),
+            accept: None,
+            scope: None,
+            limit: PING_LIMIT,
+        }
+    }
+
+    /// A manifest by tag or digest.
+    pub(super) fn manifest(repository: RepositoryRef<'_>, tag_or_digest: &str) -> Self {
+        Self {
+            path: format!("v2/{}/manifests/{tag_or_digest}", repository.as_str()),
+            accept: accept_manifests(),
+            scope: Some(pull(repository)),
+            limit: MANIFEST_LIMIT,
+        }
+    }
+
+    /// An image's configuration.
+    pub(super) fn config(repository: RepositoryRef<'_>, digest: &Digest) -> Self {
+        Self {
+            path: format!("v2/{}/blobs/{digest}", repository.as_str()),
+            accept: None,
+            scope: Some(pull(repository)),
+            limit: CONFIG_LIMIT,
+        }
+    }
+
+    /// One tag of a repository, whichever: enough to see whether it may be read.
+    pub(super) fn one_tag(repository: RepositoryRef<'_>) -> Self {
+        Self {
+            path: format!("v2/{}/tags/list?n=1", repository.as_str()),
+            accept: None,
+            scope: Some(pull(repository)),
+            limit: MANIFEST_LIMIT,
+        }
+    }
+
+    pub(super) fn url(&self, base: &Url) -> Option<Url> {
+        base.join(&self.path).ok()
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        self.accept
+            .iter()
+            .map(|accept| (header::ACCEPT, accept.clone()))
+            .collect()
+    }
+}
+
+/// A GET of this URL. `None` for what HTTP cannot carry.
+pub(super) fn get(url: &Url, headers: HeaderMap) -> Option<http::Request<Bytes>> {
+    let mut request = http::Request::new(Bytes::new());
+    // A fragment stays with the client (RFC 9110, section 4.2.5).
+    let mut url = url.clone();
+    url.set_fragment(None);
+    *request.uri_mut() = url.as_str().parse().ok()?;
+    *request.headers_mut() = headers;
+    request
+        .headers_mut()
+        .insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    Some(request)
+}
+
+fn pull(repository: RepositoryRef<'_>) -> String {
+    format!("repository:{}:pull", repository.as_str())
+}
+
+fn accept_manifests() -> Option<HeaderValue> {
+    HeaderValue::from_str(
+        &MediaType::ALL
+            .map(|media_type| media_type.as_str())
+            .join(", "),
+    )
+    .ok()
+}
+
+const USER_AGENT: &str = concat!("choreo-registry/", env!("CARGO_PKG_VERSION"));
+const PING_LIMIT: usize = 64 * 1024;
+const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
+const CONFIG_LIMIT: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(resource: &Resource) -> http::Request<Bytes> {
+        let base = Url::parse("https://registry.example.com/").unwrap();
+        get(&resource.url(&base).unwrap(), resource.headers()).unwrap()
+    }
+
+    #[test]
+    fn requests_are_those_of_the_specification() {
+        let repository = RepositoryRef::parse("team/app").unwrap();
+        let digest = Digest::sha256_of(b"hello");
+        let root = "https://registry.example.com/v2";
+
+        let ping = request(&Resource::api());
+        assert_eq!(ping.uri().to_string(), format!("{root}/"));
+        assert_eq!(ping.headers()["user-agent"], USER_AGENT);
+        assert!(!ping.headers().contains_key("accept"));
+
+        let manifest = request(&Resource::manifest(repository, "1.4"));
+        assert_eq!(manifest.method(), http::Method::GET);
+        assert_eq!(
+            manifest.uri().to_string(),
+            format!("{root}/team/app/manifests/1.4")
+        );
+        assert_eq!(
+            manifest.headers()["accept"],
+            "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+             application/vnd.docker.distribution.manifest.list.v2+json, \
+             application/vnd.docker.distribution.manifest.v2+json"
+        );
+
+        let by_digest = request(&Resource::manifest(repository, digest.as_str()));
+        assert_eq!(
+            by_digest.uri().to_string(),
+            format!("{root}/team/app/manifests/{digest}")
+        );
+        let config = request(&Resource::config(repository, &digest));
+        assert_eq!(
+            config.uri().to_string(),
+            format!("{root}/team/app/blobs/{digest}")
+        );
+        let tags = request(&Resource::one_tag(repository));
+        assert_eq!(
+            tags.uri().to_string(),
+            format!("{root}/team/app/tags/list?n=1")
+        );
+    }
+
+    #[test]
+    fn tokens_are_asked_for_pulling_this_repository_and_nothing_else() {
+        let repository = RepositoryRef::parse("team/app").unwrap();
+        assert_eq!(
+            Resource::manifest(repository, "1").scope.unwrap(),
+            "repository:team/app:pull"
+        );
+        assert_eq!(Resource::api().scope, None);
+    }
+
+    #[test]
+    fn a_fragment_stays_at_home() {
+        let url = Url::parse("https://cdn.example/blob?x=1#part").unwrap();
+        let request = get(&url, HeaderMap::new()).unwrap();
+        assert_eq!(request.uri().to_string(), "https://cdn.example/blob?x=1");
+    }
+}

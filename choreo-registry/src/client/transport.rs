@@ -1,0 +1,173 @@
+//! The seam between what the client says and how it travels.
+
+use std::{error::Error, fmt, time::Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::Egress;
+
+/// Carries one HTTP request and brings back one bounded response.
+///
+/// The client builds requests as plain values and judges what comes back; a transport only moves bytes. `ReqwestTransport` is the one to use (feature `reqwest`),
+/// [`ScriptedTransport`](super::ScriptedTransport) is for tests. Implement it yourself to go through a proxy of your own, or to count requests:
+/// wrap another transport and forward.
+///
+/// **Contract**
+/// - One call is one exchange: redirects are returned, not followed; nothing is retried.
+/// - Each connection goes only where [`egress`](Self::egress) allows, judged on the address that is really dialled. **A transport of your own
+///   takes over this promise**: the client judges schemes and literal addresses before it sends, but it cannot see what a name resolves to.
+/// - The body is read up to `body_limit` bytes and not decompressed; a longer one is [`TransportErrorKind::TooLarge`].
+/// - The call ends at `deadline`, body included.
+/// - Requests hold credentials in their headers: they are never logged.
+/// - Cancelling the future closes the exchange.
+///
+/// # Example
+///
+/// A wrapper that counts requests:
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use bytes::Bytes;
+/// use choreo_registry::client::{Egress, HttpTransport, Outbound, TransportError};
+///
+/// #[derive(Debug)]
+/// struct Counting<T> { inner: T, requests: AtomicUsize }
+///
+/// #[async_trait::async_trait]
+/// impl<T: HttpTransport> HttpTransport for Counting<T> {
+///     async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError> {
+///         self.requests.fetch_add(1, Ordering::Relaxed);
+///         self.inner.send(outbound).await
+///     }
+///
+///     fn egress(&self) -> &Egress {
+///         self.inner.egress()
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait HttpTransport: fmt::Debug + Send + Sync {
+    /// Sends one request and reads its response.
+    ///
+    /// # Errors
+    ///
+    /// When there is no complete response within the bounds: see [`TransportErrorKind`]. A response of any status is not an error.
+    async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError>;
+
+    /// The policy that this transport obeys.
+    fn egress(&self) -> &Egress;
+}
+
+/// A request on its way out, with its bounds.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Outbound {
+    /// The request, with an absolute URI. Its headers may hold a credential.
+    pub request: http::Request<Bytes>,
+    /// The most bytes of the response's body to read.
+    pub body_limit: usize,
+    /// When the exchange ends, finished or not.
+    pub deadline: Instant,
+}
+
+impl Outbound {
+    /// A request with its bounds.
+    #[must_use]
+    pub fn new(request: http::Request<Bytes>, body_limit: usize, deadline: Instant) -> Self {
+        Self {
+            request,
+            body_limit,
+            deadline,
+        }
+    }
+}
+
+/// Why an exchange brought no response.
+///
+/// `Display` is a short phrase without addresses: it may be shown to whoever chose the host, and must not tell them about the network inside.
+/// The cause, for operators, is in [`source`](Error::source).
+#[derive(Debug)]
+pub struct TransportError {
+    kind: TransportErrorKind,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl TransportError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: TransportErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// The same error with its cause. The cause must not hold a URL with a query, or a header.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
+    }
+
+    /// What went wrong, to decide by.
+    #[must_use]
+    pub fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            TransportErrorKind::Blocked => "the address is blocked by the egress policy",
+            TransportErrorKind::Connect => "no connection",
+            TransportErrorKind::Protocol => "the answer is not valid HTTP",
+            TransportErrorKind::Resolve => "the host name does not resolve",
+            TransportErrorKind::Timeout => "no answer in time",
+            TransportErrorKind::Tls => "no secure connection",
+            TransportErrorKind::TooLarge => "the answer is too large",
+        })
+    }
+}
+
+impl Error for TransportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The classes of [`TransportError`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// The egress policy forbids the address.
+    Blocked,
+    /// The connection was refused, reset or closed.
+    Connect,
+    /// The answer is not HTTP, or ended early.
+    Protocol,
+    /// The host's name has no address.
+    Resolve,
+    /// The deadline passed.
+    Timeout,
+    /// TLS failed: a certificate that is not trusted, or no common version. Also `https` without the feature `tls`.
+    Tls,
+    /// The body exceeds its limit.
+    TooLarge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_in_source_and_not_in_display() {
+        let error = TransportError::new(TransportErrorKind::Connect)
+            .with_source("connection refused (10.0.0.7:443)");
+        assert_eq!(error.to_string(), "no connection");
+        assert_eq!(
+            error.source().unwrap().to_string(),
+            "connection refused (10.0.0.7:443)"
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! What developers read: one message and one piece of advice for each kind of failure.
+
+use super::error::{ErrorKind, Inner};
+use crate::quote::Quoted;
+
+pub(super) struct Words<'a> {
+    pub(super) error: &'a Inner,
+}
+
+impl Words<'_> {
+    /// Subject first; the registry's own code where it tells more.
+    pub(super) fn message(&self) -> String {
+        let registry = Quoted(&self.error.registry);
+        let detail = self.detail();
+        match self.error.kind {
+            ErrorKind::Blocked => {
+                format!("registry {registry} is out of bounds for this platform{detail}")
+            }
+            ErrorKind::CredentialRefused => {
+                format!("registry {registry} refuses the user name or the password")
+            }
+            ErrorKind::Denied => format!(
+                "registry {registry} does not allow pulling{}",
+                self.image_after(" ")
+            ),
+            ErrorKind::DigestMismatch => {
+                format!("registry {registry} serves content that is not the one of its digest")
+            }
+            ErrorKind::InvalidResponse => {
+                format!("registry {registry} gives an answer that breaks the protocol{detail}")
+            }
+            ErrorKind::NotARegistry => {
+                format!("host {registry} does not answer like a container registry")
+            }
+            ErrorKind::NotFound => self.not_found(),
+            ErrorKind::RateLimited => format!("registry {registry} has answered too many requests"),
+            ErrorKind::RealmNotTrusted => format!(
+                "registry {registry} sends logins to a host that is not trusted with them{detail}"
+            ),
+            ErrorKind::Timeout => format!("registry {registry} did not answer in time"),
+            ErrorKind::Tls => {
+                format!("registry {registry} offers no secure connection that can be trusted")
+            }
+            ErrorKind::TooLarge => {
+                format!("registry {registry} gives an answer that is too large{detail}")
+            }
+            ErrorKind::Unauthorized => format!(
+                "registry {registry} asks for a login{}",
+                self.image_after(" to pull ")
+            ),
+            ErrorKind::Unavailable => format!(
+                "registry {registry} has a failure of its own{}",
+                self.status()
+            ),
+            ErrorKind::Unreachable => {
+                format!("registry {registry} cannot be reached{}", self.cause())
+            }
+            ErrorKind::UnsupportedImage => {
+                format!("image{} cannot run{detail}", self.image_after(" "))
+            }
+            ErrorKind::WrongRegistry => format!(
+                "image{} is not in registry {registry}",
+                self.image_after(" ")
+            ),
+        }
+    }
+
+    pub(super) fn help(&self) -> String {
+        let help = match self.error.kind {
+            ErrorKind::Blocked => {
+                "ask the operator of the platform to allow this registry's address"
+            }
+            ErrorKind::CredentialRefused => {
+                "enter both again, completely; check that the token has not expired, and whether this \
+                 registry wants a token instead of the password"
+            }
+            ErrorKind::Denied => {
+                "give this login the right to pull the repository, and check the repository's spelling: \
+                 many registries deny what does not exist"
+            }
+            ErrorKind::DigestMismatch => {
+                "do not deploy it; push the image again, and tell whoever runs the registry"
+            }
+            ErrorKind::InvalidResponse => {
+                "check that the host is the registry's, and tell whoever runs the registry"
+            }
+            ErrorKind::NotARegistry => {
+                "check the host: it is what stands before the first slash of the image's name, \
+                 not the address of a web page"
+            }
+            ErrorKind::NotFound => {
+                "check the spelling, and that the push has finished; a registry may also hide what this \
+                 login may not see"
+            }
+            ErrorKind::RateLimited => return self.wait(),
+            ErrorKind::RealmNotTrusted => {
+                "nothing was sent there; if it is this registry's token server, ask the operator of the \
+                 platform to trust it"
+            }
+            ErrorKind::Timeout | ErrorKind::Unavailable => {
+                "try again later, and look at the registry's status page"
+            }
+            ErrorKind::Tls => {
+                "check the registry's certificate; the operator of the platform can add a company's own \
+                 certificate authority"
+            }
+            ErrorKind::TooLarge => "check that the name is the one of a container image",
+            ErrorKind::Unauthorized => {
+                "register a user name and a password or token for it; for a public repository, check the \
+                 spelling"
+            }
+            ErrorKind::Unreachable => {
+                "check the host's spelling, and that the platform's network leads to it"
+            }
+            ErrorKind::UnsupportedImage => "build and push it again with a current tool",
+            ErrorKind::WrongRegistry => "ask the client of that image's registry",
+        };
+        help.to_owned()
+    }
+
+    fn not_found(&self) -> String {
+        let registry = Quoted(&self.error.registry);
+        let Some(image) = &self.error.image else {
+            return format!("registry {registry} does not know what was asked for");
+        };
+        let image = Quoted(image);
+        match self.error.evidence.code() {
+            Some("NAME_UNKNOWN") => format!("repository of image {image} was not found"),
+            Some("MANIFEST_UNKNOWN") => {
+                format!("image {image} was not found: its repository has no such tag or digest")
+            }
+            _ => format!("image {image} was not found"),
+        }
+    }
+
+    fn wait(&self) -> String {
+        let when = match self.error.retry_after {
+            Some(wait) => format!("try again in {} seconds", wait.as_secs()),
+            None => "try again later".to_owned(),
+        };
+        format!("{when}; many registries allow more to those who log in")
+    }
+
+    fn detail(&self) -> String {
+        self.error
+            .detail
+            .as_ref()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default()
+    }
+
+    fn cause(&self) -> String {
+        self.error
+            .source
+            .as_ref()
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default()
+    }
+
+    fn status(&self) -> String {
+        self.error
+            .evidence
+            .status()
+            .map(|status| format!(" (status {status})"))
+            .unwrap_or_default()
+    }
+
+    fn image_after(&self, before: &str) -> String {
+        self.error
+            .image
+            .as_ref()
+            .map(|image| format!("{before}{}", Quoted(image)))
+            .unwrap_or_default()
+    }
+}
