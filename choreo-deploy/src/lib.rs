@@ -4,6 +4,7 @@ pub mod backend;
 pub mod catalog;
 pub mod clock;
 pub mod conformance;
+pub mod deployer;
 pub mod deployment;
 pub mod id;
 pub mod intake;
@@ -21,6 +22,7 @@ pub mod token;
 pub mod workload;
 
 pub use self::backend::{DeploymentBackend, DeploymentBackendExt};
+pub use self::deployer::Deployer;
 pub use self::intake::Intake;
 pub use self::memory::InMemoryBackend;
 pub use self::target::Target;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use choreo_registry::ImageReference;
+use choreo_registry::{Digest, ImageReference};
 
 use crate::Target;
 use crate::backend::{
@@ -50,6 +50,7 @@ struct State {
     runs: HashMap<(Target, RunId), RunStatus>,
     failing_images: HashMap<ImageReference, Reason>,
     failing_runs: Option<i32>,
+    reported: HashMap<ImageReference, Digest>,
 }
 
 /// What a target remembers: the newest generation, and what of it is there.
@@ -95,6 +96,11 @@ impl InMemoryBackend {
     /// Makes every run that starts from now on end with this exit code.
     pub fn fail_run(&self, exit_code: i32) {
         self.lock().failing_runs = Some(exit_code);
+    }
+
+    /// Makes containers of an image that was deployed by tag report this digest.
+    pub fn report_digest(&self, deployed: ImageReference, digest: Digest) {
+        self.lock().reported.insert(deployed, digest);
     }
 
     /// A panic under the lock leaves whole values behind, so a poisoned one is still good.
@@ -159,10 +165,16 @@ impl DeploymentBackend for InMemoryBackend {
             );
         }
         let rollout = Rollout::new(applied.generation, RolloutPhase::Ready);
-        Ok(match shown.image.digest() {
-            Some(digest) => rollout.running(*digest),
-            None => rollout,
-        })
+        Ok(
+            match shown
+                .image
+                .digest()
+                .or_else(|| state.reported.get(&shown.image))
+            {
+                Some(digest) => rollout.running(*digest),
+                None => rollout,
+            },
+        )
     }
 
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {

@@ -83,3 +83,24 @@ pub enum ResolveError {
         retry_after: Option<Duration>,
     },
 }
+
+/// A resolver that reads no registry: every image is deployed as it was asked for, and pinned to the
+/// digest that was claimed or that the data plane reports.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has no state")]
+pub struct NeverResolver;
+
+#[async_trait]
+impl ImageResolver for NeverResolver {
+    async fn resolve(
+        &self,
+        image: &ImageReference,
+        _access: &RegistryAccess<'_>,
+    ) -> Result<ResolvedImage, ResolveError> {
+        let message = format!("image {image} is not checked from here");
+        Err(ResolveError::NotCheckable(Reason::new(
+            crate::reason::ReasonCode::Waiting,
+            message,
+        )))
+    }
+}

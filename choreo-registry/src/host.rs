@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::error::ParseHostError;
+use crate::ImageReference;
 use crate::string_value::string_value;
 
 /// The host of a registry, with its port unless that is 443.
@@ -126,6 +127,25 @@ impl RegistryHost {
         } else {
             &self.text
         }
+    }
+
+    /// Whether an image is of the registry at this host.
+    ///
+    /// Hosts are compared without regard to case and to the port 443, and all names of Docker
+    /// Hub are one.
+    ///
+    /// ```
+    /// use choreo_registry::RegistryHost;
+    ///
+    /// let hub: RegistryHost = "docker.io".parse()?;
+    /// assert!(hub.serves(&"nginx".parse()?));
+    /// assert!(!hub.serves(&"registry.example.com/nginx".parse()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn serves(&self, image: &ImageReference) -> bool {
+        image.domain() == self.image_domain()
+            || image.domain().parse::<Self>().is_ok_and(|host| host == *self)
     }
 
     /// Whether the host names the machine that uses it: `localhost` or a loopback address.

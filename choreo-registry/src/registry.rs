@@ -131,11 +131,7 @@ impl ContainerRegistry {
     /// ```
     #[must_use]
     pub fn serves(&self, image: &ImageReference) -> bool {
-        image.domain() == self.host.image_domain()
-            || image
-                .domain()
-                .parse::<RegistryHost>()
-                .is_ok_and(|host| host == self.host)
+        self.host.serves(image)
     }
 
     /// The image under the name for which kubelets find this registry's pull secret; `None` for

@@ -1,0 +1,188 @@
+//! The orchestration: from an accepted deployment to a target that is ready.
+
+mod accept;
+mod options;
+mod request;
+mod retry;
+mod run_step;
+mod step;
+mod worker;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::backend::Backends;
+use crate::catalog::Catalog;
+use crate::clock::{Chance, Clock, SystemChance, SystemClock};
+use crate::resolver::ImageResolver;
+use crate::sealer::Sealer;
+use crate::store::Store;
+
+pub use self::options::DeployerOptions;
+pub use self::request::{RollbackRequest, RunRequest};
+
+/// Accepts deployments, works on them, and follows them to their end.
+///
+/// Cheap to clone; all clones are one. It accepts through [`Intake`](crate::Intake) and its own
+/// methods, and works while [`run`](Self::run) runs. What was accepted is in the store, so the
+/// process may end at any moment: whoever runs next goes on.
+///
+/// - The newest deployment of a target wins; one at a time rolls out to it.
+/// - Targets never wait for each other, and a data plane that does not answer holds up no other.
+/// - Only what is worth another try is tried again, with jitter, and never beyond the deadline.
+/// - Every deployment ends: ready, failed, superseded or timed out, and says why.
+///
+/// What it does not do: it never pulls an image, and it keeps no credential longer than a step of
+/// its work.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Arc;
+///
+/// use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
+/// use choreo_deploy::deployer::{Deployer, Parts};
+/// use choreo_deploy::deployment::{Cause, Phase, RequestedImage};
+/// use choreo_deploy::intake::Submission;
+/// use choreo_deploy::resolver::NeverResolver;
+/// use choreo_deploy::sealer::{Sealer, SealingKey};
+/// use choreo_deploy::store::{InMemoryStore, RegisteredRegistry, RegistryStore};
+/// use choreo_deploy::target::{Component, DataPlane, Environment, Project};
+/// use choreo_deploy::workload::{ComponentType, ManualTask};
+/// use choreo_deploy::{DeploymentBackend, InMemoryBackend, Intake};
+/// use choreo_registry::authentication::AuthenticationType;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shop = Project::new("acme".parse()?, "shop".parse()?);
+/// let component = Component::new("report".parse()?, shop, ComponentType::ManualTask, "images".parse()?);
+/// let development = Environment::new("dev".parse()?, "eu-1".parse()?);
+/// let plan = Plan::new(component, ManualTask::new())
+///     .then(Stage::new(development, DataPlane::new("eu-1".parse()?)));
+///
+/// let store = Arc::new(InMemoryStore::new());
+/// let id = ("acme".parse()?, "images".parse()?);
+/// let host = "registry.example.com".parse()?;
+/// store.put_registry(RegisteredRegistry::new(id, "Images", host, AuthenticationType::Vendor)).await?;
+///
+/// let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
+/// let deployer = Deployer::new(Parts {
+///     store,
+///     catalog: Arc::new(StaticCatalog::new([plan])),
+///     backends: Arc::new(HashMap::from([("eu-1".parse()?, backend)])),
+///     resolver: Arc::new(NeverResolver),
+///     sealer: Arc::new(Sealer::new(SealingKey::new("2026-11", [7; 32])?)),
+/// });
+///
+/// let digest = format!("registry.example.com/report@sha256:{}", "0".repeat(64));
+/// let image = RequestedImage::new(digest.parse()?);
+/// let accepted = deployer.accept(Submission::new("report".parse()?, image, Cause::Manual)).await?;
+/// deployer.work_until_idle().await?;
+///
+/// let deployment = deployer.get(&"report".parse()?, &accepted.deployment.id).await?;
+/// assert_eq!(deployment.expect("it is stored").phase, Phase::Ready);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Deployer {
+    parts: Parts,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    options: Arc<DeployerOptions>,
+}
+
+/// What a [`Deployer`] is made of.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a new part is a decision that every embedder takes"
+)]
+pub struct Parts {
+    /// Where everything is stored.
+    pub store: Arc<dyn Store>,
+    /// Which components and environments there are.
+    pub catalog: Arc<dyn Catalog>,
+    /// The data planes.
+    pub backends: Arc<dyn Backends>,
+    /// Who asks registries what an image is.
+    pub resolver: Arc<dyn ImageResolver>,
+    /// Who opens stored credentials.
+    pub sealer: Arc<Sealer>,
+}
+
+impl Deployer {
+    /// A deployer of these parts, by the machine's clock, with default
+    /// [options](DeployerOptions).
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            clock: Arc::new(SystemClock),
+            chance: Arc::new(SystemChance),
+            options: Arc::new(DeployerOptions::default()),
+        }
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn with_options(self, options: DeployerOptions) -> Self {
+        Self {
+            options: Arc::new(options),
+            ..self
+        }
+    }
+
+    /// Takes the time from another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        Self {
+            clock: Arc::new(clock),
+            ..self
+        }
+    }
+
+    /// Takes ids and jitter from elsewhere.
+    #[must_use]
+    pub fn with_chance(self, chance: impl Chance) -> Self {
+        Self {
+            chance: Arc::new(chance),
+            ..self
+        }
+    }
+
+    /// Works until `shutdown` is ready, then ends the steps that are under way and returns.
+    ///
+    /// Steps are short, because waiting for a rollout is no step; still, put a timeout around it.
+    /// Whatever is dropped on the way is gone on with by whoever runs next.
+    pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
+        worker::run(self, shutdown).await;
+    }
+
+    /// Works on what is due until nothing is left to do: every deployment and run has ended. For
+    /// tests and for tools that end.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn work_until_idle(&self) -> Result<(), crate::store::StoreError> {
+        worker::run_until_idle(self).await
+    }
+
+    /// Where everything is stored.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.parts.store
+    }
+
+    /// The options.
+    #[must_use]
+    pub fn options(&self) -> &DeployerOptions {
+        &self.options
+    }
+}
+
+impl fmt::Debug for Deployer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployer")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,506 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::{Deployer, RollbackRequest, RunRequest};
+use crate::Target;
+use crate::backend::{LogLine, LogQuery};
+use crate::catalog::{Plan, Stage};
+use crate::deployment::{Cause, Deployment, Phase, Subject};
+use crate::id::{ComponentId, DeploymentId, EnvironmentId, RunId};
+use crate::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
+use crate::release::ReleaseNumber;
+use crate::run::Run;
+use crate::store::{
+    AcceptError, Accepted, DeploymentQuery, Idempotency, NewDeployment, NewRun, SettingsChoice,
+    StoreError, StoreErrorKind,
+};
+use crate::workload::Workload;
+
+#[async_trait]
+impl Intake for Deployer {
+    async fn accept(&self, submission: Submission) -> Result<Accepted, IntakeError> {
+        let plan = self.plan(&submission.component).await?;
+        let stage = stage(&plan, submission.environment.as_ref())?;
+        if submission.cause.is_automatic() && !is_first(&plan, stage) {
+            let message = format!(
+                "environment {} takes promotions only: deploy to {} and promote from there",
+                stage.environment.id, plan.stages[0].environment.id
+            );
+            return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
+        }
+        self.check_registry(&plan, &submission).await?;
+        if plan.workload.component_type() != plan.component.component_type {
+            let message = format!(
+                "component {} is a {} but its workload is one of a {}: correct the catalog",
+                plan.component.id,
+                plan.component.component_type,
+                plan.workload.component_type()
+            );
+            return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
+        }
+        let mut idempotency = self.idempotency(&submission, stage);
+        loop {
+            let new = NewDeployment {
+                cause: submission.cause.clone(),
+                workload: Some(plan.workload.clone()),
+                settings: SettingsChoice::Now(stage.settings.clone()),
+                provenance: submission.provenance.clone(),
+                idempotency: idempotency.clone(),
+                ..self.new_deployment(
+                    &plan,
+                    stage,
+                    Subject::Image(Box::new(submission.image.clone())),
+                )
+            };
+            let accepted = self.parts.store.accept(new).await.map_err(refusal)?;
+            // A pipeline that is run again after a failure wants another attempt, not the old answer.
+            let ended_badly = accepted.replayed
+                && accepted.deployment.phase.is_final()
+                && accepted.deployment.phase != Phase::Ready;
+            match &mut idempotency {
+                Some(known) if ended_badly && submission.idempotency_key.is_none() => {
+                    known.key = format!("after {}", accepted.deployment.id);
+                }
+                _ => return Ok(accepted),
+            }
+        }
+    }
+
+    async fn get(
+        &self,
+        component: &ComponentId,
+        id: &DeploymentId,
+    ) -> Result<Option<Deployment>, IntakeError> {
+        let deployment = self.parts.store.deployment(id).await.map_err(unavailable)?;
+        Ok(deployment.filter(|deployment| deployment.target.component == *component))
+    }
+
+    async fn wait(
+        &self,
+        component: &ComponentId,
+        id: &DeploymentId,
+        at_most: Duration,
+    ) -> Result<Option<Deployment>, IntakeError> {
+        let Some(mut deployment) = self.get(component, id).await? else {
+            return Ok(None);
+        };
+        let ended = async {
+            while !deployment.phase.is_final() {
+                let changed = self.parts.store.changed(id, deployment.revision).await;
+                match changed.map_err(unavailable)? {
+                    Some(changed) => deployment = changed,
+                    None => break,
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(at_most, ended).await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) | Err(_) => Ok(Some(deployment)),
+        }
+    }
+}
+
+impl Deployer {
+    /// Deploys the release that is ready in an environment to the next one, with that one's settings.
+    ///
+    /// # Errors
+    /// [`NotPossible`](IntakeErrorKind::NotPossible) when nothing is ready there, it is the last
+    /// environment, or the release is not pinned; and what [`accept`](Intake::accept) may meet.
+    pub async fn promote(
+        &self,
+        component: &ComponentId,
+        from: &EnvironmentId,
+    ) -> Result<Accepted, IntakeError> {
+        let plan = self.plan(component).await?;
+        let here = position(&plan, from)?;
+        let next = plan.stages.get(here + 1).ok_or_else(|| {
+            let message = format!("environment {from} is the last: there is none to promote to");
+            IntakeError::new(IntakeErrorKind::NotPossible, message)
+        })?;
+        let target = plan.component.target(from.clone());
+        let ready = self
+            .parts
+            .store
+            .target(&target)
+            .await
+            .map_err(unavailable)?;
+        let ready = ready
+            .and_then(|state| state.ready)
+            .ok_or_else(|| nothing_ready(&target))?;
+        let new = NewDeployment {
+            cause: Cause::Promotion,
+            settings: SettingsChoice::Now(next.settings.clone()),
+            ..self.new_deployment(&plan, next, Subject::Release(ready.release))
+        };
+        self.parts.store.accept(new).await.map_err(refusal)
+    }
+
+    /// Brings an older release back with the settings it had, and holds the target against machines
+    /// until [`release_hold`](Self::release_hold).
+    ///
+    /// # Errors
+    /// [`NotPossible`](IntakeErrorKind::NotPossible) when there is no such release or none before the
+    /// present one; and what [`accept`](Intake::accept) may meet.
+    pub async fn rollback(&self, request: RollbackRequest) -> Result<Accepted, IntakeError> {
+        let plan = self.plan(&request.component).await?;
+        let stage = &plan.stages[position(&plan, &request.environment)?];
+        let target = plan.component.target(request.environment.clone());
+        let (release, settings_version) = self.earlier(&target, request.release).await?;
+        let new = NewDeployment {
+            cause: Cause::Rollback,
+            settings: SettingsChoice::Version(settings_version),
+            hold: true,
+            ..self.new_deployment(&plan, stage, Subject::Release(release))
+        };
+        self.parts.store.accept(new).await.map_err(refusal)
+    }
+
+    /// Lets machines deploy to a target again. Says whether it was held.
+    ///
+    /// # Errors
+    /// What [`accept`](Intake::accept) may meet.
+    pub async fn release_hold(
+        &self,
+        component: &ComponentId,
+        environment: &EnvironmentId,
+    ) -> Result<bool, IntakeError> {
+        let plan = self.plan(component).await?;
+        position(&plan, environment)?;
+        let target = plan.component.target(environment.clone());
+        self.parts
+            .store
+            .release_hold(&target, self.clock.now())
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Removes a component from an environment.
+    ///
+    /// # Errors
+    /// What [`accept`](Intake::accept) may meet.
+    pub async fn remove(
+        &self,
+        component: &ComponentId,
+        environment: &EnvironmentId,
+    ) -> Result<Accepted, IntakeError> {
+        let plan = self.plan(component).await?;
+        let stage = &plan.stages[position(&plan, environment)?];
+        let new = self.new_deployment(&plan, stage, Subject::Absence);
+        self.parts.store.accept(new).await.map_err(refusal)
+    }
+
+    /// Runs a task with what is ready in an environment.
+    ///
+    /// # Errors
+    /// [`NotPossible`](IntakeErrorKind::NotPossible) when the component is no task or nothing is
+    /// ready; and what [`accept`](Intake::accept) may meet.
+    pub async fn run_task(&self, request: RunRequest) -> Result<Run, IntakeError> {
+        let plan = self.plan(&request.component).await?;
+        let stage = stage(&plan, request.environment.as_ref())?;
+        let limits = match &plan.workload {
+            Workload::ManualTask(task) => task.limits,
+            Workload::ScheduledTask(task) => task.limits,
+            Workload::Service(_) | Workload::WebApplication(_) => {
+                let message = format!(
+                    "component {} is a {}: only tasks are run",
+                    plan.component.id, plan.component.component_type
+                );
+                return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
+            }
+        };
+        let now = self.clock.now();
+        let deadline = now + limits.deadline() + self.options.run_grace;
+        let target = plan.component.target(stage.environment.id.clone());
+        let place = (target, stage.data_plane.id.clone());
+        let new = NewRun::new(self.chance.run_id(), place, (now, deadline))
+            .with_overrides(request.overrides);
+        self.parts.store.accept_run(new).await.map_err(refusal)
+    }
+
+    /// A run once it is final, or when the time is over, whichever comes first. `None` when the
+    /// component has no such run.
+    ///
+    /// # Errors
+    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    pub async fn wait_run(
+        &self,
+        component: &ComponentId,
+        id: &RunId,
+        at_most: Duration,
+    ) -> Result<Option<Run>, IntakeError> {
+        let run = self.parts.store.run(id).await.map_err(unavailable)?;
+        let Some(mut run) = run.filter(|run| run.target.component == *component) else {
+            return Ok(None);
+        };
+        let ended = async {
+            while !run.phase.is_final() {
+                let changed = self.parts.store.run_changed(id, run.revision).await;
+                match changed.map_err(unavailable)? {
+                    Some(changed) => run = changed,
+                    None => break,
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(at_most, ended).await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) | Err(_) => Ok(Some(run)),
+        }
+    }
+
+    /// Stops a run.
+    ///
+    /// # Errors
+    /// [`NotPossible`](IntakeErrorKind::NotPossible) when there is no such run; and
+    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    pub async fn cancel_run(&self, id: &RunId) -> Result<Run, IntakeError> {
+        let cancelled = self.parts.store.request_cancel(id, self.clock.now()).await;
+        cancelled.map_err(|error| match error.kind() {
+            StoreErrorKind::NotFound => {
+                IntakeError::new(IntakeErrorKind::NotPossible, error.to_string())
+            }
+            _ => unavailable(error),
+        })
+    }
+
+    /// The last lines that a component wrote in an environment.
+    ///
+    /// # Errors
+    /// [`NotPossible`](IntakeErrorKind::NotPossible) when its data plane shows no logs, and
+    /// [`Unavailable`](IntakeErrorKind::Unavailable) when it does not answer.
+    pub async fn logs(
+        &self,
+        component: &ComponentId,
+        environment: Option<&EnvironmentId>,
+        query: &LogQuery,
+    ) -> Result<Vec<LogLine>, IntakeError> {
+        let plan = self.plan(component).await?;
+        let stage = stage(&plan, environment)?;
+        let backend = self.parts.backends.get(&stage.data_plane.id);
+        let Some(reader) = backend.as_ref().and_then(|backend| backend.logs()) else {
+            let message = format!("data plane {} shows no logs", stage.data_plane.id);
+            return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
+        };
+        let target = plan.component.target(stage.environment.id.clone());
+        reader.tail(&target, query).await.map_err(|error| {
+            let message = format!(
+                "data plane {} does not show its logs now",
+                stage.data_plane.id
+            );
+            IntakeError::new(IntakeErrorKind::Unavailable, message).with_source(error)
+        })
+    }
+
+    async fn plan(&self, component: &ComponentId) -> Result<Plan, IntakeError> {
+        let plan = self.parts.catalog.plan(component).await.map_err(|error| {
+            IntakeError::new(
+                IntakeErrorKind::Unavailable,
+                "the catalog does not answer now",
+            )
+            .with_source(error)
+        })?;
+        plan.ok_or_else(|| {
+            let message = format!("component {component} does not exist");
+            IntakeError::new(IntakeErrorKind::UnknownComponent, message)
+        })
+    }
+
+    async fn check_registry(
+        &self,
+        plan: &Plan,
+        submission: &Submission,
+    ) -> Result<(), IntakeError> {
+        let (organization, id) = (
+            &plan.component.project.organization,
+            &plan.component.registry,
+        );
+        let registry = self
+            .parts
+            .store
+            .registry(organization, id)
+            .await
+            .map_err(unavailable)?;
+        let registry = registry.ok_or_else(|| {
+            let message = format!("registry {id} of the component is not registered: register it");
+            IntakeError::new(IntakeErrorKind::NotPossible, message)
+        })?;
+        let image = &submission.image.reference;
+        if registry.host.serves(image) {
+            return Ok(());
+        }
+        let message = format!(
+            "image {:?} is not in the component's registry {}: push it there, or register the registry {:?} and bind the component to it",
+            image.as_str().chars().take(128).collect::<String>(),
+            registry.host,
+            image.domain().chars().take(128).collect::<String>(),
+        );
+        Err(IntakeError::new(
+            IntakeErrorKind::ImageNotInRegistry,
+            message,
+        ))
+    }
+
+    fn new_deployment(&self, plan: &Plan, stage: &Stage, subject: Subject) -> NewDeployment {
+        let now = self.clock.now();
+        let place = (
+            plan.component.target(stage.environment.id.clone()),
+            stage.data_plane.id.clone(),
+        );
+        let deadline = now + self.options.deployment_deadline;
+        let new = NewDeployment::new(self.chance.deployment_id(), place, subject, (now, deadline));
+        NewDeployment {
+            settings: SettingsChoice::Now(stage.settings.clone()),
+            ..new
+        }
+    }
+
+    /// What makes a second request the same. Without a key: the same image, as written, with the
+    /// same commit, from CI. A tag without a commit is never the same: it may have moved.
+    fn idempotency(&self, submission: &Submission, stage: &Stage) -> Option<Idempotency> {
+        let fingerprint = fingerprint(submission, stage);
+        let until = |lifetime: Duration| -> Timestamp { self.clock.now() + lifetime };
+        if let Some(key) = &submission.idempotency_key {
+            let expires_at = until(self.options.key_lifetime);
+            return Some(Idempotency::new(
+                format!("key {key}"),
+                fingerprint,
+                expires_at,
+            ));
+        }
+        let names_content =
+            submission.provenance.commit.is_some() || submission.image.claimed.is_some();
+        (submission.cause.is_automatic() && names_content).then(|| {
+            let hex: String = fingerprint
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let expires_at = until(self.options.repeat_window);
+            Idempotency::new(format!("same {hex}"), fingerprint, expires_at)
+        })
+    }
+
+    /// The release to go back to, and the settings it last ran with on the target.
+    async fn earlier(
+        &self,
+        target: &Target,
+        wanted: Option<ReleaseNumber>,
+    ) -> Result<(ReleaseNumber, u64), IntakeError> {
+        let state = self.parts.store.target(target).await.map_err(unavailable)?;
+        let present = state
+            .and_then(|state| state.ready)
+            .map(|ready| ready.release);
+        let query = DeploymentQuery::of_target(target.clone()).limit(1000);
+        let deployments = self
+            .parts
+            .store
+            .deployments(&query)
+            .await
+            .map_err(unavailable)?;
+        let fits = |release: ReleaseNumber| match wanted {
+            Some(wanted) => release == wanted,
+            None => Some(release) != present,
+        };
+        deployments
+            .iter()
+            .filter(|deployment| deployment.phase == Phase::Ready)
+            .find_map(|deployment| {
+                let release = deployment.release.filter(|release| fits(*release))?;
+                Some((release, deployment.settings_version))
+            })
+            .ok_or_else(|| {
+                let message = match wanted {
+                    Some(release) => format!("release {release} was never ready in {target}"),
+                    None => format!("no release was ready in {target} before the present one"),
+                };
+                IntakeError::new(IntakeErrorKind::NotPossible, message)
+            })
+    }
+}
+
+fn stage<'a>(plan: &'a Plan, wanted: Option<&EnvironmentId>) -> Result<&'a Stage, IntakeError> {
+    match wanted {
+        Some(environment) => Ok(&plan.stages[position(plan, environment)?]),
+        None => plan.stages.first().ok_or_else(|| {
+            let message = format!("component {} has no environment", plan.component.id);
+            IntakeError::new(IntakeErrorKind::UnknownEnvironment, message)
+        }),
+    }
+}
+
+fn position(plan: &Plan, environment: &EnvironmentId) -> Result<usize, IntakeError> {
+    let found = plan
+        .stages
+        .iter()
+        .position(|stage| stage.environment.id == *environment);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = plan
+            .stages
+            .iter()
+            .map(|stage| stage.environment.id.as_str())
+            .collect();
+        let message = format!(
+            "component {} has no environment {environment}: it has {}",
+            plan.component.id,
+            known.join(", ")
+        );
+        IntakeError::new(IntakeErrorKind::UnknownEnvironment, message)
+    })
+}
+
+fn is_first(plan: &Plan, stage: &Stage) -> bool {
+    plan.stages
+        .first()
+        .is_some_and(|first| first.environment.id == stage.environment.id)
+}
+
+/// A digest of everything that a request asks for, each part with its length.
+fn fingerprint(submission: &Submission, stage: &Stage) -> [u8; 32] {
+    let claimed = submission.image.claimed.as_ref().map(ToString::to_string);
+    let parts = [
+        Some(stage.environment.id.as_str()),
+        Some(submission.image.as_written.as_str()),
+        claimed.as_deref(),
+        submission.provenance.commit.as_deref(),
+    ];
+    let mut hash = Sha256::new();
+    for part in parts {
+        let part = part.unwrap_or_default();
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+fn nothing_ready(target: &Target) -> IntakeError {
+    let message = format!("nothing is ready in {target}: deploy there first");
+    IntakeError::new(IntakeErrorKind::NotPossible, message)
+}
+
+fn unavailable(error: StoreError) -> IntakeError {
+    IntakeError::new(
+        IntakeErrorKind::Unavailable,
+        "the store does not answer now: try again",
+    )
+    .with_source(error)
+}
+
+fn refusal(error: AcceptError) -> IntakeError {
+    let kind = match &error {
+        AcceptError::Held(_) => IntakeErrorKind::Held,
+        AcceptError::KeyReused(_) => IntakeErrorKind::KeyReused,
+        AcceptError::NothingReady
+        | AcceptError::ReleaseMissing(_)
+        | AcceptError::ReleaseNotPinned(_)
+        | AcceptError::SettingsMissing(_) => IntakeErrorKind::NotPossible,
+        AcceptError::TokenRefused => IntakeErrorKind::TokenRefused,
+        AcceptError::Store(_) => IntakeErrorKind::Unavailable,
+    };
+    match error {
+        AcceptError::Store(error) => unavailable(error),
+        refused => IntakeError::new(kind, refused.to_string()),
+    }
+}

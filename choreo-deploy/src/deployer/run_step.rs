@@ -1,0 +1,146 @@
+//! One step of a run: start it, look at it, stop it.
+
+use super::Deployer;
+use super::step::Halt;
+use crate::backend::{Intent, RunIntent, TaskRunner};
+use crate::reason::{Reason, ReasonCode};
+use crate::rollout::RunStatus;
+use crate::run::RunPhase;
+use crate::store::{ClaimedRun, RunOutcome, RunProgress};
+
+impl Deployer {
+    /// Does what is next for a claimed run.
+    pub(super) async fn run_step(&self, mut claimed: ClaimedRun) {
+        let result = match self.advance_run(&mut claimed).await {
+            Ok(()) => Ok(()),
+            Err(Halt::Failed(reason)) => self.fail_run(&claimed, vec![reason]).await,
+            Err(Halt::Later { reason, .. }) if self.is_late(&claimed) => {
+                self.fail_run(&claimed, vec![self.too_long(&claimed), reason])
+                    .await
+            }
+            Err(Halt::Later {
+                reason,
+                retry_after,
+            }) => {
+                let next = self.next_try(claimed.attempt, retry_after, claimed.run.deadline_at);
+                let progress = RunProgress {
+                    reasons: vec![reason],
+                    started: claimed.started,
+                    attempt: claimed.attempt.saturating_add(1),
+                    ..RunProgress::new(claimed.run.phase, self.clock.now(), next)
+                };
+                self.parts
+                    .store
+                    .put_back_run(&claimed.claim, progress)
+                    .await
+                    .map_err(Halt::from)
+            }
+            Err(halt) => Err(halt),
+        };
+        if let Err(Halt::Store(error)) = result {
+            tracing::warn!(run = %claimed.run.id, %error, "store failed");
+        }
+    }
+
+    async fn advance_run(&self, claimed: &mut ClaimedRun) -> Result<(), Halt> {
+        let run = claimed.run.clone();
+        let backend = self.parts.backends.get(&run.data_plane).ok_or_else(|| {
+            let message = format!("data plane {} is not connected", run.data_plane);
+            let reason = Reason::new(ReasonCode::BackendUnreachable, message);
+            Halt::Later {
+                reason,
+                retry_after: None,
+            }
+        })?;
+        let Some(tasks) = backend.tasks() else {
+            let message = format!("data plane {} cannot run tasks", run.data_plane);
+            return Err(Halt::Failed(Reason::new(
+                ReasonCode::AdmissionRefused,
+                message,
+            )));
+        };
+        if run.cancel_requested && !claimed.started {
+            let outcome = RunOutcome::new(RunPhase::Cancelled, None, Vec::new(), self.clock.now());
+            self.parts.store.finish_run(&claimed.claim, outcome).await?;
+            return Ok(());
+        }
+        if !claimed.started {
+            self.start_run(tasks, claimed).await?;
+        }
+        if run.cancel_requested || self.is_late(claimed) {
+            self.call(tasks.cancel_run(&run.target, &run.id)).await?;
+        }
+        let status = self.call(tasks.observe_run(&run.target, &run.id)).await?;
+        self.follow_run(claimed, status).await
+    }
+
+    async fn start_run(
+        &self,
+        tasks: &dyn TaskRunner,
+        claimed: &mut ClaimedRun,
+    ) -> Result<(), Halt> {
+        let run = &claimed.run;
+        let (_, access) = self.access(&run.target).await?;
+        let intent = Intent::new(&run.target, run.generation, &claimed.release)
+            .with_settings(&claimed.settings)
+            .with_pull(access.pull());
+        self.call(tasks.start(&RunIntent::new(&run.id, intent, &run.overrides)))
+            .await?;
+        tracing::info!(run = %run.id, target = %run.target, "run started");
+        claimed.started = true;
+        claimed.attempt = 0;
+        Ok(())
+    }
+
+    async fn follow_run(&self, claimed: &ClaimedRun, status: RunStatus) -> Result<(), Halt> {
+        let now = self.clock.now();
+        match status.phase {
+            Some(phase) if phase.is_final() => {
+                let mut reasons = status.reasons;
+                if phase == RunPhase::Cancelled && self.is_late(claimed) {
+                    reasons.insert(0, self.too_long(claimed));
+                }
+                let outcome = RunOutcome::new(phase, status.exit_code, reasons, now);
+                let run = self.parts.store.finish_run(&claimed.claim, outcome).await?;
+                tracing::info!(run = %run.id, phase = %run.phase, "run ended");
+            }
+            Some(phase) => {
+                let next = self.next_look(claimed.run.accepted_at, claimed.run.deadline_at);
+                let progress = RunProgress {
+                    reasons: status.reasons,
+                    started: true,
+                    ..RunProgress::new(phase, now, next)
+                };
+                self.parts
+                    .store
+                    .put_back_run(&claimed.claim, progress)
+                    .await?;
+            }
+            None => {
+                let message = "the run is not on the data plane any more: its outcome is lost";
+                self.fail_run(claimed, vec![Reason::new(ReasonCode::RunFailed, message)])
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fail_run(&self, claimed: &ClaimedRun, reasons: Vec<Reason>) -> Result<(), Halt> {
+        let outcome = RunOutcome::new(RunPhase::Failed, None, reasons, self.clock.now());
+        self.parts.store.finish_run(&claimed.claim, outcome).await?;
+        Ok(())
+    }
+
+    fn is_late(&self, claimed: &ClaimedRun) -> bool {
+        self.clock.now() >= claimed.run.deadline_at
+    }
+
+    fn too_long(&self, claimed: &ClaimedRun) -> Reason {
+        let allowed = claimed
+            .run
+            .deadline_at
+            .duration_since(claimed.run.accepted_at);
+        let message = format!("the run did not end within {} seconds", allowed.as_secs());
+        Reason::new(ReasonCode::ProgressDeadlineExceeded, message)
+    }
+}

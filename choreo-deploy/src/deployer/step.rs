@@ -1,0 +1,526 @@
+//! One step of a deployment: do what is next, then end it or give it back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use choreo_registry::authentication::AuthenticationType;
+use choreo_registry::image::ResolvedImage;
+use choreo_registry::{Credential, PullSecret};
+
+use super::Deployer;
+use crate::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent, Pull};
+use crate::deployment::{Phase, RequestedImage, Subject};
+use crate::id::RegistryId;
+use crate::reason::{Evidence, Reason, ReasonCode};
+use crate::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
+use crate::resolver::{RegistryAccess, ResolveError};
+use crate::rollout::{Rollout, RolloutPhase};
+use crate::sealer::SealingContext;
+use crate::store::{
+    ClaimedDeployment, Outcome, Progress, RegisteredRegistry, StoreError, StoredCredential,
+};
+use crate::target::DataPlane;
+use crate::{Target, store};
+
+/// Why a step did not get to its end.
+pub(super) enum Halt {
+    /// It will not work without a change.
+    Failed(Reason),
+    /// Worth another try.
+    Later {
+        reason: Reason,
+        retry_after: Option<Duration>,
+    },
+    /// The target has moved on: somebody else goes on with it.
+    Stale,
+    /// The store failed; the lease runs out and somebody goes on.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            store::StoreErrorKind::Stale => Self::Stale,
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<BackendError> for Halt {
+    fn from(error: BackendError) -> Self {
+        if error.kind() == BackendErrorKind::Stale {
+            return Self::Stale;
+        }
+        let evidence = Evidence::from_untrusted(&chain(&error));
+        let code = match error.kind() {
+            BackendErrorKind::Refused | BackendErrorKind::PermissionDenied => {
+                ReasonCode::AdmissionRefused
+            }
+            _ => ReasonCode::BackendUnreachable,
+        };
+        let retryable = error.is_retryable();
+        let reason = Reason::new(code, error.to_string()).with_evidence(evidence);
+        if retryable {
+            Self::Later {
+                reason,
+                retry_after: error.retry_after(),
+            }
+        } else {
+            Self::Failed(reason)
+        }
+    }
+}
+
+/// The causes of an error, outermost first.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// How a registry is pulled from, with the credential while a step lasts.
+pub(super) enum Access {
+    Anonymous,
+    NodeIdentity,
+    Credential(Credential, PullSecret),
+    Existing(String),
+    External(String),
+}
+
+impl Access {
+    pub(super) fn pull(&self) -> Pull<'_> {
+        match self {
+            Self::Anonymous => Pull::Anonymous,
+            Self::NodeIdentity => Pull::NodeIdentity,
+            Self::Credential(_, secret) => Pull::Secret(secret),
+            Self::Existing(name) => Pull::Existing(name),
+            Self::External(reference) => Pull::External(reference),
+        }
+    }
+}
+
+impl Deployer {
+    /// Does what is next for a claimed deployment.
+    pub(super) async fn step(&self, mut claimed: ClaimedDeployment) {
+        let late = self.clock.now() >= claimed.deployment.deadline_at;
+        let halt = match self.advance(&mut claimed).await {
+            Ok(outcome) => self.end(&claimed, outcome).await,
+            Err(Halt::Later { reason, .. }) if late => self.time_out(&claimed, vec![reason]).await,
+            Err(Halt::Later {
+                reason,
+                retry_after,
+            }) => self.put_back(&claimed, reason, retry_after).await,
+            Err(Halt::Failed(reason)) => {
+                self.end(&claimed, Some((Phase::Failed, vec![reason])))
+                    .await
+            }
+            Err(halt) => Err(halt),
+        };
+        let id = &claimed.deployment.id;
+        match halt {
+            Err(Halt::Store(error)) => {
+                tracing::warn!(deployment = %id, error = %chain(&error), "store failed");
+            }
+            Err(Halt::Stale) => tracing::debug!(deployment = %id, "target has moved on"),
+            _ => {}
+        }
+    }
+
+    /// Goes as far as possible. `None`: the rollout is on its way and the claim was given back.
+    async fn advance(
+        &self,
+        claimed: &mut ClaimedDeployment,
+    ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
+        let backend = self.backend(claimed)?;
+        if claimed.deployment.subject == Subject::Absence {
+            let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
+            self.call(backend.remove(target, generation)).await?;
+            return Ok(Some((Phase::Ready, Vec::new())));
+        }
+        if self.clock.now() >= claimed.deployment.deadline_at {
+            let reasons = claimed.deployment.reasons.clone();
+            return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
+        }
+        let release = self.release(claimed).await?;
+        if !claimed.applied {
+            self.apply(&*backend, claimed, &release).await?;
+            claimed.applied = true;
+            claimed.attempt = 0;
+        }
+        let target = &claimed.claim.target;
+        let rollout = self.call(backend.observe(target)).await?;
+        self.follow(&*backend, claimed, (release, rollout)).await
+    }
+
+    /// The backend of the deployment's data plane.
+    fn backend(&self, claimed: &ClaimedDeployment) -> Result<Arc<dyn DeploymentBackend>, Halt> {
+        let plane = &claimed.deployment.data_plane;
+        self.parts.backends.get(plane).ok_or_else(|| {
+            let message = format!("data plane {plane} is not connected");
+            let reason = Reason::new(ReasonCode::BackendUnreachable, message)
+                .with_help("connect the data plane, or deploy again once it is");
+            Halt::Later {
+                reason,
+                retry_after: None,
+            }
+        })
+    }
+
+    /// The deployment's release: the one it has, or a new one of the image that was asked for.
+    async fn release(&self, claimed: &ClaimedDeployment) -> Result<Release, Halt> {
+        if let Some(release) = &claimed.release {
+            return Ok(release.clone());
+        }
+        let (Subject::Image(image), Some(workload)) =
+            (&claimed.deployment.subject, &claimed.workload)
+        else {
+            let reason = Reason::new(
+                ReasonCode::AdmissionRefused,
+                "the stored deployment names neither a release nor an image with its workload",
+            );
+            return Err(Halt::Failed(reason));
+        };
+        let image = self.pin(claimed, image).await?;
+        let draft = ReleaseDraft::new(workload.clone(), image);
+        let now = self.clock.now();
+        Ok(self
+            .parts
+            .store
+            .record_release(&claimed.claim, draft, now)
+            .await?)
+    }
+
+    /// Finds out which digest the image stands for, as far as that can be known now.
+    async fn pin(
+        &self,
+        claimed: &ClaimedDeployment,
+        image: &RequestedImage,
+    ) -> Result<ReleaseImage, Halt> {
+        let target = &claimed.claim.target;
+        let (registry, access) = self.access(target).await?;
+        let unpinned = ReleaseImage::unpinned(image.reference.clone());
+        let not_read = || match image.claimed {
+            Some(digest) => unpinned.clone().pinned(Pin::new(digest, Pinning::Claimed)),
+            None => unpinned.clone(),
+        };
+        let from = RegistryAccess::new(&registry.id, &registry.host);
+        let from = match &access {
+            Access::Credential(credential, _) => {
+                from.with_credential(credential, registry.credential_version)
+            }
+            Access::Anonymous => from,
+            // The control plane has no credential of its own for these.
+            Access::NodeIdentity | Access::Existing(_) | Access::External(_) => {
+                return Ok(not_read());
+            }
+        };
+        let asked = match image.claimed {
+            Some(digest) => image.reference.with_digest(digest),
+            None => image.reference.clone(),
+        };
+        let resolved = self.parts.resolver.resolve(&asked, &from);
+        match tokio::time::timeout(self.options.call_timeout, resolved).await {
+            Ok(Ok(resolved)) => {
+                self.check_platform(target, claimed, &resolved).await?;
+                Ok(unpinned.pinned(Pin::new(resolved.digest(), Pinning::Resolved)))
+            }
+            Ok(Err(ResolveError::NotCheckable(reason))) => {
+                tracing::info!(target = %target, %reason, "registry is not checkable from here");
+                Ok(not_read())
+            }
+            Ok(Err(ResolveError::Failed(reason))) => Err(Halt::Failed(reason)),
+            Ok(Err(ResolveError::TryLater {
+                reason,
+                retry_after,
+            })) => Err(Halt::Later {
+                reason,
+                retry_after,
+            }),
+            Err(_) => Err(Halt::Later {
+                reason: Reason::new(
+                    ReasonCode::RegistryUnreachable,
+                    format!("registry {} did not answer in time", registry.host),
+                ),
+                retry_after: None,
+            }),
+        }
+    }
+
+    async fn check_platform(
+        &self,
+        target: &Target,
+        claimed: &ClaimedDeployment,
+        image: &ResolvedImage,
+    ) -> Result<(), Halt> {
+        // Without the catalog the data plane itself will say so, only later.
+        let Ok(Some(plan)) = self.parts.catalog.plan(&target.component).await else {
+            return Ok(());
+        };
+        let plane: Option<&DataPlane> = plan
+            .stages
+            .iter()
+            .map(|stage| &stage.data_plane)
+            .find(|plane| plane.id == claimed.deployment.data_plane);
+        let Some(plane) = plane.filter(|plane| !plane.platforms.is_empty()) else {
+            return Ok(());
+        };
+        if plane
+            .platforms
+            .iter()
+            .any(|platform| image.runs_on(platform))
+        {
+            return Ok(());
+        }
+        let list = |platforms: &[choreo_registry::image::Platform]| {
+            platforms
+                .iter()
+                .map(|platform| platform.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let reason = Reason::new(
+            ReasonCode::ImagePlatformMismatch,
+            format!(
+                "the image is built for {} but data plane {} runs {}",
+                list(image.platforms()),
+                plane.id,
+                list(&plane.platforms)
+            ),
+        );
+        Err(Halt::Failed(reason.with_help(
+            "build and push the image for that platform as well",
+        )))
+    }
+
+    /// The registry of a target's component, and how it is pulled from.
+    pub(super) async fn access(
+        &self,
+        target: &Target,
+    ) -> Result<(RegisteredRegistry, Access), Halt> {
+        let plan = self
+            .parts
+            .catalog
+            .plan(&target.component)
+            .await
+            .map_err(|error| {
+                let evidence = Evidence::from_untrusted(&chain(&error));
+                let reason = Reason::new(ReasonCode::Waiting, "the catalog does not answer")
+                    .with_evidence(evidence);
+                Halt::Later {
+                    reason,
+                    retry_after: None,
+                }
+            })?;
+        let Some(plan) = plan else {
+            let message = format!("component {} does not exist any more", target.component);
+            return Err(Halt::Failed(Reason::new(
+                ReasonCode::RegistryMissing,
+                message,
+            )));
+        };
+        let id = &plan.component.registry;
+        let Some(registry) = self.parts.store.registry(&target.organization, id).await? else {
+            return Err(Halt::Failed(missing_registry(id)));
+        };
+        let access = self.open(&registry)?;
+        Ok((registry, access))
+    }
+
+    fn open(&self, registry: &RegisteredRegistry) -> Result<Access, Halt> {
+        let sealed = match &registry.credential {
+            StoredCredential::Sealed(sealed) => sealed,
+            StoredCredential::ExistingSecret(name) => return Ok(Access::Existing(name.clone())),
+            StoredCredential::ExternalSecret(key) => return Ok(Access::External(key.clone())),
+            StoredCredential::None => {
+                return Ok(match registry.authentication_type {
+                    AuthenticationType::Vendor => Access::NodeIdentity,
+                    _ => Access::Anonymous,
+                });
+            }
+        };
+        let context = SealingContext::new(
+            &registry.organization,
+            &registry.id,
+            &registry.host,
+            registry.credential_version,
+        );
+        let credential = self.parts.sealer.open(sealed, &context).map_err(|error| {
+            let message = format!(
+                "the credential of registry {} cannot be opened",
+                registry.id
+            );
+            let reason = Reason::new(ReasonCode::CredentialUnavailable, message)
+                .with_help("enter the registry's credential again")
+                .with_evidence(Evidence::from_untrusted(&error.to_string()));
+            Halt::Failed(reason)
+        })?;
+        let secret = PullSecret::new(&registry.host, &credential);
+        Ok(Access::Credential(credential, secret))
+    }
+
+    async fn apply(
+        &self,
+        backend: &dyn DeploymentBackend,
+        claimed: &ClaimedDeployment,
+        release: &Release,
+    ) -> Result<(), Halt> {
+        let (_, access) = self.access(&claimed.claim.target).await?;
+        let intent = Intent::new(&claimed.claim.target, claimed.claim.generation, release)
+            .with_settings(&claimed.settings)
+            .with_pull(access.pull());
+        self.call(backend.apply(&intent)).await?;
+        tracing::info!(
+            deployment = %claimed.deployment.id,
+            generation = %claimed.claim.generation,
+            image = %release.image.deployed(),
+            "applied",
+        );
+        Ok(())
+    }
+
+    /// Acts on what was observed after applying.
+    async fn follow(
+        &self,
+        backend: &dyn DeploymentBackend,
+        claimed: &ClaimedDeployment,
+        (release, rollout): (Release, Rollout),
+    ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
+        let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
+        if rollout.generation > Some(generation) {
+            return Err(Halt::Stale);
+        }
+        if rollout.generation != Some(generation) {
+            // Somebody removed it behind our back: it is applied again.
+            let message = "what was applied is not on the data plane any more";
+            let progress = Progress {
+                reasons: vec![Reason::new(ReasonCode::Waiting, message)],
+                ..self.progress(claimed)
+            };
+            self.parts
+                .store
+                .put_back(
+                    &claimed.claim,
+                    Progress {
+                        applied: false,
+                        ..progress
+                    },
+                )
+                .await?;
+            return Ok(None);
+        }
+        match rollout.phase {
+            RolloutPhase::Ready => {
+                if let (None, Some(digest)) = (&release.image.pin, rollout.running) {
+                    let pin = Pin::new(digest, Pinning::Observed);
+                    self.parts.store.record_pin(&claimed.claim, pin).await?;
+                }
+                self.call(backend.settle(target, generation)).await?;
+                Ok(Some((Phase::Ready, rollout.reasons)))
+            }
+            RolloutPhase::Failed => Ok(Some((Phase::Failed, rollout.reasons))),
+            RolloutPhase::Progressing | RolloutPhase::Absent => {
+                let progress = Progress {
+                    reasons: rollout.reasons,
+                    ..self.progress(claimed)
+                };
+                self.parts.store.put_back(&claimed.claim, progress).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// On its way, to be looked at soon.
+    fn progress(&self, claimed: &ClaimedDeployment) -> Progress {
+        let deployment = &claimed.deployment;
+        let next = self.next_look(deployment.accepted_at, deployment.deadline_at);
+        let progress = Progress::new(Phase::Progressing, self.clock.now(), next);
+        Progress {
+            applied: claimed.applied,
+            ..progress
+        }
+    }
+
+    /// A call to a data plane that takes no longer than it may.
+    pub(super) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, Halt> {
+        match tokio::time::timeout(self.options.call_timeout, call).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(Halt::Later {
+                reason: Reason::new(
+                    ReasonCode::BackendUnreachable,
+                    format!(
+                        "the data plane did not answer within {:?}",
+                        self.options.call_timeout
+                    ),
+                ),
+                retry_after: None,
+            }),
+        }
+    }
+
+    async fn end(
+        &self,
+        claimed: &ClaimedDeployment,
+        outcome: Option<(Phase, Vec<Reason>)>,
+    ) -> Result<(), Halt> {
+        let Some((phase, reasons)) = outcome else {
+            return Ok(());
+        };
+        let outcome = Outcome::new(phase, reasons, self.clock.now());
+        let ended = self.parts.store.finish(&claimed.claim, outcome).await?;
+        let reason = ended.reasons.first().map(|reason| reason.code.as_str());
+        tracing::info!(deployment = %ended.id, phase = %ended.phase, reason, "deployment ended");
+        Ok(())
+    }
+
+    async fn put_back(
+        &self,
+        claimed: &ClaimedDeployment,
+        reason: Reason,
+        retry_after: Option<Duration>,
+    ) -> Result<(), Halt> {
+        let deployment = &claimed.deployment;
+        let next = self.next_try(claimed.attempt, retry_after, deployment.deadline_at);
+        tracing::info!(deployment = %deployment.id, %reason, next = %next, "will be tried again");
+        let progress = Progress {
+            reasons: vec![reason],
+            applied: claimed.applied,
+            attempt: claimed.attempt.saturating_add(1),
+            ..Progress::new(deployment.phase, self.clock.now(), next)
+        };
+        Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
+    }
+
+    async fn time_out(
+        &self,
+        claimed: &ClaimedDeployment,
+        reasons: Vec<Reason>,
+    ) -> Result<(), Halt> {
+        let reasons = self.timed_out(claimed, reasons);
+        self.end(claimed, Some((Phase::TimedOut, reasons))).await
+    }
+
+    /// That time is up, and what was the matter last.
+    fn timed_out(&self, claimed: &ClaimedDeployment, last: Vec<Reason>) -> Vec<Reason> {
+        let deployment = &claimed.deployment;
+        let allowed = deployment
+            .deadline_at
+            .duration_since(deployment.accepted_at);
+        let message = format!("it was not ready within {} seconds", allowed.as_secs());
+        let mut reasons = vec![Reason::new(ReasonCode::ProgressDeadlineExceeded, message)];
+        reasons.extend(last);
+        reasons
+    }
+}
+
+fn missing_registry(id: &RegistryId) -> Reason {
+    Reason::new(
+        ReasonCode::RegistryMissing,
+        format!("registry {id} is not registered any more"),
+    )
+    .with_help("register it again, or bind the component to another registry")
+}
