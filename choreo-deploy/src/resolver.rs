@@ -1,5 +1,8 @@
 //! The seam to registries: what does an image reference stand for right now?
 
+#[cfg(feature = "client")]
+mod client;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -8,11 +11,14 @@ use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, ImageReference, RegistryHost};
 
 use crate::id::RegistryId;
-use crate::reason::Reason;
+use crate::reason::{Reason, ReasonCode};
+
+#[cfg(feature = "client")]
+pub use self::client::ClientResolver;
 
 /// Asks a registry which manifest an image reference stands for.
 ///
-/// With the feature `client`, `ClientResolver` does so over the registry client.
+/// With the feature `client`, `ClientResolver` does so over the client of choreo-registry.
 #[async_trait]
 pub trait ImageResolver: fmt::Debug + Send + Sync + 'static {
     /// Reads and hashes the manifest of an image.
@@ -99,7 +105,7 @@ impl ImageResolver for NeverResolver {
     ) -> Result<ResolvedImage, ResolveError> {
         let message = format!("image {image} is not checked from here");
         Err(ResolveError::NotCheckable(Reason::new(
-            crate::reason::ReasonCode::Waiting,
+            ReasonCode::Waiting,
             message,
         )))
     }

@@ -1,4 +1,9 @@
 //! The deployer over parts in memory, in virtual time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::clone_on_ref_ptr,
+    reason = "the helpers below are tests too"
+)]
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -145,7 +145,37 @@ impl RegistryHost {
     #[must_use]
     pub fn serves(&self, image: &ImageReference) -> bool {
         image.domain() == self.image_domain()
-            || image.domain().parse::<Self>().is_ok_and(|host| host == *self)
+            || image
+                .domain()
+                .parse::<Self>()
+                .is_ok_and(|host| host == *self)
+    }
+
+    /// The image under the name for which kubelets find this host's pull secret; `None` for an
+    /// image of another registry.
+    ///
+    /// Kubelets compare hosts byte by byte, so what [`serves`](Self::serves) folds has to be
+    /// folded in the pod as well.
+    ///
+    /// ```
+    /// use choreo_registry::RegistryHost;
+    ///
+    /// let ghcr: RegistryHost = "ghcr.io".parse()?;
+    /// let image = ghcr.canonical_image(&"GHCR.io:443/acme/app:1".parse()?);
+    /// assert_eq!(image.unwrap().as_str(), "ghcr.io/acme/app:1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn canonical_image(&self, image: &ImageReference) -> Option<ImageReference> {
+        if !self.serves(image) {
+            return None;
+        }
+        if image.domain() == self.image_domain() {
+            return Some(image.clone());
+        }
+        let rest = image.as_str().strip_prefix(image.domain())?;
+        // Docker Hub's `library/` may make a name too long.
+        format!("{}{rest}", self.image_domain()).parse().ok()
     }
 
     /// Whether the host names the machine that uses it: `localhost` or a loopback address.

@@ -149,15 +149,7 @@ impl ContainerRegistry {
     /// ```
     #[must_use]
     pub fn canonical_image(&self, image: &ImageReference) -> Option<ImageReference> {
-        if !self.serves(image) {
-            return None;
-        }
-        if image.domain() == self.host.image_domain() {
-            return Some(image.clone());
-        }
-        let rest = image.as_str().strip_prefix(image.domain())?;
-        // Docker Hub's `library/` may make a name too long.
-        format!("{}{rest}", self.host.image_domain()).parse().ok()
+        self.host.canonical_image(image)
     }
 
     /// The same registry with another display name.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use choreo_registry::ImageReference;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -21,7 +22,7 @@ use crate::workload::Workload;
 
 #[async_trait]
 impl Intake for Deployer {
-    async fn accept(&self, submission: Submission) -> Result<Accepted, IntakeError> {
+    async fn accept(&self, mut submission: Submission) -> Result<Accepted, IntakeError> {
         let plan = self.plan(&submission.component).await?;
         let stage = stage(&plan, submission.environment.as_ref())?;
         if submission.cause.is_automatic() && !is_first(&plan, stage) {
@@ -31,7 +32,9 @@ impl Intake for Deployer {
             );
             return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
         }
-        self.check_registry(&plan, &submission).await?;
+        submission.image.reference = self
+            .image_of_registry(&plan, &submission.image.reference)
+            .await?;
         if plan.workload.component_type() != plan.component.component_type {
             let message = format!(
                 "component {} is a {} but its workload is one of a {}: correct the catalog",
@@ -309,11 +312,13 @@ impl Deployer {
         })
     }
 
-    async fn check_registry(
+    /// The image under the name that kubelets find its pull secret by, if it is of the component's
+    /// registry.
+    async fn image_of_registry(
         &self,
         plan: &Plan,
-        submission: &Submission,
-    ) -> Result<(), IntakeError> {
+        image: &ImageReference,
+    ) -> Result<ImageReference, IntakeError> {
         let (organization, id) = (
             &plan.component.project.organization,
             &plan.component.registry,
@@ -328,20 +333,15 @@ impl Deployer {
             let message = format!("registry {id} of the component is not registered: register it");
             IntakeError::new(IntakeErrorKind::NotPossible, message)
         })?;
-        let image = &submission.image.reference;
-        if registry.host.serves(image) {
-            return Ok(());
-        }
-        let message = format!(
-            "image {:?} is not in the component's registry {}: push it there, or register the registry {:?} and bind the component to it",
-            image.as_str().chars().take(128).collect::<String>(),
-            registry.host,
-            image.domain().chars().take(128).collect::<String>(),
-        );
-        Err(IntakeError::new(
-            IntakeErrorKind::ImageNotInRegistry,
-            message,
-        ))
+        registry.host.canonical_image(image).ok_or_else(|| {
+            let message = format!(
+                "image {:?} is not in the component's registry {}: push it there, or register the registry {:?} and bind the component to it",
+                image.as_str().chars().take(128).collect::<String>(),
+                registry.host,
+                image.domain().chars().take(128).collect::<String>(),
+            );
+            IntakeError::new(IntakeErrorKind::ImageNotInRegistry, message)
+        })
     }
 
     fn new_deployment(&self, plan: &Plan, stage: &Stage, subject: Subject) -> NewDeployment {
