@@ -1,0 +1,236 @@
+//! Deployments as they are stored and read.
+
+use choreo_deploy::Target;
+use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Provenance, Subject};
+use choreo_deploy::id::{DataPlaneId, DeploymentId};
+use choreo_deploy::reason::Reason;
+use choreo_deploy::release::ReleaseNumber;
+use choreo_deploy::store::{DeploymentQuery, NewDeployment};
+use choreo_deploy::workload::Workload;
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, ToSql, named_params};
+use serde::Serialize;
+
+use crate::error::Failure;
+use crate::row::{Entry, FORMAT, json, nanoseconds, readable, stored};
+use crate::signals::Change;
+use crate::targets;
+use crate::writer::Session;
+
+pub(crate) const TABLE: &str = "deployments";
+
+/// How many a query returns that names no limit.
+const LIMIT: usize = 50;
+
+/// The document of a deployment as it is accepted; the fields of [`Deployment`] by their names.
+#[derive(Serialize)]
+struct Document<'a> {
+    id: &'a DeploymentId,
+    target: &'a Target,
+    data_plane: &'a DataPlaneId,
+    generation: Generation,
+    cause: &'a Cause,
+    subject: &'a Subject,
+    settings_version: u64,
+    release: Option<ReleaseNumber>,
+    phase: Phase,
+    reasons: &'a [Reason],
+    provenance: &'a Provenance,
+    accepted_at: Timestamp,
+    deadline_at: Timestamp,
+    changed_at: Timestamp,
+    revision: u64,
+}
+
+/// What the store decides about a new deployment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decided {
+    pub(crate) target: i64,
+    pub(crate) generation: Generation,
+    pub(crate) settings_version: u64,
+    pub(crate) release: Option<ReleaseNumber>,
+}
+
+/// Stores a new deployment, and returns it as it is read back.
+pub(crate) fn insert(
+    session: &mut Session<'_>,
+    new: &NewDeployment,
+    decided: Decided,
+) -> Result<Deployment, Failure> {
+    session.execute(
+        "INSERT INTO deployments (id, target, component, organization, epoch, number,
+             settings_version, phase, reasons, release, changed_at, revision, format, document,
+             workload)
+         VALUES (:id, :target, :component, :organization, :epoch, :number, :settings_version,
+             :phase, '[]', :release, :changed_at, 1, :format, :document, :workload)",
+        named_params! {
+            ":id": new.id.as_str(),
+            ":target": decided.target,
+            ":component": new.target.component.as_str(),
+            ":organization": new.target.organization.as_str(),
+            ":epoch": stored(decided.generation.epoch),
+            ":number": stored(decided.generation.number),
+            ":settings_version": stored(decided.settings_version),
+            ":phase": Phase::Accepted.as_str(),
+            ":release": decided.release.map(|release| stored(release.get())),
+            ":changed_at": nanoseconds(new.accepted_at),
+            ":format": FORMAT,
+            ":document": document(new, decided)?,
+            ":workload": new.workload.as_ref().map(json).transpose()?,
+        },
+    )?;
+    session.changes(Change::Deployment(new.id.clone()));
+    one(session.connection(), new.id.as_str())?
+        .ok_or_else(|| Failure::conflict(format!("deployment {} was not stored", new.id)))
+}
+
+fn document(new: &NewDeployment, decided: Decided) -> Result<String, Failure> {
+    json(&Document {
+        id: &new.id,
+        target: &new.target,
+        data_plane: &new.data_plane,
+        generation: decided.generation,
+        cause: &new.cause,
+        subject: &new.subject,
+        settings_version: decided.settings_version,
+        release: decided.release,
+        phase: Phase::Accepted,
+        reasons: &[],
+        provenance: &new.provenance,
+        accepted_at: new.accepted_at,
+        deadline_at: new.deadline_at,
+        changed_at: new.accepted_at,
+        revision: 1,
+    })
+}
+
+/// Moves a deployment on. Nothing is written when nothing changes, so that nobody is woken for it.
+pub(crate) fn change(
+    session: &mut Session<'_>,
+    deployment: &mut Deployment,
+    (phase, reasons): (Phase, Vec<Reason>),
+    at: Timestamp,
+) -> Result<(), Failure> {
+    if deployment.phase == phase && deployment.reasons == reasons {
+        return Ok(());
+    }
+    (deployment.phase, deployment.reasons) = (phase, reasons);
+    update(session, deployment, at)
+}
+
+/// Writes what has changed about a deployment, under the next revision.
+pub(crate) fn update(
+    session: &mut Session<'_>,
+    deployment: &mut Deployment,
+    at: Timestamp,
+) -> Result<(), Failure> {
+    deployment.changed_at = at;
+    deployment.revision += 1;
+    session.execute(
+        "UPDATE deployments SET phase = :phase, reasons = :reasons, release = :release,
+             changed_at = :changed_at, revision = :revision
+         WHERE id = :id",
+        named_params! {
+            ":id": deployment.id.as_str(),
+            ":phase": deployment.phase.as_str(),
+            ":reasons": json(&deployment.reasons)?,
+            ":release": deployment.release.map(|release| stored(release.get())),
+            ":changed_at": nanoseconds(at),
+            ":revision": stored(deployment.revision),
+        },
+    )?;
+    session.changes(Change::Deployment(deployment.id.clone()));
+    Ok(())
+}
+
+pub(crate) fn one(connection: &Connection, id: &str) -> Result<Option<Deployment>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT * FROM deployments WHERE id = ?1")?;
+    let mut rows = statement.query([id])?;
+    rows.next()?.map(read).transpose()
+}
+
+/// A deployment with the workload that was asked for with it.
+pub(crate) fn with_workload(
+    connection: &Connection,
+    id: &DeploymentId,
+) -> Result<Option<(Deployment, Option<Workload>)>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT * FROM deployments WHERE id = ?1")?;
+    let mut rows = statement.query([id.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let workload = Entry::new(TABLE, id.as_str(), row).optional_json("workload")?;
+    Ok(Some((read(row)?, workload)))
+}
+
+/// Newest first, without those that cannot be read.
+pub(crate) fn list(
+    connection: &Connection,
+    query: &DeploymentQuery,
+) -> Result<Vec<Deployment>, Failure> {
+    let (sql, values) = select(query);
+    let values: Vec<(&str, &dyn ToSql)> = values
+        .iter()
+        .map(|(name, value)| (*name, value as &dyn ToSql))
+        .collect();
+    let limit = if query.limit == 0 { LIMIT } else { query.limit };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(values.as_slice())?;
+    let mut deployments = Vec::new();
+    // No LIMIT in the statement: rows that cannot be read do not count.
+    while deployments.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        deployments.extend(readable(read(row))?);
+    }
+    Ok(deployments)
+}
+
+/// The statement of a query and its values. Only the conditions differ, so there are eight.
+fn select(query: &DeploymentQuery) -> (String, Vec<(&'static str, &str)>) {
+    let mut sql = "SELECT * FROM deployments WHERE TRUE".to_owned();
+    let mut values = Vec::new();
+    if let Some(target) = &query.target {
+        let is_target = targets::IS_TARGET;
+        sql.push_str(&format!(
+            " AND target = (SELECT id FROM targets WHERE {is_target})"
+        ));
+        values.extend([
+            (":component", target.component.as_str()),
+            (":environment", target.environment.as_str()),
+            (":project", target.project.as_str()),
+            (":organization", target.organization.as_str()),
+        ]);
+    }
+    if let Some(component) = &query.component {
+        sql.push_str(" AND component = :of_component");
+        values.push((":of_component", component.as_str()));
+    }
+    if let Some(organization) = &query.organization {
+        sql.push_str(" AND organization = :of_organization");
+        values.push((":of_organization", organization.as_str()));
+    }
+    sql.push_str(" ORDER BY seq DESC");
+    (sql, values)
+}
+
+pub(crate) fn read(row: &Row<'_>) -> Result<Deployment, Failure> {
+    let entry = Entry::new(TABLE, row.get::<_, String>("id")?, row).in_format(FORMAT)?;
+    let mut deployment: Deployment = entry.json("document")?;
+    deployment.phase = entry.word("phase")?;
+    deployment.reasons = entry.json("reasons")?;
+    deployment.release = match entry.get::<Option<i64>>("release")? {
+        Some(_) => ReleaseNumber::new(entry.count("release")?),
+        None => None,
+    };
+    deployment.changed_at = entry.moment("changed_at")?;
+    deployment.revision = entry.count("revision")?;
+    Ok(deployment)
+}
+
+/// Reads all of a row, for those who look for what cannot be read.
+pub(crate) fn check(row: &Row<'_>) -> Result<(), Failure> {
+    read(row)?;
+    let entry = Entry::new(TABLE, row.get::<_, String>("id")?, row);
+    entry.optional_json::<Workload>("workload").map(drop)
+}

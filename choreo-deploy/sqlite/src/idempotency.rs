@@ -1,0 +1,85 @@
+//! Idempotency keys: the same request twice is one deployment.
+
+use choreo_deploy::store::{AcceptError, Accepted, Idempotency, NewDeployment};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, named_params};
+
+use crate::deployments;
+use crate::error::Failure;
+use crate::row::nanoseconds;
+use crate::writer::Session;
+
+/// How many expired keys one acceptance takes away: more than it adds, so that none pile up, and few
+/// enough to be no burden.
+const TAKEN_AWAY: i64 = 4;
+
+/// What an earlier request with the key has stored.
+pub(crate) fn replayed(
+    session: &Session<'_>,
+    new: &NewDeployment,
+) -> Result<Option<Accepted>, Failure> {
+    let Some(idempotency) = &new.idempotency else {
+        return Ok(None);
+    };
+    let known = session
+        .prepare(
+            "SELECT fingerprint, deployment FROM idempotency
+             WHERE component = ?1 AND key = ?2 AND expires_at > ?3",
+        )?
+        .query_row(
+            (
+                new.target.component.as_str(),
+                &idempotency.key,
+                nanoseconds(new.accepted_at),
+            ),
+            |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?)),
+        )
+        .optional()?;
+    let Some((fingerprint, id)) = known else {
+        return Ok(None);
+    };
+    let deployment = deployments::one(session.connection(), &id)?
+        .ok_or_else(|| Failure::conflict(format!("deployment {id} of the key does not exist")))?;
+    if fingerprint == idempotency.fingerprint {
+        Ok(Some(Accepted::replayed(deployment)))
+    } else {
+        Err(AcceptError::KeyReused(Box::new(deployment)).into())
+    }
+}
+
+/// Remembers the key of a new deployment, and forgets a few keys whose time is over.
+pub(crate) fn remember(session: &Session<'_>, new: &NewDeployment) -> Result<(), Failure> {
+    let Some(Idempotency {
+        key,
+        fingerprint,
+        expires_at,
+        ..
+    }) = &new.idempotency
+    else {
+        return Ok(());
+    };
+    forget_expired(session, new.accepted_at)?;
+    session.execute(
+        "INSERT INTO idempotency (component, key, fingerprint, deployment, expires_at)
+         VALUES (:component, :key, :fingerprint, :deployment, :expires_at)
+         ON CONFLICT (component, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+             deployment = excluded.deployment, expires_at = excluded.expires_at",
+        named_params! {
+            ":component": new.target.component.as_str(),
+            ":key": key,
+            ":fingerprint": fingerprint,
+            ":deployment": new.id.as_str(),
+            ":expires_at": nanoseconds(*expires_at),
+        },
+    )?;
+    Ok(())
+}
+
+fn forget_expired(session: &Session<'_>, now: Timestamp) -> Result<(), Failure> {
+    session.execute(
+        "DELETE FROM idempotency WHERE rowid IN (
+             SELECT rowid FROM idempotency WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
+        (nanoseconds(now), TAKEN_AWAY),
+    )?;
+    Ok(())
+}

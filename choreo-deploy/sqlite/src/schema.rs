@@ -1,0 +1,229 @@
+//! The schema, which only goes forward, and how connections are opened.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::{OpenError, lock};
+
+/// Marks the file as one of choreo-deploy: "CHRO" in ASCII
+/// (<https://www.sqlite.org/pragma.html#pragma_application_id>).
+pub(crate) const APPLICATION_ID: i64 = 0x4348_524F;
+
+/// Each entry brings the schema from its index to the next. Entries are never changed, only added.
+const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql")];
+
+/// How long a connection waits for a lock that another program holds, such as a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The newest schema that this version knows.
+pub(crate) fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).expect("there are few migrations")
+}
+
+/// Opens the connection that writes: makes the file if there is none, and brings its schema forward.
+pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    lock::make_private(path).map_err(|source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let sqlite = |source| of_sqlite(path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
+    // Before anything is written: a file of somebody else stays as it is.
+    check(&connection, path)?;
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+        .map_err(sqlite)?;
+    if mode != "wal" {
+        return Err(OpenError::NoWriteAheadLog(path.to_owned()));
+    }
+    make_durable(&connection).map_err(sqlite)?;
+    migrate(&connection).map_err(sqlite)?;
+    Ok(connection)
+}
+
+/// Opens a connection that cannot write.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let open = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|source| of_sqlite(path, source))
+}
+
+fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let pragma = |name| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(|source| of_sqlite(path, source))
+    };
+    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|source| of_sqlite(path, source))?;
+    let fresh = application == 0 && found == 0 && tables == 0;
+    if !fresh && application != APPLICATION_ID {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    if found > newest() {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: newest(),
+        });
+    }
+    Ok(())
+}
+
+/// What is committed is on the disk, also after a loss of power: `synchronous=FULL` waits for the
+/// log with every commit, and `fullfsync` makes macOS wait for the disk, not for its cache
+/// (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
+fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // A burst makes the log grow; it need not stay so for ever.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).unwrap_or(0);
+    for migration in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", newest())?;
+    // This version may read what the one before could not.
+    transaction.execute("UPDATE targets SET unreadable = 0 WHERE unreadable = 1", [])?;
+    transaction.execute("UPDATE runs SET unreadable = 0 WHERE unreadable = 1", [])?;
+    transaction.commit()
+}
+
+fn of_sqlite(path: &Path, source: rusqlite::Error) -> OpenError {
+    if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+        return OpenError::Foreign(path.to_owned());
+    }
+    OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{run_work, targets, work};
+
+    fn database() -> (Connection, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        (
+            open_writer(&directory.path().join("choreo.db")).unwrap(),
+            directory,
+        )
+    }
+
+    fn pragma(connection: &Connection, name: &str) -> String {
+        connection
+            .pragma_query_value(None, name, |row| {
+                row.get::<_, i64>(0)
+                    .map(|value| value.to_string())
+                    .or_else(|_| row.get(0))
+            })
+            .unwrap()
+    }
+
+    /// Killing a process does not show what a loss of power does; these settings do.
+    #[test]
+    fn commits_wait_for_the_disk() {
+        let (connection, _directory) = database();
+        assert_eq!(pragma(&connection, "journal_mode"), "wal");
+        assert_eq!(pragma(&connection, "synchronous"), "2", "2 is FULL");
+        assert_eq!(pragma(&connection, "fullfsync"), "1");
+        assert_eq!(pragma(&connection, "foreign_keys"), "1");
+    }
+
+    #[test]
+    fn readers_cannot_write() {
+        let (_writer, directory) = database();
+        let reader = open_reader(&directory.path().join("choreo.db")).unwrap();
+        let error = reader.execute("UPDATE meta SET epoch = 9", []).unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly));
+    }
+
+    /// What a worker asks all the time must not cost more with every deployment that has ended.
+    #[test]
+    fn work_is_found_by_the_indexes_of_work() {
+        let (connection, _directory) = database();
+        for (sql, index, values) in [
+            (work::DUE, "targets_due", 2),
+            (run_work::DUE, "runs_due", 2),
+            (targets::NEXT_DUE, "targets_due", 0),
+            (targets::NEXT_DUE, "runs_due", 0),
+        ] {
+            let plan = plan(&connection, sql, values);
+            assert!(plan.contains(index), "{index} is used:\n{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "nothing is sorted:\n{plan}");
+        }
+    }
+
+    #[test]
+    fn lists_are_read_in_the_order_of_an_index() {
+        let (connection, _directory) = database();
+        for (sql, index) in [
+            (
+                "SELECT * FROM deployments WHERE target = ?1 ORDER BY seq DESC",
+                "deployments_target",
+            ),
+            (
+                "SELECT * FROM deployments WHERE component = ?1 ORDER BY seq DESC",
+                "deployments_component",
+            ),
+            (
+                "SELECT * FROM deployments WHERE organization = ?1 ORDER BY seq DESC",
+                "deployments_organization",
+            ),
+            (
+                "SELECT * FROM runs WHERE target = ?1 ORDER BY seq DESC",
+                "runs_target",
+            ),
+            (
+                "SELECT * FROM tokens WHERE component = ?1 ORDER BY created_at DESC, id DESC",
+                "tokens_component",
+            ),
+            (
+                "SELECT rowid FROM idempotency WHERE expires_at <= ?1 ORDER BY expires_at",
+                "idempotency_expiry",
+            ),
+        ] {
+            let plan = plan(&connection, sql, 1);
+            assert!(plan.contains(index), "{index} is used:\n{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "nothing is sorted:\n{plan}");
+        }
+    }
+
+    fn plan(connection: &Connection, sql: &str, values: usize) -> String {
+        let values = vec![0; values];
+        let mut statement = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
+        let steps = statement
+            .query_map(rusqlite::params_from_iter(values), |row| {
+                row.get::<_, String>("detail")
+            })
+            .unwrap();
+        steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+    }
+}

@@ -1,0 +1,79 @@
+//! Versions of the settings of a target.
+
+use choreo_deploy::settings::Settings;
+use choreo_deploy::store::{AcceptError, SettingsChoice};
+use rusqlite::{Connection, Row};
+
+use crate::error::Failure;
+use crate::row::{Entry, FORMAT, count, json, readable, stored};
+use crate::writer::Session;
+
+pub(crate) const TABLE: &str = "settings";
+
+/// The version that a deployment uses; settings that are new to the target get the next one.
+pub(crate) fn choose(
+    session: &Session<'_>,
+    target: i64,
+    choice: &SettingsChoice,
+) -> Result<u64, Failure> {
+    match choice {
+        SettingsChoice::Now(settings) => newest(session, target, settings),
+        SettingsChoice::Version(version) => {
+            let exists = session
+                .prepare("SELECT 1 FROM settings WHERE target = ?1 AND version = ?2")?
+                .exists((target, stored(*version)))?;
+            if exists {
+                Ok(*version)
+            } else {
+                Err(AcceptError::SettingsMissing(*version).into())
+            }
+        }
+        // A choice that this version does not know chooses nothing that it has.
+        _ => Err(Failure::conflict(
+            "choice of settings is not known to this store",
+        )),
+    }
+}
+
+fn newest(session: &Session<'_>, target: i64, settings: &Settings) -> Result<u64, Failure> {
+    let mut version = 0;
+    {
+        let mut statement = session.prepare(
+            "SELECT target, version, format, document FROM settings WHERE target = ?1
+             ORDER BY version DESC LIMIT 1",
+        )?;
+        let mut rows = statement.query([target])?;
+        if let Some(row) = rows.next()? {
+            version = count(row.get("version")?);
+            if readable(read(row))?.as_ref() == Some(settings) {
+                return Ok(version);
+            }
+        }
+    }
+    let next = version + 1;
+    session.execute(
+        "INSERT INTO settings (target, version, format, document) VALUES (?1, ?2, ?3, ?4)",
+        (target, stored(next), FORMAT, json(settings)?),
+    )?;
+    Ok(next)
+}
+
+pub(crate) fn one(
+    connection: &Connection,
+    target: i64,
+    version: u64,
+) -> Result<Option<Settings>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT target, version, format, document FROM settings
+         WHERE target = ?1 AND version = ?2",
+    )?;
+    let mut rows = statement.query((target, stored(version)))?;
+    rows.next()?.map(read).transpose()
+}
+
+pub(crate) fn read(row: &Row<'_>) -> Result<Settings, Failure> {
+    let (target, version): (i64, i64) = (row.get("target")?, row.get("version")?);
+    Entry::new(TABLE, format!("{target}/{version}"), row)
+        .in_format(FORMAT)?
+        .json("document")
+}

@@ -1,0 +1,508 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use choreo_deploy::Target;
+use choreo_deploy::deployment::Deployment;
+use choreo_deploy::id::{ComponentId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
+use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
+use choreo_deploy::run::Run;
+use choreo_deploy::settings::Settings;
+use choreo_deploy::store::{
+    AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, ClaimedRun, DeploymentQuery,
+    DeploymentStore, NewDeployment, NewRun, Outcome, Progress, RegisteredRegistry, RegistryStore,
+    RunClaim, RunOutcome, RunProgress, RunStore, StoreError, TargetState, TokenStore, Unreadable,
+};
+use choreo_deploy::token::TokenRecord;
+use jiff::Timestamp;
+
+use crate::lock::{Lock, canonical};
+use crate::reader::Readers;
+use crate::signals::{Change, Signals};
+use crate::writer::{Session, StartError, Writer};
+use crate::{
+    OpenError, accept, deployments, registries, releases, run_work, runs, schema, settings,
+    targets, tokens, unreadable, work,
+};
+
+/// A store in one SQLite file.
+///
+/// What a method has answered with `Ok` is on the disk. A call that is dropped before its answer may
+/// or may not have been done, as one whose connection broke.
+///
+/// ```
+/// use choreo_deploy::store::DeploymentStore;
+/// use choreo_deploy_sqlite::SqliteStore;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # runtime.block_on(async {
+/// let directory = tempfile::tempdir()?;
+/// let store = SqliteStore::open(directory.path().join("choreo.db")).await?;
+/// store.ping().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    signals: Arc<Signals>,
+    // In this order: the writer is the last to close the database, and so empties the log; only
+    // then is the file free for others.
+    readers: Readers,
+    pub(crate) writer: Writer,
+    _lock: Lock,
+}
+
+impl SqliteStore {
+    /// Opens a database, and makes it when there is none. Only its owner can read a new file.
+    ///
+    /// Brings the schema of an older version forward. Dropping the store ends its threads, after
+    /// what is queued, and frees the file.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let path = canonical(path).map_err(|source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let lock = Lock::take(&path)?;
+        let signals = Arc::new(Signals::new());
+        let file = path.clone();
+        let open = move || schema::open_writer(&file);
+        let writer = Writer::start(open, Arc::clone(&signals)).await;
+        let writer = writer.map_err(|error| match error {
+            StartError::Open(error) => error,
+            StartError::Thread(source) => OpenError::Io {
+                path: path.clone(),
+                source,
+            },
+        })?;
+        let readers = Readers::start(&path)?;
+        Ok(Self {
+            path,
+            signals,
+            readers,
+            writer,
+            _lock: lock,
+        })
+    }
+
+    /// The file, as an absolute path without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says that the database was restored from a backup: every generation from now on is greater
+    /// than all that were given out before, also those that the backup does not know. Returns the
+    /// new epoch.
+    ///
+    /// Data planes refuse older generations. Without this they would refuse what a restored control
+    /// plane deploys, until it has counted past what they have seen. Deploy again afterwards what
+    /// should run: deployments in the backup keep their generations.
+    ///
+    /// The epoch is the seconds since 1970, so a backup that is restored twice gets two.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError> {
+        Ok(self
+            .writer
+            .call(move |session| targets::raise_epoch(session, at))
+            .await?)
+    }
+}
+
+#[async_trait]
+impl DeploymentStore for SqliteStore {
+    async fn accept(&self, new: NewDeployment) -> Result<Accepted, AcceptError> {
+        Ok(self
+            .writer
+            .call(move |session| accept::accept(session, &new))
+            .await?)
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Option<ClaimedDeployment>, StoreError> {
+        let request = request.clone();
+        Ok(self
+            .writer
+            .call(move |session| work::claim(session, &request))
+            .await?)
+    }
+
+    async fn renew(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError> {
+        let claim = claim.clone();
+        Ok(self
+            .writer
+            .call(move |session| targets::renew(session, &claim, until))
+            .await?)
+    }
+
+    async fn record_release(
+        &self,
+        claim: &Claim,
+        draft: ReleaseDraft,
+        at: Timestamp,
+    ) -> Result<Release, StoreError> {
+        let claim = claim.clone();
+        let record =
+            move |session: &mut Session<'_>| work::record_release(session, &claim, draft, at);
+        Ok(self.writer.call(record).await?)
+    }
+
+    async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError> {
+        let claim = claim.clone();
+        Ok(self
+            .writer
+            .call(move |session| work::record_pin(session, &claim, &pin))
+            .await?)
+    }
+
+    async fn put_back(&self, claim: &Claim, progress: Progress) -> Result<(), StoreError> {
+        let claim = claim.clone();
+        Ok(self
+            .writer
+            .call(move |session| work::put_back(session, &claim, progress))
+            .await?)
+    }
+
+    async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Deployment, StoreError> {
+        let claim = claim.clone();
+        Ok(self
+            .writer
+            .call(move |session| work::finish(session, &claim, outcome))
+            .await?)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.readers.call(targets::next_due).await?)
+    }
+
+    async fn new_work(&self) {
+        self.signals.work().await;
+    }
+
+    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        let id = id.clone();
+        Ok(self
+            .readers
+            .call(move |connection| deployments::one(connection, id.as_str()))
+            .await?)
+    }
+
+    async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError> {
+        let query = query.clone();
+        Ok(self
+            .readers
+            .call(move |connection| deployments::list(connection, &query))
+            .await?)
+    }
+
+    async fn changed(
+        &self,
+        id: &DeploymentId,
+        since: u64,
+    ) -> Result<Option<Deployment>, StoreError> {
+        let mut changes = self.signals.watch(Change::Deployment(id.clone()));
+        loop {
+            match self.deployment(id).await? {
+                Some(found) if found.revision <= since => changes.changed().await?,
+                found => return Ok(found),
+            }
+        }
+    }
+
+    async fn target(&self, target: &Target) -> Result<Option<TargetState>, StoreError> {
+        let target = target.clone();
+        let found = self
+            .readers
+            .call(move |connection| targets::find(connection, &target))
+            .await?;
+        Ok(found.map(|found| found.state))
+    }
+
+    async fn release(
+        &self,
+        component: &ComponentId,
+        number: ReleaseNumber,
+    ) -> Result<Option<Release>, StoreError> {
+        let component = component.clone();
+        Ok(self
+            .readers
+            .call(move |connection| releases::one(connection, &component, number))
+            .await?)
+    }
+
+    async fn releases(
+        &self,
+        component: &ComponentId,
+        limit: usize,
+    ) -> Result<Vec<Release>, StoreError> {
+        let component = component.clone();
+        let ask = move |connection: &_| releases::newest(connection, &component, limit);
+        Ok(self.readers.call(ask).await?)
+    }
+
+    async fn settings(
+        &self,
+        target: &Target,
+        version: u64,
+    ) -> Result<Option<Settings>, StoreError> {
+        let target = target.clone();
+        let ask = move |connection: &_| match targets::find(connection, &target)? {
+            Some(target) => settings::one(connection, target.id, version),
+            None => Ok(None),
+        };
+        Ok(self.readers.call(ask).await?)
+    }
+
+    async fn release_hold(&self, target: &Target, at: Timestamp) -> Result<bool, StoreError> {
+        let target = target.clone();
+        Ok(self
+            .writer
+            .call(move |session| targets::release_hold(session, &target, at))
+            .await?)
+    }
+
+    /// Tries every row that is stored, so the cost grows with all of them.
+    async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
+        Ok(self.readers.call(unreadable::find).await?)
+    }
+
+    /// Asks both those who read and the one who writes.
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.readers.call(targets::next_due).await?;
+        Ok(self.writer.call(|_| Ok(())).await?)
+    }
+}
+
+#[async_trait]
+impl RunStore for SqliteStore {
+    async fn accept_run(&self, new: NewRun) -> Result<Run, AcceptError> {
+        Ok(self
+            .writer
+            .call(move |session| runs::accept(session, &new))
+            .await?)
+    }
+
+    async fn claim_run(&self, request: &ClaimRequest) -> Result<Option<ClaimedRun>, StoreError> {
+        let request = request.clone();
+        Ok(self
+            .writer
+            .call(move |session| run_work::claim(session, &request))
+            .await?)
+    }
+
+    async fn put_back_run(
+        &self,
+        claim: &RunClaim,
+        progress: RunProgress,
+    ) -> Result<(), StoreError> {
+        let claim = claim.clone();
+        Ok(self
+            .writer
+            .call(move |session| run_work::put_back(session, &claim, progress))
+            .await?)
+    }
+
+    async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError> {
+        let claim = claim.clone();
+        Ok(self
+            .writer
+            .call(move |session| run_work::finish(session, &claim, outcome))
+            .await?)
+    }
+
+    async fn request_cancel(&self, id: &RunId, at: Timestamp) -> Result<Run, StoreError> {
+        let id = id.clone();
+        Ok(self
+            .writer
+            .call(move |session| runs::request_cancel(session, &id, at))
+            .await?)
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        let id = id.clone();
+        Ok(self
+            .readers
+            .call(move |connection| runs::one(connection, &id))
+            .await?)
+    }
+
+    async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError> {
+        let target = target.clone();
+        Ok(self
+            .readers
+            .call(move |connection| runs::newest(connection, &target, limit))
+            .await?)
+    }
+
+    async fn run_changed(&self, id: &RunId, since: u64) -> Result<Option<Run>, StoreError> {
+        let mut changes = self.signals.watch(Change::Run(id.clone()));
+        loop {
+            match self.run(id).await? {
+                Some(found) if found.revision <= since => changes.changed().await?,
+                found => return Ok(found),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TokenStore for SqliteStore {
+    async fn issue_token(&self, token: TokenRecord) -> Result<(), StoreError> {
+        Ok(self
+            .writer
+            .call(move |session| tokens::issue(session, &token))
+            .await?)
+    }
+
+    async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        let id = id.clone();
+        Ok(self
+            .readers
+            .call(move |connection| tokens::one(connection, &id))
+            .await?)
+    }
+
+    async fn tokens(&self, component: &ComponentId) -> Result<Vec<TokenRecord>, StoreError> {
+        let component = component.clone();
+        Ok(self
+            .readers
+            .call(move |connection| tokens::all(connection, &component))
+            .await?)
+    }
+
+    async fn revoke_token(&self, id: &TokenId, at: Timestamp) -> Result<bool, StoreError> {
+        let id = id.clone();
+        Ok(self
+            .writer
+            .call(move |session| tokens::revoke(session, &id, at))
+            .await?)
+    }
+
+    async fn touch_token(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError> {
+        let id = id.clone();
+        Ok(self
+            .writer
+            .call(move |session| tokens::touch(session, &id, at))
+            .await?)
+    }
+}
+
+#[async_trait]
+impl RegistryStore for SqliteStore {
+    async fn put_registry(&self, registry: RegisteredRegistry) -> Result<(), StoreError> {
+        let now = Timestamp::now();
+        Ok(self
+            .writer
+            .call(move |session| registries::put(session, &registry, now))
+            .await?)
+    }
+
+    async fn registry(
+        &self,
+        organization: &OrganizationId,
+        id: &RegistryId,
+    ) -> Result<Option<RegisteredRegistry>, StoreError> {
+        let (organization, id) = (organization.clone(), id.clone());
+        Ok(self
+            .readers
+            .call(move |connection| registries::one(connection, &organization, &id))
+            .await?)
+    }
+
+    async fn registries(
+        &self,
+        organization: &OrganizationId,
+    ) -> Result<Vec<RegisteredRegistry>, StoreError> {
+        let organization = organization.clone();
+        Ok(self
+            .readers
+            .call(move |connection| registries::all(connection, &organization))
+            .await?)
+    }
+
+    async fn remove_registry(
+        &self,
+        organization: &OrganizationId,
+        id: &RegistryId,
+    ) -> Result<bool, StoreError> {
+        let (organization, id, now) = (organization.clone(), id.clone(), Timestamp::now());
+        let remove =
+            move |session: &mut Session<'_>| registries::remove(session, &organization, &id, now);
+        Ok(self.writer.call(remove).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use choreo_deploy::conformance::{example_image, example_target};
+    use choreo_deploy::deployment::{RequestedImage, Subject};
+    use choreo_deploy::store::StoreErrorKind;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const TASKS: u64 = 64;
+    const EACH: u64 = 20;
+
+    fn new(number: u64) -> NewDeployment {
+        let place = (
+            example_target(&format!("component-{number}")),
+            "eu-1".parse().unwrap(),
+        );
+        let subject = Subject::Image(Box::new(RequestedImage::new(example_image(1))));
+        let times = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        NewDeployment::new(
+            format!("d-{number}").parse().unwrap(),
+            place,
+            subject,
+            times,
+        )
+    }
+
+    /// 64 callers who each wait for their answers share a commit among dozens; here it is asked for
+    /// four, because a slow machine may wake them one by one.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn acceptances_share_their_commits() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("choreo.db"))
+            .await
+            .unwrap();
+        let store = Arc::new(store);
+        let mut tasks = JoinSet::new();
+        for task in 0..TASKS {
+            let store = Arc::clone(&store);
+            tasks.spawn(async move {
+                for number in 0..EACH {
+                    store.accept(new(task * EACH + number)).await.unwrap();
+                }
+            });
+        }
+        tasks.join_all().await;
+        let (accepted, commits) = (TASKS * EACH, store.writer.commits());
+        println!("{accepted} acceptances in {commits} commits");
+        assert!(
+            commits * 4 < accepted,
+            "{accepted} acceptances in {commits} commits"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_when_the_writer_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("choreo.db"))
+            .await
+            .unwrap();
+        let id = store.accept(new(1)).await.unwrap().deployment.id;
+        let (waiting, ()) = tokio::join!(store.changed(&id, 1), async {
+            tokio::task::yield_now().await;
+            store.signals.close();
+        });
+        assert_eq!(waiting.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+}

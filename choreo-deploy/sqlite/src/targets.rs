@@ -1,0 +1,208 @@
+//! One row of desired state per target, and who works on it.
+
+use choreo_deploy::Target;
+use choreo_deploy::deployment::{Generation, Hold};
+use choreo_deploy::release::ReleaseNumber;
+use choreo_deploy::store::{Claim, ReadyState, StoreError, TargetState};
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, named_params};
+
+use crate::audit;
+use crate::error::Failure;
+use crate::row::{Entry, count, moment, nanoseconds, stored};
+use crate::signals::Change;
+use crate::writer::Session;
+
+pub(crate) const TABLE: &str = "targets";
+
+/// Which columns name a target.
+pub(crate) const IS_TARGET: &str = "component = :component AND environment = :environment
+    AND project = :project AND organization = :organization";
+
+/// A target as it is stored.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) id: i64,
+    pub(crate) state: TargetState,
+    /// Greater with every claim.
+    pub(crate) fence: u64,
+    /// Who works on it.
+    pub(crate) lease_owner: Option<String>,
+}
+
+pub(crate) fn find(connection: &Connection, target: &Target) -> Result<Option<Stored>, Failure> {
+    let sql = format!("SELECT * FROM targets WHERE {IS_TARGET}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(named_params! {
+        ":component": target.component.as_str(),
+        ":environment": target.environment.as_str(),
+        ":project": target.project.as_str(),
+        ":organization": target.organization.as_str(),
+    })?;
+    rows.next()?.map(read).transpose()
+}
+
+pub(crate) fn read(row: &Row<'_>) -> Result<Stored, Failure> {
+    let id: i64 = row.get("id")?;
+    let entry = Entry::new(TABLE, id.to_string(), row);
+    let target = Target::new(
+        entry.parsed("organization")?,
+        entry.parsed("project")?,
+        entry.parsed("component")?,
+        entry.parsed("environment")?,
+    );
+    let generation = Generation::new(entry.count("epoch")?, entry.count("number")?);
+    let mut state = TargetState::new(target, generation, entry.parsed("deployment")?);
+    if entry.get::<Option<String>>("ready_deployment")?.is_some() {
+        state.ready = Some(ready(&entry)?);
+    }
+    if entry.get::<Option<String>>("hold_by")?.is_some() {
+        state.hold = Some(Hold::new(
+            entry.parsed("hold_by")?,
+            entry.moment("hold_since")?,
+        ));
+    }
+    let (fence, lease_owner) = (entry.count("fence")?, entry.get("lease_owner")?);
+    Ok(Stored {
+        id,
+        state,
+        fence,
+        lease_owner,
+    })
+}
+
+fn ready(entry: &Entry<'_>) -> Result<ReadyState, Failure> {
+    let generation = Generation::new(entry.count("ready_epoch")?, entry.count("ready_number")?);
+    let release = ReleaseNumber::new(entry.count("ready_release")?)
+        .ok_or_else(|| entry.unreadable("ready_release is 0"))?;
+    let settings_version = entry.count("ready_settings_version")?;
+    Ok(ReadyState::new(
+        entry.parsed("ready_deployment")?,
+        generation,
+        release,
+        settings_version,
+    ))
+}
+
+/// The generation after every one that was given out for the target.
+pub(crate) fn next_generation(
+    session: &Session<'_>,
+    target: Option<&Stored>,
+) -> Result<Generation, Failure> {
+    let epoch = session
+        .prepare("SELECT epoch FROM meta")?
+        .query_row([], |row| row.get(0))?;
+    let before = target.map_or(Generation::new(0, 0), |target| target.state.generation);
+    let next = before.next();
+    Ok(Generation::new(count(epoch).max(before.epoch), next.number))
+}
+
+/// The target of a claim, when the claim still holds.
+pub(crate) fn claimed(session: &Session<'_>, claim: &Claim) -> Result<Stored, Failure> {
+    let target = find(session.connection(), &claim.target)?;
+    let holds = |target: &Stored| {
+        target.state.generation == claim.generation
+            && target.fence == claim.fence
+            && target.lease_owner.is_some()
+    };
+    Ok(target.filter(holds).ok_or_else(StoreError::stale)?)
+}
+
+pub(crate) fn renew(session: &Session<'_>, claim: &Claim, until: Timestamp) -> Result<(), Failure> {
+    let target = claimed(session, claim)?;
+    session.execute(
+        "UPDATE targets SET due_at = ?2 WHERE id = ?1",
+        (target.id, nanoseconds(until)),
+    )?;
+    Ok(())
+}
+
+/// Gives a claim back: nobody works on the target until it is due, if ever.
+pub(crate) fn give_back(
+    session: &Session<'_>,
+    target: &Stored,
+    due_at: Option<Timestamp>,
+) -> Result<(), Failure> {
+    session.execute(
+        "UPDATE targets SET lease_owner = NULL, due_at = ?2 WHERE id = ?1",
+        (target.id, due_at.map(nanoseconds)),
+    )?;
+    Ok(())
+}
+
+pub(crate) fn set_ready(
+    session: &Session<'_>,
+    target: &Stored,
+    ready: Option<&ReadyState>,
+) -> Result<(), Failure> {
+    session.execute(
+        "UPDATE targets SET ready_deployment = :deployment, ready_epoch = :epoch,
+             ready_number = :number, ready_release = :release,
+             ready_settings_version = :settings_version
+         WHERE id = :id",
+        named_params! {
+            ":id": target.id,
+            ":deployment": ready.map(|ready| ready.deployment.as_str()),
+            ":epoch": ready.map(|ready| stored(ready.generation.epoch)),
+            ":number": ready.map(|ready| stored(ready.generation.number)),
+            ":release": ready.map(|ready| stored(ready.release.get())),
+            ":settings_version": ready.map(|ready| stored(ready.settings_version)),
+        },
+    )?;
+    Ok(())
+}
+
+pub(crate) fn hold(session: &Session<'_>, id: i64, hold: &Hold) -> Result<(), Failure> {
+    session.execute(
+        "UPDATE targets SET hold_by = ?2, hold_since = ?3 WHERE id = ?1",
+        (id, hold.by.as_str(), nanoseconds(hold.since)),
+    )?;
+    Ok(())
+}
+
+pub(crate) fn release_hold(
+    session: &Session<'_>,
+    target: &Target,
+    at: Timestamp,
+) -> Result<bool, Failure> {
+    let Some(found) = find(session.connection(), target)? else {
+        return Ok(false);
+    };
+    let Some(hold) = found.state.hold else {
+        return Ok(false);
+    };
+    session.execute(
+        "UPDATE targets SET hold_by = NULL, hold_since = NULL WHERE id = ?1",
+        [found.id],
+    )?;
+    audit::Entry::new(at, "hold-released", format!("target {target}"))
+        .with(format!("held by deployment {}", hold.by))
+        .write(session)?;
+    Ok(true)
+}
+
+/// Raises the epoch to the seconds since 1970: restoring the same backup twice does not give the
+/// same epoch twice.
+pub(crate) fn raise_epoch(session: &mut Session<'_>, at: Timestamp) -> Result<u64, Failure> {
+    let now = at.as_second();
+    let epoch: i64 = session
+        .prepare("UPDATE meta SET epoch = max(epoch + 1, ?1) RETURNING epoch")?
+        .query_row([now], |row| row.get(0))?;
+    audit::Entry::new(at, "epoch-raised", format!("epoch {epoch}")).write(session)?;
+    session.changes(Change::Work);
+    Ok(count(epoch))
+}
+
+/// Each half takes the first entry of an index that holds nothing but work.
+pub(crate) const NEXT_DUE: &str = "SELECT min(due_at) FROM (
+    SELECT min(due_at) AS due_at FROM targets WHERE due_at IS NOT NULL AND unreadable = 0
+    UNION ALL
+    SELECT min(due_at) FROM runs WHERE due_at IS NOT NULL AND unreadable = 0)";
+
+/// When a target or a run is due next.
+pub(crate) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Failure> {
+    let due: Option<i64> = connection
+        .prepare_cached(NEXT_DUE)?
+        .query_row([], |row| row.get(0))?;
+    Ok(due.map(moment))
+}

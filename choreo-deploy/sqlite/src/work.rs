@@ -1,0 +1,184 @@
+//! Working on deployments: claim, go on, give back, finish.
+
+use choreo_deploy::deployment::{Deployment, Phase};
+use choreo_deploy::release::{Pin, Release, ReleaseDraft};
+use choreo_deploy::store::{
+    Claim, ClaimRequest, ClaimedDeployment, Outcome, Progress, ReadyState, StoreError,
+};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::error::Failure;
+use crate::row::{Entry, count, json, nanoseconds, readable};
+use crate::signals::Change;
+use crate::targets::Stored;
+use crate::writer::Session;
+use crate::{audit, deployments, releases, settings, targets};
+
+/// The target that is due the longest. The index holds targets with work alone.
+pub(crate) const DUE: &str = "SELECT id FROM targets INDEXED BY targets_due
+    WHERE due_at IS NOT NULL AND unreadable = 0 AND due_at <= ?1
+      AND data_plane NOT IN (SELECT value FROM json_each(?2))
+    ORDER BY due_at LIMIT 1";
+
+pub(crate) fn claim(
+    session: &Session<'_>,
+    request: &ClaimRequest,
+) -> Result<Option<ClaimedDeployment>, Failure> {
+    let busy = json(&request.busy)?;
+    loop {
+        let due: Option<i64> = session
+            .prepare(DUE)?
+            .query_row((nanoseconds(request.now), &busy), |row| row.get(0))
+            .optional()?;
+        let Some(id) = due else { return Ok(None) };
+        match readable(load(session.connection(), id))? {
+            Some(mut claimed) => {
+                claimed.claim.fence = lease(session, id, request)?;
+                return Ok(Some(claimed));
+            }
+            // It would come first for ever. It waits until the database is opened again.
+            None => session.execute("UPDATE targets SET unreadable = 1 WHERE id = ?1", [id])?,
+        };
+    }
+}
+
+fn lease(session: &Session<'_>, id: i64, request: &ClaimRequest) -> Result<u64, Failure> {
+    let fence = session
+        .prepare(
+            "UPDATE targets SET lease_owner = ?2, due_at = ?3, fence = fence + 1 WHERE id = ?1
+             RETURNING fence",
+        )?
+        .query_row(
+            (id, &request.worker, nanoseconds(request.lease_until)),
+            |row| row.get(0),
+        )?;
+    Ok(count(fence))
+}
+
+/// All that a worker needs. The fence is that of the claim before.
+fn load(connection: &Connection, id: i64) -> Result<ClaimedDeployment, Failure> {
+    let mut statement = connection.prepare_cached("SELECT * FROM targets WHERE id = ?1")?;
+    let mut rows = statement.query([id])?;
+    let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let entry = Entry::new(targets::TABLE, id.to_string(), row);
+    let target = targets::read(row)?;
+    let missing = |what: &str| entry.unreadable(format!("its {what} is missing"));
+
+    let newest = &target.state.deployment;
+    let (deployment, workload) =
+        deployments::with_workload(connection, newest)?.ok_or_else(|| missing("deployment"))?;
+    let version = deployment.settings_version;
+    let settings = settings::one(connection, id, version)?.ok_or_else(|| missing("settings"))?;
+    let component = &deployment.target.component;
+    let release = match deployment.release {
+        Some(number) => {
+            Some(releases::one(connection, component, number)?.ok_or_else(|| missing("release"))?)
+        }
+        None => None,
+    };
+    let claim = Claim::new(target.state.target, target.state.generation, target.fence);
+    let mut claimed = ClaimedDeployment::new(claim, deployment, settings);
+    (claimed.workload, claimed.release) = (workload, release);
+    (claimed.applied, claimed.attempt) = (entry.get("applied")?, entry.get("attempt")?);
+    Ok(claimed)
+}
+
+/// The target and the deployment that a claim is for, when the claim still holds.
+fn claimed(session: &Session<'_>, claim: &Claim) -> Result<(Stored, Deployment), Failure> {
+    let target = targets::claimed(session, claim)?;
+    let id = target.state.deployment.as_str();
+    let deployment = deployments::one(session.connection(), id)?;
+    let deployment = deployment.filter(|deployment| !deployment.phase.is_final());
+    Ok((target, deployment.ok_or_else(StoreError::stale)?))
+}
+
+pub(crate) fn record_release(
+    session: &mut Session<'_>,
+    claim: &Claim,
+    draft: ReleaseDraft,
+    at: Timestamp,
+) -> Result<Release, Failure> {
+    let (_, mut deployment) = claimed(session, claim)?;
+    let component = &claim.target.component;
+    if let Some(number) = deployment.release
+        && let Some(release) = releases::one(session.connection(), component, number)?
+    {
+        return Ok(release);
+    }
+    let release = releases::make(session, component, draft, at)?;
+    deployment.release = Some(release.number);
+    deployments::update(session, &mut deployment, at)?;
+    Ok(release)
+}
+
+pub(crate) fn record_pin(
+    session: &Session<'_>,
+    claim: &Claim,
+    pin: &Pin,
+) -> Result<Release, Failure> {
+    let (_, deployment) = claimed(session, claim)?;
+    let number = deployment
+        .release
+        .ok_or_else(|| Failure::not_found("deployment has no release yet"))?;
+    releases::pin(session, &claim.target.component, number, pin)
+}
+
+pub(crate) fn put_back(
+    session: &mut Session<'_>,
+    claim: &Claim,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let (target, mut deployment) = claimed(session, claim)?;
+    if progress.phase.is_final() {
+        return Err(ends_not("progress", progress.phase, "finish it instead"));
+    }
+    let step = (progress.phase, progress.reasons);
+    deployments::change(session, &mut deployment, step, progress.at)?;
+    session.execute(
+        "UPDATE targets SET applied = ?2, attempt = ?3 WHERE id = ?1",
+        (target.id, progress.applied, progress.attempt),
+    )?;
+    targets::give_back(session, &target, Some(progress.next_attempt_at))?;
+    session.changes(Change::Work);
+    Ok(())
+}
+
+pub(crate) fn finish(
+    session: &mut Session<'_>,
+    claim: &Claim,
+    outcome: Outcome,
+) -> Result<Deployment, Failure> {
+    let (target, mut deployment) = claimed(session, claim)?;
+    if !outcome.phase.is_final() {
+        return Err(ends_not(
+            "outcome",
+            outcome.phase,
+            "put the claim back instead",
+        ));
+    }
+    let end = (outcome.phase, outcome.reasons);
+    deployments::change(session, &mut deployment, end, outcome.at)?;
+    targets::give_back(session, &target, None)?;
+    if deployment.phase == Phase::Ready {
+        let ready = deployment.release.map(|release| {
+            let (id, version) = (deployment.id.clone(), deployment.settings_version);
+            ReadyState::new(id, deployment.generation, release, version)
+        });
+        targets::set_ready(session, &target, ready.as_ref())?;
+    }
+    let worker = target.lease_owner.unwrap_or_default();
+    audit::Entry::new(
+        outcome.at,
+        "deployment-finished",
+        format!("deployment {}", deployment.id),
+    )
+    .by(&worker)
+    .with(deployment.phase.as_str())
+    .write(session)?;
+    Ok(deployment)
+}
+
+fn ends_not(what: &str, phase: Phase, instead: &str) -> Failure {
+    Failure::conflict(format!("{what} cannot be {phase}: {instead}"))
+}

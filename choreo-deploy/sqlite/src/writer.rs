@@ -1,0 +1,460 @@
+//! The one thread that writes, and commits in groups.
+//!
+//! A commit waits for the disk, so its cost hardly depends on how much is in it. Whatever is queued
+//! while one commit is under way goes into the next one together. Each command has a savepoint of
+//! its own: one that fails leaves nothing behind and does not touch the others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::{fmt, io, thread};
+
+use rusqlite::{CachedStatement, Connection, Params, Transaction, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::OpenError;
+use crate::error::Failure;
+use crate::signals::{Change, Signals};
+
+/// How many commands one commit takes at most.
+const GROUP: usize = 256;
+/// How many commands wait at most before callers wait to get in.
+const QUEUE: usize = 1024;
+
+/// The way to the thread that writes. Dropping it ends the thread, after what is queued.
+pub(crate) struct Writer {
+    queue: Option<mpsc::Sender<Box<dyn Command>>>,
+    thread: Option<JoinHandle<()>>,
+    commits: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Starts the thread, and opens the connection on it.
+    pub(crate) async fn start(
+        open: impl FnOnce() -> Result<Connection, OpenError> + Send + 'static,
+        signals: Arc<Signals>,
+    ) -> Result<Self, StartError> {
+        let (queue, commands) = mpsc::channel(QUEUE);
+        let (opened, opening) = oneshot::channel();
+        let commits = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&commits);
+        let thread = thread::Builder::new().name("choreo-sqlite-writer".to_owned());
+        let work = move || match open() {
+            Ok(connection) => {
+                let _ = opened.send(Ok(()));
+                Worker {
+                    connection,
+                    signals,
+                    commits: counter,
+                }
+                .run(commands);
+            }
+            Err(error) => drop(opened.send(Err(error))),
+        };
+        let thread = Some(thread.spawn(work).map_err(StartError::Thread)?);
+        let writer = Self {
+            queue: Some(queue),
+            thread,
+            commits,
+        };
+        match opening.await {
+            Ok(opened) => opened.map(|()| writer).map_err(StartError::Open),
+            Err(_) => Err(StartError::Thread(io::Error::other("the thread has ended"))),
+        }
+    }
+
+    /// Does the work in a transaction, and returns once it is committed to the disk.
+    ///
+    /// The work is done even when nobody waits for it any more.
+    pub(crate) async fn call<F, T>(&self, work: F) -> Result<T, Failure>
+    where
+        F: FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let call: Box<dyn Command> = Box::new(Call {
+            work: Some(work),
+            result: None,
+            reply,
+        });
+        let queue = self.queue.as_ref().ok_or_else(Failure::stopped)?;
+        queue.send(call).await.map_err(|_| Failure::stopped())?;
+        answer.await.map_err(|_| Failure::stopped())?
+    }
+
+    /// How many transactions were committed.
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("commits", &self.commits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why there is no writer.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    Open(OpenError),
+    Thread(io::Error),
+}
+
+/// What a command sees: the connection in its transaction, and a place to say what it changes.
+#[derive(Debug)]
+pub(crate) struct Session<'c> {
+    connection: &'c Connection,
+    changes: Vec<Change>,
+}
+
+impl Session<'_> {
+    pub(crate) fn connection(&self) -> &Connection {
+        self.connection
+    }
+
+    pub(crate) fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.connection.prepare_cached(sql)
+    }
+
+    pub(crate) fn execute(&self, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
+        self.prepare(sql)?.execute(values)
+    }
+
+    /// Tells those who wait, once it is committed.
+    pub(crate) fn changes(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+}
+
+/// A unit of work that is kept whole or not at all.
+trait Command: Send {
+    /// Does the work. Says whether it is to be kept.
+    fn execute(&mut self, session: &mut Session<'_>) -> bool;
+
+    /// Answers the caller, with the reason when the group could not be committed.
+    fn answer(self: Box<Self>, lost: Option<&str>);
+}
+
+struct Call<F, T> {
+    work: Option<F>,
+    result: Option<Result<T, Failure>>,
+    reply: oneshot::Sender<Result<T, Failure>>,
+}
+
+impl<F, T> Command for Call<F, T>
+where
+    F: FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send,
+    T: Send,
+{
+    fn execute(&mut self, session: &mut Session<'_>) -> bool {
+        self.result = self.work.take().map(|work| work(session));
+        matches!(self.result, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, lost: Option<&str>) {
+        let result = match lost {
+            Some(why) => Err(Failure::unavailable(why)),
+            None => self.result.unwrap_or_else(|| Err(panicked())),
+        };
+        // Who does not wait any more does not want to know.
+        let _ = self.reply.send(result);
+    }
+}
+
+struct Worker {
+    connection: Connection,
+    signals: Arc<Signals>,
+    commits: Arc<AtomicU64>,
+}
+
+impl Worker {
+    fn run(self, mut commands: mpsc::Receiver<Box<dyn Command>>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while commands.blocking_recv_many(&mut group, GROUP) > 0 {
+            let lost = match self.commit(&mut group) {
+                Ok(changes) => {
+                    self.signals.tell(&changes);
+                    None
+                }
+                Err(error) => {
+                    tracing::error!(%error, commands = group.len(), "commands were not committed");
+                    Some(format!("database could not commit: {error}"))
+                }
+            };
+            for command in group.drain(..) {
+                command.answer(lost.as_deref());
+            }
+        }
+    }
+
+    /// Does all the work in one transaction, and returns what it changed.
+    fn commit(&self, group: &mut [Box<dyn Command>]) -> rusqlite::Result<Vec<Change>> {
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let mut changes = Vec::new();
+        for command in group {
+            changes.append(&mut self.execute(&mut **command)?);
+        }
+        transaction.commit()?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(changes)
+    }
+
+    /// Runs one command in its savepoint. An error is one of the whole transaction.
+    fn execute(&self, command: &mut dyn Command) -> rusqlite::Result<Vec<Change>> {
+        let run = |sql| self.connection.prepare_cached(sql)?.execute([]).map(drop);
+        run("SAVEPOINT command")?;
+        let mut session = Session {
+            connection: &self.connection,
+            changes: Vec::new(),
+        };
+        // A panic is a bug in one command; the savepoint takes back what it did.
+        let keep = catch_unwind(AssertUnwindSafe(|| command.execute(&mut session)));
+        // A full disk makes SQLite take back the whole transaction by itself: then there is no
+        // savepoint any more, and this fails.
+        if !matches!(keep, Ok(true)) {
+            run("ROLLBACK TO command")?;
+            session.changes.clear();
+        }
+        run("RELEASE command")?;
+        Ok(session.changes)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.signals.close();
+    }
+}
+
+fn panicked() -> Failure {
+    Failure::unavailable("command failed in an unexpected way: nothing was changed")
+}
+
+#[cfg(test)]
+mod tests {
+    use choreo_deploy::store::{StoreError, StoreErrorKind};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::schema;
+
+    /// A writer with a small table of its own.
+    async fn writer(setup: &'static str) -> (Arc<Writer>, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("choreo.db");
+        let open = move || {
+            let connection = schema::open_writer(&file)?;
+            connection
+                .execute_batch("CREATE TABLE test (value ANY) STRICT")
+                .unwrap();
+            connection.execute_batch(setup).unwrap();
+            Ok(connection)
+        };
+        let writer = Writer::start(open, Arc::new(Signals::new())).await.unwrap();
+        (Arc::new(writer), directory)
+    }
+
+    fn insert(session: &Session<'_>, value: &str) -> Result<(), Failure> {
+        Ok(session
+            .execute("INSERT INTO test (value) VALUES (?1)", [value])
+            .map(drop)?)
+    }
+
+    async fn values(writer: &Writer) -> Vec<String> {
+        let list = |session: &mut Session<'_>| {
+            let mut statement = session.prepare("SELECT value FROM test ORDER BY rowid")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        };
+        writer.call(list).await.unwrap()
+    }
+
+    /// Keeps the thread busy until the sender is dropped.
+    async fn occupy(writer: &Arc<Writer>) -> std::sync::mpsc::Sender<()> {
+        let (go, wait) = std::sync::mpsc::channel();
+        let (started, begun) = oneshot::channel();
+        let writer = Arc::clone(writer);
+        tokio::spawn(async move {
+            let work = move |_: &mut Session<'_>| {
+                started.send(()).unwrap();
+                wait.recv().unwrap_err();
+                Ok(())
+            };
+            writer.call(work).await.unwrap();
+        });
+        begun.await.unwrap();
+        go
+    }
+
+    /// Queues commands while the thread is busy, so that they make one group.
+    async fn in_one_group<T>(writer: &Arc<Writer>, calls: impl Future<Output = T>) -> T {
+        let go = occupy(writer).await;
+        let mut calls = std::pin::pin!(calls);
+        // One look at all of them puts them into the queue; none can be done yet.
+        let first = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(calls.as_mut().poll(context).is_pending())
+        });
+        assert!(first.await, "nothing is done yet");
+        drop(go);
+        calls.await
+    }
+
+    #[tokio::test]
+    async fn commits_what_is_queued_at_once() {
+        let (writer, _directory) = writer("").await;
+        let go = occupy(&writer).await;
+        let mut calls = tokio::task::JoinSet::new();
+        for number in 0..600 {
+            let writer = Arc::clone(&writer);
+            calls.spawn(async move {
+                writer
+                    .call(move |session| insert(session, &number.to_string()))
+                    .await
+                    .unwrap();
+            });
+        }
+        while writer.queue.as_ref().unwrap().capacity() > QUEUE - 600 {
+            tokio::task::yield_now().await;
+        }
+        drop(go);
+        calls.join_all().await;
+        // One for what kept it busy, and 600 in groups of at most 256.
+        assert_eq!(writer.commits(), 1 + 3);
+        assert_eq!(values(&writer).await.len(), 600);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_leaves_nothing_and_harms_nobody() {
+        let (writer, _directory) = writer("").await;
+        let failing = |session: &mut Session<'_>| {
+            insert(session, "half")?;
+            Err::<(), _>(Failure::conflict("no"))
+        };
+        let (one, two, three) = in_one_group(&writer, async {
+            tokio::join!(
+                writer.call(|session| insert(session, "one")),
+                writer.call(failing),
+                writer.call(|session| insert(session, "three")),
+            )
+        })
+        .await;
+        assert!(one.is_ok() && three.is_ok());
+        assert_eq!(
+            StoreError::from(two.unwrap_err()).kind(),
+            StoreErrorKind::Conflict
+        );
+        assert_eq!(values(&writer).await, ["one", "three"]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_the_store_goes_on() {
+        let (writer, _directory) = writer("").await;
+        let panicking = |session: &mut Session<'_>| -> Result<(), Failure> {
+            insert(session, "half")?;
+            panic!("a bug in a command");
+        };
+        let error = StoreError::from(writer.call(panicking).await.unwrap_err());
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert_eq!(
+            error.to_string(),
+            "command failed in an unexpected way: nothing was changed"
+        );
+        writer
+            .call(|session| insert(session, "next"))
+            .await
+            .unwrap();
+        assert_eq!(values(&writer).await, ["next"]);
+    }
+
+    #[tokio::test]
+    async fn a_group_that_cannot_be_committed_is_lost_for_everybody() {
+        let orphan = "CREATE TABLE orphan (
+            parent INTEGER REFERENCES targets (id) DEFERRABLE INITIALLY DEFERRED) STRICT";
+        let (writer, _directory) = writer(orphan).await;
+        let breaking = |session: &mut Session<'_>| {
+            Ok(session
+                .execute("INSERT INTO orphan VALUES (7)", [])
+                .map(drop)?)
+        };
+        let (good, bad) = in_one_group(&writer, async {
+            tokio::join!(
+                writer.call(|session| insert(session, "good")),
+                writer.call(breaking)
+            )
+        })
+        .await;
+        for result in [good, bad] {
+            let error = StoreError::from(result.unwrap_err());
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        }
+        assert_eq!(values(&writer).await, [""; 0]);
+        writer
+            .call(|session| insert(session, "next"))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_and_loses_nothing_that_was_answered() {
+        let (writer, _directory) = writer("PRAGMA max_page_count = 120").await;
+        let big = |session: &mut Session<'_>| insert(session, &"x".repeat(4 << 20));
+        let (one, two, three) = in_one_group(&writer, async {
+            tokio::join!(
+                writer.call(|session| insert(session, "one")),
+                writer.call(big),
+                writer.call(|session| insert(session, "three")),
+            )
+        })
+        .await;
+        let error = StoreError::from(two.unwrap_err());
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+        let mut kept = Vec::new();
+        kept.extend(one.is_ok().then_some("one"));
+        kept.extend(three.is_ok().then_some("three"));
+        assert_eq!(values(&writer).await, kept);
+        writer
+            .call(|session| insert(session, "next"))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_locked_is_unavailable_for_now() {
+        let (writer, directory) = writer("PRAGMA busy_timeout = 20").await;
+        let other = Connection::open(directory.path().join("choreo.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let result = writer.call(|session| insert(session, "locked out")).await;
+        assert!(StoreError::from(result.unwrap_err()).is_retryable());
+        other.execute_batch("ROLLBACK").unwrap();
+        writer
+            .call(|session| insert(session, "next"))
+            .await
+            .unwrap();
+        assert_eq!(values(&writer).await, ["next"]);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_gone_is_unavailable_at_once() {
+        let (writer, _directory) = writer("").await;
+        let mut writer = Arc::into_inner(writer).unwrap();
+        writer.queue = None;
+        let error = StoreError::from(writer.call(|_| Ok(())).await.unwrap_err());
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert_eq!(error.to_string(), "store has stopped: open it again");
+    }
+}

@@ -1,0 +1,9 @@
+//! The store as its users see it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod common;
+mod concurrency;
+mod conformance;
+mod crash;
+mod file;
+mod unreadable;

@@ -1,0 +1,164 @@
+//! Rows that this version cannot read: passed over, reported, and left as they are.
+
+use choreo_deploy::conformance::example_target;
+use choreo_deploy::deployment::Phase;
+use choreo_deploy::store::{
+    ClaimRequest, DeploymentQuery, DeploymentStore, RunStore, StoreErrorKind,
+};
+use choreo_deploy_sqlite::SqliteStore;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::common::{at, claim, deployment_id, finish, new};
+
+/// A store with a deployment for each change of the row, and one that is left alone.
+async fn changed(changes: &[&str]) -> (SqliteStore, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let store = SqliteStore::open(&file).await.unwrap();
+    for number in 1..=changes.len() as u64 + 1 {
+        store
+            .accept(new(&format!("component-{number}"), number, at(0)))
+            .await
+            .unwrap();
+    }
+    drop(store);
+    let connection = Connection::open(&file).unwrap();
+    for (number, change) in (1..).zip(changes) {
+        let sql = format!("UPDATE deployments SET {change} WHERE id = 'd-{number}'");
+        assert_eq!(connection.execute(&sql, []).unwrap(), 1);
+    }
+    drop(connection);
+    (SqliteStore::open(&file).await.unwrap(), directory)
+}
+
+const CHANGES: [&str; 5] = [
+    "format = 2",
+    "document = substr(document, 1, 40)",
+    "phase = 'paused'",
+    "reasons = '[{\"code\":\"hunter2\",\"message\":\"\"}]'",
+    "workload = '{\"type\":\"daemon\"}'",
+];
+
+fn rows(directory: &TempDir) -> Vec<String> {
+    let connection = Connection::open(directory.path().join("choreo.db")).unwrap();
+    let sql = "SELECT concat(id, phase, reasons, release, changed_at, revision, format, document,
+        workload) FROM deployments WHERE seq <= 4 ORDER BY seq";
+    let mut statement = connection.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test]
+async fn work_goes_on_past_them() {
+    let (store, directory) = changed(&CHANGES).await;
+    let before = rows(&directory);
+    let claimed = claim(&store, at(1))
+        .await
+        .expect("the one that can be read");
+    assert_eq!(claimed.deployment.id, deployment_id(6));
+    assert!(claim(&store, at(1)).await.is_none());
+    assert_eq!(
+        store.next_due().await.unwrap(),
+        Some(at(31)),
+        "they are not due all the time"
+    );
+    // What people and machines do next does not touch them either.
+    for number in 1..=5 {
+        let next = new(&format!("component-{number}"), 10 + number, at(2));
+        let accepted = store
+            .accept(next)
+            .await
+            .expect("a newer deployment is accepted");
+        assert_eq!(accepted.deployment.generation.number, 2);
+    }
+    for _ in 1..=5 {
+        finish(&store, at(3)).await;
+    }
+    assert_eq!(rows(&directory), before);
+    // Of the fifth only the workload cannot be read: whoever follows it learns how it ended.
+    let fifth = store.deployment(&deployment_id(5)).await.unwrap().unwrap();
+    assert_eq!(fifth.phase, Phase::Superseded);
+}
+
+#[tokio::test]
+async fn they_are_reported_without_their_content() {
+    let (store, _directory) = changed(&CHANGES).await;
+    let reported = store.unreadable().await.unwrap();
+    let reported: Vec<_> = reported
+        .iter()
+        .map(|row| format!("{} {}: {}", row.table, row.key, row.why))
+        .collect();
+    assert_eq!(
+        reported,
+        [
+            "deployments d-1: format 2 is not known to this version",
+            "deployments d-2: document is not valid at line 1 column 40",
+            "deployments d-3: phase is not known",
+            "deployments d-4: reasons is not valid at line 1 column 18",
+            "deployments d-5: workload is not valid at line 1 column 16",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn reading_one_says_what_is_wrong_and_lists_leave_it_out() {
+    let (store, _directory) = changed(&CHANGES[..1]).await;
+    let error = store.deployment(&deployment_id(1)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    assert_eq!(
+        error.to_string(),
+        "row \"d-1\" of deployments cannot be read: format 2 is not known to this version"
+    );
+    let listed = store
+        .deployments(&DeploymentQuery::default().limit(1))
+        .await
+        .unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].id, deployment_id(2));
+}
+
+#[tokio::test]
+async fn what_can_be_read_again_is_worked_on_after_opening() {
+    let (store, directory) = changed(&CHANGES[..1]).await;
+    claim(&store, at(1)).await.expect("the other one");
+    assert!(claim(&store, at(1)).await.is_none());
+    drop(store);
+    let file = directory.path().join("choreo.db");
+    Connection::open(&file)
+        .unwrap()
+        .execute("UPDATE deployments SET format = 1 WHERE id = 'd-1'", [])
+        .unwrap();
+    let store = SqliteStore::open(&file).await.unwrap();
+    assert_eq!(
+        claim(&store, at(1)).await.unwrap().deployment.id,
+        deployment_id(1)
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let store = SqliteStore::open(&file).await.unwrap();
+    store.accept(new("orders", 1, at(0))).await.unwrap();
+    assert_eq!(finish(&store, at(0)).await.phase, Phase::Ready);
+    let place = || (example_target("orders"), "eu-1".parse().unwrap());
+    for id in ["r-1", "r-2"] {
+        let run = choreo_deploy::store::NewRun::new(id.parse().unwrap(), place(), (at(1), at(600)));
+        store.accept_run(run).await.unwrap();
+    }
+    Connection::open(&file)
+        .unwrap()
+        .execute("UPDATE runs SET document = '{}' WHERE id = 'r-1'", [])
+        .unwrap();
+    let request = ClaimRequest::new("worker", at(2), at(32));
+    let claimed = store
+        .claim_run(&request)
+        .await
+        .unwrap()
+        .expect("the other one");
+    assert_eq!(claimed.run.id.as_str(), "r-2");
+    assert!(store.claim_run(&request).await.unwrap().is_none());
+    assert_eq!(store.next_due().await.unwrap(), Some(at(32)));
+}
