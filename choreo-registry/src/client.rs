@@ -42,20 +42,22 @@
 //!
 //! # The parts
 //!
-//! - [`RegistryClient`] asks one registry with one credential. [`verify`](RegistryClient::verify) explains,
-//!   [`resolve`](RegistryClient::resolve) pins, [`inspect`](RegistryClient::inspect) reads more.
-//! - [`Access`] and [`ClientError`] say what came of it, with a class to decide by, plain words, and the
-//!   evidence.
-//! - [`HttpTransport`] carries the requests. [`Egress`] is the operator's policy for where they may go.
+//! - [`RegistryClient`] asks one registry with one credential. [`verify`](RegistryClient::verify)
+//!   explains, [`resolve`](RegistryClient::resolve) pins, [`inspect`](RegistryClient::inspect)
+//!   reads more.
+//! - [`Access`] and [`ClientError`] say what came of it, with a class to decide by, plain words,
+//!   and the evidence.
+//! - [`HttpTransport`] carries the requests. [`Egress`] is the operator's policy for where they may
+//!   go.
 //!
 //! # What reaches whom
 //!
-//! - A credential goes to the registry's own origin (scheme, host and port), to the token server that
-//!   the registry names if that has the same origin, is a known one or was trusted by the operator, and to
-//!   nobody else. Redirects are followed without it.
+//! - A credential goes to the registry's own origin (scheme, host and port), to the token server
+//!   that the registry names if that has the same origin, is a known one or was trusted by the
+//!   operator, and to nobody else. Redirects are followed without it.
 //! - Every hop is judged by the egress policy, redirects and token servers included.
-//! - Logs (`tracing`, level debug) have method, host, status and duration; never a header, a query or a
-//!   body.
+//! - Logs (`tracing`, level debug) have method, host, status and duration; never a header, a query
+//!   or a body.
 //!
 //! # Bounds
 //!
@@ -73,8 +75,9 @@
 //! # What it does not do
 //!
 //! It pulls no layers, pushes nothing and lists no catalogues. It retries nothing:
-//! [`is_retryable`](ClientError::is_retryable) and [`retry_after`](ClientError::retry_after) tell the caller.
-//! It overwrites its own copies of secrets, and cannot reach those in the buffers of HTTP and TLS.
+//! [`is_retryable`](ClientError::is_retryable) and [`retry_after`](ClientError::retry_after) tell
+//! the caller. It overwrites its own copies of secrets, and cannot reach those in the buffers of
+//! HTTP and TLS.
 
 mod access;
 mod challenge;

@@ -106,7 +106,8 @@ impl ResolvedImage {
         self.user.as_deref()
     }
 
-    /// The ports that the image declares. Empty when the configuration was not read or declares none.
+    /// The ports that the image declares. Empty when the configuration was not read or declares
+    /// none.
     #[must_use]
     pub fn exposed_ports(&self) -> &[ExposedPort] {
         &self.exposed_ports

@@ -17,7 +17,7 @@ use crate::{ImageReference, RegistryHost, image::ResolvedImage, quote::Quoted};
 /// use choreo_registry::client::{Access, AccessClass};
 ///
 /// // What to answer for a registry that only the cluster's nodes have access to.
-/// let access = Access::not_checkable("registry \"acme.azurecr.io\" is pulled from with the nodes' own identity");
+/// let access = Access::not_checkable("the nodes log in to \"acme.azurecr.io\" as themselves");
 /// assert_eq!(access.class(), AccessClass::NotCheckable);
 /// assert!(access.class().may_work());
 /// ```
@@ -33,6 +33,14 @@ pub struct Access {
 }
 
 /// The classes of [`Access`], from good to bad.
+///
+/// ```
+/// use choreo_registry::client::AccessClass;
+///
+/// assert_eq!(AccessClass::PullAllowed.to_string(), "pull_allowed");
+/// assert!(AccessClass::PullAllowed.may_work());
+/// assert!(!AccessClass::CredentialRefused.may_work());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -215,10 +223,8 @@ impl From<ClientError> for Access {
             ErrorKind::Blocked | ErrorKind::RealmNotTrusted => AccessClass::Blocked,
             ErrorKind::CredentialRefused => AccessClass::CredentialRefused,
             ErrorKind::Denied => AccessClass::PullDenied,
-            ErrorKind::InvalidResponse | ErrorKind::NotARegistry | ErrorKind::WrongRegistry => {
-                AccessClass::NotARegistry
-            }
-            ErrorKind::NotFound => AccessClass::MissingOrHidden,
+            ErrorKind::InvalidResponse | ErrorKind::NotARegistry => AccessClass::NotARegistry,
+            ErrorKind::NotFound | ErrorKind::WrongRegistry => AccessClass::MissingOrHidden,
             ErrorKind::RateLimited => AccessClass::RateLimited,
             ErrorKind::Timeout
             | ErrorKind::Tls

@@ -1,8 +1,10 @@
 //! `WWW-Authenticate`: what a registry asks for before it answers.
 //!
-//! The grammar is that of [RFC 9110, section 11](https://www.rfc-editor.org/rfc/rfc9110#section-11): any number of headers, any number of
-//! challenges in each, names in any case, values as tokens or quoted strings. Everything a challenge says comes from whoever answers, so
-//! a header that breaks the grammar is refused as a whole: guessing what it meant decides where a credential goes.
+//! The grammar is that of [RFC 9110, section
+//! 11](https://www.rfc-editor.org/rfc/rfc9110#section-11): any number of headers, any number of
+//! challenges in each, names in any case, values as tokens or quoted strings. Everything a
+//! challenge says comes from whoever answers, so a header that breaks the grammar is refused as a
+//! whole: guessing what it meant decides where a credential goes.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -34,7 +36,8 @@ impl Challenge {
 ///
 /// # Errors
 ///
-/// When any header breaks the grammar, repeats a parameter, or the headers exceed [`MAX_BYTES`] or [`MAX_CHALLENGES`].
+/// When any header breaks the grammar, repeats a parameter, or the headers exceed [`MAX_BYTES`] or
+/// [`MAX_CHALLENGES`].
 pub(crate) fn parse_all(headers: &HeaderMap) -> Result<Vec<Challenge>, ChallengeError> {
     let mut challenges = Vec::new();
     let mut bytes = 0;
@@ -114,7 +117,8 @@ impl<'a> Parser<'a> {
         Ok(Challenge { scheme, parameters })
     }
 
-    /// Skips `abc==`, the other thing that may follow a scheme (RFC 9110, section 11.2). No scheme of ours uses it.
+    /// Skips `abc==`, the other thing that may follow a scheme (RFC 9110, section 11.2). No scheme
+    /// of ours uses it.
     fn token68(&mut self) -> bool {
         let is_token68 = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
         let after = self.rest.trim_start_matches(is_token68);

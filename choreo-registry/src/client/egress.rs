@@ -24,8 +24,9 @@ use crate::RegistryHost;
 ///
 /// A user of the platform chooses the host of a registry, and whoever runs that registry chooses
 /// where it redirects to and which token server it names. None of them may reach the platform's own
-/// network, so every hop is judged: the scheme, the address when the host is one in any spelling, and
-/// the addresses that a name resolves to, all of them. One forbidden address refuses the whole set.
+/// network, so every hop is judged: the scheme, the address when the host is one in any spelling,
+/// and the addresses that a name resolves to, all of them. One forbidden address refuses the whole
+/// set.
 ///
 /// - [`Egress::tenant`]: public addresses, `https` only. The one for everything that users choose.
 /// - [`Egress::operator`]: also private and loopback addresses and a cloud's metadata service. The
@@ -46,7 +47,8 @@ use crate::RegistryHost;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// **What it does not do**: it is no firewall. Keep a network policy around the control plane as well.
+/// **What it does not do**: it is no firewall. Keep a network policy around the control plane as
+/// well.
 #[derive(Clone, Debug)]
 pub struct Egress {
     audience: Audience,
@@ -82,16 +84,15 @@ impl Egress {
         Self::new(Audience::Operator)
     }
 
-    /// Allows the addresses of a network of your own. A cloud's metadata addresses stay forbidden to
-    /// tenants, also inside an allowed network.
+    /// Allows the addresses of a network of your own. A cloud's metadata addresses stay forbidden
+    /// to tenants, also inside an allowed network.
     #[must_use]
     pub fn allow_network(mut self, network: IpNetwork) -> Self {
         self.networks.push(network);
         self
     }
 
-    /// Speaks plain HTTP to this host and port (port 80 when none is given), and `https` to no other
-    /// port of it than before.
+    /// Speaks plain HTTP to this host and port; port 80 when none is given.
     ///
     /// Credentials then travel readable by everyone on the way: for a registry on the same machine
     /// or in a laboratory. The address must be allowed besides.
@@ -154,8 +155,8 @@ impl Egress {
         }
     }
 
-    /// Judges a URI before a request for it leaves: its scheme, and its host if that is an address in
-    /// any spelling. A name passes here; what it resolves to is judged by
+    /// Judges a URI before a request for it leaves: its scheme, and its host if that is an address
+    /// in any spelling. A name passes here; what it resolves to is judged by
     /// [`check_addresses`](Self::check_addresses).
     ///
     /// # Errors
@@ -254,6 +255,15 @@ fn names(host: &str, url: &Url) -> bool {
 ///
 /// The message names the host as it was given and never an address that it resolved to: whoever
 /// chose the host must not learn the network inside.
+///
+/// ```
+/// use choreo_registry::client::{BlockedReason, Egress};
+///
+/// let blocked = Egress::tenant().check_uri(&"http://ghcr.io/v2/".parse()?).unwrap_err();
+/// assert_eq!(blocked.reason(), BlockedReason::PlainHttp);
+/// assert_eq!(blocked.to_string(), r#"plain http to "ghcr.io" is not allowed"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Blocked {
     host: String,

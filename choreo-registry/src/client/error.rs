@@ -10,9 +10,9 @@ use super::{TransportError, TransportErrorKind, words::Words};
 
 /// A call to a registry that did not bring what was asked for.
 ///
-/// `Display` is the [`message`](Self::message) and the [`help`](Self::help), fit for the developer who
-/// wants the image deployed. No part of it holds a secret, an address behind a host name, or text
-/// from the registry other than a checked error code.
+/// `Display` is the [`message`](Self::message) and the [`help`](Self::help), fit for the developer
+/// who wants the image deployed. No part of it holds a secret, an address behind a host name, or
+/// text from the registry other than a checked error code.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -44,7 +44,8 @@ pub(super) struct Inner {
     pub(super) source: Option<TransportError>,
 }
 
-/// What a [`ClientError`] means for the caller.
+/// What a [`ClientError`] means for the caller: which of them help the person who registered the
+/// registry, and which the operator of the platform.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -219,6 +220,24 @@ impl Error for ClientError {
 }
 
 /// What was seen on the wire: small, bounded, and free of secrets.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use choreo_registry::client::{RegistryClient, ScriptedTransport};
+///
+/// // An empty script answers everything with 404.
+/// let transport = Arc::new(ScriptedTransport::new());
+/// let client = RegistryClient::new("registry.example.com".parse()?, None, transport);
+///
+/// let access = client.verify(None).await;
+/// assert_eq!(access.evidence().host(), "registry.example.com");
+/// assert_eq!(access.evidence().status(), Some(404));
+/// assert_eq!(access.evidence().code(), None);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Evidence {
     host: String,
@@ -241,8 +260,8 @@ impl Evidence {
         self.status
     }
 
-    /// The error code of the registry, such as `MANIFEST_UNKNOWN`
-    /// ([OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes)):
+    /// The error code of the registry, such as `MANIFEST_UNKNOWN` ([OCI distribution
+    /// specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes)):
     /// at most 64 letters, digits and underscores.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
@@ -296,6 +315,7 @@ fn error_code(body: &[u8]) -> Option<String> {
         code: String,
     }
 
+    let body = Some(body).filter(|body| body.len() <= ERROR_LIMIT)?;
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
     let code = envelope.errors.into_iter().next()?.code;
     let is_code = !code.is_empty()
@@ -306,7 +326,11 @@ fn error_code(body: &[u8]) -> Option<String> {
     is_code.then_some(code)
 }
 
-/// Seconds, or a date ([RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
+/// The most bytes of an error's body that are read.
+const ERROR_LIMIT: usize = 16 * 1024;
+
+/// Seconds, or a date ([RFC 9110, section
+/// 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     const MAX: Duration = Duration::from_secs(24 * 60 * 60);
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -367,7 +391,12 @@ mod tests {
     #[test]
     fn only_what_looks_like_a_code_is_taken_from_an_error_body() {
         let long = format!(r#"{{"errors":[{{"code":"{}"}}]}}"#, "A".repeat(65));
+        let huge = format!(
+            r#"{{"errors":[{{"code":"DENIED"}}]}}{}"#,
+            " ".repeat(ERROR_LIMIT)
+        );
         let table = [
+            (huge.as_str(), None),
             (
                 r#"{"errors":[{"code":"DENIED","message":"no","detail":{"x":1}}]}"#,
                 Some("DENIED"),

@@ -202,8 +202,8 @@ struct Document {
 }
 
 impl Document {
-    /// Whether a field differs from a deciding one in case only. Nodes are written in Go, whose JSON
-    /// parser takes `Layers` for `layers`.
+    /// Whether a field differs from a deciding one in case only. Nodes are written in Go, whose
+    /// JSON parser takes `Layers` for `layers`.
     fn has_double(&self) -> bool {
         const DECIDING: [&str; 6] = [
             "schemaversion",

@@ -22,9 +22,9 @@ use crate::{
 
 /// Asks one registry, with one credential or none.
 ///
-/// A client keeps the tokens that its credential earned. **Never share one between tenants**: keep one
-/// for each registry and version of its credential, for as long as that lives. Its methods may run
-/// at the same time.
+/// A client keeps the tokens that its credential earned. **Never share one between tenants**: keep
+/// one for each registry and version of its credential, for as long as that lives. Its methods may
+/// run at the same time.
 ///
 /// Every method ends within the [timeout](Self::with_timeout), 30 seconds unless you say otherwise,
 /// and needs a Tokio runtime with time enabled. Dropping the future ends the call.
@@ -75,7 +75,8 @@ impl RegistryClient {
     }
 
     /// Ends each call of [`verify`](Self::verify), [`resolve`](Self::resolve) and
-    /// [`inspect`](Self::inspect) after this time, all its requests together. The default is 30 seconds.
+    /// [`inspect`](Self::inspect) after this time, all its requests together. The default is 30
+    /// seconds.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -93,8 +94,8 @@ impl RegistryClient {
     /// repository, so name an image wherever you can: with a tag or digest, `verify` reads its
     /// manifest and reports it; without either it reads the repository's list of tags.
     ///
-    /// Every outcome is an [`Access`], also that the registry cannot be reached. Where the registry's
-    /// answer has two readings, the message says both.
+    /// Every outcome is an [`Access`], also that the registry cannot be reached. Where the
+    /// registry's answer has two readings, the message says both.
     pub async fn verify(&self, image: Option<&ImageReference>) -> Access {
         let span = tracing::debug_span!("verify", registry = self.registry().as_str());
         let access = match image {
@@ -104,8 +105,8 @@ impl RegistryClient {
         access.unwrap_or_else(Access::from)
     }
 
-    /// Reads the manifest of an image and hashes it: which digest does this name have now, and which
-    /// platforms is it built for?
+    /// Reads the manifest of an image and hashes it: which digest does this name have now, and
+    /// which platforms is it built for?
     ///
     /// A reference with a digest is asked for by that digest, and what comes must be its content.
     /// One without tag and digest means the tag `latest`, as on a node.
@@ -120,8 +121,8 @@ impl RegistryClient {
         Ok(describe(digest, &manifest))
     }
 
-    /// [`resolve`](Self::resolve), and what the image's configuration says: user, exposed ports, size.
-    /// Of an image for several platforms it reads the one for `linux/amd64`, or the first.
+    /// [`resolve`](Self::resolve), and what the image's configuration says: user, exposed ports,
+    /// size. Of an image for several platforms it reads the one for `linux/amd64`, or the first.
     ///
     /// This takes one or two requests more.
     ///

@@ -1,7 +1,7 @@
 //! The requests as plain values: what is asked, before anyone sends it.
 //!
-//! Paths are those of the
-//! [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints).
+//! Paths are those of the [OCI distribution
+//! specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints).
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};

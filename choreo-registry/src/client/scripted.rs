@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::{Egress, HttpTransport, Outbound, TransportError, TransportErrorKind};
 
-/// An [`HttpTransport`] without a network, for tests: it gives the answers it was told and keeps the
-/// requests it was sent.
+/// An [`HttpTransport`] without a network, for tests: it gives the answers it was told and keeps
+/// the requests it was sent.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -357,8 +357,8 @@ impl Session {
         Ok(answer)
     }
 
-    /// Sends a GET and follows redirects, judging every hop. `Authorization` goes to the first origin
-    /// only, and never comes back.
+    /// Sends a GET and follows redirects, judging every hop. `Authorization` goes to the first
+    /// origin only, and never comes back.
     async fn follow(
         &self,
         mut url: Url,
@@ -435,22 +435,7 @@ impl Session {
         let result = tokio::time::timeout_at(bounds.deadline.into(), exchange)
             .await
             .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)));
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match &result {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                tracing::debug!(
-                    method = "GET",
-                    host,
-                    status,
-                    duration_ms,
-                    "registry answered"
-                );
-            }
-            Err(error) => {
-                tracing::debug!(method = "GET", host, error = ?error.kind(), duration_ms, "registry did not answer");
-            }
-        }
+        log(&host, &result, started);
         result.map_err(|error| ClientError::transport(self.registry.as_str(), &host, error))
     }
 
@@ -505,6 +490,27 @@ const MAX_REDIRECTS: usize = 5;
 
 /// The most bytes of a token server's answer.
 const TOKEN_LIMIT: usize = 64 * 1024;
+
+/// Method, host, outcome and duration; never a header, a query or a body.
+fn log(host: &str, result: &Result<http::Response<Bytes>, TransportError>, started: Instant) {
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match result {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            tracing::debug!(
+                method = "GET",
+                host,
+                status,
+                duration_ms,
+                "registry answered"
+            );
+        }
+        Err(error) => {
+            let error = error.kind();
+            tracing::debug!(method = "GET", host, ?error, duration_ms, "no answer");
+        }
+    }
+}
 
 /// The `Content-Type` of a response.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {

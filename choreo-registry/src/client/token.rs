@@ -1,7 +1,7 @@
 //! Bearer tokens: asking a registry's token server, reading its answer, keeping it for a while.
 //!
-//! The protocol is that of
-//! [distribution's token authentication](https://distribution.github.io/distribution/spec/auth/token/).
+//! The protocol is that of [distribution's token
+//! authentication](https://distribution.github.io/distribution/spec/auth/token/).
 
 use std::{
     collections::HashMap,
@@ -66,7 +66,8 @@ impl fmt::Debug for Token {
 ///
 /// # Errors
 ///
-/// `Err` holds a phrase about the answer and never a byte of it: it may have a token in the wrong place.
+/// `Err` holds a phrase about the answer and never a byte of it: it may have a token in the wrong
+/// place.
 pub(crate) fn read(body: &[u8]) -> Result<(Token, Duration), &'static str> {
     let answer: Answer =
         serde_json::from_slice(body).map_err(|_| "it is not a JSON object with a token")?;

@@ -9,15 +9,18 @@ use super::Egress;
 
 /// Carries one HTTP request and brings back one bounded response.
 ///
-/// The client builds requests as plain values and judges what comes back; a transport only moves bytes. `ReqwestTransport` is the one to use (feature `reqwest`),
-/// [`ScriptedTransport`](super::ScriptedTransport) is for tests. Implement it yourself to go through a proxy of your own, or to count requests:
-/// wrap another transport and forward.
+/// The client builds requests as plain values and judges what comes back; a transport only moves
+/// bytes. `ReqwestTransport` is the one to use (feature `reqwest`),
+/// [`ScriptedTransport`](super::ScriptedTransport) is for tests. Implement it yourself to go
+/// through a proxy of your own, or to count requests: wrap another transport and forward.
 ///
 /// **Contract**
 /// - One call is one exchange: redirects are returned, not followed; nothing is retried.
-/// - Each connection goes only where [`egress`](Self::egress) allows, judged on the address that is really dialled. **A transport of your own
-///   takes over this promise**: the client judges schemes and literal addresses before it sends, but it cannot see what a name resolves to.
-/// - The body is read up to `body_limit` bytes and not decompressed; a longer one is [`TransportErrorKind::TooLarge`].
+/// - Each connection goes only where [`egress`](Self::egress) allows, judged on the address that is
+///   really dialled. **A transport of your own takes over this promise**: the client judges schemes
+///   and literal addresses before it sends, but it cannot see what a name resolves to.
+/// - The body is read up to `body_limit` bytes and not decompressed; a longer one is
+///   [`TransportErrorKind::TooLarge`].
 /// - The call ends at `deadline`, body included.
 /// - Requests hold credentials in their headers: they are never logged.
 /// - Cancelling the future closes the exchange.
@@ -52,7 +55,8 @@ pub trait HttpTransport: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// When there is no complete response within the bounds: see [`TransportErrorKind`]. A response of any status is not an error.
+    /// When there is no complete response within the bounds: see [`TransportErrorKind`]. A response
+    /// of any status is not an error.
     async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError>;
 
     /// The policy that this transport obeys.
@@ -60,6 +64,16 @@ pub trait HttpTransport: fmt::Debug + Send + Sync {
 }
 
 /// A request on its way out, with its bounds.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use choreo_registry::client::Outbound;
+///
+/// let request = http::Request::get("https://registry.example.com/v2/").body(Default::default())?;
+/// let outbound = Outbound::new(request, 64 * 1024, Instant::now() + Duration::from_secs(30));
+/// assert_eq!(outbound.body_limit, 65536);
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Outbound {
@@ -85,8 +99,16 @@ impl Outbound {
 
 /// Why an exchange brought no response.
 ///
-/// `Display` is a short phrase without addresses: it may be shown to whoever chose the host, and must not tell them about the network inside.
-/// The cause, for operators, is in [`source`](Error::source).
+/// `Display` is a short phrase without addresses: it may be shown to whoever chose the host, and
+/// must not tell them about the network inside. The cause, for operators, is in
+/// [`source`](Error::source).
+///
+/// ```
+/// use choreo_registry::client::{TransportError, TransportErrorKind};
+///
+/// let error = TransportError::new(TransportErrorKind::Resolve);
+/// assert_eq!(error.to_string(), "the host name does not resolve");
+/// ```
 #[derive(Debug)]
 pub struct TransportError {
     kind: TransportErrorKind,
@@ -150,7 +172,8 @@ pub enum TransportErrorKind {
     Resolve,
     /// The deadline passed.
     Timeout,
-    /// TLS failed: a certificate that is not trusted, or no common version. Also `https` without the feature `tls`.
+    /// TLS failed: a certificate that is not trusted, or no common version. Also `https` without
+    /// the feature `tls`.
     Tls,
     /// The body exceeds its limit.
     TooLarge,

@@ -10,58 +10,39 @@ pub(super) struct Words<'a> {
 impl Words<'_> {
     /// Subject first; the registry's own code where it tells more.
     pub(super) fn message(&self) -> String {
-        let registry = Quoted(&self.error.registry);
-        let detail = self.detail();
+        let host = Quoted(&self.error.registry);
+        let of_registry = |what: &str| format!("registry {host} {what}");
+        let detailed = |what: &str| format!("registry {host} {what}{}", self.detail());
         match self.error.kind {
-            ErrorKind::Blocked => {
-                format!("registry {registry} is out of bounds for this platform{detail}")
-            }
-            ErrorKind::CredentialRefused => {
-                format!("registry {registry} refuses the user name or the password")
-            }
-            ErrorKind::Denied => format!(
-                "registry {registry} does not allow pulling{}",
-                self.image_after(" ")
-            ),
+            ErrorKind::Blocked => detailed("is out of bounds for this platform"),
+            ErrorKind::CredentialRefused => of_registry("refuses the user name or the password"),
+            ErrorKind::Denied => of_registry("does not allow pulling") + &self.image_after(" "),
             ErrorKind::DigestMismatch => {
-                format!("registry {registry} serves content that is not the one of its digest")
+                of_registry("serves content that is not the one of its digest")
             }
-            ErrorKind::InvalidResponse => {
-                format!("registry {registry} gives an answer that breaks the protocol{detail}")
-            }
+            ErrorKind::InvalidResponse => detailed("gives an answer that breaks the protocol"),
             ErrorKind::NotARegistry => {
-                format!("host {registry} does not answer like a container registry")
+                format!("host {host} does not answer like a container registry")
             }
             ErrorKind::NotFound => self.not_found(),
-            ErrorKind::RateLimited => format!("registry {registry} has answered too many requests"),
-            ErrorKind::RealmNotTrusted => format!(
-                "registry {registry} sends logins to a host that is not trusted with them{detail}"
-            ),
-            ErrorKind::Timeout => format!("registry {registry} did not answer in time"),
-            ErrorKind::Tls => {
-                format!("registry {registry} offers no secure connection that can be trusted")
+            ErrorKind::RateLimited => of_registry("has answered too many requests"),
+            ErrorKind::RealmNotTrusted => {
+                detailed("sends logins to a host that is not trusted with them")
             }
-            ErrorKind::TooLarge => {
-                format!("registry {registry} gives an answer that is too large{detail}")
+            ErrorKind::Timeout => of_registry("did not answer in time"),
+            ErrorKind::Tls => of_registry("offers no secure connection that can be trusted"),
+            ErrorKind::TooLarge => of_registry("gives an answer that is too large"),
+            ErrorKind::Unauthorized => {
+                of_registry("asks for a login") + &self.image_after(" to pull ")
             }
-            ErrorKind::Unauthorized => format!(
-                "registry {registry} asks for a login{}",
-                self.image_after(" to pull ")
-            ),
-            ErrorKind::Unavailable => format!(
-                "registry {registry} has a failure of its own{}",
-                self.status()
-            ),
-            ErrorKind::Unreachable => {
-                format!("registry {registry} cannot be reached{}", self.cause())
-            }
+            ErrorKind::Unavailable => of_registry("has a failure of its own") + &self.status(),
+            ErrorKind::Unreachable => of_registry("cannot be reached") + &self.cause(),
             ErrorKind::UnsupportedImage => {
-                format!("image{} cannot run{detail}", self.image_after(" "))
+                format!("image{} cannot run{}", self.image_after(" "), self.detail())
             }
-            ErrorKind::WrongRegistry => format!(
-                "image{} is not in registry {registry}",
-                self.image_after(" ")
-            ),
+            ErrorKind::WrongRegistry => {
+                format!("image{} is not in registry {host}", self.image_after(" "))
+            }
         }
     }
 
@@ -71,12 +52,12 @@ impl Words<'_> {
                 "ask the operator of the platform to allow this registry's address"
             }
             ErrorKind::CredentialRefused => {
-                "enter both again, completely; check that the token has not expired, and whether this \
-                 registry wants a token instead of the password"
+                "enter both again, completely; check that the token has not expired, and whether \
+                 this registry wants a token instead of the password"
             }
             ErrorKind::Denied => {
-                "give this login the right to pull the repository, and check the repository's spelling: \
-                 many registries deny what does not exist"
+                "give this login the right to pull the repository, and check the repository's \
+                 spelling: many registries deny what does not exist"
             }
             ErrorKind::DigestMismatch => {
                 "do not deploy it; push the image again, and tell whoever runs the registry"
@@ -89,25 +70,25 @@ impl Words<'_> {
                  not the address of a web page"
             }
             ErrorKind::NotFound => {
-                "check the spelling, and that the push has finished; a registry may also hide what this \
-                 login may not see"
+                "check the spelling, and that the push has finished; a registry may also hide \
+                 what this login may not see"
             }
             ErrorKind::RateLimited => return self.wait(),
             ErrorKind::RealmNotTrusted => {
-                "nothing was sent there; if it is this registry's token server, ask the operator of the \
-                 platform to trust it"
+                "nothing was sent there; if it is this registry's token server, ask the operator \
+                 of the platform to trust it"
             }
             ErrorKind::Timeout | ErrorKind::Unavailable => {
                 "try again later, and look at the registry's status page"
             }
             ErrorKind::Tls => {
-                "check the registry's certificate; the operator of the platform can add a company's own \
-                 certificate authority"
+                "check the registry's certificate; the operator of the platform can add a \
+                 company's own certificate authority"
             }
             ErrorKind::TooLarge => "check that the name is the one of a container image",
             ErrorKind::Unauthorized => {
-                "register a user name and a password or token for it; for a public repository, check the \
-                 spelling"
+                "register a user name and a password or token for it; for a public repository, \
+                 check the spelling"
             }
             ErrorKind::Unreachable => {
                 "check the host's spelling, and that the platform's network leads to it"

@@ -6,8 +6,8 @@ use crate::{quote::Quoted, string_value::string_value};
 
 /// The types of manifest that nodes can run images from.
 ///
-/// They are those of the
-/// [OCI image specification](https://github.com/opencontainers/image-spec/blob/main/media-types.md) and
+/// They are those of the [OCI image
+/// specification](https://github.com/opencontainers/image-spec/blob/main/media-types.md) and
 /// [Docker's version 2, schema 2](https://distribution.github.io/distribution/spec/manifest-v2-2/).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
@@ -88,9 +88,9 @@ impl std::error::Error for ParseMediaTypeError {}
 
 /// An operating system and a processor architecture: `linux/amd64`, `linux/arm64/v8`.
 ///
-/// The words are those of the
-/// [OCI image index](https://github.com/opencontainers/image-spec/blob/main/image-index.md): what Go
-/// calls `GOOS` and `GOARCH`, and a variant of the processor.
+/// The words are those of the [OCI image
+/// index](https://github.com/opencontainers/image-spec/blob/main/image-index.md): what Go calls
+/// `GOOS` and `GOARCH`, and a variant of the processor.
 ///
 /// ```
 /// use choreo_registry::image::Platform;

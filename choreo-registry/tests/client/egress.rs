@@ -7,7 +7,7 @@ use choreo_test_registry::{Fault, TestRegistry, User, parts::Scheme};
 use http::{Method, StatusCode};
 
 use crate::{
-    MANIFESTS, PASSWORD, cart, client, client_with, guarded, kind, loopback, open, resolve,
+    MANIFESTS, PASSWORD, cart, client, client_with, guarded, image, kind, loopback, open, resolve,
 };
 
 #[tokio::test]
@@ -206,4 +206,53 @@ async fn a_broken_bearer_challenge_never_falls_back_to_the_password() {
             .iter()
             .all(|request| request.authorization() == Scheme::None)
     );
+}
+
+/// The registry speaks plain HTTP; asked over TLS it gives no handshake.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_failed_handshake_is_told_apart() {
+    let registry = open().await;
+    let egress = Egress::tenant().allow_network("127.0.0.0/8".parse().unwrap());
+    let error = client_with(&registry, egress, None)
+        .resolve(&image(&registry, "team/app:1"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
+    assert!(!error.is_retryable());
+}
+
+#[cfg(not(feature = "tls"))]
+#[tokio::test]
+async fn https_without_tls_says_which_feature_is_missing() {
+    use std::error::Error as _;
+
+    let registry = open().await;
+    let egress = Egress::tenant().allow_network("127.0.0.0/8".parse().unwrap());
+    let client = client_with(&registry, egress, None);
+    let error = client
+        .resolve(&image(&registry, "team/app:1"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert_eq!(
+        error.source().unwrap().to_string(),
+        r#"https needs the feature "tls" of choreo-registry"#
+    );
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_root_certificate_that_is_none_is_refused() {
+    for pem in [
+        "",
+        "not a certificate",
+        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----",
+    ] {
+        let error = ReqwestTransport::new(Egress::tenant().add_root_certificate(pem)).unwrap_err();
+        assert!(
+            error.to_string().starts_with("transport cannot be built"),
+            "{pem}"
+        );
+    }
 }

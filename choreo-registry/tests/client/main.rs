@@ -4,7 +4,9 @@
 
 mod egress;
 mod faults;
+mod hostile;
 mod resolve;
+mod scripted;
 mod secrets;
 mod verify;
 

@@ -22,7 +22,8 @@ pub(super) enum Standing {
     Unusable,
 }
 
-/// Judges the address that a connection would really reach: an IPv4 address inside an IPv6 one is unwrapped first.
+/// Judges the address that a connection would really reach: an IPv4 address inside an IPv6 one is
+/// unwrapped first.
 pub(super) fn standing(address: IpAddr) -> Standing {
     let address = unwrapped(address);
     if METADATA.contains(&address) {

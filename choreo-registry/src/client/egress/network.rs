@@ -2,10 +2,12 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// A block of IP addresses in CIDR notation, such as `10.20.0.0/16` or `fd12::/48`; an address alone is a block of one.
+/// A block of IP addresses in CIDR notation, such as `10.20.0.0/16` or `fd12::/48`; an address
+/// alone is a block of one.
 ///
-/// Bits behind the prefix must be zero ([RFC 4632, section 3.1](https://www.rfc-editor.org/rfc/rfc4632#section-3.1)):
-/// `10.20.0.1/16` is refused, because one of its two halves is a mistake.
+/// Bits behind the prefix must be zero ([RFC 4632, section
+/// 3.1](https://www.rfc-editor.org/rfc/rfc4632#section-3.1)): `10.20.0.1/16` is refused, because
+/// one of its two halves is a mistake.
 ///
 /// # Example
 ///
@@ -17,7 +19,10 @@ use std::{fmt, net::IpAddr, str::FromStr};
 /// assert!(!network.contains("10.21.0.1".parse()?));
 ///
 /// let error = "10.20.0.1/16".parse::<IpNetwork>().unwrap_err();
-/// assert_eq!(error.to_string(), r#"network "10.20.0.1/16" has bits set behind its prefix: write 10.20.0.0/16"#);
+/// assert_eq!(
+///     error.to_string(),
+///     r#"network "10.20.0.1/16" has bits set behind its prefix: write 10.20.0.0/16"#,
+/// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -27,7 +32,8 @@ pub struct IpNetwork {
 }
 
 impl IpNetwork {
-    /// Whether the address lies in this block. Families never mix: an IPv4 block holds no IPv6 address.
+    /// Whether the address lies in this block. Families never mix: an IPv4 block holds no IPv6
+    /// address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.address.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == self.address

@@ -2,8 +2,8 @@
 //!
 //! reqwest has no hook on the connection itself, and skips a custom resolver when the host is an
 //! address. So the guard has two halves: [`Egress::check_uri`] judges addresses in the URL, the
-//! resolver below judges those that a name leads to and hands out approved ones only. Everything that
-//! would connect elsewhere is off: redirects, proxies from the environment, retries.
+//! resolver below judges those that a name leads to and hands out approved ones only. Everything
+//! that would connect elsewhere is off: redirects, proxies from the environment, retries.
 
 use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -14,8 +14,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use super::{Blocked, Egress};
 use crate::client::{HttpTransport, Outbound, TransportError, TransportErrorKind};
 
-/// The [`HttpTransport`] on reqwest: HTTP/1.1, guarded by an [`Egress`] policy, with TLS by rustls when
-/// the feature `tls` is on.
+/// The [`HttpTransport`] on reqwest: HTTP/1.1, guarded by an [`Egress`] policy, with TLS by rustls
+/// when the feature `tls` is on.
 ///
 /// It keeps connections open for later requests. Build one per policy and share it: the clients of
 /// all tenants may use the same one, because it knows no credentials.
