@@ -9,6 +9,15 @@ use crate::{quote::Quoted, string_value::string_value};
 /// They are those of the [OCI image
 /// specification](https://github.com/opencontainers/image-spec/blob/main/media-types.md) and
 /// [Docker's version 2, schema 2](https://distribution.github.io/distribution/spec/manifest-v2-2/).
+///
+/// ```
+/// use choreo_registry::image::MediaType;
+///
+/// let media_type: MediaType = "application/vnd.oci.image.index.v1+json".parse()?;
+/// assert_eq!(media_type, MediaType::OciIndex);
+/// assert!(media_type.is_index());
+/// # Ok::<(), choreo_registry::image::ParseMediaTypeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum MediaType {
@@ -296,7 +305,28 @@ impl std::error::Error for ParseExposedPortError {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Their parts are cut out of the text by position: no text may panic.
+        #[test]
+        fn any_text_is_a_platform_or_refused(text in "\\PC{0,12}(/\\PC{0,12}){0,3}") {
+            if let Ok(platform) = text.parse::<Platform>() {
+                let mut parts = vec![platform.os(), platform.architecture()];
+                parts.extend(platform.variant());
+                prop_assert_eq!(parts.join("/"), text);
+            }
+        }
+
+        #[test]
+        fn any_text_is_an_exposed_port_or_refused(text in "\\PC{0,12}|[0-9]{0,6}(/[a-z]{0,4})?") {
+            if let Ok(port) = text.parse::<ExposedPort>() {
+                prop_assert_eq!(port.to_string().parse(), Ok(port));
+            }
+        }
+    }
 
     #[test]
     fn platforms_parse_and_display() {
