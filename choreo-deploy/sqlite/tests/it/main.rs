@@ -6,4 +6,6 @@ mod concurrency;
 mod conformance;
 mod crash;
 mod file;
+mod model;
+mod runs;
 mod unreadable;

@@ -1,0 +1,319 @@
+//! Whatever is done in whatever order, the file answers as the store in memory does.
+
+use choreo_deploy::Target;
+use choreo_deploy::conformance::{block_on, example_image, example_target};
+use choreo_deploy::deployment::{Cause, Phase, Subject};
+use choreo_deploy::id::TokenId;
+use choreo_deploy::reason::{Reason, ReasonCode};
+use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use choreo_deploy::run::RunPhase;
+use choreo_deploy::settings::Settings;
+use choreo_deploy::store::{
+    Claim, ClaimRequest, DeploymentQuery, Idempotency, InMemoryStore, NewRun, Outcome, Progress,
+    RunClaim, RunOutcome, RunProgress, SettingsChoice, Store,
+};
+use choreo_deploy::token::{TokenDigest, TokenRecord};
+use choreo_deploy::workload::{ManualTask, Scaling};
+use choreo_deploy_sqlite::SqliteStore;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use crate::common;
+
+/// One step: what is done, and three numbers to choose the details by.
+type Step = (u8, u8, u8, u8);
+
+/// A deployment that becomes ready, so that there is something to run and to come back to.
+const READY: [Step; 4] = [(0, 0, 128, 3), (4, 1, 0, 0), (7, 0, 1, 0), (9, 0, 0, 0)];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn answers_as_the_model_does(steps in prop::collection::vec(any::<Step>(), 1..60)) {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let file = SqliteStore::open(directory.path().join("choreo.db")).await.unwrap();
+            let model = InMemoryStore::new();
+            let (mut one, mut other) = (Caller::new(&model), Caller::new(&file));
+            for (number, step) in (1..).zip(READY.into_iter().chain(steps)) {
+                let expected = one.take(number, step).await;
+                let found = other.take(number, step).await;
+                assert_eq!(found, expected, "step {number}, {step:?}");
+                assert_eq!(other.look().await, one.look().await, "after step {number}, {step:?}");
+            }
+        });
+    }
+}
+
+/// Somebody who uses a store, and remembers the claims it was given, old ones too.
+struct Caller<'s> {
+    store: &'s dyn Store,
+    claims: Vec<Claim>,
+    run_claims: Vec<RunClaim>,
+    runs: u64,
+}
+
+impl<'s> Caller<'s> {
+    fn new(store: &'s dyn Store) -> Self {
+        Self {
+            store,
+            claims: Vec::new(),
+            run_claims: Vec::new(),
+            runs: 0,
+        }
+    }
+
+    /// Takes a step and returns what was answered. The clock goes on with every step, and no two
+    /// moments that are made of it are the same.
+    async fn take(&mut self, number: u64, (what, a, b, c): Step) -> String {
+        let now = common::at(i64::try_from(number).unwrap() * 1000);
+        match what % 16 {
+            0..=3 => self.accept(number, now, (a, b, c)).await,
+            4 | 5 => self.claim(now, a).await,
+            6 => self.renew(now, a).await,
+            7 => self.record(now, (a, b)).await,
+            8 => self.put_back(now, (a, b, c)).await,
+            9 | 10 => self.finish(now, (a, b)).await,
+            11 => show(self.store.release_hold(&target(a), now).await),
+            12 => self.token(number, now, (a, b)).await,
+            13 => self.accept_run(now, a).await,
+            14 => self.claim_run(now).await,
+            _ => self.end_run(now, (a, b)).await,
+        }
+    }
+
+    async fn accept(&mut self, number: u64, now: Timestamp, (a, b, c): (u8, u8, u8)) -> String {
+        let mut new = common::new(&component(a), number, now);
+        new.data_plane = plane(a);
+        new.cause = match b % 4 {
+            0 => Cause::Manual,
+            1 => Cause::PushEvent,
+            2 => Cause::Rollback,
+            _ => Cause::Ci(token_id(b >> 2)),
+        };
+        new.subject = match c % 8 {
+            0 => Subject::Absence,
+            1 | 2 => Subject::Release(ReleaseNumber::new(u64::from(c >> 4) % 3 + 1).unwrap()),
+            _ => new.subject,
+        };
+        new.settings = match b >> 5 {
+            0 => SettingsChoice::Version(u64::from(c >> 6)),
+            1 | 2 => SettingsChoice::Now(Settings::default().with_scaling(Scaling::fixed(3))),
+            _ => new.settings,
+        };
+        new.hold = b % 4 == 2;
+        if c >= 128 {
+            let until = now + SignedDuration::from_secs(2500);
+            new.idempotency = Some(Idempotency::new(
+                format!("key-{}", c % 2),
+                [c % 4; 32],
+                until,
+            ));
+        }
+        show(self.store.accept(new).await)
+    }
+
+    async fn claim(&mut self, now: Timestamp, a: u8) -> String {
+        let until = now + SignedDuration::from_secs(2500);
+        let busy = if a.is_multiple_of(4) {
+            vec![plane(a >> 2)]
+        } else {
+            vec![]
+        };
+        let request = ClaimRequest::new("worker", now, until).without(busy);
+        let claimed = self.store.claim(&request).await;
+        self.claims.extend(
+            claimed
+                .iter()
+                .flatten()
+                .map(|claimed| claimed.claim.clone()),
+        );
+        show(claimed)
+    }
+
+    async fn renew(&mut self, now: Timestamp, a: u8) -> String {
+        let Some(claim) = chosen(&self.claims, a) else {
+            return String::new();
+        };
+        show(
+            self.store
+                .renew(&claim, now + SignedDuration::from_secs(3700))
+                .await,
+        )
+    }
+
+    async fn record(&mut self, now: Timestamp, (a, b): (u8, u8)) -> String {
+        let Some(claim) = chosen(&self.claims, a) else {
+            return String::new();
+        };
+        let image = example_image(u64::from(b) + 1);
+        let pin = Pin::new(image.digest().cloned().unwrap(), Pinning::Observed);
+        if b % 3 == 0 {
+            return show(self.store.record_pin(&claim, pin).await);
+        }
+        let image = ReleaseImage::unpinned(image);
+        let image = if b % 3 == 1 { image.pinned(pin) } else { image };
+        let draft = ReleaseDraft::new(ManualTask::new().into(), image);
+        show(self.store.record_release(&claim, draft, now).await)
+    }
+
+    async fn put_back(&mut self, now: Timestamp, (a, b, c): (u8, u8, u8)) -> String {
+        let Some(claim) = chosen(&self.claims, a) else {
+            return String::new();
+        };
+        let phase = if b % 2 == 0 {
+            Phase::Accepted
+        } else {
+            Phase::Progressing
+        };
+        let mut progress = Progress::new(phase, now, now + SignedDuration::from_secs(1300));
+        (progress.applied, progress.attempt) = (c % 2 == 0, u32::from(c));
+        if b % 3 == 0 {
+            progress.reasons = vec![Reason::new(ReasonCode::Waiting, "waits")];
+        }
+        show(self.store.put_back(&claim, progress).await)
+    }
+
+    async fn finish(&mut self, now: Timestamp, (a, b): (u8, u8)) -> String {
+        let Some(claim) = chosen(&self.claims, a) else {
+            return String::new();
+        };
+        let phase =
+            [Phase::Ready, Phase::Ready, Phase::Failed, Phase::TimedOut][usize::from(b % 4)];
+        show(
+            self.store
+                .finish(&claim, Outcome::new(phase, vec![], now))
+                .await,
+        )
+    }
+
+    async fn token(&mut self, number: u64, now: Timestamp, (a, b): (u8, u8)) -> String {
+        let id = token_id(a);
+        match b % 4 {
+            0 => show(self.store.revoke_token(&id, now).await),
+            1 => show(self.store.touch_token(&id, now).await),
+            _ => {
+                let owner = ("acme".parse().unwrap(), component(b).parse().unwrap());
+                let digest = TokenDigest::new([u8::try_from(number).unwrap(); 32]);
+                let until = now + SignedDuration::from_secs(9500);
+                show(
+                    self.store
+                        .issue_token(TokenRecord::new(id, owner, digest, (now, until)))
+                        .await,
+                )
+            }
+        }
+    }
+
+    async fn accept_run(&mut self, now: Timestamp, a: u8) -> String {
+        self.runs += 1;
+        let id = format!("r-{}", self.runs).parse().unwrap();
+        let until = now + SignedDuration::from_secs(90_000);
+        show(
+            self.store
+                .accept_run(NewRun::new(id, (target(a), plane(a)), (now, until)))
+                .await,
+        )
+    }
+
+    async fn claim_run(&mut self, now: Timestamp) -> String {
+        let until = now + SignedDuration::from_secs(2600);
+        let claimed = self
+            .store
+            .claim_run(&ClaimRequest::new("worker", now, until))
+            .await;
+        self.run_claims.extend(
+            claimed
+                .iter()
+                .flatten()
+                .map(|claimed| claimed.claim.clone()),
+        );
+        show(claimed)
+    }
+
+    async fn end_run(&mut self, now: Timestamp, (a, b): (u8, u8)) -> String {
+        let Some(claim) = chosen(&self.run_claims, a) else {
+            return String::new();
+        };
+        // What becomes of the next attempt of a run that is to stop has a test of its own.
+        let run = self
+            .store
+            .run(&claim.id)
+            .await
+            .unwrap()
+            .expect("it was claimed");
+        let what = if run.cancel_requested { 1 } else { b % 4 };
+        match what {
+            0 => {
+                let next = now + SignedDuration::from_secs(1400);
+                let progress = RunProgress::new(RunPhase::Running, now, next);
+                show(self.store.put_back_run(&claim, progress).await)
+            }
+            1 => {
+                let outcome = RunOutcome::new(RunPhase::Failed, Some(b.into()), vec![], now);
+                show(self.store.finish_run(&claim, outcome).await)
+            }
+            2 => show(self.store.request_cancel(&claim.id, now).await),
+            _ => show(
+                self.store
+                    .request_cancel(&"r-none".parse().unwrap(), now)
+                    .await,
+            ),
+        }
+    }
+
+    /// All that can be read.
+    async fn look(&self) -> Vec<String> {
+        let mut seen = vec![
+            show(self.store.next_due().await),
+            show(
+                self.store
+                    .deployments(&DeploymentQuery::default().limit(99))
+                    .await,
+            ),
+        ];
+        for a in 0..2 {
+            let target = target(a);
+            seen.extend([
+                show(self.store.target(&target).await),
+                show(self.store.releases(&target.component, 99).await),
+                show(self.store.settings(&target, 2).await),
+                show(self.store.runs(&target, 99).await),
+                show(self.store.tokens(&target.component).await),
+            ]);
+        }
+        seen
+    }
+}
+
+fn component(a: u8) -> String {
+    format!("component-{}", a % 2)
+}
+
+fn target(a: u8) -> Target {
+    example_target(&component(a))
+}
+
+fn plane(a: u8) -> choreo_deploy::id::DataPlaneId {
+    format!("plane-{}", a % 2).parse().unwrap()
+}
+
+fn token_id(a: u8) -> TokenId {
+    format!("t-{}", a % 4).parse().unwrap()
+}
+
+fn chosen<T: Clone>(all: &[T], a: u8) -> Option<T> {
+    // The newest more often than the others.
+    let back = usize::from(a % 8).saturating_sub(4);
+    all.len()
+        .checked_sub(1 + back)
+        .map(|index| all[index].clone())
+}
+
+fn show<T: std::fmt::Debug, E: std::fmt::Display>(answer: Result<T, E>) -> String {
+    match answer {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => format!("error: {error}"),
+    }
+}
