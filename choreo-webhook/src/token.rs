@@ -1,0 +1,337 @@
+//! Deploy tokens: how they look, how they are minted and how they are checked.
+//!
+//! A token reads `chd_` + public id + `_` + secret + checksum, for example
+//! `chd_k2mz7qv4xw5a_0123456789ABCDEFGHIJKLMNOPQRSTUV2Kd9Lp`:
+//!
+//! | part | characters | what for |
+//! |---|---|---|
+//! | prefix | `chd_` | secret scanners and people know it at sight |
+//! | public id | 12 of `a`-`z`, `2`-`7` | finds the record; may be shown and logged |
+//! | secret | 32 of `0`-`9`, `A`-`Z`, `a`-`z` | 190 random bits |
+//! | checksum | 6 of the same | CRC-32 of all that stands before, so a typing error needs no look-up |
+//!
+//! Only letters, digits and `_`: a token needs no quoting in any shell, URL or CI system, a double
+//! click selects all of it, and every CI system can mask it in its logs.
+//!
+//! What is stored is SHA-256 of the secret. A slow password hash protects secrets that can be
+//! guessed; 190 random bits cannot be, and a slow hash would let strangers burn a server's
+//! processor with wrong tokens.
+
+mod base62;
+mod lifetime;
+
+use std::fmt;
+use std::str::FromStr;
+
+use choreo_deploy::id::{ComponentId, OrganizationId, TokenId};
+use choreo_deploy::token::{TokenDigest, TokenRecord};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+pub use self::lifetime::{Lifetime, LifetimeError};
+
+/// A deploy token: lets CI deploy images to one component, until it expires or is revoked.
+///
+/// A secret: not `Clone`, not `Serialize`, not comparable, hidden in `Debug` and wiped on drop.
+/// [`expose`](Self::expose) is the one way to its text; show that once, when it is minted.
+///
+/// ```
+/// use choreo_webhook::DeployToken;
+/// use choreo_webhook::token::Lifetime;
+/// use jiff::Timestamp;
+///
+/// let now: Timestamp = "2026-01-01T00:00:00Z".parse()?;
+/// let (token, record) =
+///     DeployToken::mint("acme".parse()?, "orders".parse()?, Lifetime::DEFAULT, now);
+/// println!("keep it, it is not shown again: {}", token.expose());
+///
+/// // CI sends the text; the record comes from the store.
+/// let sent: DeployToken = token.expose().parse()?;
+/// assert!(sent.verify(&record, now));
+/// assert!(!sent.verify(&record, record.expires_at));
+/// assert!(!format!("{token:?}").contains(token.expose()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct DeployToken {
+    id: TokenId,
+    text: Zeroizing<String>,
+}
+
+impl DeployToken {
+    /// Makes a token of a component, and the record of it to store.
+    ///
+    /// # Panics
+    /// When the operating system has no random numbers.
+    #[must_use]
+    pub fn mint(
+        organization: OrganizationId,
+        component: ComponentId,
+        lifetime: Lifetime,
+        now: Timestamp,
+    ) -> (Self, TokenRecord) {
+        let mut text = Zeroizing::new(String::with_capacity(LENGTH));
+        text.push_str(PREFIX);
+        push_random(&mut text, ID_LETTERS, ID_LENGTH);
+        let id = text[PREFIX.len()..]
+            .parse()
+            .expect("letters and digits make an id");
+        text.push('_');
+        push_random(&mut text, base62::DIGITS, SECRET_LENGTH);
+        let checksum = base62::checksum(&text);
+        text.push_str(&checksum);
+
+        let token = Self { id, text };
+        let validity = (now, lifetime.end(now));
+        let owner = (organization, component);
+        let record = TokenRecord::new(token.id.clone(), owner, token.digest(), validity);
+        (token, record)
+    }
+
+    /// The public id. Not a secret.
+    #[must_use]
+    pub fn id(&self) -> &TokenId {
+        &self.id
+    }
+
+    /// The whole token, in clear. For the one who asked for it, once.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether this is the token of a record, and may be used now: neither expired nor revoked.
+    ///
+    /// Takes the same time whether one character is wrong or all are.
+    #[must_use]
+    pub fn verify(&self, record: &TokenRecord, now: Timestamp) -> bool {
+        self.has_digest(&record.digest) & (self.id == record.id) & record.is_live(now)
+    }
+
+    pub(crate) fn has_digest(&self, digest: &TokenDigest) -> bool {
+        self.digest().as_bytes().ct_eq(digest.as_bytes()).into()
+    }
+
+    fn digest(&self) -> TokenDigest {
+        let secret = &self.text[SECRET_START..SECRET_START + SECRET_LENGTH];
+        TokenDigest::new(Sha256::digest(secret.as_bytes()).into())
+    }
+}
+
+impl FromStr for DeployToken {
+    type Err = ParseTokenError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTokenError> {
+        let rest = text.strip_prefix(PREFIX).ok_or(ParseTokenError::Prefix)?;
+        let (id, tail) = rest.split_once('_').ok_or(ParseTokenError::Shape)?;
+        let id_fits = id.len() == ID_LENGTH && id.bytes().all(|byte| ID_LETTERS.contains(&byte));
+        let tail_fits = tail.len() == SECRET_LENGTH + base62::CHECKSUM_LENGTH
+            && tail.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !(id_fits && tail_fits) {
+            return Err(ParseTokenError::Shape);
+        }
+        let (body, checksum) = text.split_at(LENGTH - base62::CHECKSUM_LENGTH);
+        if base62::checksum(body) != checksum {
+            return Err(ParseTokenError::Checksum);
+        }
+        let id = id.parse().map_err(|_| ParseTokenError::Shape)?;
+        Ok(Self {
+            id,
+            text: Zeroizing::new(text.to_owned()),
+        })
+    }
+}
+
+impl fmt::Debug for DeployToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeployToken")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a text is no deploy token. It never repeats the text.
+///
+/// ```
+/// use choreo_webhook::DeployToken;
+///
+/// let error = "ghp_somethingelse".parse::<DeployToken>().unwrap_err();
+/// assert_eq!(error.to_string(), "deploy token is not valid: it must begin with \"chd_\"");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseTokenError {
+    /// The checksum at its end is not that of what stands before.
+    #[error("deploy token is not valid: its checksum is wrong, copy it again")]
+    Checksum,
+    /// It begins with something else than `chd_`.
+    #[error("deploy token is not valid: it must begin with \"chd_\"")]
+    Prefix,
+    /// Its length or its characters are wrong.
+    #[error("deploy token is not valid: it must have {LENGTH} characters, copy all of it")]
+    Shape,
+}
+
+/// Appends characters drawn evenly from an alphabet.
+fn push_random(text: &mut String, letters: &[u8], count: usize) {
+    // The last bytes would favour the first letters of an alphabet that does not divide 256.
+    let even = 256 - 256 % letters.len();
+    let mut missing = count;
+    while missing > 0 {
+        let mut bytes = Zeroizing::new([0_u8; 64]);
+        getrandom::fill(&mut *bytes).expect("the operating system has random numbers");
+        for byte in bytes
+            .iter()
+            .map(|byte| usize::from(*byte))
+            .filter(|byte| *byte < even)
+        {
+            if missing > 0 {
+                text.push(char::from(letters[byte % letters.len()]));
+                missing -= 1;
+            }
+        }
+    }
+}
+
+pub(crate) const PREFIX: &str = "chd_";
+/// Lower case, for ids are DNS labels.
+const ID_LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
+const ID_LENGTH: usize = 12;
+const SECRET_START: usize = PREFIX.len() + ID_LENGTH + 1;
+const SECRET_LENGTH: usize = 32;
+const LENGTH: usize = SECRET_START + SECRET_LENGTH + base62::CHECKSUM_LENGTH;
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mint() -> (DeployToken, TokenRecord) {
+        let (organization, component) = ("acme".parse().unwrap(), "orders".parse().unwrap());
+        DeployToken::mint(organization, component, Lifetime::DEFAULT, now())
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_minted_token_parses_and_verifies() {
+        let (token, record) = mint();
+        assert_eq!(token.expose().len(), LENGTH);
+        assert!(
+            token
+                .expose()
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        );
+        let sent: DeployToken = token.expose().parse().unwrap();
+        assert_eq!(sent.id(), &record.id);
+        assert!(sent.verify(&record, now()));
+    }
+
+    #[test]
+    fn lives_ninety_days_by_default() {
+        let (token, record) = mint();
+        assert_eq!(record.expires_at, now() + (90 * 24).hours());
+        assert!(token.verify(&record, record.expires_at - 1.second()));
+        assert!(!token.verify(&record, record.expires_at));
+    }
+
+    #[test]
+    fn a_revoked_token_does_not_verify() {
+        let (token, mut record) = mint();
+        record.revoked_at = Some(now());
+        assert!(!token.verify(&record, now()));
+    }
+
+    #[test]
+    fn a_token_verifies_for_its_own_record_only() {
+        let ((mine, my_record), (_, mut other)) = (mint(), mint());
+        assert!(!mine.verify(&other, now()));
+        // Not even where somebody gave the other record its id, or its secret.
+        other.id = my_record.id.clone();
+        assert!(!mine.verify(&other, now()));
+        let (_, mut stolen) = mint();
+        stolen.digest = my_record.digest.clone();
+        assert!(!mine.verify(&stolen, now()));
+    }
+
+    #[test]
+    fn two_tokens_have_nothing_in_common() {
+        let ((one, _), (two, _)) = (mint(), mint());
+        assert_ne!(one.id(), two.id());
+        assert_ne!(one.expose()[SECRET_START..], two.expose()[SECRET_START..]);
+    }
+
+    #[test]
+    fn says_what_is_wrong_without_the_token() {
+        let (token, _) = mint();
+        let text = token.expose();
+        let swapped = format!("{}{}{}", &text[..17], &text[18..19], &text[17..18]) + &text[19..];
+        for (bad, error) in [
+            ("", ParseTokenError::Prefix),
+            ("CHD_", ParseTokenError::Prefix),
+            ("chd_", ParseTokenError::Shape),
+            (&text[..LENGTH - 1], ParseTokenError::Shape),
+            (&format!("{text}0"), ParseTokenError::Shape),
+            (&text.replace(&text[20..21], "é"), ParseTokenError::Shape),
+            (&format!("{}!", &text[..LENGTH - 1]), ParseTokenError::Shape),
+        ] {
+            assert_eq!(bad.parse::<DeployToken>().unwrap_err(), error, "{bad:?}");
+            assert!(!error.to_string().contains(&text[20..]));
+        }
+        if swapped != text {
+            assert_eq!(
+                swapped.parse::<DeployToken>().unwrap_err(),
+                ParseTokenError::Checksum
+            );
+        }
+    }
+
+    #[test]
+    fn is_hidden_in_debug() {
+        let (token, record) = mint();
+        let secret = &token.expose()[SECRET_START..SECRET_START + SECRET_LENGTH];
+        assert_eq!(
+            format!("{token:?}"),
+            format!("DeployToken {{ id: {:?}, .. }}", token.id())
+        );
+        assert!(!format!("{record:?} {record:#?} {token:#?}").contains(secret));
+        assert!(!serde_json::to_string(&record).unwrap().contains(secret));
+    }
+
+    #[test]
+    fn random_characters_are_drawn_evenly() {
+        let mut text = String::new();
+        push_random(&mut text, base62::DIGITS, 62 * 1000);
+        assert_eq!(text.len(), 62 * 1000);
+        for digit in base62::DIGITS {
+            let count = text.bytes().filter(|byte| byte == digit).count();
+            // Ten standard deviations around 1000; with `byte % 62` the first eight have 1200.
+            assert!(
+                (700..1300).contains(&count),
+                "{} stands there {count} times",
+                *digit as char
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_character_is_refused(at in 0..LENGTH, to in "[0-9A-Za-z_]") {
+            let (token, _) = mint();
+            let mut text = token.expose().to_owned();
+            text.replace_range(at..=at, &to);
+            prop_assert_eq!(text.parse::<DeployToken>().is_ok(), text == token.expose());
+        }
+
+        #[test]
+        fn never_panics(text in "(chd_)?.{0,80}") {
+            let _ = text.parse::<DeployToken>();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+use jiff::{SignedDuration, Timestamp};
+
+/// How long a token lives: 1 to 365 days, 90 by default.
+///
+/// ```
+/// use choreo_webhook::token::Lifetime;
+///
+/// assert_eq!(Lifetime::default().days(), 90);
+/// assert_eq!(Lifetime::from_days(30)?.days(), 30);
+/// assert_eq!(
+///     Lifetime::from_days(366).unwrap_err().to_string(),
+///     "token lifetime of 366 days is not possible: choose 1 to 365 days",
+/// );
+/// # Ok::<(), choreo_webhook::token::LifetimeError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Lifetime {
+    days: u16,
+}
+
+impl Lifetime {
+    /// 90 days.
+    pub const DEFAULT: Self = Self { days: 90 };
+    /// 365 days.
+    pub const MAX: Self = Self { days: 365 };
+
+    /// A number of days.
+    ///
+    /// # Errors
+    /// When it is 0 or more than 365.
+    pub fn from_days(days: u16) -> Result<Self, LifetimeError> {
+        if (1..=Self::MAX.days).contains(&days) {
+            Ok(Self { days })
+        } else {
+            Err(LifetimeError { days })
+        }
+    }
+
+    /// The number of days, of 24 hours each.
+    #[must_use]
+    pub fn days(self) -> u16 {
+        self.days
+    }
+
+    pub(super) fn end(self, start: Timestamp) -> Timestamp {
+        start
+            .checked_add(SignedDuration::from_hours(24 * i64::from(self.days)))
+            .unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Default for Lifetime {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Why a number of days is no lifetime.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("token lifetime of {days} days is not possible: choose 1 to {max} days", max = Lifetime::MAX.days)]
+pub struct LifetimeError {
+    days: u16,
+}

@@ -1,0 +1,214 @@
+//! The webhook itself.
+
+mod authenticate;
+mod body;
+mod deploy;
+mod document;
+mod follow;
+mod gate;
+mod request;
+mod response;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use choreo_deploy::Intake;
+use choreo_deploy::clock::{Clock, SystemClock};
+use choreo_deploy::store::TokenStore;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use self::gate::Gate;
+pub use self::gate::Limits;
+pub use self::response::ResponseBody;
+use crate::BaseUrl;
+use crate::problem::{Problem, ProblemType};
+use crate::token::PREFIX;
+
+/// The deploy webhook: a [`tower_service::Service`] over an [`Intake`] and a [`TokenStore`].
+///
+/// Takes any body, never fails and is cheap to clone; all clones share the same [`Limits`]. It runs
+/// on a tokio runtime with time enabled. The [crate's front page](crate) has an example, the
+/// protocol and how to mount it.
+///
+/// # Contract
+/// - It authenticates from the headers before it reads a byte of the body.
+/// - It answers `202` after [`Intake::accept`] has returned, never before.
+/// - It answers every wrong request with a problem of [`ProblemType`]; `5xx` says that the intake,
+///   the token store or the server is not able to answer now.
+///
+/// # What it does not do
+/// It does not catch a panic of the intake or the store: that is the host's, who has a policy for
+/// all its services. It does not limit how often a client may try; tokens cannot be guessed, but a
+/// proxy should limit requests by address.
+#[derive(Clone, Debug)]
+pub struct DeployWebhook {
+    shared: Arc<Shared>,
+}
+
+impl DeployWebhook {
+    /// The longest body, in bytes.
+    pub const BODY_LIMIT: usize = 16 * 1024;
+    /// How long a client may take to send the body.
+    pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
+    /// The longest `wait`; a longer one is cut to it. Below the 60 seconds of common proxies.
+    pub const MAX_WAIT: Duration = Duration::from_secs(25);
+    /// How long before a token's end its responses begin to say so.
+    pub const EXPIRY_NOTICE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+    /// A webhook by the machine's clock, with the default [`Limits`] and relative URLs.
+    #[must_use]
+    pub fn new(intake: Arc<dyn Intake>, tokens: Arc<dyn TokenStore>) -> Self {
+        let limits = Limits::default();
+        Self {
+            shared: Arc::new(Shared {
+                intake,
+                tokens,
+                clock: Arc::new(SystemClock),
+                base_url: None,
+                deploying: Arc::new(Gate::new(limits.deploying, limits.deploying_each)),
+                waiting: Arc::new(Gate::new(limits.waiting, limits.waiting_each)),
+            }),
+        }
+    }
+
+    /// Answers with absolute URLs below this one. Without it, `Location` and `status_url` are
+    /// relative to the request, which is right under every prefix and behind every proxy. The
+    /// `Host` header is never used: whoever sends the request writes it.
+    #[must_use]
+    pub fn with_base_url(self, base_url: BaseUrl) -> Self {
+        self.with(|shared| shared.base_url = Some(base_url))
+    }
+
+    /// By another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        self.with(|shared| shared.clock = clock)
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        self.with(|shared| {
+            shared.deploying = Arc::new(Gate::new(limits.deploying, limits.deploying_each));
+            shared.waiting = Arc::new(Gate::new(limits.waiting, limits.waiting_each));
+        })
+    }
+
+    fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Arc::unwrap_or_clone(self.shared);
+        change(&mut shared);
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for DeployWebhook
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            Ok(shared
+                .answer(&parts, body)
+                .await
+                .unwrap_or_else(Problem::into_response))
+        })
+    }
+}
+
+/// What all clones share.
+#[derive(Clone, Debug)]
+struct Shared {
+    intake: Arc<dyn Intake>,
+    tokens: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    base_url: Option<BaseUrl>,
+    deploying: Arc<Gate>,
+    waiting: Arc<Gate>,
+}
+
+impl Shared {
+    async fn answer<B>(&self, parts: &Parts, body: B) -> Result<Response<ResponseBody>, Problem>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        refuse_token_in_url(parts)?;
+        let route = Route::of(parts)?;
+        let caller = self.authenticate(&parts.headers).await?;
+        let answer = match route {
+            Route::Deploy => self.deploy(&caller, parts, body).await,
+            Route::Follow(id) => self.follow(&caller, id, parts.uri.query()).await,
+        };
+        let mut response = answer.unwrap_or_else(Problem::into_response);
+        response.headers_mut().extend(caller.expiry_notice());
+        Ok(response)
+    }
+}
+
+/// What a request is for.
+enum Route<'a> {
+    Deploy,
+    Follow(&'a str),
+}
+
+impl<'a> Route<'a> {
+    fn of(parts: &'a Parts) -> Result<Self, Problem> {
+        let rest = parts.uri.path().strip_prefix(DEPLOYMENTS);
+        match rest.map(|rest| (rest, rest.strip_prefix('/'))) {
+            Some(("", _)) if parts.method == Method::POST => Ok(Self::Deploy),
+            Some(("", _)) => Err(Problem::method_not_allowed("POST")),
+            Some((_, Some(id))) if !id.is_empty() && !id.contains('/') => {
+                if parts.method == Method::GET {
+                    Ok(Self::Follow(id))
+                } else {
+                    Err(Problem::method_not_allowed("GET"))
+                }
+            }
+            _ => Err(Problem::new(
+                ProblemType::NotFound,
+                format!("there is nothing at this path: POST {DEPLOYMENTS} deploys an image"),
+            )),
+        }
+    }
+}
+
+/// URLs end up in the logs of every proxy on the way.
+fn refuse_token_in_url(parts: &Parts) -> Result<(), Problem> {
+    let query = parts.uri.query().unwrap_or_default();
+    let names_one = query
+        .split('&')
+        .filter_map(|pair| pair.split('=').next())
+        .any(|name| ["access_token", "token", "key", "secret"].contains(&name));
+    if names_one || query.contains(PREFIX) || parts.uri.path().contains(PREFIX) {
+        return Err(Problem::new(
+            ProblemType::TokenInUrl,
+            "a token does not belong in a URL: proxies have it in their logs by now",
+        )
+        .help(
+            "rotate the token: create a new one, revoke this one, and send the new one in the \
+             header 'Authorization: Bearer'",
+        ));
+    }
+    Ok(())
+}
+
+const DEPLOYMENTS: &str = "/v1/deployments";

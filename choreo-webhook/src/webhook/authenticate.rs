@@ -1,0 +1,118 @@
+//! Who asks, from the headers alone.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use choreo_deploy::id::{ComponentId, TokenId};
+use choreo_deploy::token::{TokenDigest, TokenRecord};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{DeployWebhook, Shared};
+use crate::DeployToken;
+use crate::problem::{Problem, ProblemType};
+
+/// Whoever holds a live token.
+pub(super) struct Caller {
+    pub(super) component: ComponentId,
+    pub(super) token: TokenId,
+    expires_at: Timestamp,
+    now: Timestamp,
+}
+
+impl Caller {
+    /// A header that says when the token ends, once that is near.
+    pub(super) fn expiry_notice(&self) -> Option<(HeaderName, HeaderValue)> {
+        let left = self.expires_at.duration_since(self.now);
+        let near = Duration::try_from(left).is_ok_and(|left| left <= DeployWebhook::EXPIRY_NOTICE);
+        let value = near
+            .then(|| HeaderValue::try_from(self.expires_at.to_string()).ok())
+            .flatten();
+        value.map(|value| (HeaderName::from_static("choreo-token-expires"), value))
+    }
+}
+
+impl Shared {
+    /// The caller, or one and the same answer for every token that is not accepted.
+    pub(super) async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        // No look-up without a right checksum. That tells nobody anything: whoever sends a token
+        // can compute its checksum.
+        let token = bearer(headers)?
+            .parse::<DeployToken>()
+            .map_err(|_| invalid_token())?;
+        let record = self.tokens.token(token.id()).await.map_err(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "token store failed"
+            );
+            Problem::new(
+                ProblemType::Unavailable,
+                "tokens cannot be checked now: try again",
+            )
+        })?;
+        let now = self.clock.now();
+        let Some(record) = record else {
+            // The same work as for a token that is known.
+            black_box(token.has_digest(&TokenDigest::new([0; 32])));
+            return Err(invalid_token());
+        };
+        if !token.verify(&record, now) {
+            return Err(invalid_token());
+        }
+        self.remember_use(&record, now).await;
+        let TokenRecord {
+            id,
+            component,
+            expires_at,
+            ..
+        } = record;
+        Ok(Caller {
+            component,
+            token: id,
+            expires_at,
+            now,
+        })
+    }
+
+    /// At most once a minute, so that most requests write nothing. A deployment does not fail
+    /// because of it.
+    async fn remember_use(&self, record: &TokenRecord, now: Timestamp) {
+        let is_fresh = |last: Timestamp| now.duration_since(last) < SignedDuration::from_mins(1);
+        if record.last_used_at.is_some_and(is_fresh) {
+            return;
+        }
+        if let Err(error) = self.tokens.touch_token(&record.id, now).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(token = %record.id, error, "last use of the token is not stored");
+        }
+    }
+}
+
+/// What the one `Authorization` header carries, when its scheme is `Bearer`
+/// (<https://www.rfc-editor.org/rfc/rfc6750#section-2.1>).
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let missing = || {
+        Problem::new(ProblemType::MissingToken, "request has no deploy token")
+            .help("send the component's deploy token in the header 'Authorization: Bearer'")
+    };
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let value = all.next().ok_or_else(missing)?;
+    if all.next().is_some() {
+        return Err(invalid_token());
+    }
+    let text = value.to_str().map_err(|_| invalid_token())?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(missing()),
+    }
+}
+
+/// The answer to every token that is not accepted, whatever the cause.
+pub(super) fn invalid_token() -> Problem {
+    Problem::new(
+        ProblemType::InvalidToken,
+        "deploy token is not accepted: it is wrong, expired or revoked",
+    )
+    .help("check that the whole token was copied, or create a new one for the component")
+}

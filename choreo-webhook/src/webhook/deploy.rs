@@ -1,0 +1,97 @@
+//! `POST /v1/deployments`.
+
+use choreo_deploy::deployment::Cause;
+use choreo_deploy::intake::{IntakeError, IntakeErrorKind, Submission};
+use http::header::{LOCATION, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Body;
+
+use super::authenticate::{Caller, invalid_token};
+use super::request::{DeployRequest, idempotency_key};
+use super::{DEPLOYMENTS, ResponseBody, Shared, body, document};
+use crate::problem::{Problem, ProblemType};
+
+impl Shared {
+    pub(super) async fn deploy<B>(
+        &self,
+        caller: &Caller,
+        parts: &Parts,
+        body: B,
+    ) -> Result<Response<ResponseBody>, Problem>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        if parts.uri.query().is_some() {
+            return Err(Problem::new(
+                ProblemType::InvalidQuery,
+                "a POST takes no query",
+            ));
+        }
+        body::refuse_unread(&parts.headers)?;
+        let key = idempotency_key(&parts.headers)?;
+        let _pass = self.deploying.enter(&caller.component)?;
+        let request = DeployRequest::parse(&body::read(body).await?)?;
+
+        let cause = Cause::Ci(caller.token.clone());
+        let mut submission = Submission::new(caller.component.clone(), request.image, cause)
+            .with_provenance(request.provenance);
+        submission.idempotency_key = key;
+        let accepted = self
+            .intake
+            .accept(submission)
+            .await
+            .map_err(|error| refusal(&error))?;
+
+        let id = &accepted.deployment.id;
+        tracing::info!(
+            component = %caller.component, token = %caller.token, deployment = %id,
+            replayed = accepted.replayed, "deployment accepted"
+        );
+        let status_url = match &self.base_url {
+            Some(base) => format!("{base}{DEPLOYMENTS}/{id}"),
+            // Relative to the collection that the request was sent to, whatever its prefix.
+            None => format!("deployments/{id}"),
+        };
+        let mut response =
+            document::respond(StatusCode::ACCEPTED, &accepted.deployment, &status_url);
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        headers.extend(
+            HeaderValue::try_from(status_url)
+                .ok()
+                .map(|value| (LOCATION, value)),
+        );
+        if accepted.replayed {
+            let name = HeaderName::from_static("idempotent-replayed");
+            headers.insert(name, HeaderValue::from_static("true"));
+        }
+        Ok(response)
+    }
+}
+
+/// What the intake's refusal is to the client.
+pub(super) fn refusal(error: &IntakeError) -> Problem {
+    let kind = match error.kind() {
+        IntakeErrorKind::Held => ProblemType::Held,
+        IntakeErrorKind::ImageNotInRegistry => ProblemType::ImageNotInRegistry,
+        IntakeErrorKind::KeyReused => ProblemType::IdempotencyKeyReused,
+        IntakeErrorKind::TokenRefused => return invalid_token(),
+        IntakeErrorKind::Unavailable => {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "intake is unavailable"
+            );
+            return Problem::new(
+                ProblemType::Unavailable,
+                "deployments cannot be stored or read now: try again",
+            );
+        }
+        IntakeErrorKind::UnknownComponent => ProblemType::UnknownComponent,
+        IntakeErrorKind::UnknownEnvironment => ProblemType::UnknownEnvironment,
+        // `NotPossible`, and whatever a newer intake refuses: the request does not fit.
+        _ => ProblemType::NotPossible,
+    };
+    Problem::new(kind, error.to_string())
+}

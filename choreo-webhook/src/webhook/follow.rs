@@ -1,0 +1,107 @@
+//! `GET /v1/deployments/{id}?wait=SECONDS`.
+
+use std::time::Duration;
+
+use choreo_deploy::id::DeploymentId;
+use http::{Response, StatusCode};
+
+use super::authenticate::Caller;
+use super::deploy::refusal;
+use super::{DEPLOYMENTS, DeployWebhook, ResponseBody, Shared, document};
+use crate::problem::{Problem, ProblemType};
+
+impl Shared {
+    pub(super) async fn follow(
+        &self,
+        caller: &Caller,
+        id: &str,
+        query: Option<&str>,
+    ) -> Result<Response<ResponseBody>, Problem> {
+        let wait = wait(query)?;
+        let unknown = || {
+            Problem::new(
+                ProblemType::UnknownDeployment,
+                "component has no such deployment",
+            )
+            .help("use the id from the answer to POST, with a token of the same component")
+        };
+        let id: DeploymentId = id.parse().map_err(|_| unknown())?;
+        let _pass = self.waiting.enter(&caller.component)?;
+        let found = if wait.is_zero() {
+            self.intake.get(&caller.component, &id).await
+        } else {
+            self.intake.wait(&caller.component, &id, wait).await
+        };
+        let deployment = found
+            .map_err(|error| refusal(&error))?
+            .ok_or_else(unknown)?;
+        let status_url = match &self.base_url {
+            Some(base) => format!("{base}{DEPLOYMENTS}/{id}"),
+            None => id.to_string(),
+        };
+        Ok(document::respond(StatusCode::OK, &deployment, &status_url))
+    }
+}
+
+/// How long the client is ready to wait: no time without a query, and never longer than
+/// [`DeployWebhook::MAX_WAIT`].
+fn wait(query: Option<&str>) -> Result<Duration, Problem> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
+        return Ok(Duration::ZERO);
+    };
+    let digits = query
+        .strip_prefix("wait=")
+        .filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some(digits) = digits else {
+        return Err(Problem::new(
+            ProblemType::InvalidQuery,
+            "query must be 'wait=SECONDS' with a whole number, or nothing",
+        ));
+    };
+    // More digits than a number holds are more seconds than anybody waits.
+    let seconds = digits.parse().unwrap_or(u64::MAX);
+    Ok(Duration::from_secs(seconds).min(DeployWebhook::MAX_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_as_asked_but_not_for_ever() {
+        for (query, seconds) in [
+            (None, 0),
+            (Some(""), 0),
+            (Some("wait=0"), 0),
+            (Some("wait=7"), 7),
+            (Some("wait=25"), 25),
+            (Some("wait=26"), 25),
+            (Some("wait=99999999999999999999999"), 25),
+        ] {
+            assert_eq!(
+                wait(query).unwrap(),
+                Duration::from_secs(seconds),
+                "{query:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_every_other_query() {
+        for query in [
+            "wait",
+            "wait=",
+            "wait=-1",
+            "wait=1s",
+            "wait=1&wait=2",
+            "wiat=25",
+            "wait=+1",
+        ] {
+            assert_eq!(
+                wait(Some(query)).unwrap_err().into_response().status(),
+                400,
+                "{query}"
+            );
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `GET /v1/deployments/{id}`.
+
+use std::time::Duration;
+
+use choreo_deploy::deployment::Phase;
+use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
+use choreo_deploy::store::TokenStore as _;
+use http::Request;
+use serde_json::{json, to_value};
+
+use crate::support::{World, mint};
+
+#[tokio::test]
+async fn tells_phase_and_reasons() {
+    let world = World::new().await;
+    let reason = Reason::new(ReasonCode::ImageNotFound, "image does not exist")
+        .with_help("check the tag")
+        .with_evidence(Evidence::from_untrusted("manifest unknown"));
+    *world.intake.reasons.lock().unwrap() = to_value([reason]).unwrap();
+    world.intake.phases.lock().unwrap().push_back(Phase::Failed);
+    let answer = world.send(world.get("/v1/deployments/d-1"), "").await;
+    assert_eq!(answer.status, 200);
+    let deployment = answer.json();
+    assert_eq!(
+        (&deployment["phase"], &deployment["final"]),
+        (&json!("failed"), &json!(true))
+    );
+    assert_eq!(deployment["release"], 7);
+    assert_eq!(deployment["status_url"], "d-1");
+    assert_eq!(
+        deployment["reasons"],
+        json!([{
+            "code": "image-not-found", "message": "image does not exist",
+            "help": "check the tag", "evidence": "manifest unknown",
+        }])
+    );
+    assert!(world.intake.waits.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn waits_at_most_twenty_five_seconds() {
+    let world = World::new().await;
+    for query in ["wait=3", "wait=25", "wait=3600"] {
+        let answer = world
+            .send(world.get(&format!("/v1/deployments/d-1?{query}")), "")
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+    let waits = world.intake.waits.lock().unwrap();
+    assert_eq!(*waits, [3, 25, 25].map(Duration::from_secs));
+}
+
+#[tokio::test]
+async fn a_deployment_of_another_component_does_not_exist() {
+    let world = World::new().await;
+    let (payments, record) = mint("payments");
+    world.tokens.issue_token(record).await.unwrap();
+    let unknown = world.send(world.get("/v1/deployments/d-2"), "").await;
+    unknown.is_problem(404, "unknown-deployment");
+    for (token, path) in [
+        (payments.expose(), "/v1/deployments/d-1"),
+        (world.token.expose(), "/v1/deployments/-"),
+        (world.token.expose(), "/v1/deployments/%00"),
+    ] {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        assert_eq!(world.send(request, "").await, unknown, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_query_is_refused() {
+    let world = World::new().await;
+    for query in ["wait", "wait=x", "wiat=25", "wait=1&wait=2"] {
+        let answer = world
+            .send(world.get(&format!("/v1/deployments/d-1?{query}")), "")
+            .await;
+        answer.is_problem(400, "invalid-query");
+    }
+}

@@ -1,0 +1,92 @@
+//! How many requests are under way at once.
+
+use std::time::Duration;
+
+use choreo_deploy::store::TokenStore as _;
+use choreo_webhook::webhook::Limits;
+use http::{Request, request};
+use serde_json::json;
+use tower::ServiceExt as _;
+
+use crate::support::{IMAGE, World, mint};
+
+/// Starts a request that hangs in the intake until it opens.
+fn hang(world: &World, request: request::Builder, body: &str) -> tokio::task::JoinHandle<u16> {
+    let request = request.body(body.to_owned()).unwrap();
+    let webhook = world.webhook.clone();
+    tokio::spawn(async move { webhook.oneshot(request).await.unwrap().status().as_u16() })
+}
+
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_component_does_not_lock_out_the_others() {
+    let world = World::new().await;
+    let mut limits = Limits::default();
+    (limits.deploying, limits.deploying_each) = (3, 2);
+    (limits.waiting, limits.waiting_each) = (1, 1);
+    let world = World {
+        webhook: world.webhook.clone().with_limits(limits),
+        ..world
+    };
+    let (payments, record) = mint("payments");
+    world.tokens.issue_token(record).await.unwrap();
+    let post_payments = || {
+        Request::post("/v1/deployments")
+            .header("authorization", format!("Bearer {}", payments.expose()))
+            .header("content-type", "application/json")
+    };
+    let body = json!({ "image": IMAGE }).to_string();
+    *world.intake.closed.lock().unwrap() = true;
+
+    let mut under_way = vec![
+        hang(&world, world.post(), &body),
+        hang(&world, world.post(), &body),
+    ];
+    settle().await;
+    let answer = world.deploy().await;
+    answer.is_problem(429, "too-many-requests");
+    assert_eq!(answer.header("retry-after"), "2");
+
+    under_way.push(hang(&world, post_payments(), &body));
+    settle().await;
+    let answer = world.send(post_payments(), &body).await;
+    answer.is_problem(503, "busy");
+    assert_eq!(answer.header("retry-after"), "2");
+
+    // Those who wait have places of their own.
+    under_way.push(hang(&world, world.get("/v1/deployments/d-1?wait=25"), ""));
+    settle().await;
+    let answer = world
+        .send(world.get("/v1/deployments/d-1?wait=25"), "")
+        .await;
+    answer.is_problem(429, "too-many-requests");
+
+    *world.intake.closed.lock().unwrap() = false;
+    for (request, status) in under_way.into_iter().zip([202, 202, 202, 200]) {
+        assert_eq!(request.await.unwrap(), status);
+    }
+    assert_eq!(world.deploy().await.status, 202);
+}
+
+/// A client that goes away frees its place.
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_frees_the_place() {
+    let world = World::new().await;
+    let mut limits = Limits::default();
+    limits.deploying_each = 1;
+    let world = World {
+        webhook: world.webhook.clone().with_limits(limits),
+        ..world
+    };
+    *world.intake.closed.lock().unwrap() = true;
+    let request = hang(&world, world.post(), &json!({ "image": IMAGE }).to_string());
+    settle().await;
+    world.deploy().await.is_problem(429, "too-many-requests");
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    *world.intake.closed.lock().unwrap() = false;
+    assert_eq!(world.deploy().await.status, 202);
+}

@@ -1,0 +1,20 @@
+//! The webhook as its clients see it, and the snippets as CI runs them.
+
+#[cfg(test)]
+mod authentication;
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod deploying;
+#[cfg(test)]
+mod following;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod mounting;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod real_parts;
+#[cfg(test)]
+mod support;

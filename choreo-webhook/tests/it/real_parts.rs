@@ -1,0 +1,179 @@
+//! Over the deployer itself, with everything in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
+use choreo_deploy::deployer::{Deployer, Parts, RollbackRequest};
+use choreo_deploy::resolver::NeverResolver;
+use choreo_deploy::sealer::{Sealer, SealingKey};
+use choreo_deploy::store::{
+    InMemoryStore, RegisteredRegistry, RegistryStore as _, TokenStore as _,
+};
+use choreo_deploy::target::{Component, DataPlane, Environment, Project};
+use choreo_deploy::workload::{ComponentType, ManualTask};
+use choreo_deploy::{DeploymentBackend, InMemoryBackend};
+use choreo_registry::authentication::AuthenticationType;
+use choreo_webhook::token::Lifetime;
+use choreo_webhook::{DeployToken, DeployWebhook};
+use http::{Request, request};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::support::{Answer, DIGEST};
+
+struct Platform {
+    deployer: Deployer,
+    store: Arc<InMemoryStore>,
+    webhook: DeployWebhook,
+    token: DeployToken,
+}
+
+impl Platform {
+    async fn new() -> Self {
+        let shop = Project::new("acme".parse().unwrap(), "shop".parse().unwrap());
+        let registry = "images".parse().unwrap();
+        let kind = ComponentType::ManualTask;
+        let report = Component::new("report".parse().unwrap(), shop, kind, registry);
+        let plane = || "eu-1".parse().unwrap();
+        let development = Environment::new("dev".parse().unwrap(), plane());
+        let stage = Stage::new(development, DataPlane::new(plane()));
+        let plan = Plan::new(report, ManualTask::new()).then(stage);
+
+        let store = Arc::new(InMemoryStore::new());
+        let id = ("acme".parse().unwrap(), "images".parse().unwrap());
+        let host = "registry.example.com".parse().unwrap();
+        let images = RegisteredRegistry::new(id, "Images", host, AuthenticationType::Vendor);
+        store.put_registry(images).await.unwrap();
+        let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
+        let deployer = Deployer::new(Parts {
+            store: Arc::<InMemoryStore>::clone(&store),
+            catalog: Arc::new(StaticCatalog::new([plan])),
+            backends: Arc::new(HashMap::from([(plane(), backend)])),
+            resolver: Arc::new(NeverResolver),
+            sealer: Arc::new(Sealer::new(SealingKey::new("2026-11", [7; 32]).unwrap())),
+        });
+        let intake = Arc::new(deployer.clone());
+        let webhook = DeployWebhook::new(intake, Arc::<InMemoryStore>::clone(&store));
+        let component = "report".parse().unwrap();
+        let organization = "acme".parse().unwrap();
+        let now = Timestamp::now();
+        let (token, record) = DeployToken::mint(organization, component, Lifetime::DEFAULT, now);
+        store.issue_token(record).await.unwrap();
+        Self {
+            deployer,
+            store,
+            webhook,
+            token,
+        }
+    }
+
+    async fn send(&self, request: request::Builder, body: &Value) -> Answer {
+        let request = request
+            .header("authorization", format!("Bearer {}", self.token.expose()))
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .unwrap();
+        Answer::of(self.webhook.clone().oneshot(request).await.unwrap())
+    }
+
+    async fn deploy(&self, image: &str, key: &str) -> Answer {
+        let request = Request::post("/v1/deployments").header("idempotency-key", key);
+        self.send(request, &json!({ "image": image })).await
+    }
+
+    async fn follow(&self, accepted: &Answer) -> Value {
+        let path = format!("/v1/{}?wait=25", accepted.header("location"));
+        self.send(Request::get(path), &Value::Null).await.json()
+    }
+}
+
+fn image(tag: u8) -> String {
+    format!("registry.example.com/shop/report:{tag}@{DIGEST}")
+}
+
+#[tokio::test]
+async fn an_image_becomes_ready_while_the_client_waits() {
+    let platform = Platform::new().await;
+    let accepted = platform.deploy(&image(1), "one").await;
+    assert_eq!(accepted.status, 202);
+    let work = platform.deployer.work_until_idle();
+    let (deployment, worked) = tokio::join!(platform.follow(&accepted), work);
+    worked.unwrap();
+    assert_eq!(deployment["phase"], "ready");
+    assert_eq!(deployment["final"], true);
+    assert_eq!(deployment["release"], 1);
+    assert_eq!(deployment["digest"], DIGEST);
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_deployment() {
+    let platform = Platform::new().await;
+    let first = platform.deploy(&image(1), "run-7").await;
+    let again = platform.deploy(&image(1), "\"run-7\"").await;
+    assert_eq!(again.status, 202);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.header("location"), first.header("location"));
+    let other = platform.deploy(&image(2), "run-7").await;
+    other.is_problem(422, "idempotency-key-reused");
+}
+
+#[tokio::test]
+async fn a_newer_image_supersedes() {
+    let platform = Platform::new().await;
+    let older = platform.deploy(&image(1), "one").await;
+    let newer = platform.deploy(&image(2), "two").await;
+    platform.deployer.work_until_idle().await.unwrap();
+    let older = platform.follow(&older).await;
+    assert_eq!(older["phase"], "superseded");
+    assert_eq!(older["reasons"][0]["code"], "newer-deployment");
+    assert_eq!(platform.follow(&newer).await["phase"], "ready");
+}
+
+#[tokio::test]
+async fn a_rollback_holds_the_target_against_ci() {
+    let platform = Platform::new().await;
+    for tag in [1, 2] {
+        platform.deploy(&image(tag), &format!("key-{tag}")).await;
+        platform.deployer.work_until_idle().await.unwrap();
+    }
+    let back = RollbackRequest::new("report".parse().unwrap(), "dev".parse().unwrap());
+    platform.deployer.rollback(back).await.unwrap();
+    platform
+        .deploy(&image(3), "key-3")
+        .await
+        .is_problem(409, "held");
+}
+
+#[tokio::test]
+async fn what_can_be_judged_at_once_is() {
+    let platform = Platform::new().await;
+    let foreign = platform.deploy("ghcr.io/shop/report:1", "one").await;
+    foreign.is_problem(422, "image-not-in-registry");
+    // The component of this token is not in the catalog.
+    let (organization, component) = ("acme".parse().unwrap(), "gone".parse().unwrap());
+    let (token, record) =
+        DeployToken::mint(organization, component, Lifetime::DEFAULT, Timestamp::now());
+    platform.store.issue_token(record).await.unwrap();
+    let platform = Platform { token, ..platform };
+    platform
+        .deploy(&image(1), "one")
+        .await
+        .is_problem(404, "unknown-component");
+}
+
+#[tokio::test]
+async fn a_revoked_token_deploys_nothing_from_that_moment_on() {
+    let platform = Platform::new().await;
+    assert_eq!(platform.deploy(&image(1), "one").await.status, 202);
+    platform
+        .store
+        .revoke_token(platform.token.id(), Timestamp::now())
+        .await
+        .unwrap();
+    platform
+        .deploy(&image(2), "two")
+        .await
+        .is_problem(401, "invalid-token");
+}
