@@ -1,4 +1,4 @@
-//! Deploy tokens and the deploy webhook as a tower service.
+//! Deploy tokens, the deploy webhook as a tower service, and CI snippets.
 //!
 //! CI has built and pushed an image. One HTTP request with a token that is bound to one component
 //! deploys it, and the CI step ends with the deployment's outcome. This crate is the edge of that:
@@ -138,6 +138,12 @@
 //! An image that does not exist is none of these: the request is accepted, and the deployment fails
 //! with its reason.
 //!
+//! # Snippets
+//!
+//! [`Snippet`] writes the CI step: the token from a secret, the POST, the waiting, and an exit
+//! status by outcome: 0 ready, 1 failed, 2 wrong use, 3 superseded, 4 held, 5 timed out, 6 refused,
+//! 7 no answer ([`ExitStatus`](snippet::ExitStatus)).
+//!
 //! # Mounting it
 //!
 //! [`DeployWebhook`] is a [`tower_service::Service`] for any request body. In axum it goes under any
@@ -162,6 +168,7 @@
 //! | body | 16 KiB within 10 seconds ([`DeployWebhook::BODY_LIMIT`], [`DeployWebhook::BODY_DEADLINE`]) |
 //! | `wait` | none; 25 seconds at most, longer is cut ([`DeployWebhook::MAX_WAIT`]) |
 //! | under way at once | 64 `POST`s and 1,024 `GET`s, of one component 8 and 32 ([`Limits`](webhook::Limits)) |
+//! | a snippet's patience | 15 minutes ([`Snippet::with_patience`]) |
 //!
 //! # What it does not do
 //!
@@ -176,9 +183,11 @@
 
 pub mod base_url;
 pub mod problem;
+pub mod snippet;
 pub mod token;
 pub mod webhook;
 
 pub use self::base_url::BaseUrl;
+pub use self::snippet::Snippet;
 pub use self::token::DeployToken;
 pub use self::webhook::DeployWebhook;

@@ -11,10 +11,14 @@ mod following;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod linters;
+#[cfg(test)]
 mod mounting;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod real_parts;
+#[cfg(test)]
+mod snippets;
 #[cfg(test)]
 mod support;

@@ -1,0 +1,381 @@
+//! Each snippet's shell, run against a real server, ends with the deployment's outcome.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use choreo_deploy::deployment::Phase;
+use choreo_deploy::intake::IntakeErrorKind as Kind;
+use choreo_webhook::Snippet;
+use choreo_webhook::snippet::{Ci, ExitStatus};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use crate::support::{DIGEST, IMAGE, World};
+
+/// Serves the webhook on loopback under a prefix; gives its base URL.
+async fn serve(world: &World) -> String {
+    let router = axum::Router::new().nest_service("/hooks", world.webhook.clone());
+    format!("{}/hooks", serve_router(router).await)
+}
+
+async fn serve_router(router: axum::Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = TowerToHyperService::new(router.clone());
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    format!("http://{address}")
+}
+
+/// The shells that are here. `sh` is everywhere; the others are tried where they are installed.
+fn shells() -> Vec<Vec<&'static str>> {
+    let all = [
+        &["sh"][..],
+        &["dash"],
+        &["bash"],
+        &["bash", "-e"],
+        &["busybox", "sh"],
+    ];
+    let there = |shell: &&[&str]| {
+        let there = crate::linters::find(shell[0]).is_some();
+        if !there {
+            eprintln!("SKIPPED: snippets in {}, which is not installed", shell[0]);
+        }
+        there
+    };
+    all.into_iter()
+        .filter(there)
+        .map(<[&str]>::to_vec)
+        .collect()
+}
+
+/// The shell script in a snippet.
+fn script(snippet: &Snippet, ci: Ci) -> String {
+    let text = snippet.render(ci);
+    match ci {
+        Ci::GitHubActions => {
+            let (_, run) = text.split_once("        run: |\n").unwrap();
+            run.lines()
+                .map(|line| format!("{}\n", line.get(10..).unwrap_or_default()))
+                .collect()
+        }
+        _ => text,
+    }
+}
+
+struct Step {
+    shell: Vec<&'static str>,
+    script: String,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Step {
+    fn new(base_url: &str, token: &str) -> Self {
+        let base_url = base_url.parse().unwrap();
+        Self {
+            shell: vec!["sh"],
+            script: script(&Snippet::new(base_url, "orders".parse().unwrap()), Ci::Curl),
+            variables: vec![
+                ("CHOREO_TOKEN", token.to_owned()),
+                ("IMAGE", IMAGE.to_owned()),
+            ],
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.retain(|(known, _)| *known != name);
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
+    async fn run(&self) -> Output {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &self.script).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let own = self
+            .variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        Command::new(self.shell[0])
+            .args(&self.shell[1..])
+            .arg(file.path())
+            .env_clear()
+            .env("PATH", path)
+            .envs(own)
+            .output()
+            .await
+            .unwrap()
+    }
+}
+
+#[track_caller]
+fn ends(output: &Output, status: ExitStatus, text: &str) {
+    let shown = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(status.code().into()), "{shown}");
+    assert!(shown.contains(text), "{shown}");
+    assert!(!shown.contains("chd_"), "the token is shown: {shown}");
+}
+
+/// Every outcome of a deployment, in every shell, for every CI system.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_status_is_the_outcome() {
+    let outcomes = [
+        (Phase::Ready, ExitStatus::Ready, "is ready"),
+        (
+            Phase::Failed,
+            ExitStatus::Failed,
+            "deployment ended: failed",
+        ),
+        (
+            Phase::Superseded,
+            ExitStatus::Superseded,
+            "newer deployment",
+        ),
+        (Phase::TimedOut, ExitStatus::TimedOut, "deadline"),
+    ];
+    let mut running = tokio::task::JoinSet::new();
+    for shell in shells() {
+        for ci in Ci::ALL {
+            for (phase, status, text) in outcomes {
+                let shell = shell.clone();
+                running.spawn(async move {
+                    let world = World::new().await;
+                    world
+                        .intake
+                        .phases
+                        .lock()
+                        .unwrap()
+                        .extend([Phase::Progressing, phase]);
+                    *world.intake.reasons.lock().unwrap() = json!([
+                        { "code": "image-not-found", "message": "quote \" and ::error::" }
+                    ]);
+                    let url = serve(&world).await;
+                    let mut step = Step::new(&url, world.token.expose());
+                    let snippet = Snippet::new(url.parse().unwrap(), "orders".parse().unwrap());
+                    (step.shell, step.script) = (shell, script(&snippet, *ci));
+                    let output = step.run().await;
+                    ends(&output, status, text);
+                    ends(&output, status, "image-not-found");
+                    // A line that begins with `::` is a command to GitHub Actions.
+                    let shown = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+                    assert!(!shown.contains("\n::"), "{shown}");
+                });
+            }
+        }
+    }
+    while let Some(result) = running.join_next().await {
+        result.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_end_with_their_own_status() {
+    for (kind, status, text) in [
+        (Kind::Held, ExitStatus::Held, "held since a rollback"),
+        (
+            Kind::ImageNotInRegistry,
+            ExitStatus::Refused,
+            "image-not-in-registry",
+        ),
+        (
+            Kind::UnknownEnvironment,
+            ExitStatus::Refused,
+            "unknown-environment",
+        ),
+        (Kind::TokenRefused, ExitStatus::Refused, "invalid-token"),
+    ] {
+        let world = World::new().await;
+        world.intake.refusals.lock().unwrap().push_back(kind);
+        let url = serve(&world).await;
+        ends(
+            &Step::new(&url, world.token.expose()).run().await,
+            status,
+            text,
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_use_sends_nothing() {
+    let world = World::new().await;
+    let url = serve(&world).await;
+    for (name, value, text) in [
+        ("CHOREO_TOKEN", "", "CHOREO_TOKEN is empty"),
+        (
+            "CHOREO_TOKEN",
+            "a\nX-Evil: 1",
+            "CHOREO_TOKEN is no deploy token",
+        ),
+        ("IMAGE", "", "IMAGE is empty"),
+        (
+            "IMAGE",
+            "a\",\"environment\":\"production",
+            "IMAGE holds a character",
+        ),
+        ("IMAGE", "a\nb", "IMAGE holds a character"),
+        ("COMMIT", "a\\b", "COMMIT holds a character"),
+        ("DIGEST", "`id`", "DIGEST holds a character"),
+        (
+            "RUN_URL",
+            "https://ci.example/ x",
+            "RUN_URL holds a character",
+        ),
+    ] {
+        for shell in shells() {
+            let mut step = Step::new(&url, world.token.expose()).with(name, value);
+            step.shell = shell;
+            ends(&step.run().await, ExitStatus::WrongUse, text);
+        }
+    }
+    assert!(world.intake.submissions.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_values_arrive() {
+    let world = World::new().await;
+    world.intake.phases.lock().unwrap().push_back(Phase::Ready);
+    let url = serve(&world).await;
+    let image = format!("[2001:db8::1]:5000/a-b/c_d.e/f__g:V1.0_x-y@{DIGEST}");
+    let run_url = "https://ci.example/a@b?c=d&e=%20~$(g)*!;,+#h";
+    for shell in shells() {
+        let step = Step::new(&url, world.token.expose())
+            .with("IMAGE", &image)
+            .with("DIGEST", DIGEST)
+            .with("COMMIT", "4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+            .with("RUN_URL", run_url)
+            .with("CHOREO_KEY", "github-7-1");
+        let output = Step { shell, ..step }.run().await;
+        ends(&output, ExitStatus::Ready, "is ready");
+        let submission = world.intake.submissions.lock().unwrap().pop().unwrap();
+        assert_eq!(submission.image.as_written, image);
+        assert_eq!(submission.image.claimed.unwrap().to_string(), DIGEST);
+        let provenance = submission.provenance;
+        assert_eq!(
+            provenance.commit.as_deref(),
+            Some("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+        );
+        assert_eq!(provenance.run_url.as_deref(), Some(run_url));
+        assert_eq!(submission.idempotency_key.as_deref(), Some("github-7-1"));
+    }
+}
+
+/// A retry after a 503 sends the same key, so nothing is deployed twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_the_same_request() {
+    let world = World::new().await;
+    world
+        .intake
+        .refusals
+        .lock()
+        .unwrap()
+        .push_back(Kind::Unavailable);
+    world.intake.phases.lock().unwrap().push_back(Phase::Ready);
+    let url = serve(&world).await;
+    ends(
+        &Step::new(&url, world.token.expose()).run().await,
+        ExitStatus::Ready,
+        "ready",
+    );
+    let submissions = world.intake.submissions.lock().unwrap();
+    assert_eq!(submissions.len(), 2);
+    let keys = [0, 1].map(|at| submissions[at].idempotency_key.clone().unwrap());
+    assert_eq!(keys[0], keys[1]);
+    assert!(keys[0].starts_with("sh-"), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patience_ends() {
+    let world = World::new().await;
+    world
+        .intake
+        .phases
+        .lock()
+        .unwrap()
+        .push_back(Phase::Progressing);
+    let url = serve(&world).await;
+    let snippet = Snippet::new(url.parse().unwrap(), "orders".parse().unwrap())
+        .with_patience(Duration::from_secs(1));
+    let mut step = Step::new(&url, world.token.expose());
+    step.script = script(&snippet, Ci::Curl);
+    ends(
+        &step.run().await,
+        ExitStatus::TimedOut,
+        "not within 1 seconds",
+    );
+}
+
+/// A server that is something else, or only redirects, is never taken for success.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_is_no_success() {
+    use axum::http::StatusCode;
+    use axum::routing::any;
+    for (status, text) in [
+        (StatusCode::OK, "no answer"),
+        (StatusCode::ACCEPTED, "does not answer as choreo does"),
+        (StatusCode::MOVED_PERMANENTLY, "no answer"),
+        (StatusCode::NOT_FOUND, "not as choreo does"),
+        (StatusCode::UNAUTHORIZED, "not as choreo does"),
+    ] {
+        let page = move || async move { (status, [("location", "/")], "<html>::error::\n") };
+        let url = serve_router(axum::Router::new().fallback(any(page))).await;
+        ends(
+            &Step::new(&url, "chd_x").run().await,
+            ExitStatus::NoAnswer,
+            text,
+        );
+    }
+}
+
+/// The token is in no command line and no trace; curl gets it through its standard input.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_is_in_no_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let curl = folder.path().join("curl");
+    let log = folder.path().join("log");
+    fs::write(
+        &curl,
+        format!(
+            "#!/bin/sh\necho \"$@\" >{0}.arguments\ncat >{0}.input\nprintf 000\nexit 7\n",
+            log.display()
+        ),
+    )
+    .unwrap();
+    fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let world = World::new().await;
+    let path = format!(
+        "{}:{}",
+        folder.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mut step = Step::new("https://cd.example.com", world.token.expose()).with("PATH", &path);
+    step.shell = vec!["sh", "-x"];
+    ends(
+        &step.run().await,
+        ExitStatus::NoAnswer,
+        "no answer from https://cd.example.com",
+    );
+
+    let read = |name: &str| fs::read_to_string(Path::new(&format!("{}.{name}", log.display())));
+    let (arguments, input) = (read("arguments").unwrap(), read("input").unwrap());
+    assert!(!arguments.contains("chd_"), "{arguments}");
+    assert!(arguments.contains("--proto =https "), "{arguments}");
+    assert_eq!(
+        input,
+        format!("Authorization: Bearer {}\n", world.token.expose())
+    );
+}
