@@ -46,6 +46,9 @@ add run_url "${RUN_URL:-}" RUN_URL
 
 # One key for all retries of this run: an image is never deployed twice.
 key=${CHOREO_KEY:-sh-$(date +%s)-$$-$(printf '%s' "$IMAGE" | cksum | tr ' ' -)}
+case $key in
+  *[!0-9A-Za-z._:-]*) stop 2 'CHOREO_KEY holds a character that does not belong there' ;;
+esac
 
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT

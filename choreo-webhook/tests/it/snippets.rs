@@ -229,6 +229,7 @@ async fn wrong_use_sends_nothing() {
         ("IMAGE", "a\nb", "IMAGE holds a character"),
         ("COMMIT", "a\\b", "COMMIT holds a character"),
         ("DIGEST", "`id`", "DIGEST holds a character"),
+        ("CHOREO_KEY", "a\nX-Evil: 1", "CHOREO_KEY holds a character"),
         (
             "RUN_URL",
             "https://ci.example/ x",
