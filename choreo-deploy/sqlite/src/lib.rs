@@ -20,7 +20,8 @@
 //! let place = (example_target("orders"), "eu-1".parse()?);
 //! let image = Subject::Image(Box::new(RequestedImage::new(example_image(1))));
 //! let now = Timestamp::now();
-//! let new = NewDeployment::new("d-1".parse()?, place, image, (now, now + SignedDuration::from_mins(10)));
+//! let times = (now, now + SignedDuration::from_mins(10));
+//! let new = NewDeployment::new("d-1".parse()?, place, image, times);
 //! store.accept(new).await?;
 //! drop(store);
 //!

@@ -6,6 +6,7 @@ mod concurrency;
 mod conformance;
 mod crash;
 mod file;
+mod format;
 mod model;
 mod runs;
 mod unreadable;

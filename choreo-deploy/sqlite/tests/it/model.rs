@@ -27,7 +27,11 @@ type Step = (u8, u8, u8, u8);
 const READY: [Step; 4] = [(0, 0, 128, 3), (4, 1, 0, 0), (7, 0, 1, 0), (9, 0, 0, 0)];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn answers_as_the_model_does(steps in prop::collection::vec(any::<Step>(), 1..60)) {

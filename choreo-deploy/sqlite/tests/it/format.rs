@@ -1,0 +1,69 @@
+//! How documents of format 1 are written. A change here is a new format, or old files cannot be
+//! read any more.
+
+use choreo_deploy::conformance::example_target;
+use choreo_deploy::run::RunOverrides;
+use choreo_deploy::store::{DeploymentStore, NewRun, RunStore};
+use choreo_deploy_sqlite::SqliteStore;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::common::{at, finish, new};
+
+#[tokio::test]
+async fn documents_are_written_as_they_always_were() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let store = SqliteStore::open(&file).await.unwrap();
+    store.accept(new("orders", 1, at(0))).await.unwrap();
+    finish(&store, at(1)).await;
+    let place = (example_target("orders"), "eu-1".parse().unwrap());
+    let run = NewRun::new("r-1".parse().unwrap(), place, (at(2), at(600)));
+    let run = run.with_overrides(RunOverrides::args(vec!["--now".to_owned()]));
+    store.accept_run(run).await.unwrap();
+
+    let connection = Connection::open(&file).unwrap();
+    let document = |table: &str| -> Value {
+        let sql = format!("SELECT document FROM {table} WHERE format = 1");
+        let text: String = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    assert_eq!(document("deployments"), deployment());
+    assert_eq!(document("runs"), run_document());
+    assert_eq!(document("settings"), json!({}));
+}
+
+fn target() -> Value {
+    json!({
+        "organization": "acme", "project": "shop", "component": "orders",
+        "environment": "development",
+    })
+}
+
+/// As it was accepted: what became of it stands in columns.
+fn deployment() -> Value {
+    let digest = format!("sha256:{:064x}", 1);
+    let image = format!("registry.example.com/shop/app@{digest}");
+    json!({
+        "id": "d-1", "target": target(), "data_plane": "eu-1",
+        "generation": { "epoch": 0, "number": 1 },
+        "cause": "manual",
+        "subject": { "image": { "reference": image, "as_written": image, "claimed": digest } },
+        "settings_version": 1, "release": null, "phase": "accepted", "reasons": [],
+        "provenance": {},
+        "accepted_at": "2027-01-15T08:00:00Z", "deadline_at": "2027-01-15T08:10:00Z",
+        "changed_at": "2027-01-15T08:00:00Z", "revision": 1,
+    })
+}
+
+fn run_document() -> Value {
+    json!({
+        "id": "r-1", "target": target(), "data_plane": "eu-1",
+        "generation": { "epoch": 0, "number": 1 },
+        "release": 1, "settings_version": 1,
+        "overrides": { "args": ["--now"], "variables": {} },
+        "phase": "pending", "exit_code": null, "reasons": [],
+        "accepted_at": "2027-01-15T08:00:02Z", "deadline_at": "2027-01-15T08:10:00Z",
+        "cancel_requested": false, "changed_at": "2027-01-15T08:00:02Z", "revision": 1,
+    })
+}
