@@ -92,8 +92,9 @@ impl Intake for Deployer {
         };
         let ended = async {
             while !deployment.phase.is_final() {
-                let changed = self.parts.store.changed(id, deployment.revision).await;
-                match changed.map_err(unavailable)? {
+                let changed = self.parts.store.changed(id, deployment.revision);
+                let look = self.parts.store.deployment(id);
+                match self.or_look_again(changed, look).await? {
                     Some(changed) => deployment = changed,
                     None => break,
                 }
@@ -241,8 +242,11 @@ impl Deployer {
         };
         let ended = async {
             while !run.phase.is_final() {
-                let changed = self.parts.store.run_changed(id, run.revision).await;
-                match changed.map_err(unavailable)? {
+                let changed = self.parts.store.run_changed(id, run.revision);
+                match self
+                    .or_look_again(changed, self.parts.store.run(id))
+                    .await?
+                {
                     Some(changed) => run = changed,
                     None => break,
                 }
@@ -296,6 +300,19 @@ impl Deployer {
             );
             IntakeError::new(IntakeErrorKind::Unavailable, message).with_source(error)
         })
+    }
+
+    /// What the store tells of a change; or what it shows by the clock, for a change that another
+    /// process made need not be told here.
+    async fn or_look_again<T>(
+        &self,
+        changed: impl Future<Output = Result<T, StoreError>> + Send,
+        look: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, IntakeError> {
+        match tokio::time::timeout(self.options.look, changed).await {
+            Ok(changed) => changed.map_err(unavailable),
+            Err(_) => look.await.map_err(unavailable),
+        }
     }
 
     async fn plan(&self, component: &ComponentId) -> Result<Plan, IntakeError> {

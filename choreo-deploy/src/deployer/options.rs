@@ -33,7 +33,8 @@ pub struct DeployerOptions {
     /// How long the same image and commit from CI is the same deployment without a key. 10 min by
     /// default.
     pub repeat_window: Duration,
-    /// How often a worker looks for work by the clock, in case no hint came. 5 s by default.
+    /// How often a worker looks for work, and a waiting reader for a change, by the clock, in case
+    /// another process made it and no hint came. 5 s by default.
     pub look: Duration,
     /// The name of this worker, shown to people. The process id by default.
     pub worker: String,

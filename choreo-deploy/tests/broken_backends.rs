@@ -1,0 +1,252 @@
+//! The conformance suite fails on backends that break a promise: each clause can fail.
+#![expect(clippy::unwrap_used, reason = "the helpers below are tests too")]
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use choreo_deploy::backend::{
+    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogLine, LogQuery, LogReader, Pull,
+    RunIntent, TaskRunner,
+};
+use choreo_deploy::conformance::{BackendClause, BackendFixture, block_on};
+use choreo_deploy::deployment::Generation;
+use choreo_deploy::id::RunId;
+use choreo_deploy::rollout::{Rollout, RolloutPhase, RunStatus};
+use choreo_deploy::run::RunPhase;
+use choreo_deploy::{InMemoryBackend, Target};
+
+/// Which promise is broken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Breaks {
+    /// `apply` takes any generation.
+    Fence,
+    /// `apply` judges the generation, waits, and then writes without judging again.
+    FenceAcrossWaiting,
+    /// Everything is one target.
+    Apartness,
+    /// `remove` forgets the generation.
+    Memory,
+    /// `observe` says ready where nothing was applied.
+    Absence,
+    /// `settle` removes what is needed.
+    Settling,
+    /// `update_pull_secret` succeeds where nothing is.
+    NotFound,
+    /// `remove` fails where nothing is.
+    RemovingNothing,
+    /// `apply` stops half way and does not go on when called again.
+    Repetition,
+    /// The same run id starts again.
+    RunOnce,
+    /// A run that was never started has succeeded.
+    UnknownRun,
+    /// More lines than were asked for.
+    Logs,
+}
+
+#[derive(Debug)]
+struct Broken {
+    breaks: Breaks,
+    inner: InMemoryBackend,
+    half: Mutex<HashMap<Target, u32>>,
+    starts: Mutex<i32>,
+}
+
+fn broken(breaks: Breaks) -> BackendFixture {
+    let inner = InMemoryBackend::new();
+    let backend = Broken {
+        breaks,
+        inner,
+        half: Mutex::default(),
+        starts: Mutex::default(),
+    };
+    BackendFixture::new(backend).with_patience(Duration::from_millis(300))
+}
+
+impl Broken {
+    fn is(&self, breaks: Breaks) -> bool {
+        self.breaks == breaks
+    }
+
+    fn target(&self, target: &Target) -> Target {
+        let mut target = target.clone();
+        if self.is(Breaks::Apartness) {
+            target.component = "same".parse().unwrap();
+        }
+        target
+    }
+
+    /// Replaces whatever is there, whatever its generation.
+    async fn force(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
+        let present = self
+            .inner
+            .observe(intent.target)
+            .await?
+            .generation
+            .unwrap_or_default();
+        let mut forced = *intent;
+        forced.generation = present.max(intent.generation);
+        self.inner.apply(&forced).await
+    }
+}
+
+#[async_trait]
+impl DeploymentBackend for Broken {
+    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
+        let target = self.target(intent.target);
+        let mut intent = *intent;
+        intent.target = &target;
+        let intent = &intent;
+        match self.breaks {
+            Breaks::Fence => self.force(intent).await,
+            Breaks::FenceAcrossWaiting => {
+                let present = self.inner.observe(&target).await?.generation;
+                if present > Some(intent.generation) {
+                    return Err(BackendError::new(BackendErrorKind::Stale, "apply", "old"));
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                self.force(intent).await
+            }
+            Breaks::Repetition => {
+                let calls = {
+                    let mut half = self.half.lock().unwrap();
+                    let calls = half.entry(target.clone()).or_default();
+                    *calls += 1;
+                    *calls
+                };
+                if calls == 1 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    self.inner.apply(intent).await?;
+                }
+                Ok(())
+            }
+            _ => self.inner.apply(intent).await,
+        }
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
+        let rollout = self.inner.observe(&self.target(target)).await?;
+        if self.is(Breaks::Absence) && rollout.generation.is_none() {
+            return Ok(Rollout::new(Generation::default(), RolloutPhase::Ready));
+        }
+        Ok(rollout)
+    }
+
+    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        if self.is(Breaks::Settling) {
+            return self.inner.remove(target, generation).await;
+        }
+        self.inner.settle(&self.target(target), generation).await
+    }
+
+    async fn update_pull_secret(
+        &self,
+        target: &Target,
+        generation: Generation,
+        pull: &Pull<'_>,
+    ) -> Result<(), BackendError> {
+        let updated = self
+            .inner
+            .update_pull_secret(target, generation, pull)
+            .await;
+        if self.is(Breaks::NotFound) {
+            Ok(())
+        } else {
+            updated
+        }
+    }
+
+    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        let target = &self.target(target);
+        let known = self.inner.observe(target).await?.generation;
+        if self.is(Breaks::RemovingNothing) && known.is_none() {
+            return Err(BackendError::new(
+                BackendErrorKind::NotFound,
+                "remove",
+                "nothing",
+            ));
+        }
+        if self.is(Breaks::Memory) {
+            // What is remembered is older than what was asked for.
+            return self.inner.remove(target, known.unwrap_or_default()).await;
+        }
+        self.inner.remove(target, generation).await
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskRunner> {
+        Some(self)
+    }
+
+    fn logs(&self) -> Option<&dyn LogReader> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl TaskRunner for Broken {
+    async fn start(&self, run: &RunIntent<'_>) -> Result<(), BackendError> {
+        *self.starts.lock().unwrap() += 1;
+        self.inner.start(run).await
+    }
+
+    async fn observe_run(&self, target: &Target, run: &RunId) -> Result<RunStatus, BackendError> {
+        if self.is(Breaks::UnknownRun) {
+            return Ok(RunStatus::new(RunPhase::Succeeded));
+        }
+        let status = self.inner.observe_run(target, run).await?;
+        let starts = *self.starts.lock().unwrap();
+        Ok(if self.is(Breaks::RunOnce) {
+            status.with_exit_code(starts)
+        } else {
+            status
+        })
+    }
+
+    async fn cancel_run(&self, target: &Target, run: &RunId) -> Result<(), BackendError> {
+        self.inner.cancel_run(target, run).await
+    }
+}
+
+#[async_trait]
+impl LogReader for Broken {
+    async fn tail(&self, target: &Target, query: &LogQuery) -> Result<Vec<LogLine>, BackendError> {
+        if self.is(Breaks::Logs) {
+            return Ok(vec![LogLine::new("x", "y"); 100]);
+        }
+        self.inner.tail(target, query).await
+    }
+}
+
+/// Asserts that a clause fails on what breaks it, and passes on what does not.
+macro_rules! fails {
+    ($($clause:ident: $breaks:ident,)*) => {$(
+        #[test]
+        fn $clause() {
+            let run = |fixture: BackendFixture| {
+                let clause = move || block_on(BackendClause::$clause(&fixture));
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(clause))
+            };
+            assert!(run(broken(Breaks::$breaks)).is_err(), "the clause sees a broken promise");
+            let good = BackendFixture::new(InMemoryBackend::new());
+            assert!(run(good).is_ok(), "and a kept one");
+        }
+    )*};
+}
+
+fails! {
+    absent_until_applied: Absence,
+    older_generations_are_refused: Fence,
+    paused_apply_cannot_undo: FenceAcrossWaiting,
+    concurrent_applies_end_with_the_newest: Fence,
+    targets_are_apart: Apartness,
+    cancelled_apply_can_be_repeated: Repetition,
+    settling_keeps_what_is_needed: Settling,
+    pull_secret_of_nothing_is_not_found: NotFound,
+    removed_is_absent_and_remembered: Memory,
+    removing_nothing_succeeds: RemovingNothing,
+    ended_run_stays_as_it_is: RunOnce,
+    unknown_run_is_unknown: UnknownRun,
+    logs_are_bounded: Logs,
+}
