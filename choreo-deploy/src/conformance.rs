@@ -77,7 +77,8 @@ macro_rules! store_conformance {
             pin_is_set_once, put_back_is_claimed_later, ready_becomes_the_targets_state,
             final_deployments_never_change, absence_clears_the_ready_state, change_is_waited_for,
             lists_are_newest_first, next_due_is_the_earliest, runs_need_something_ready,
-            runs_are_worked_on_once, run_can_be_cancelled, two_live_tokens_at_most,
+            runs_are_worked_on_once, run_can_be_cancelled, cancel_while_claimed_is_due_at_once,
+            ids_and_phases_are_checked, two_live_tokens_at_most,
             revoked_token_stays_revoked, use_is_noted_once_a_minute, registries_belong_to_one_organization,
         );
     };

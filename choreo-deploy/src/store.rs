@@ -65,6 +65,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - [`NewDeployment::hold`] holds the target in the same transaction.
     /// - Settings equal to the newest of the target keep their version; others get the next.
     /// - A release that is named exists and is pinned.
+    /// - An id that is taken is a [`Conflict`](StoreErrorKind::Conflict).
     /// - An error changes nothing.
     ///
     /// # Errors
@@ -119,9 +120,11 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - The deployment is claimed again no earlier than [`Progress::next_attempt_at`].
+    /// - The claim is over: writing with it again is stale.
     ///
     /// # Errors
-    /// [`Stale`](StoreErrorKind::Stale), and those of the database.
+    /// [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) when the phase is
+    /// final, and those of the database.
     async fn put_back(&self, claim: &Claim, progress: Progress) -> Result<(), StoreError>;
 
     /// Ends the deployment and gives the claim back.
@@ -132,7 +135,8 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - A final deployment never changes again and is never claimed.
     ///
     /// # Errors
-    /// [`Stale`](StoreErrorKind::Stale), and those of the database.
+    /// [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) when the phase is not
+    /// final, and those of the database.
     async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Deployment, StoreError>;
 
     /// When work of any kind, deployments and runs, is due next. A lease that holds counts from its

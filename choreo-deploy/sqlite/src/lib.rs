@@ -57,7 +57,9 @@
 //! deploy tokens as digests.
 //!
 //! *One control plane per file:* a second [`open`](SqliteStore::open), in any process, is refused
-//! with [`OpenError::InUse`] until the first store is dropped or its process ends in any way. Other
+//! with [`OpenError::InUse`] until the first store is dropped or its process ends in any way. A
+//! server whose operator's commands work on the same file opens it with
+//! [`open_shared`](SqliteStore::open_shared), and so do the commands. Other
 //! programs may read the file and take backups, such as the `sqlite3` program with
 //! `.backup FILE`; do not copy a database that is open with `cp`. After restoring a backup call
 //! [`raise_epoch`](SqliteStore::raise_epoch).
@@ -72,7 +74,8 @@
 //!
 //! # What it does not do
 //!
-//! - Share a file between processes or machines, or put it on a network file system.
+//! - Share a file between machines, or put it on a network file system.
+//! - Tell a process of what another one changed in a shared file.
 //! - Forget: deployments, releases, runs and the audit stay. Only idempotency keys expire.
 //! - Encrypt the file; only credentials are sealed, by
 //!   [`Sealer`](choreo_deploy::sealer::Sealer) and before they come here.

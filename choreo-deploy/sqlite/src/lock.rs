@@ -1,4 +1,4 @@
-//! One control plane per file.
+//! Who may have a file open.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -17,9 +17,16 @@ pub(crate) struct Lock {
     _file: File,
 }
 
+/// Whether others may have the file open too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sharing {
+    Alone,
+    Shared,
+}
+
 impl Lock {
-    /// Takes the lock, or says that somebody has it.
-    pub(crate) fn take(database: &Path) -> Result<Self, OpenError> {
+    /// Takes the lock, or says that somebody has it in a way that forbids this one.
+    pub(crate) fn take(database: &Path, sharing: Sharing) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io {
             path: database.to_owned(),
             source,
@@ -27,7 +34,11 @@ impl Lock {
         let mut name = database.as_os_str().to_owned();
         name.push("-lock");
         let file = private().open(PathBuf::from(name)).map_err(io)?;
-        match file.try_lock() {
+        let taken = match sharing {
+            Sharing::Alone => file.try_lock(),
+            Sharing::Shared => file.try_lock_shared(),
+        };
+        match taken {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database.to_owned())),
             Err(TryLockError::Error(source)) => Err(io(source)),

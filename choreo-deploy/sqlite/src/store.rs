@@ -16,7 +16,7 @@ use choreo_deploy::store::{
 use choreo_deploy::token::TokenRecord;
 use jiff::Timestamp;
 
-use crate::lock::{Lock, canonical};
+use crate::lock::{Lock, Sharing, canonical};
 use crate::reader::Readers;
 use crate::signals::{Change, Signals};
 use crate::writer::{Session, StartError, Writer};
@@ -63,12 +63,29 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref();
+        Self::open_as(path.as_ref(), Sharing::Alone).await
+    }
+
+    /// The same beside other processes on this machine that open the file so too: a server, say, and
+    /// the commands of its operator. One that was opened [alone](Self::open) is never shared.
+    ///
+    /// Every promise holds among them but one: nobody is told of what another process changed, so
+    /// [`changed`](DeploymentStore::changed), [`run_changed`](RunStore::run_changed) and
+    /// [`new_work`](DeploymentStore::new_work) may wait although there is something. Look by the
+    /// clock as well, as the [`Deployer`](choreo_deploy::Deployer) does.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_shared(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_as(path.as_ref(), Sharing::Shared).await
+    }
+
+    async fn open_as(path: &Path, sharing: Sharing) -> Result<Self, OpenError> {
         let path = canonical(path).map_err(|source| OpenError::Io {
             path: path.to_owned(),
             source,
         })?;
-        let lock = Lock::take(&path)?;
+        let lock = Lock::take(&path, sharing)?;
         let signals = Arc::new(Signals::new());
         let file = path.clone();
         let open = move || schema::open_writer(&file);

@@ -158,6 +158,9 @@ impl StoreClause {
             .issue_token(token("t-1", "orders", at(0)))
             .await
             .expect("issues");
+        let mut foreign = token("t-7", "orders", at(0));
+        foreign.organization = id_of("other");
+        store.issue_token(foreign).await.expect("issues");
         let with = |component: &str, number, at, token: &str| NewDeployment {
             cause: Cause::Ci(id_of(token)),
             ..new(component, number, at)
@@ -170,6 +173,13 @@ impl StoreClause {
             ("orders", 2, at(1), "t-2", "an unknown token"),
             ("billing", 3, at(1), "t-1", "the token of another component"),
             ("orders", 4, at(100_000), "t-1", "an expired token"),
+            (
+                "orders",
+                6,
+                at(1),
+                "t-7",
+                "the token of another organization",
+            ),
         ] {
             let result = store.accept(with(component, number, at, token)).await;
             assert!(
@@ -710,6 +720,82 @@ impl StoreClause {
             .await
             .expect_err("no such run");
         assert_eq!(error.kind(), StoreErrorKind::NotFound);
+    }
+
+    /// A run that is cancelled while somebody works on it is due again at once, but only then.
+    pub async fn cancel_while_claimed_is_due_at_once(store: &dyn Store) {
+        let run = ready_run(store).await;
+        let claimed = claim_run(store, at(3)).await.expect("claims");
+        store.request_cancel(&run.id, at(4)).await.expect("asks");
+        let progress = |now| RunProgress::new(RunPhase::Running, at(now), at(600));
+        store
+            .put_back_run(&claimed.claim, progress(5))
+            .await
+            .expect("puts back");
+        let again = claim_run(store, at(5)).await.expect("it is due at once");
+        assert!(again.run.cancel_requested);
+        store
+            .put_back_run(&again.claim, progress(6))
+            .await
+            .expect("puts back");
+        assert!(
+            claim_run(store, at(599)).await.is_none(),
+            "the worker knows by now"
+        );
+        assert!(claim_run(store, at(600)).await.is_some());
+    }
+
+    /// An id is given once, and an end is an end.
+    pub async fn ids_and_phases_are_checked(store: &dyn Store) {
+        let run = ready_run(store).await;
+        let again = NewDeployment {
+            accepted_at: at(9),
+            ..new("billing", 1, at(9))
+        };
+        let error = store.accept(again).await.expect_err("the id is taken");
+        assert!(
+            matches!(error, AcceptError::Store(error) if error.kind() == StoreErrorKind::Conflict)
+        );
+        let error = store
+            .accept_run(new_run("r-1", at(9)))
+            .await
+            .expect_err("the id is taken");
+        assert!(
+            matches!(error, AcceptError::Store(error) if error.kind() == StoreErrorKind::Conflict)
+        );
+
+        accept(store, "orders", 2, at(3)).await;
+        let claim = claim(store, at(3)).await.expect("claims").claim;
+        let final_progress = Progress::new(Phase::Ready, at(4), at(5));
+        let error = store
+            .put_back(&claim, final_progress)
+            .await
+            .expect_err("it is no end");
+        assert_eq!(error.kind(), StoreErrorKind::Conflict);
+        let open = Outcome::new(Phase::Progressing, vec![], at(4));
+        let error = store.finish(&claim, open).await.expect_err("it is an end");
+        assert_eq!(error.kind(), StoreErrorKind::Conflict);
+        assert_eq!(
+            deployment(store, "d-2").await.phase,
+            Phase::Accepted,
+            "nothing was changed"
+        );
+
+        let claim = claim_run(store, at(3)).await.expect("claims").claim;
+        let final_progress = RunProgress::new(RunPhase::Failed, at(4), at(5));
+        let error = store
+            .put_back_run(&claim, final_progress)
+            .await
+            .expect_err("it is no end");
+        assert_eq!(error.kind(), StoreErrorKind::Conflict);
+        let open = RunOutcome::new(RunPhase::Running, None, vec![], at(4));
+        let error = store
+            .finish_run(&claim, open)
+            .await
+            .expect_err("it is an end");
+        assert_eq!(error.kind(), StoreErrorKind::Conflict);
+        let stored = store.run(&run.id).await.expect("reads").expect("is there");
+        assert_eq!(stored.phase, RunPhase::Pending, "nothing was changed");
     }
 
     /// A component has at most two live tokens, and an id is given once.

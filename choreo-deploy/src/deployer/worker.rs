@@ -33,7 +33,8 @@ pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> 
             biased;
             () = &mut shutdown => break,
             () = steps.one_ended(), if !steps.is_empty() => {}
-            () = hint => {}
+            // Polled to its end already when it hinted, and never again.
+            () = &mut hint, if !hinted => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -76,6 +76,8 @@ struct RunRow {
     started: bool,
     attempt: u32,
     lease: Lease,
+    /// Whether somebody asked to stop it since it was claimed last.
+    cancelled_since_claim: bool,
 }
 
 /// When work is due, and who has it.
@@ -155,9 +157,15 @@ impl Default for InMemoryStore {
 
 impl State {
     fn accept(&mut self, new: NewDeployment) -> Result<Accepted, AcceptError> {
+        if self.deployments.contains_key(&new.id) {
+            return Err(taken(&format!("deployment id {}", new.id)).into());
+        }
         if let Cause::Ci(token) = &new.cause {
             let record = self.tokens.get(token).ok_or(AcceptError::TokenRefused)?;
-            if record.component != new.target.component || !record.is_live(new.accepted_at) {
+            let owner = (&record.organization, &record.component);
+            if owner != (&new.target.organization, &new.target.component)
+                || !record.is_live(new.accepted_at)
+            {
                 return Err(AcceptError::TokenRefused);
             }
         }
@@ -175,23 +183,7 @@ impl State {
         let settings_version = self.settings_version(&new)?;
         let superseded = self.supersede(&new);
 
-        let deployment = Deployment {
-            id: new.id.clone(),
-            target: new.target.clone(),
-            data_plane: new.data_plane,
-            generation,
-            cause: new.cause,
-            subject: new.subject,
-            settings_version,
-            release,
-            phase: Phase::Accepted,
-            reasons: Vec::new(),
-            provenance: new.provenance,
-            accepted_at: new.accepted_at,
-            deadline_at: new.deadline_at,
-            changed_at: new.accepted_at,
-            revision: 1,
-        };
+        let deployment = new.deployment(generation, settings_version, release);
         self.order.push(new.id.clone());
         let row = Row {
             deployment: deployment.clone(),
@@ -357,6 +349,7 @@ impl State {
             .filter(|row| row.lease.due_at() <= request.now && !row.run.phase.is_final())
             .filter(|row| !request.busy.contains(&row.run.data_plane))
             .min_by_key(|row| row.lease.due_at())?;
+        row.cancelled_since_claim = false;
         let claim = RunClaim::new(row.run.id.clone(), row.lease.take(request.lease_until));
         let run = row.run.clone();
         let release = self.releases[&run.target.component][&run.release].clone();
@@ -440,6 +433,10 @@ impl DeploymentStore for InMemoryStore {
     async fn put_back(&self, claim: &Claim, progress: Progress) -> Result<(), StoreError> {
         let mut state = self.lock();
         let (target, row) = state.claimed(claim)?;
+        expect(
+            !progress.phase.is_final(),
+            "a final deployment is not put back",
+        )?;
         row.applied = progress.applied;
         row.attempt = progress.attempt;
         change(
@@ -457,6 +454,10 @@ impl DeploymentStore for InMemoryStore {
     async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Deployment, StoreError> {
         let mut state = self.lock();
         let (target, row) = state.claimed(claim)?;
+        expect(
+            outcome.phase.is_final(),
+            "a deployment ends in a final phase",
+        )?;
         change(
             &mut row.deployment,
             outcome.phase,
@@ -618,26 +619,13 @@ impl DeploymentStore for InMemoryStore {
 impl RunStore for InMemoryStore {
     async fn accept_run(&self, new: NewRun) -> Result<Run, AcceptError> {
         let mut state = self.lock();
+        if state.runs.contains_key(&new.id) {
+            return Err(taken(&format!("run id {}", new.id)).into());
+        }
         let target = state.targets.get(&new.target);
         let ready = target.and_then(|row| row.state.ready.clone());
         let ready = ready.ok_or(AcceptError::NothingReady)?;
-        let run = Run {
-            id: new.id.clone(),
-            target: new.target,
-            data_plane: new.data_plane,
-            generation: ready.generation,
-            release: ready.release,
-            settings_version: ready.settings_version,
-            overrides: new.overrides,
-            phase: crate::run::RunPhase::Pending,
-            exit_code: None,
-            reasons: Vec::new(),
-            accepted_at: new.accepted_at,
-            deadline_at: new.deadline_at,
-            cancel_requested: false,
-            changed_at: new.accepted_at,
-            revision: 1,
-        };
+        let run = new.run(&ready);
         let lease = Lease::due(new.accepted_at);
         state.run_order.push(new.id.clone());
         state.runs.insert(
@@ -647,6 +635,7 @@ impl RunStore for InMemoryStore {
                 started: false,
                 attempt: 0,
                 lease,
+                cancelled_since_claim: false,
             },
         );
         drop(state);
@@ -665,6 +654,7 @@ impl RunStore for InMemoryStore {
     ) -> Result<(), StoreError> {
         let mut state = self.lock();
         let row = state.claimed_run(claim)?;
+        expect(!progress.phase.is_final(), "a final run is not put back")?;
         row.started = progress.started;
         row.attempt = progress.attempt;
         if row.run.phase != progress.phase || row.run.reasons != progress.reasons {
@@ -673,8 +663,8 @@ impl RunStore for InMemoryStore {
             row.run.changed_at = progress.at;
             row.run.revision += 1;
         }
-        // Somebody may have asked to stop it while it was worked on: then it is due at once.
-        let next = if row.run.cancel_requested {
+        // Whoever worked on it does not know yet that somebody asked to stop it.
+        let next = if row.cancelled_since_claim {
             progress.at
         } else {
             progress.next_attempt_at
@@ -688,6 +678,7 @@ impl RunStore for InMemoryStore {
     async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError> {
         let mut state = self.lock();
         let row = state.claimed_run(claim)?;
+        expect(outcome.phase.is_final(), "a run ends in a final phase")?;
         row.run.phase = outcome.phase;
         row.run.exit_code = outcome.exit_code;
         row.run.reasons = outcome.reasons;
@@ -707,6 +698,7 @@ impl RunStore for InMemoryStore {
         })?;
         if !row.run.phase.is_final() && !row.run.cancel_requested {
             row.run.cancel_requested = true;
+            row.cancelled_since_claim = true;
             row.run.changed_at = at;
             row.run.revision += 1;
             row.lease.next_attempt_at = row.lease.next_attempt_at.min(at);
@@ -799,6 +791,19 @@ impl TokenStore for InMemoryStore {
         }
         Ok(())
     }
+}
+
+/// A mistake of the caller, not of the data.
+fn expect(holds: bool, rule: &'static str) -> Result<(), StoreError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(StoreError::new(StoreErrorKind::Conflict, rule))
+    }
+}
+
+fn taken(what: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Conflict, format!("{what} is taken"))
 }
 
 fn too_many_tokens(component: &ComponentId) -> StoreError {

@@ -64,6 +64,35 @@ impl NewDeployment {
     }
 }
 
+impl NewDeployment {
+    /// The deployment as a store keeps it once it is accepted.
+    #[must_use]
+    pub fn deployment(
+        &self,
+        generation: Generation,
+        settings_version: u64,
+        release: Option<ReleaseNumber>,
+    ) -> Deployment {
+        Deployment {
+            id: self.id.clone(),
+            target: self.target.clone(),
+            data_plane: self.data_plane.clone(),
+            generation,
+            cause: self.cause.clone(),
+            subject: self.subject.clone(),
+            settings_version,
+            release,
+            phase: Phase::Accepted,
+            reasons: Vec::new(),
+            provenance: self.provenance.clone(),
+            accepted_at: self.accepted_at,
+            deadline_at: self.deadline_at,
+            changed_at: self.accepted_at,
+            revision: 1,
+        }
+    }
+}
+
 /// Which settings a deployment uses.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]

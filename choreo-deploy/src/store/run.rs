@@ -3,7 +3,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{AcceptError, ClaimRequest, StoreError};
+use super::{AcceptError, ClaimRequest, ReadyState, StoreError};
 use crate::Target;
 use crate::id::{DataPlaneId, RunId};
 use crate::reason::Reason;
@@ -51,9 +51,10 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// [`Stale`](super::StoreErrorKind::Stale), and those of the database.
     async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError>;
 
-    /// Asks to stop a run. It is due at once.
+    /// Asks to stop a run. It is due at once, also when somebody is working on it just then.
     ///
     /// # Contract
+    /// - Whoever claims it after that knows, and decides again when it is due.
     /// - A final run stays as it is.
     ///
     /// # Errors
@@ -121,6 +122,30 @@ impl NewRun {
     #[must_use]
     pub fn with_overrides(self, overrides: RunOverrides) -> Self {
         Self { overrides, ..self }
+    }
+}
+
+impl NewRun {
+    /// The run of what is ready, as a store keeps it once it is accepted.
+    #[must_use]
+    pub fn run(&self, ready: &ReadyState) -> Run {
+        Run {
+            id: self.id.clone(),
+            target: self.target.clone(),
+            data_plane: self.data_plane.clone(),
+            generation: ready.generation,
+            release: ready.release,
+            settings_version: ready.settings_version,
+            overrides: self.overrides.clone(),
+            phase: RunPhase::Pending,
+            exit_code: None,
+            reasons: Vec::new(),
+            accepted_at: self.accepted_at,
+            deadline_at: self.deadline_at,
+            cancel_requested: false,
+            changed_at: self.accepted_at,
+            revision: 1,
+        }
     }
 }
 

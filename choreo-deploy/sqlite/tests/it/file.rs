@@ -354,3 +354,43 @@ async fn new_work_is_told_even_when_nobody_waited() {
         .expect("the work is there");
     assert_eq!(claimed.deployment.phase, Phase::Accepted);
 }
+
+#[tokio::test]
+async fn shared_stores_see_each_others_work_and_never_do_it_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let server = SqliteStore::open_shared(&file).await.unwrap();
+    let command = SqliteStore::open_shared(&file).await.unwrap();
+    let error = SqliteStore::open(&file).await.unwrap_err();
+    assert!(
+        matches!(error, OpenError::InUse(_)),
+        "who shares is not alone: {error}"
+    );
+
+    // Both accept at once, so that both writers want the file.
+    let accept = async |store: &SqliteStore, from: u64| {
+        for number in from..from + 20 {
+            let component = format!("component-{number}");
+            store.accept(new(&component, number, at(0))).await.unwrap();
+        }
+    };
+    tokio::join!(accept(&server, 0), accept(&command, 100));
+    let mut claimed = std::collections::BTreeSet::new();
+    for round in 0..40 {
+        let store = if round % 2 == 0 { &server } else { &command };
+        let work = claim(store, at(1))
+            .await
+            .expect("what the other accepted is due here too");
+        assert!(
+            claimed.insert(work.deployment.id),
+            "nothing is claimed twice"
+        );
+    }
+    assert!(claim(&server, at(1)).await.is_none());
+    drop(command);
+    let error = SqliteStore::open(&file).await.unwrap_err();
+    assert!(
+        matches!(error, OpenError::InUse(_)),
+        "the server still has it: {error}"
+    );
+}
