@@ -14,6 +14,51 @@ use crate::run::RunOverrides;
 pub enum BackendClause {}
 
 impl BackendClause {
+    /// All clauses, one after the other, over one backend; `told` is told the name of each before it
+    /// runs. For programs; tests have [`backend_conformance!`](crate::backend_conformance).
+    pub async fn all(fixture: &BackendFixture, mut told: impl FnMut(&'static str)) {
+        told("absent_until_applied");
+        Self::absent_until_applied(fixture).await;
+        told("applied_becomes_ready");
+        Self::applied_becomes_ready(fixture).await;
+        told("applying_again_changes_nothing");
+        Self::applying_again_changes_nothing(fixture).await;
+        told("older_generations_are_refused");
+        Self::older_generations_are_refused(fixture).await;
+        told("newer_generation_wins");
+        Self::newer_generation_wins(fixture).await;
+        told("paused_apply_cannot_undo");
+        Self::paused_apply_cannot_undo(fixture).await;
+        told("concurrent_applies_end_with_the_newest");
+        Self::concurrent_applies_end_with_the_newest(fixture).await;
+        told("targets_are_apart");
+        Self::targets_are_apart(fixture).await;
+        told("failed_rollout_is_an_observation");
+        Self::failed_rollout_is_an_observation(fixture).await;
+        told("cancelled_apply_can_be_repeated");
+        Self::cancelled_apply_can_be_repeated(fixture).await;
+        told("settling_keeps_what_is_needed");
+        Self::settling_keeps_what_is_needed(fixture).await;
+        told("pull_secret_changes_in_place");
+        Self::pull_secret_changes_in_place(fixture).await;
+        told("pull_secret_of_nothing_is_not_found");
+        Self::pull_secret_of_nothing_is_not_found(fixture).await;
+        told("removed_is_absent_and_remembered");
+        Self::removed_is_absent_and_remembered(fixture).await;
+        told("removing_nothing_succeeds");
+        Self::removing_nothing_succeeds(fixture).await;
+        told("applies_after_removal");
+        Self::applies_after_removal(fixture).await;
+        told("run_starts_once");
+        Self::run_starts_once(fixture).await;
+        told("unknown_run_is_unknown");
+        Self::unknown_run_is_unknown(fixture).await;
+        told("ended_run_stays_as_it_is");
+        Self::ended_run_stays_as_it_is(fixture).await;
+        told("logs_are_bounded");
+        Self::logs_are_bounded(fixture).await;
+    }
+
     /// A target that nothing was applied to is absent.
     pub async fn absent_until_applied(fixture: &BackendFixture) {
         let rollout = fixture

@@ -1,0 +1,99 @@
+//! Another team's own backend, run through the conformance suite.
+//!
+//! The backend is a table in memory, in under 60 lines of code. It keeps every promise of
+//! [`DeploymentBackend`] because one lock makes each call one step.
+//!
+//! ```sh
+//! cargo run --example custom_backend
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::{Write as _, stdout};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use choreo_deploy::Target;
+use choreo_deploy::backend::{
+    BackendError as Error, BackendErrorKind as Kind, DeploymentBackend, Intent, LogReader, Pull,
+    TaskRunner,
+};
+use choreo_deploy::conformance::{BackendClause, BackendFixture, block_on};
+use choreo_deploy::deployment::Generation;
+use choreo_deploy::rollout::{Rollout, RolloutPhase};
+
+/// The newest generation of each target, and the image that runs unless it was removed.
+#[derive(Debug, Default)]
+struct Table(Mutex<BTreeMap<Target, (Generation, Option<String>)>>);
+
+impl Table {
+    /// Changes a target, unless something newer is there.
+    fn change(
+        &self,
+        target: &Target,
+        at: Generation,
+        to: impl FnOnce(Option<String>) -> Result<Option<String>, Error>,
+    ) -> Result<(), Error> {
+        let mut table = self.0.lock().expect("nobody panics under the lock");
+        let (newest, image) = table.get(target).cloned().unwrap_or_default();
+        if at < newest {
+            return Err(Error::new(Kind::Stale, "change", "a newer one is there"));
+        }
+        table.insert(target.clone(), (at, to(image)?));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DeploymentBackend for Table {
+    async fn apply(&self, new: &Intent<'_>) -> Result<(), Error> {
+        let image = new.release.image.deployed().to_string();
+        self.change(new.target, new.generation, |_| Ok(Some(image)))
+    }
+    async fn observe(&self, target: &Target) -> Result<Rollout, Error> {
+        let table = self.0.lock().expect("nobody panics under the lock");
+        let rollout = |(at, image): &(_, Option<_>)| match image {
+            None => Rollout::new(*at, RolloutPhase::Absent),
+            Some(_) => Rollout::new(*at, RolloutPhase::Ready),
+        };
+        Ok(table.get(target).map_or_else(Rollout::absent, rollout))
+    }
+    async fn settle(&self, target: &Target, at: Generation) -> Result<(), Error> {
+        self.change(target, at, Ok)
+    }
+    async fn update_pull_secret(
+        &self,
+        target: &Target,
+        at: Generation,
+        _: &Pull<'_>,
+    ) -> Result<(), Error> {
+        let nothing = || Error::new(Kind::NotFound, "update", "nothing runs");
+        self.change(target, at, |image| Ok(Some(image.ok_or_else(nothing)?)))
+    }
+    async fn remove(&self, target: &Target, at: Generation) -> Result<(), Error> {
+        self.change(target, at, |_| Ok(None))
+    }
+    fn tasks(&self) -> Option<&dyn TaskRunner> {
+        None
+    }
+    fn logs(&self) -> Option<&dyn LogReader> {
+        None
+    }
+}
+
+/// Runs every clause; the first that is broken ends the program with its sentence.
+fn main() {
+    block_on(async {
+        let fixture = BackendFixture::new(Table::default());
+        let told = |clause| writeln!(stdout(), "{clause}").expect("standard output takes it");
+        BackendClause::all(&fixture, told).await;
+    });
+    writeln!(stdout(), "custom_backend: keeps every promise").expect("standard output takes it");
+}
+
+// The same as one test for each clause: `cargo test --example custom_backend`.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    choreo_deploy::backend_conformance!(async { BackendFixture::new(Table::default()) });
+}

@@ -1,0 +1,520 @@
+//! A tour of the product on this machine alone: from a registered registry to a rollback that holds.
+//!
+//! Starts a container registry with a password on loopback, and around it everything that a control
+//! plane has: a durable store, a data plane (in memory here), the deployer and the webhook. Then it
+//! does what a developer, a CI system and an operator do, and says what happens.
+//!
+//! ```sh
+//! cargo run --example quickstart
+//! ```
+//!
+//! Its last line is `quickstart: ok`; any surprise ends it with a non-zero status.
+#![expect(clippy::print_stdout, reason = "the tour is told on standard output")]
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
+use choreo_deploy::deployer::{Parts, RollbackRequest};
+use choreo_deploy::deployment::Phase;
+use choreo_deploy::resolver::ClientResolver;
+use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
+use choreo_deploy::settings::Settings;
+use choreo_deploy::store::{
+    DeploymentQuery, DeploymentStore, RegisteredRegistry, RegistryStore, StoredCredential,
+    TokenStore,
+};
+use choreo_deploy::target::{Component, DataPlane, Environment, Project};
+use choreo_deploy::workload::{ComponentType, Endpoint, Protocol, Scaling, Service};
+use choreo_deploy::{Deployer, DeploymentBackend, InMemoryBackend, Intake, Target};
+use choreo_deploy_sqlite::SqliteStore;
+use choreo_registry::client::{
+    AccessClass, Egress, HttpTransport, RegistryClient, ReqwestTransport,
+};
+use choreo_registry::pull_secret::SecretMetadata;
+use choreo_registry::{Authentication, ContainerRegistry, Credential, PullSecret, RegistryHost};
+use choreo_test_registry::{Image, TestRegistry, User};
+use choreo_webhook::token::Lifetime;
+use choreo_webhook::{DeployToken, DeployWebhook};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const PASSWORD: &str = "correct horse battery staple";
+
+#[tokio::main]
+async fn main() -> Result {
+    step("A container registry with a password");
+    let registry = start_registry().await?;
+    let host: RegistryHost = registry.host().parse()?;
+
+    step("Register it");
+    let registered = register(&host)?;
+
+    step("Verify it");
+    let transport = transport(&host)?;
+    verify(&host, &transport).await?;
+
+    step("Build a control plane");
+    let directory = tempfile::tempdir()?;
+    let plane = ControlPlane::start(directory.path(), &registered, transport).await?;
+
+    step("Mint a token for CI");
+    let ci = plane.mint_token().await?;
+
+    step("CI deploys the first image");
+    let first = ci.deploy(&format!("{host}/shop/orders:1.0")).await?;
+    expect(first["phase"] == "ready", "the first image is ready")?;
+    show_target(&plane, "development")?;
+    show_pull_secret(&registered)?;
+
+    step("CI deploys the second image");
+    let second = ci.deploy(&format!("{host}/shop/orders:1.1")).await?;
+    expect(second["phase"] == "ready", "the second image is ready")?;
+
+    step("What goes wrong says why");
+    mistakes(&ci, &host).await?;
+
+    step("Promote to production");
+    plane.promote().await?;
+
+    step("Roll back, and hold");
+    plane.roll_back_and_hold(&ci, &host).await?;
+
+    step("Stop");
+    plane.stop().await?;
+    registry.shutdown().await;
+
+    println!("\nquickstart: ok");
+    Ok(())
+}
+
+/// A registry on loopback, with one user and one small image under two tags.
+async fn start_registry() -> Result<TestRegistry> {
+    let registry = TestRegistry::builder()
+        .basic()
+        .user(User::new("ada", PASSWORD))
+        .start()
+        .await?;
+    for version in ["1.0", "1.1"] {
+        let image = Image::builder()
+            .user("10001")
+            .label("version", version)
+            .build();
+        let digest = registry.push("shop/orders", version, &image)?;
+        println!("  pushed {}/shop/orders:{version}", registry.host());
+        println!("         {digest}");
+    }
+    Ok(registry)
+}
+
+/// What a user types in is judged before anything is stored.
+fn register(host: &RegistryHost) -> Result<ContainerRegistry> {
+    let leaked = "https://ada:secret@registry.example.com".parse::<RegistryHost>();
+    println!("  refused: {}", refusal(leaked)?);
+    let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com".parse()?;
+    let wrong_user = ContainerRegistry::new("ECR", ecr, Authentication::basic("ada", "x")?);
+    println!("  refused: {}", refusal(wrong_user)?);
+
+    let authentication = Authentication::basic("ada", PASSWORD)?;
+    let registry = ContainerRegistry::new("Images of the shop", host.clone(), authentication)?;
+    println!(
+        "  registered {:?} at {}, authentication type {}",
+        registry.display_name(),
+        registry.host(),
+        registry.authentication_type(),
+    );
+    for finding in registry.findings() {
+        println!(
+            "  {} {}: {}",
+            finding.severity(),
+            finding.code(),
+            finding.message()
+        );
+    }
+    Ok(registry)
+}
+
+/// The one way out to registries. By default only public addresses, and only over https; here the
+/// operator allows the registry on loopback.
+fn transport(host: &RegistryHost) -> Result<Arc<dyn HttpTransport>> {
+    let egress = Egress::operator()
+        .allow_network("127.0.0.0/8".parse()?)
+        .allow_plain_http(host.clone());
+    Ok(Arc::new(ReqwestTransport::new(egress)?))
+}
+
+/// The real registry is asked: does the login work, may it pull, is there such a tag?
+async fn verify(host: &RegistryHost, transport: &Arc<dyn HttpTransport>) -> Result {
+    for (password, tag, expected) in [
+        ("guessed", "1.0", AccessClass::CredentialRefused),
+        (PASSWORD, "9.9", AccessClass::MissingOrHidden),
+        (PASSWORD, "1.0", AccessClass::PullAllowed),
+    ] {
+        let credential = Credential::new("ada", password)?;
+        let client = RegistryClient::new(host.clone(), Some(credential), Arc::clone(transport));
+        let access = client
+            .verify(Some(&format!("{host}/shop/orders:{tag}").parse()?))
+            .await;
+        println!("  {}", access.message());
+        if let Some(help) = access.help() {
+            println!("      {help}");
+        }
+        expect(
+            access.class() == expected,
+            "the registry answers as it should",
+        )?;
+    }
+    Ok(())
+}
+
+/// Everything that a platform team runs.
+struct ControlPlane {
+    deployer: Deployer,
+    backend: Arc<InMemoryBackend>,
+    store: Arc<SqliteStore>,
+    address: SocketAddr,
+    working: tokio::task::JoinHandle<()>,
+    stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl ControlPlane {
+    async fn start(
+        directory: &Path,
+        registered: &ContainerRegistry,
+        transport: Arc<dyn HttpTransport>,
+    ) -> Result<Self> {
+        let file = directory.join("choreo.db");
+        let store = Arc::new(SqliteStore::open(&file).await?);
+        println!("  store: SQLite, in a temporary directory");
+
+        // The credential is sealed for its organization, registry and host before it is stored.
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)?;
+        let sealer = Sealer::new(SealingKey::new("quickstart", key)?);
+        store.put_registry(sealed(&sealer, registered)?).await?;
+        println!("  registry's credential: stored sealed (XChaCha20-Poly1305)");
+
+        let backend = Arc::new(InMemoryBackend::new());
+        let data_plane: Arc<dyn DeploymentBackend> = Arc::<InMemoryBackend>::clone(&backend);
+        println!("  data plane: in memory; choreo-deploy-kubernetes is the one for clusters");
+        let deployer = Deployer::new(Parts {
+            store: Arc::<SqliteStore>::clone(&store),
+            catalog: Arc::new(StaticCatalog::new([plan()?])),
+            backends: Arc::new(HashMap::from([("eu-1".parse()?, data_plane)])),
+            resolver: Arc::new(ClientResolver::new(transport)),
+            sealer: Arc::new(sealer),
+        });
+
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let worker = deployer.clone();
+        let working = tokio::spawn(async move {
+            worker
+                .run(async { stopped.await.unwrap_or_default() })
+                .await;
+        });
+        let tokens: Arc<dyn TokenStore> = Arc::<SqliteStore>::clone(&store);
+        let webhook = DeployWebhook::new(Arc::new(deployer.clone()), tokens);
+        let address = serve(webhook).await?;
+        println!("  webhook: http://{address}/v1/deployments");
+        Ok(Self {
+            deployer,
+            backend,
+            store,
+            address,
+            working,
+            stop,
+        })
+    }
+
+    /// A token that deploys one component and nothing else. Only its digest is stored.
+    async fn mint_token(&self) -> Result<Ci> {
+        let now = jiff::Timestamp::now();
+        let (organization, component) = ("acme".parse()?, "orders".parse()?);
+        let (token, record) = DeployToken::mint(organization, component, Lifetime::DEFAULT, now);
+        self.store.issue_token(record).await?;
+        println!(
+            "  token {} for the component orders, 90 days; its text is shown once",
+            token.id()
+        );
+        Ok(Ci {
+            address: self.address,
+            token: token.expose().to_owned(),
+        })
+    }
+
+    async fn promote(&self) -> Result {
+        let accepted = self
+            .deployer
+            .promote(&"orders".parse()?, &"development".parse()?)
+            .await?;
+        let deployment = self.follow(&accepted.deployment.id).await?;
+        expect(deployment.phase == Phase::Ready, "the promotion is ready")?;
+        println!("  the same release, with production's settings:");
+        show_target(self, "production")
+    }
+
+    async fn roll_back_and_hold(&self, ci: &Ci, host: &RegistryHost) -> Result {
+        let (component, environment) = ("orders".parse()?, "development".parse()?);
+        let request = RollbackRequest::new("orders".parse()?, "development".parse()?);
+        let accepted = self.deployer.rollback(request).await?;
+        let deployment = self.follow(&accepted.deployment.id).await?;
+        expect(deployment.phase == Phase::Ready, "the rollback is ready")?;
+        show_target(self, "development")?;
+
+        let (status, problem) = ci
+            .post(&json!({"image": format!("{host}/shop/orders:1.1")}))
+            .await?;
+        println!("  CI tries again: {status}, {}", text(&problem["detail"]));
+        expect(
+            status == StatusCode::CONFLICT,
+            "a held target refuses machines",
+        )?;
+
+        self.deployer.release_hold(&component, &environment).await?;
+        println!("  an operator releases the hold");
+        let deployment = ci.deploy(&format!("{host}/shop/orders:1.1")).await?;
+        expect(deployment["phase"] == "ready", "CI deploys again")
+    }
+
+    /// Waits until a deployment has ended.
+    async fn follow(
+        &self,
+        id: &choreo_deploy::id::DeploymentId,
+    ) -> Result<choreo_deploy::deployment::Deployment> {
+        let patience = std::time::Duration::from_secs(30);
+        let ended = self.deployer.wait(&"orders".parse()?, id, patience).await?;
+        let deployment = ended.ok_or("the deployment is stored")?;
+        println!(
+            "  {} ({}): {}",
+            deployment.id, deployment.cause, deployment.phase
+        );
+        Ok(deployment)
+    }
+
+    /// Ends the worker, and shows that the history is kept.
+    async fn stop(self) -> Result {
+        let _ = self.stop.send(());
+        self.working.await?;
+        let deployments = self.store.deployments(&DeploymentQuery::default()).await?;
+        println!(
+            "  the worker has ended; the store remembers {} deployments, newest first:",
+            deployments.len()
+        );
+        for deployment in &deployments {
+            let environment = &deployment.target.environment;
+            println!(
+                "    {} {environment}: {}",
+                deployment.cause, deployment.phase
+            );
+        }
+        expect(deployments.len() == 6, "each deployment is remembered")
+    }
+}
+
+/// The component `orders`: a Service in development and production.
+fn plan() -> Result<Plan> {
+    let shop = Project::new("acme".parse()?, "shop".parse()?);
+    let orders = Component::new(
+        "orders".parse()?,
+        shop,
+        ComponentType::Service,
+        "images".parse()?,
+    );
+    let http = Endpoint::new("http".parse()?, 8080.try_into()?, Protocol::Http);
+    let data_plane = DataPlane::new("eu-1".parse()?).with_platform("linux/amd64".parse()?);
+    let development = Environment::new("development".parse()?, "eu-1".parse()?);
+    let production = Environment::new("production".parse()?, "eu-1".parse()?).production();
+    let three = Settings::default().with_scaling(Scaling::fixed(3));
+    Ok(Plan::new(orders, Service::new(http.into()))
+        .then(Stage::new(development, data_plane.clone()))
+        .then(Stage::new(production, data_plane).with_settings(three)))
+}
+
+/// The registry as it is stored: its credential opens only for this organization and host.
+fn sealed(sealer: &Sealer, registry: &ContainerRegistry) -> Result<RegisteredRegistry> {
+    let (organization, id) = ("acme".parse()?, "images".parse()?);
+    let context = SealingContext::new(&organization, &id, registry.host(), 1);
+    let credential = registry
+        .credential()
+        .ok_or("the registry has a credential")?;
+    let credential = StoredCredential::Sealed(sealer.seal(credential, &context)?);
+    let (host, authentication) = (registry.host().clone(), registry.authentication_type());
+    let place = (organization, id);
+    let registered = RegisteredRegistry::new(place, registry.display_name(), host, authentication);
+    Ok(registered.with_credential(credential, 1))
+}
+
+/// Serves the webhook on loopback.
+async fn serve(webhook: DeployWebhook) -> Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = TowerToHyperService::new(webhook.clone());
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    Ok(address)
+}
+
+/// What a CI system has: an address and a token.
+struct Ci {
+    address: SocketAddr,
+    token: String,
+}
+
+impl Ci {
+    /// Deploys an image and follows it to its end, as the snippets do.
+    async fn deploy(&self, image: &str) -> Result<Value> {
+        let (status, accepted) = self.post(&json!({ "image": image })).await?;
+        println!("  POST {image}: {status}");
+        expect(
+            status == StatusCode::ACCEPTED,
+            "the webhook accepts the image",
+        )?;
+        let path = format!("/v1/deployments/{}?wait=25", text(&accepted["id"]));
+        let (_, deployment) = self.send(Method::GET, &path, &Value::Null).await?;
+        println!(
+            "  {}: {}",
+            text(&deployment["id"]),
+            text(&deployment["phase"])
+        );
+        Ok(deployment)
+    }
+
+    async fn post(&self, body: &Value) -> Result<(StatusCode, Value)> {
+        self.send(Method::POST, "/v1/deployments", body).await
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it connects to its own webhook on loopback, not to a host that a user chose"
+    )]
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
+        let stream = tokio::net::TcpStream::connect(self.address).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.address.to_string())
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, serde_json::from_slice(&body)?))
+    }
+}
+
+/// A wrong token, an image from elsewhere, and a tag that does not exist.
+async fn mistakes(ci: &Ci, host: &RegistryHost) -> Result {
+    let image = json!({"image": format!("{host}/shop/orders:1.0")});
+    let stranger = Ci {
+        token: "guessed".to_owned(),
+        ..*ci
+    };
+    let (status, problem) = stranger.post(&image).await?;
+    println!("  a wrong token: {status}, {}", text(&problem["detail"]));
+    expect(
+        status == StatusCode::UNAUTHORIZED,
+        "a wrong token is refused",
+    )?;
+
+    let (status, problem) = ci
+        .post(&json!({"image": "ghcr.io/elsewhere/orders:1.0"}))
+        .await?;
+    println!(
+        "  an image from elsewhere: {status}, {}",
+        text(&problem["detail"])
+    );
+    expect(
+        status == StatusCode::UNPROCESSABLE_ENTITY,
+        "it must be of the component's registry",
+    )?;
+
+    let deployment = ci.deploy(&format!("{host}/shop/orders:9.9")).await?;
+    let reason = &deployment["reasons"][0];
+    println!("  {}: {}", text(&reason["code"]), text(&reason["message"]));
+    println!("      {}", text(&reason["help"]));
+    expect(
+        reason["code"] == "image-not-found",
+        "a missing tag is a failed deployment",
+    )
+}
+
+/// What runs on the data plane.
+fn show_target(plane: &ControlPlane, environment: &str) -> Result {
+    let target = Target::new(
+        "acme".parse()?,
+        "shop".parse()?,
+        "orders".parse()?,
+        environment.parse()?,
+    );
+    let shown = plane
+        .backend
+        .shown(&target)
+        .ok_or("something runs on the target")?;
+    println!("  in {environment}: {shown}");
+    let workload = serde_json::to_value(&shown.workload)?;
+    println!(
+        "      endpoints {}, scaling {}",
+        workload["endpoints"], workload["scaling"]
+    );
+    expect(
+        shown.image.digest().is_some(),
+        "what runs is pinned to a digest",
+    )
+}
+
+/// The Secret that the data plane gets, without the secret.
+fn show_pull_secret(registry: &ContainerRegistry) -> Result {
+    let secret = PullSecret::for_registry(registry).ok_or("the registry needs a pull secret")?;
+    let metadata = SecretMetadata::new("orders-pull")?.with_namespace("shop-development")?;
+    let manifest = serde_json::to_string_pretty(&secret.redacted_manifest(&metadata))?;
+    println!("  its pull secret, redacted:");
+    for line in manifest.lines() {
+        println!("    {line}");
+    }
+    expect(!manifest.contains(PASSWORD), "no secret is shown")
+}
+
+fn step(title: &str) {
+    println!("\n{title}");
+}
+
+fn refusal<T>(result: std::result::Result<T, impl Error>) -> Result<String> {
+    match result {
+        Ok(_) => Err("it should have been refused".into()),
+        Err(error) => Ok(error.to_string()),
+    }
+}
+
+fn expect(holds: bool, what: &str) -> Result {
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("a surprise: it does not hold that {what}").into())
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
