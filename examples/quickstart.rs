@@ -48,10 +48,23 @@ use serde_json::{Value, json};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const PASSWORD: &str = "correct horse battery staple";
+/// The registry's password: it is in nothing that is shown or logged.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// Says a line of the tour: to whoever runs it, and to the log, where a test looks for secrets.
+macro_rules! say {
+    ($($line:tt)*) => {
+        say(format_args!($($line)*))
+    };
+}
 
 #[tokio::main]
 async fn main() -> Result {
+    tour().await
+}
+
+/// The whole tour.
+pub(crate) async fn tour() -> Result {
     step("A container registry with a password");
     let registry = start_registry().await?;
     let host: RegistryHost = registry.host().parse()?;
@@ -93,7 +106,7 @@ async fn main() -> Result {
     plane.stop().await?;
     registry.shutdown().await;
 
-    println!("\nquickstart: ok");
+    say!("\nquickstart: ok");
     Ok(())
 }
 
@@ -110,8 +123,8 @@ async fn start_registry() -> Result<TestRegistry> {
             .label("version", version)
             .build();
         let digest = registry.push("shop/orders", version, &image)?;
-        println!("  pushed {}/shop/orders:{version}", registry.host());
-        println!("         {digest}");
+        say!("  pushed {}/shop/orders:{version}", registry.host());
+        say!("         {digest}");
     }
     Ok(registry)
 }
@@ -119,21 +132,21 @@ async fn start_registry() -> Result<TestRegistry> {
 /// What a user types in is judged before anything is stored.
 fn register(host: &RegistryHost) -> Result<ContainerRegistry> {
     let leaked = "https://ada:secret@registry.example.com".parse::<RegistryHost>();
-    println!("  refused: {}", refusal(leaked)?);
+    say!("  refused: {}", refusal(leaked)?);
     let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com".parse()?;
     let wrong_user = ContainerRegistry::new("ECR", ecr, Authentication::basic("ada", "x")?);
-    println!("  refused: {}", refusal(wrong_user)?);
+    say!("  refused: {}", refusal(wrong_user)?);
 
     let authentication = Authentication::basic("ada", PASSWORD)?;
     let registry = ContainerRegistry::new("Images of the shop", host.clone(), authentication)?;
-    println!(
+    say!(
         "  registered {:?} at {}, authentication type {}",
         registry.display_name(),
         registry.host(),
         registry.authentication_type(),
     );
     for finding in registry.findings() {
-        println!(
+        say!(
             "  {} {}: {}",
             finding.severity(),
             finding.code(),
@@ -164,9 +177,9 @@ async fn verify(host: &RegistryHost, transport: &Arc<dyn HttpTransport>) -> Resu
         let access = client
             .verify(Some(&format!("{host}/shop/orders:{tag}").parse()?))
             .await;
-        println!("  {}", access.message());
+        say!("  {}", access.message());
         if let Some(help) = access.help() {
-            println!("      {help}");
+            say!("      {help}");
         }
         expect(
             access.class() == expected,
@@ -194,18 +207,18 @@ impl ControlPlane {
     ) -> Result<Self> {
         let file = directory.join("choreo.db");
         let store = Arc::new(SqliteStore::open(&file).await?);
-        println!("  store: SQLite, in a temporary directory");
+        say!("  store: SQLite, in a temporary directory");
 
         // The credential is sealed for its organization, registry and host before it is stored.
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
         let sealer = Sealer::new(SealingKey::new("quickstart", key)?);
         store.put_registry(sealed(&sealer, registered)?).await?;
-        println!("  registry's credential: stored sealed (XChaCha20-Poly1305)");
+        say!("  registry's credential: stored sealed (XChaCha20-Poly1305)");
 
         let backend = Arc::new(InMemoryBackend::new());
         let data_plane: Arc<dyn DeploymentBackend> = Arc::<InMemoryBackend>::clone(&backend);
-        println!("  data plane: in memory; choreo-deploy-kubernetes is the one for clusters");
+        say!("  data plane: in memory; choreo-deploy-kubernetes is the one for clusters");
         let deployer = Deployer::new(Parts {
             store: Arc::<SqliteStore>::clone(&store),
             catalog: Arc::new(StaticCatalog::new([plan()?])),
@@ -224,7 +237,7 @@ impl ControlPlane {
         let tokens: Arc<dyn TokenStore> = Arc::<SqliteStore>::clone(&store);
         let webhook = DeployWebhook::new(Arc::new(deployer.clone()), tokens);
         let address = serve(webhook).await?;
-        println!("  webhook: http://{address}/v1/deployments");
+        say!("  webhook: http://{address}/v1/deployments");
         Ok(Self {
             deployer,
             backend,
@@ -241,7 +254,7 @@ impl ControlPlane {
         let (organization, component) = ("acme".parse()?, "orders".parse()?);
         let (token, record) = DeployToken::mint(organization, component, Lifetime::DEFAULT, now);
         self.store.issue_token(record).await?;
-        println!(
+        say!(
             "  token {} for the component orders, 90 days; its text is shown once",
             token.id()
         );
@@ -258,7 +271,7 @@ impl ControlPlane {
             .await?;
         let deployment = self.follow(&accepted.deployment.id).await?;
         expect(deployment.phase == Phase::Ready, "the promotion is ready")?;
-        println!("  the same release, with production's settings:");
+        say!("  the same release, with production's settings:");
         show_target(self, "production")
     }
 
@@ -273,14 +286,14 @@ impl ControlPlane {
         let (status, problem) = ci
             .post(&json!({"image": format!("{host}/shop/orders:1.1")}))
             .await?;
-        println!("  CI tries again: {status}, {}", text(&problem["detail"]));
+        say!("  CI tries again: {status}, {}", text(&problem["detail"]));
         expect(
             status == StatusCode::CONFLICT,
             "a held target refuses machines",
         )?;
 
         self.deployer.release_hold(&component, &environment).await?;
-        println!("  an operator releases the hold");
+        say!("  an operator releases the hold");
         let deployment = ci.deploy(&format!("{host}/shop/orders:1.1")).await?;
         expect(deployment["phase"] == "ready", "CI deploys again")
     }
@@ -293,9 +306,11 @@ impl ControlPlane {
         let patience = std::time::Duration::from_secs(30);
         let ended = self.deployer.wait(&"orders".parse()?, id, patience).await?;
         let deployment = ended.ok_or("the deployment is stored")?;
-        println!(
+        say!(
             "  {} ({}): {}",
-            deployment.id, deployment.cause, deployment.phase
+            deployment.id,
+            deployment.cause,
+            deployment.phase
         );
         Ok(deployment)
     }
@@ -305,15 +320,16 @@ impl ControlPlane {
         let _ = self.stop.send(());
         self.working.await?;
         let deployments = self.store.deployments(&DeploymentQuery::default()).await?;
-        println!(
+        say!(
             "  the worker has ended; the store remembers {} deployments, newest first:",
             deployments.len()
         );
         for deployment in &deployments {
             let environment = &deployment.target.environment;
-            println!(
+            say!(
                 "    {} {environment}: {}",
-                deployment.cause, deployment.phase
+                deployment.cause,
+                deployment.phase
             );
         }
         expect(deployments.len() == 6, "each deployment is remembered")
@@ -377,14 +393,14 @@ impl Ci {
     /// Deploys an image and follows it to its end, as the snippets do.
     async fn deploy(&self, image: &str) -> Result<Value> {
         let (status, accepted) = self.post(&json!({ "image": image })).await?;
-        println!("  POST {image}: {status}");
+        say!("  POST {image}: {status}");
         expect(
             status == StatusCode::ACCEPTED,
             "the webhook accepts the image",
         )?;
         let path = format!("/v1/deployments/{}?wait=25", text(&accepted["id"]));
         let (_, deployment) = self.send(Method::GET, &path, &Value::Null).await?;
-        println!(
+        say!(
             "  {}: {}",
             text(&deployment["id"]),
             text(&deployment["phase"])
@@ -432,7 +448,7 @@ async fn mistakes(ci: &Ci, host: &RegistryHost) -> Result {
         ..*ci
     };
     let (status, problem) = stranger.post(&image).await?;
-    println!("  a wrong token: {status}, {}", text(&problem["detail"]));
+    say!("  a wrong token: {status}, {}", text(&problem["detail"]));
     expect(
         status == StatusCode::UNAUTHORIZED,
         "a wrong token is refused",
@@ -441,7 +457,7 @@ async fn mistakes(ci: &Ci, host: &RegistryHost) -> Result {
     let (status, problem) = ci
         .post(&json!({"image": "ghcr.io/elsewhere/orders:1.0"}))
         .await?;
-    println!(
+    say!(
         "  an image from elsewhere: {status}, {}",
         text(&problem["detail"])
     );
@@ -452,8 +468,8 @@ async fn mistakes(ci: &Ci, host: &RegistryHost) -> Result {
 
     let deployment = ci.deploy(&format!("{host}/shop/orders:9.9")).await?;
     let reason = &deployment["reasons"][0];
-    println!("  {}: {}", text(&reason["code"]), text(&reason["message"]));
-    println!("      {}", text(&reason["help"]));
+    say!("  {}: {}", text(&reason["code"]), text(&reason["message"]));
+    say!("      {}", text(&reason["help"]));
     expect(
         reason["code"] == "image-not-found",
         "a missing tag is a failed deployment",
@@ -472,11 +488,12 @@ fn show_target(plane: &ControlPlane, environment: &str) -> Result {
         .backend
         .shown(&target)
         .ok_or("something runs on the target")?;
-    println!("  in {environment}: {shown}");
+    say!("  in {environment}: {shown}");
     let workload = serde_json::to_value(&shown.workload)?;
-    println!(
+    say!(
         "      endpoints {}, scaling {}",
-        workload["endpoints"], workload["scaling"]
+        workload["endpoints"],
+        workload["scaling"]
     );
     expect(
         shown.image.digest().is_some(),
@@ -489,15 +506,20 @@ fn show_pull_secret(registry: &ContainerRegistry) -> Result {
     let secret = PullSecret::for_registry(registry).ok_or("the registry needs a pull secret")?;
     let metadata = SecretMetadata::new("orders-pull")?.with_namespace("shop-development")?;
     let manifest = serde_json::to_string_pretty(&secret.redacted_manifest(&metadata))?;
-    println!("  its pull secret, redacted:");
+    say!("  its pull secret, redacted:");
     for line in manifest.lines() {
-        println!("    {line}");
+        say!("    {line}");
     }
     expect(!manifest.contains(PASSWORD), "no secret is shown")
 }
 
+fn say(line: std::fmt::Arguments<'_>) {
+    println!("{line}");
+    tracing::info!("{line}");
+}
+
 fn step(title: &str) {
-    println!("\n{title}");
+    say!("\n{title}");
 }
 
 fn refusal<T>(result: std::result::Result<T, impl Error>) -> Result<String> {
