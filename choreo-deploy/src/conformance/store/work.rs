@@ -1,0 +1,248 @@
+//! Claims, and what is written with them.
+
+use super::StoreClause;
+use super::steps::{
+    accept, assert_all_stale, at, claim, deployment, finish, id, new, pin, plane, record_release,
+    workload,
+};
+use crate::conformance::fixture::{example_image, example_target};
+use crate::deployment::{Phase, Subject};
+use crate::id::ComponentId;
+use crate::reason::{Reason, ReasonCode};
+use crate::release::{ReleaseDraft, ReleaseImage, ReleaseNumber};
+use crate::store::{ClaimRequest, NewDeployment, Outcome, Progress, Store, StoreErrorKind};
+
+impl StoreClause {
+    /// A target is claimed only when it is due and nobody has it.
+    pub async fn claimed_only_when_due(store: &dyn Store) {
+        accept(store, "orders", 1, at(10)).await;
+        assert!(claim(store, at(9)).await.is_none(), "not before it is due");
+        assert!(claim(store, at(10)).await.is_some());
+        assert!(claim(store, at(11)).await.is_none(), "somebody has it");
+        accept(store, "billing", 2, at(12)).await;
+        accept(store, "catalog", 3, at(11)).await;
+        let first = claim(store, at(13)).await.expect("claims");
+        assert_eq!(
+            first.deployment.id,
+            id("d-3"),
+            "what is due the longest comes first"
+        );
+    }
+
+    /// Targets on a busy data plane are passed over.
+    pub async fn busy_data_planes_are_passed_over(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        let elsewhere = NewDeployment {
+            data_plane: plane("us-1"),
+            ..new("billing", 2, at(1))
+        };
+        store.accept(elsewhere).await.expect("accepts");
+        let request = ClaimRequest::new("w", at(2), at(32)).without(vec![plane("eu-1")]);
+        let claimed = store
+            .claim(&request)
+            .await
+            .expect("reads")
+            .expect("claims the other");
+        assert_eq!(claimed.deployment.id, id("d-2"));
+        assert!(store.claim(&request).await.expect("reads").is_none());
+    }
+
+    /// Each claim has a greater fence, and writing with an older one is stale.
+    pub async fn fences_grow_and_old_claims_are_stale(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        let old = claim(store, at(0)).await.expect("claims").claim;
+        let new = claim(store, at(31)).await.expect("the lease is over").claim;
+        assert!(new.fence > old.fence);
+        assert_all_stale(store, &old).await;
+        store
+            .renew(&new, at(90))
+            .await
+            .expect("the new claim holds");
+    }
+
+    /// A claim on a deployment that was superseded is stale.
+    pub async fn superseded_claims_are_stale(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        let old = claim(store, at(0)).await.expect("claims").claim;
+        accept(store, "orders", 2, at(1)).await;
+        assert_all_stale(store, &old).await;
+        let new = claim(store, at(1))
+            .await
+            .expect("the new deployment is due at once");
+        assert_eq!(new.deployment.id, id("d-2"));
+        assert_all_stale(store, &old).await;
+        assert_eq!(deployment(store, "d-2").await.phase, Phase::Accepted);
+    }
+
+    /// A lease that has run out frees the target.
+    pub async fn expired_lease_is_claimed_again(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        claim(store, at(0)).await.expect("claims");
+        assert!(
+            claim(store, at(29)).await.is_none(),
+            "the lease holds for 30 s"
+        );
+        assert!(claim(store, at(30)).await.is_some(), "then it is over");
+    }
+
+    /// A lease that was renewed holds.
+    pub async fn renewed_lease_holds(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        let claimed = claim(store, at(0)).await.expect("claims");
+        store.renew(&claimed.claim, at(60)).await.expect("renews");
+        assert!(claim(store, at(59)).await.is_none());
+        assert_eq!(store.next_due().await.expect("reads"), Some(at(60)));
+        assert!(claim(store, at(60)).await.is_some());
+    }
+
+    /// Numbers of releases count from 1 without a gap, and a deployment keeps its release.
+    pub async fn releases_count_without_a_gap(store: &dyn Store) {
+        for number in 1..=3 {
+            accept(store, "orders", number, at(number)).await;
+            let claimed = claim(store, at(number)).await.expect("claims");
+            let first = record_release(store, &claimed, number).await;
+            let again = record_release(store, &claimed, 99).await;
+            assert_eq!(first, again, "a deployment keeps its release");
+            assert_eq!(first.number.get(), number);
+        }
+        let component = ComponentId::clone(&example_target("orders").component);
+        let newest = store.releases(&component, 2).await.expect("reads");
+        assert_eq!(
+            newest
+                .iter()
+                .map(|release| release.number.get())
+                .collect::<Vec<_>>(),
+            [3, 2]
+        );
+        let one = store
+            .release(&component, ReleaseNumber::FIRST)
+            .await
+            .expect("reads");
+        assert_eq!(one.expect("is there").image.requested, example_image(1));
+        let other = "billing".parse().expect("an id");
+        assert_eq!(store.releases(&other, 9).await.expect("reads"), []);
+    }
+
+    /// A pin is set once.
+    pub async fn pin_is_set_once(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        let claimed = claim(store, at(0)).await.expect("claims");
+        let error = store
+            .record_pin(&claimed.claim, pin(1))
+            .await
+            .expect_err("no release yet");
+        assert_eq!(error.kind(), StoreErrorKind::NotFound);
+        let image =
+            ReleaseImage::unpinned("registry.example.com/shop/app:1".parse().expect("valid"));
+        let draft = ReleaseDraft::new(workload(), image);
+        store
+            .record_release(&claimed.claim, draft, at(0))
+            .await
+            .expect("records");
+        let first = store
+            .record_pin(&claimed.claim, pin(1))
+            .await
+            .expect("pins");
+        assert_eq!(first.image.pin, Some(pin(1)));
+        let second = store
+            .record_pin(&claimed.claim, pin(2))
+            .await
+            .expect("keeps the pin");
+        assert_eq!(second.image.pin, Some(pin(1)));
+    }
+
+    /// What was put back is claimed when it said, with what it said.
+    pub async fn put_back_is_claimed_later(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        let claimed = claim(store, at(0)).await.expect("claims");
+        let reason = Reason::new(ReasonCode::Waiting, "the rollout is on its way");
+        let progress = Progress {
+            reasons: vec![reason.clone()],
+            applied: true,
+            attempt: 2,
+            ..Progress::new(Phase::Progressing, at(1), at(5))
+        };
+        store
+            .put_back(&claimed.claim, progress)
+            .await
+            .expect("puts back");
+        let stored = deployment(store, "d-1").await;
+        assert_eq!(
+            (stored.phase, &stored.reasons),
+            (Phase::Progressing, &vec![reason])
+        );
+        assert!(
+            stored.revision > claimed.deployment.revision,
+            "readers see a change"
+        );
+        assert_eq!(store.next_due().await.expect("reads"), Some(at(5)));
+        assert!(claim(store, at(4)).await.is_none());
+        let again = claim(store, at(5)).await.expect("claims");
+        assert!(again.applied && again.attempt == 2);
+        assert_all_stale(store, &claimed.claim).await;
+    }
+
+    /// A deployment that is ready becomes the state of its target.
+    pub async fn ready_becomes_the_targets_state(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        let target = example_target("orders");
+        let state = store
+            .target(&target)
+            .await
+            .expect("reads")
+            .expect("is there");
+        assert_eq!((state.deployment, state.ready), (id("d-1"), None));
+        finish(store, at(1), Phase::Ready).await;
+        accept(store, "orders", 2, at(2)).await;
+        finish(store, at(3), Phase::Failed).await;
+        let state = store
+            .target(&target)
+            .await
+            .expect("reads")
+            .expect("is there");
+        assert_eq!(state.deployment, id("d-2"));
+        let ready = state.ready.expect("the first stays ready");
+        assert_eq!(
+            (ready.deployment, ready.release),
+            (id("d-1"), ReleaseNumber::FIRST)
+        );
+        assert_eq!(
+            store.target(&example_target("other")).await.expect("reads"),
+            None
+        );
+    }
+
+    /// A final deployment never changes again and is never claimed.
+    pub async fn final_deployments_never_change(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        let claimed = finish(store, at(1), Phase::Failed).await;
+        assert!(claim(store, at(1000)).await.is_none());
+        assert_eq!(store.next_due().await.expect("reads"), None);
+        let before = deployment(store, "d-1").await;
+        assert_all_stale(store, &claimed).await;
+        assert_eq!(deployment(store, "d-1").await, before);
+    }
+
+    /// An absence that is ready clears what was ready.
+    pub async fn absence_clears_the_ready_state(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        finish(store, at(1), Phase::Ready).await;
+        let removal = NewDeployment {
+            subject: Subject::Absence,
+            workload: None,
+            ..new("orders", 2, at(2))
+        };
+        store.accept(removal).await.expect("accepts");
+        let claimed = claim(store, at(2)).await.expect("claims");
+        let outcome = Outcome::new(Phase::Ready, vec![], at(3));
+        store
+            .finish(&claimed.claim, outcome)
+            .await
+            .expect("finishes");
+        let state = store
+            .target(&example_target("orders"))
+            .await
+            .expect("reads");
+        assert_eq!(state.expect("is there").ready, None);
+    }
+}
