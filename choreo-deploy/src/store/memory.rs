@@ -1,25 +1,29 @@
+mod registries;
+mod runs;
+mod tokens;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, ClaimedRun, DeploymentQuery,
-    DeploymentStore, Idempotency, NewDeployment, NewRun, Outcome, Progress, ReadyState,
-    RegisteredRegistry, RegistryStore, RunClaim, RunOutcome, RunProgress, RunStore, SettingsChoice,
-    StoreError, StoreErrorKind, TargetState, TokenStore, Unreadable,
+    AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, DeploymentQuery,
+    DeploymentStore, Idempotency, NewDeployment, Outcome, Progress, ReadyState, RegisteredRegistry,
+    SettingsChoice, StoreError, StoreErrorKind, TargetState, Unreadable,
 };
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Subject};
-use crate::id::{ComponentId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
+use crate::id::{ComponentId, DeploymentId, RegistryId, RunId, TokenId};
 use crate::reason::{Reason, ReasonCode};
 use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
-use crate::run::Run;
 use crate::settings::Settings;
 use crate::token::TokenRecord;
 use crate::workload::Workload;
+
+use self::runs::RunRow;
 
 /// A store in memory: the model that durable stores are compared with. Nothing survives it.
 ///
@@ -68,16 +72,6 @@ struct Row {
 struct TargetRow {
     state: TargetState,
     lease: Lease,
-}
-
-#[derive(Debug)]
-struct RunRow {
-    run: Run,
-    started: bool,
-    attempt: u32,
-    lease: Lease,
-    /// Whether somebody asked to stop it since it was claimed last.
-    cancelled_since_claim: bool,
 }
 
 /// When work is due, and who has it.
@@ -327,37 +321,6 @@ impl State {
             applied: stored.applied,
             attempt: stored.attempt,
             ..ClaimedDeployment::new(claim, deployment, settings)
-        })
-    }
-
-    fn claimed_run(&mut self, claim: &RunClaim) -> Result<&mut RunRow, StoreError> {
-        let row = self.runs.get_mut(&claim.id).ok_or_else(StoreError::stale)?;
-        let holds = row.lease.fence == claim.fence
-            && row.lease.until.is_some()
-            && !row.run.phase.is_final();
-        if holds {
-            Ok(row)
-        } else {
-            Err(StoreError::stale())
-        }
-    }
-
-    fn claim_run(&mut self, request: &ClaimRequest) -> Option<ClaimedRun> {
-        let row = self
-            .runs
-            .values_mut()
-            .filter(|row| row.lease.due_at() <= request.now && !row.run.phase.is_final())
-            .filter(|row| !request.busy.contains(&row.run.data_plane))
-            .min_by_key(|row| row.lease.due_at())?;
-        row.cancelled_since_claim = false;
-        let claim = RunClaim::new(row.run.id.clone(), row.lease.take(request.lease_until));
-        let run = row.run.clone();
-        let release = self.releases[&run.target.component][&run.release].clone();
-        let settings = self.settings[&run.target][(run.settings_version - 1) as usize].clone();
-        Some(ClaimedRun {
-            started: row.started,
-            attempt: row.attempt,
-            ..ClaimedRun::new(claim, run, release, settings)
         })
     }
 }
@@ -615,184 +578,6 @@ impl DeploymentStore for InMemoryStore {
     }
 }
 
-#[async_trait]
-impl RunStore for InMemoryStore {
-    async fn accept_run(&self, new: NewRun) -> Result<Run, AcceptError> {
-        let mut state = self.lock();
-        if state.runs.contains_key(&new.id) {
-            return Err(taken(&format!("run id {}", new.id)).into());
-        }
-        let target = state.targets.get(&new.target);
-        let ready = target.and_then(|row| row.state.ready.clone());
-        let ready = ready.ok_or(AcceptError::NothingReady)?;
-        let run = new.run(&ready);
-        let lease = Lease::due(new.accepted_at);
-        state.run_order.push(new.id.clone());
-        state.runs.insert(
-            new.id,
-            RunRow {
-                run: run.clone(),
-                started: false,
-                attempt: 0,
-                lease,
-                cancelled_since_claim: false,
-            },
-        );
-        drop(state);
-        self.tell();
-        Ok(run)
-    }
-
-    async fn claim_run(&self, request: &ClaimRequest) -> Result<Option<ClaimedRun>, StoreError> {
-        Ok(self.lock().claim_run(request))
-    }
-
-    async fn put_back_run(
-        &self,
-        claim: &RunClaim,
-        progress: RunProgress,
-    ) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        let row = state.claimed_run(claim)?;
-        expect(!progress.phase.is_final(), "a final run is not put back")?;
-        row.started = progress.started;
-        row.attempt = progress.attempt;
-        if row.run.phase != progress.phase || row.run.reasons != progress.reasons {
-            row.run.phase = progress.phase;
-            row.run.reasons = progress.reasons;
-            row.run.changed_at = progress.at;
-            row.run.revision += 1;
-        }
-        // Whoever worked on it does not know yet that somebody asked to stop it.
-        let next = if row.cancelled_since_claim {
-            progress.at
-        } else {
-            progress.next_attempt_at
-        };
-        row.lease.give_back(next);
-        drop(state);
-        self.tell();
-        Ok(())
-    }
-
-    async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError> {
-        let mut state = self.lock();
-        let row = state.claimed_run(claim)?;
-        expect(outcome.phase.is_final(), "a run ends in a final phase")?;
-        row.run.phase = outcome.phase;
-        row.run.exit_code = outcome.exit_code;
-        row.run.reasons = outcome.reasons;
-        row.run.changed_at = outcome.at;
-        row.run.revision += 1;
-        row.lease.give_back(outcome.at);
-        let run = row.run.clone();
-        drop(state);
-        self.tell();
-        Ok(run)
-    }
-
-    async fn request_cancel(&self, id: &RunId, at: Timestamp) -> Result<Run, StoreError> {
-        let mut state = self.lock();
-        let row = state.runs.get_mut(id).ok_or_else(|| {
-            StoreError::new(StoreErrorKind::NotFound, format!("run {id} does not exist"))
-        })?;
-        if !row.run.phase.is_final() && !row.run.cancel_requested {
-            row.run.cancel_requested = true;
-            row.cancelled_since_claim = true;
-            row.run.changed_at = at;
-            row.run.revision += 1;
-            row.lease.next_attempt_at = row.lease.next_attempt_at.min(at);
-        }
-        let run = row.run.clone();
-        drop(state);
-        self.tell();
-        Ok(run)
-    }
-
-    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
-        Ok(self.lock().runs.get(id).map(|row| row.run.clone()))
-    }
-
-    async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError> {
-        let state = self.lock();
-        let newest_first = state.run_order.iter().rev().map(|id| &state.runs[id].run);
-        Ok(newest_first
-            .filter(|run| run.target == *target)
-            .take(limit)
-            .cloned()
-            .collect())
-    }
-
-    async fn run_changed(&self, id: &RunId, since: u64) -> Result<Option<Run>, StoreError> {
-        let look = |state: &State| match state.runs.get(id) {
-            None => Some(None),
-            Some(row) => (row.run.revision > since).then(|| Some(row.run.clone())),
-        };
-        Ok(self.until(look).await)
-    }
-}
-
-#[async_trait]
-impl TokenStore for InMemoryStore {
-    async fn issue_token(&self, token: TokenRecord) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        if state.tokens.contains_key(&token.id) {
-            let message = format!("token id {} is taken", token.id);
-            return Err(StoreError::new(StoreErrorKind::Conflict, message));
-        }
-        let live = |other: &&TokenRecord| {
-            other.component == token.component && other.is_live(token.created_at)
-        };
-        if state.tokens.values().filter(live).count() >= 2 {
-            return Err(too_many_tokens(&token.component));
-        }
-        state.tokens.insert(token.id.clone(), token);
-        Ok(())
-    }
-
-    async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
-        Ok(self.lock().tokens.get(id).cloned())
-    }
-
-    async fn tokens(&self, component: &ComponentId) -> Result<Vec<TokenRecord>, StoreError> {
-        let state = self.lock();
-        let mut tokens: Vec<_> = state
-            .tokens
-            .values()
-            .filter(|token| token.component == *component)
-            .cloned()
-            .collect();
-        tokens.sort_by_key(|token| std::cmp::Reverse((token.created_at, token.id.clone())));
-        Ok(tokens)
-    }
-
-    async fn revoke_token(&self, id: &TokenId, at: Timestamp) -> Result<bool, StoreError> {
-        let mut state = self.lock();
-        let token = state.tokens.get_mut(id).ok_or_else(|| {
-            StoreError::new(
-                StoreErrorKind::NotFound,
-                format!("token {id} does not exist"),
-            )
-        })?;
-        let live = token.is_live(at);
-        token.revoked_at.get_or_insert(at);
-        Ok(live)
-    }
-
-    async fn touch_token(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError> {
-        if let Some(token) = self.lock().tokens.get_mut(id) {
-            let minute = SignedDuration::from_mins(1);
-            if token
-                .last_used_at
-                .is_none_or(|last| at.duration_since(last) >= minute)
-            {
-                token.last_used_at = Some(at);
-            }
-        }
-        Ok(())
-    }
-}
-
 /// A mistake of the caller, not of the data.
 fn expect(holds: bool, rule: &'static str) -> Result<(), StoreError> {
     if holds {
@@ -804,67 +589,4 @@ fn expect(holds: bool, rule: &'static str) -> Result<(), StoreError> {
 
 fn taken(what: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Conflict, format!("{what} is taken"))
-}
-
-fn too_many_tokens(component: &ComponentId) -> StoreError {
-    let message = format!("component {component} has two live tokens: revoke one first");
-    StoreError::new(StoreErrorKind::Conflict, message)
-}
-
-#[async_trait]
-impl RegistryStore for InMemoryStore {
-    async fn put_registry(&self, registry: RegisteredRegistry) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        if let Some(known) = state.registries.get(&registry.id) {
-            if known.organization != registry.organization {
-                let message = format!("registry id {} is taken", registry.id);
-                return Err(StoreError::new(StoreErrorKind::Conflict, message));
-            }
-            if known.credential_version > registry.credential_version {
-                let message = format!(
-                    "registry {} has credential version {} already",
-                    registry.id, known.credential_version
-                );
-                return Err(StoreError::new(StoreErrorKind::Conflict, message));
-            }
-        }
-        state.registries.insert(registry.id.clone(), registry);
-        Ok(())
-    }
-
-    async fn registry(
-        &self,
-        organization: &OrganizationId,
-        id: &RegistryId,
-    ) -> Result<Option<RegisteredRegistry>, StoreError> {
-        let state = self.lock();
-        let registry = state.registries.get(id);
-        Ok(registry
-            .filter(|registry| registry.organization == *organization)
-            .cloned())
-    }
-
-    async fn registries(
-        &self,
-        organization: &OrganizationId,
-    ) -> Result<Vec<RegisteredRegistry>, StoreError> {
-        let state = self.lock();
-        let of = |registry: &&RegisteredRegistry| registry.organization == *organization;
-        let mut registries: Vec<_> = state.registries.values().filter(of).cloned().collect();
-        registries.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(registries)
-    }
-
-    async fn remove_registry(
-        &self,
-        organization: &OrganizationId,
-        id: &RegistryId,
-    ) -> Result<bool, StoreError> {
-        let mut state = self.lock();
-        let ours = state
-            .registries
-            .get(id)
-            .is_some_and(|known| known.organization == *organization);
-        Ok(ours && state.registries.remove(id).is_some())
-    }
 }
