@@ -1,0 +1,293 @@
+//! Requests to the API server: the only place that makes them.
+//!
+//! Objects are JSON here, so that this crate does not depend on the types of one Kubernetes version.
+//! Every write says what it was judged on: the object's uid and resource version, or its absence.
+
+use choreo_deploy::Target;
+use choreo_deploy::backend::{BackendError, BackendErrorKind};
+use choreo_deploy::deployment::Generation;
+use choreo_deploy::reason::Evidence;
+use kube::Api;
+use kube::api::{
+    DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
+use serde_json::{Value, json};
+
+use crate::error;
+use crate::kind::{Kind, ObjectId};
+use crate::labels;
+
+/// The one field manager: never versioned, so that a field left out later is removed
+/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
+const FIELD_MANAGER: &str = "choreo";
+/// The resource version of the empty store. No object ever has it, so an apply with it creates an
+/// object or conflicts, and never changes one.
+const NEVER: &str = "1";
+
+/// Requests in one namespace on behalf of one operation.
+#[derive(Clone)]
+pub(crate) struct Cluster<'a> {
+    pub(crate) client: &'a kube::Client,
+    pub(crate) namespace: &'a str,
+    pub(crate) operation: &'static str,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub(crate) enum Written {
+    Done(Live),
+    /// What the write was judged on is no longer so.
+    Conflict,
+}
+
+impl Cluster<'_> {
+    pub(crate) fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        let client = self.client.clone();
+        match kind {
+            Kind::Namespace => Api::all_with(client, &kind.resource()),
+            _ => Api::namespaced_with(client, self.namespace, &kind.resource()),
+        }
+    }
+
+    pub(crate) async fn get(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
+        let found = self.api(id.kind).get_opt(&id.name).await;
+        found
+            .map_err(|e| self.error(&e))?
+            .map(|object| self.live(&object))
+            .transpose()
+    }
+
+    pub(crate) async fn list(&self, kind: Kind, labels: &str) -> Result<Vec<Live>, BackendError> {
+        // The newest 500 of anything of one target are more than enough to judge it by.
+        let list = self
+            .api(kind)
+            .list(&ListParams::default().labels(labels).limit(500))
+            .await;
+        let list = list.map_err(|e| self.error(&e))?;
+        list.items.iter().map(|object| self.live(object)).collect()
+    }
+
+    /// Applies an object over what was read, or where nothing was.
+    pub(crate) async fn apply(
+        &self,
+        id: &ObjectId,
+        mut json: Value,
+        over: Option<&Live>,
+    ) -> Result<Written, BackendError> {
+        json["metadata"]["resourceVersion"] = over.map_or(NEVER, Live::resource_version).into();
+        if let Some(live) = over {
+            json["metadata"]["uid"] = live.uid().into();
+        }
+        let params = PatchParams::apply(FIELD_MANAGER)
+            .force()
+            .validation_strict();
+        let sent = self
+            .api(id.kind)
+            .patch(&id.name, &params, &Patch::Apply(&json))
+            .await;
+        self.written(id, sent)
+    }
+
+    /// Changes a few fields of what was read.
+    pub(crate) async fn merge(
+        &self,
+        id: &ObjectId,
+        mut change: Value,
+        over: &Live,
+    ) -> Result<Written, BackendError> {
+        change["metadata"]["resourceVersion"] = over.resource_version().into();
+        change["metadata"]["uid"] = over.uid().into();
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let sent = self
+            .api(id.kind)
+            .patch(&id.name, &params, &Patch::Merge(&change))
+            .await;
+        self.written(id, sent)
+    }
+
+    /// Creates an object that must not be there.
+    pub(crate) async fn create(
+        &self,
+        id: &ObjectId,
+        json: &Value,
+    ) -> Result<Written, BackendError> {
+        let object = self.dynamic(json)?;
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let sent = self.api(id.kind).create(&params, &object).await;
+        self.written(id, sent)
+    }
+
+    /// Replaces what was read. The JSON carries its resource version.
+    pub(crate) async fn replace(
+        &self,
+        id: &ObjectId,
+        json: &Value,
+    ) -> Result<Written, BackendError> {
+        let object = self.dynamic(json)?;
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let sent = self.api(id.kind).replace(&id.name, &params, &object).await;
+        self.written(id, sent)
+    }
+
+    /// Deletes what was read, and what it owns; `false` when it has changed since.
+    ///
+    /// In the background, because the API's default for Jobs leaves their pods running.
+    pub(crate) async fn delete(&self, id: &ObjectId, live: &Live) -> Result<bool, BackendError> {
+        let unchanged = Preconditions {
+            resource_version: Some(live.resource_version().to_owned()),
+            uid: Some(live.uid().to_owned()),
+        };
+        let params = DeleteParams::background().preconditions(unchanged);
+        match self.api(id.kind).delete(&id.name, &params).await {
+            Ok(_) => Ok(true),
+            Err(e) if error::is_not_found(&e) => Ok(true),
+            Err(e) if error::is_conflict(&e) => Ok(false),
+            Err(e) => Err(self.error(&e)),
+        }
+    }
+
+    fn written(
+        &self,
+        id: &ObjectId,
+        sent: Result<DynamicObject, kube::Error>,
+    ) -> Result<Written, BackendError> {
+        match sent {
+            Ok(object) => self.live(&object).map(Written::Done),
+            Err(e) if error::is_conflict(&e) => Ok(Written::Conflict),
+            Err(kube::Error::Api(status)) if id.kind == Kind::Secret && status.code == 422 => {
+                // The message of a validation names values.
+                let message = format!("the API server refused {id} as invalid");
+                Err(self.failed(BackendErrorKind::Refused, message))
+            }
+            Err(e) => Err(self.error(&e)),
+        }
+    }
+
+    pub(crate) fn error(&self, error: &kube::Error) -> BackendError {
+        error::from_kube(self.operation, error)
+    }
+
+    pub(crate) fn failed(
+        &self,
+        kind: BackendErrorKind,
+        message: impl Into<String>,
+    ) -> BackendError {
+        BackendError::new(kind, self.operation, message)
+    }
+
+    pub(crate) fn stale(&self, generation: Generation, newer: Generation) -> BackendError {
+        let message = format!("generation {generation} is older than {newer}, which is in place");
+        self.failed(BackendErrorKind::Stale, message)
+    }
+
+    fn live(&self, object: &DynamicObject) -> Result<Live, BackendError> {
+        serde_json::to_value(object)
+            .map(Live)
+            .map_err(|_| self.unreadable("an object"))
+    }
+
+    fn dynamic(&self, json: &Value) -> Result<DynamicObject, BackendError> {
+        serde_json::from_value(json.clone()).map_err(|_| self.unreadable("a rendered object"))
+    }
+
+    pub(crate) fn unreadable(&self, what: &str) -> BackendError {
+        self.failed(BackendErrorKind::Internal, format!("{what} cannot be read"))
+    }
+}
+
+/// An object as the API server has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Live(pub(crate) Value);
+
+impl Live {
+    pub(crate) fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    pub(crate) fn uid(&self) -> &str {
+        self.text("/metadata/uid")
+    }
+
+    pub(crate) fn resource_version(&self) -> &str {
+        self.text("/metadata/resourceVersion")
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.0.pointer("/metadata/deletionTimestamp").is_some()
+    }
+
+    /// The text at a JSON pointer; empty when there is none.
+    pub(crate) fn text(&self, pointer: &str) -> &str {
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The number at a JSON pointer.
+    pub(crate) fn number(&self, pointer: &str) -> Option<i64> {
+        self.0.pointer(pointer).and_then(Value::as_i64)
+    }
+
+    /// The list at a JSON pointer; empty when there is none.
+    pub(crate) fn items(&self, pointer: &str) -> &[Value] {
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
+        self.0.pointer("/metadata/annotations")?.get(key)?.as_str()
+    }
+
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        self.0.pointer("/metadata/labels")?.get(key)?.as_str()
+    }
+
+    /// The generation it was written for; `None` when it was not written by this backend.
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        self.annotation(labels::GENERATION)?.parse().ok()
+    }
+
+    /// Whether it was reserved and does nothing yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.annotation(labels::PENDING).is_some()
+    }
+
+    /// Whether all four ids of the target are on it.
+    pub(crate) fn belongs_to(&self, target: &Target) -> bool {
+        labels::target(target)
+            .iter()
+            .all(|(key, value)| self.label(key) == Some(value))
+    }
+
+    /// The condition of a type.
+    pub(crate) fn condition(&self, condition_type: &str) -> Option<&Value> {
+        self.items("/status/conditions")
+            .iter()
+            .find(|condition| condition["type"] == condition_type)
+    }
+}
+
+/// The message of a condition or a state, redacted.
+pub(crate) fn evidence(of: &Value) -> Option<Evidence> {
+    of["message"]
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(Evidence::from_untrusted)
+}
+
+/// The annotation of a generation, as a change.
+pub(crate) fn generation_change(generation: Generation) -> Value {
+    json!({ "metadata": { "annotations": labels::generation(generation) } })
+}

@@ -1,0 +1,140 @@
+//! Labels and annotations.
+//!
+//! Labels say whose an object is; ids are label values as they stand. What changes with a release
+//! is an annotation, and never stands on a pod: a label on the template that changes restarts every
+//! pod. The recommended labels are
+//! <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>.
+
+use std::collections::BTreeMap;
+
+use choreo_deploy::Target;
+use choreo_deploy::deployment::Generation;
+use choreo_deploy::release::Release;
+use choreo_deploy::workload::ComponentType;
+
+use crate::name;
+
+pub(crate) type Map = BTreeMap<String, String>;
+
+/// The generation that an object was written for.
+pub(crate) const GENERATION: &str = "choreo.dev/generation";
+/// Set on an object that was reserved and does nothing yet.
+pub(crate) const PENDING: &str = "choreo.dev/pending";
+/// Set on the Job of a run that was stopped.
+pub(crate) const CANCELLED: &str = "choreo.dev/cancelled";
+/// The run that a Job and its pod belong to.
+pub(crate) const RUN: &str = "choreo.dev/run";
+/// What the pods of a target are for; see the constants beside it.
+pub(crate) const ROLE: &str = "choreo.dev/role";
+/// Pods that a Service sends traffic to.
+pub(crate) const ROLE_SERVER: &str = "server";
+/// Pods that a CronJob started.
+pub(crate) const ROLE_SCHEDULE: &str = "schedule";
+/// Pods of a run.
+pub(crate) const ROLE_RUN: &str = "run";
+
+pub(crate) const INSTANCE: &str = "app.kubernetes.io/instance";
+const ORGANIZATION: &str = "choreo.dev/organization";
+const PROJECT: &str = "choreo.dev/project";
+const COMPONENT: &str = "choreo.dev/component";
+const ENVIRONMENT: &str = "choreo.dev/environment";
+
+/// On every object of a target.
+pub(crate) fn target(target: &Target) -> Map {
+    map([
+        ("app.kubernetes.io/name", target.component.as_str()),
+        (INSTANCE, &name::object(target)),
+        ("app.kubernetes.io/part-of", target.project.as_str()),
+        ("app.kubernetes.io/managed-by", "choreo"),
+        (ORGANIZATION, target.organization.as_str()),
+        (PROJECT, target.project.as_str()),
+        (COMPONENT, target.component.as_str()),
+        (ENVIRONMENT, target.environment.as_str()),
+    ])
+}
+
+/// On a namespace that was made for an environment of a project.
+pub(crate) fn namespace(target: &Target) -> Map {
+    map([
+        ("app.kubernetes.io/managed-by", "choreo"),
+        (ORGANIZATION, target.organization.as_str()),
+        (PROJECT, target.project.as_str()),
+        (ENVIRONMENT, target.environment.as_str()),
+    ])
+}
+
+/// What tells the pods of one role of one target from all others. Never changes: the selector of a
+/// Kubernetes Deployment is immutable.
+pub(crate) fn selector(target: &Target, role: &str) -> Map {
+    map([(INSTANCE, name::object(target).as_str()), (ROLE, role)])
+}
+
+/// On the pods of a target.
+pub(crate) fn pod(of: &Target, component_type: ComponentType, role: &str) -> Map {
+    let mut labels = target(of);
+    labels.insert(
+        "app.kubernetes.io/component".to_owned(),
+        type_label(component_type).to_owned(),
+    );
+    labels.insert(ROLE.to_owned(), role.to_owned());
+    labels
+}
+
+/// On the objects that a release shapes.
+pub(crate) fn release(of: &Target, release: &Release) -> Map {
+    let mut labels = target(of);
+    let component_type = type_label(release.workload.component_type());
+    labels.insert(
+        "app.kubernetes.io/component".to_owned(),
+        component_type.to_owned(),
+    );
+    if let Some(tag) = release.image.requested.tag() {
+        let version: String = tag.as_str().chars().take(63).collect();
+        let version = version.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let version = version.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+        labels.insert("app.kubernetes.io/version".to_owned(), version.to_owned());
+    }
+    labels
+}
+
+/// On every object of a target.
+pub(crate) fn generation(generation: Generation) -> Map {
+    map([(GENERATION, generation.to_string().as_str())])
+}
+
+/// On the objects that a release shapes.
+pub(crate) fn release_annotations(of: Generation, release: &Release) -> Map {
+    let mut annotations = generation(of);
+    let mut add = |key: &str, value: String| annotations.insert(key.to_owned(), value);
+    add("choreo.dev/release", release.number.to_string());
+    add("choreo.dev/image", release.image.requested.to_string());
+    if let Some(pin) = &release.image.pin {
+        add("choreo.dev/digest", pin.digest.to_string());
+    }
+    annotations
+}
+
+/// The text of a label selector.
+pub(crate) fn query(labels: &Map) -> String {
+    labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn type_label(component_type: ComponentType) -> &'static str {
+    match component_type {
+        ComponentType::Service => "service",
+        ComponentType::WebApplication => "web-application",
+        ComponentType::ScheduledTask => "scheduled-task",
+        ComponentType::ManualTask => "manual-task",
+    }
+}
+
+fn map<const N: usize>(pairs: [(&str, &str); N]) -> Map {
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}

@@ -1,0 +1,221 @@
+//! Rendering: from an intent to Kubernetes objects, as a pure function.
+//!
+//! What is rendered depends on the render version of the release, and golden files hold each
+//! version still: an upgrade of this crate restarts nobody's pods. All that stands in this module
+//! is version 1; whatever changes a golden file becomes version 2 beside it.
+
+mod check;
+mod cron_job;
+mod deployment;
+mod job;
+mod object;
+mod pod;
+mod service;
+mod support;
+mod yaml;
+
+use std::borrow::Cow;
+
+use choreo_deploy::backend::{BackendError, BackendErrorKind, Intent, RunIntent};
+use choreo_deploy::workload::Workload;
+use serde_json::{Value, json};
+
+use crate::kind::{Kind, ObjectId};
+use crate::labels::{self, Map};
+use crate::name;
+use crate::policy::Policy;
+
+pub use self::object::Object;
+pub(crate) use self::pod::CONTAINER;
+pub(crate) use self::support::{namespace_object, pull_secret};
+
+/// Renders what an intent asks for: every object, in the order they are applied.
+///
+/// A pure function: the same intent and policy make the same objects. A Manual Task has no Job
+/// here; each run makes one, see [`render_run`].
+///
+/// | component type | objects |
+/// |---|---|
+/// | Service, Web Application | ServiceAccount, pull Secret, Service, PodDisruptionBudget (where more than one copy may run), Kubernetes Deployment, HorizontalPodAutoscaler (for a range of copies) |
+/// | Scheduled Task | ServiceAccount, pull Secret, CronJob |
+/// | Manual Task | ServiceAccount, pull Secret |
+///
+/// ```
+/// use choreo_deploy::backend::Intent;
+/// use choreo_deploy::conformance::{example_release, example_target};
+/// use choreo_deploy_kubernetes::{Policy, render};
+///
+/// let (target, release) = (example_target("orders"), example_release(1));
+/// let objects = render(&Intent::new(&target, Default::default(), &release), &Policy::default())?;
+/// let kinds: Vec<&str> = objects.iter().map(|object| object.kind()).collect();
+/// assert_eq!(kinds, ["Namespace", "ServiceAccount", "Service", "Deployment"]);
+/// # Ok::<(), choreo_deploy::backend::BackendError>(())
+/// ```
+///
+/// # Errors
+/// [`Refused`](BackendErrorKind::Refused) when the release has a render version that this crate does
+/// not know, when the policy names no namespace for the target, or when the operator's patch
+/// changed what it must not; [`Unsupported`](BackendErrorKind::Unsupported) for what this backend
+/// cannot render.
+pub fn render(intent: &Intent<'_>, policy: &Policy) -> Result<Vec<Object>, BackendError> {
+    let plan = Plan::new(intent, policy)?;
+    let mut objects = Vec::new();
+    objects.extend(support::namespace(&plan));
+    objects.push(support::service_account(&plan));
+    objects.extend(pull_secret(
+        policy,
+        intent.target,
+        (intent.generation, &intent.pull),
+    )?);
+    match &*plan.workload {
+        Workload::Service(_) | Workload::WebApplication(_) => {
+            objects.push(service::render(&plan)?);
+            objects.extend(deployment::disruption_budget(&plan));
+            objects.push(deployment::render(&plan)?);
+            objects.extend(deployment::autoscaler(&plan));
+        }
+        Workload::ScheduledTask(task) => objects.push(cron_job::render(&plan, task)?),
+        Workload::ManualTask(_) => {}
+    }
+    check::patched(objects, &plan)
+}
+
+/// Renders the Job of one run.
+///
+/// Any component can run once: a Scheduled Task ahead of its time, a Service for a migration. The
+/// last two have the default limits of a run.
+///
+/// # Errors
+/// Those of [`render`].
+pub fn render_run(run: &RunIntent<'_>, policy: &Policy) -> Result<Object, BackendError> {
+    let plan = Plan::new(&run.intent, policy)?;
+    let objects = check::patched(vec![job::render(&plan, run)?], &plan)?;
+    objects.into_iter().next().ok_or_else(|| {
+        BackendError::new(
+            BackendErrorKind::Internal,
+            "render",
+            "the job of the run is missing",
+        )
+    })
+}
+
+/// What every part of the rendering needs.
+pub(crate) struct Plan<'a> {
+    pub(crate) intent: &'a Intent<'a>,
+    pub(crate) policy: &'a Policy,
+    pub(crate) workload: Cow<'a, Workload>,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(intent: &'a Intent<'a>, policy: &'a Policy) -> Result<Self, BackendError> {
+        let version = intent.release.render_version;
+        if version != 1 {
+            return Err(refused(format!(
+                "release {} wants render version {version} and this version knows 1: upgrade, or deploy the image again",
+                intent.release.number
+            )));
+        }
+        Ok(Self {
+            intent,
+            policy,
+            workload: intent.settings.applied_to(&intent.release.workload),
+            namespace: namespace_of(intent.target, policy, "render")?,
+            name: name::object(intent.target),
+        })
+    }
+
+    /// An object that the release shapes.
+    fn released(&self, kind: Kind, body: Value) -> Object {
+        let labels = labels::release(self.intent.target, self.intent.release);
+        let annotations = labels::release_annotations(self.intent.generation, self.intent.release);
+        self.object(
+            &ObjectId::new(kind, self.name.clone()),
+            (labels, annotations),
+            body,
+        )
+    }
+
+    /// An object that stays as it is whichever release runs.
+    fn lasting(&self, kind: Kind, name: &str, body: Value) -> Object {
+        let labels = labels::target(self.intent.target);
+        self.object(
+            &ObjectId::new(kind, name),
+            (labels, labels::generation(self.intent.generation)),
+            body,
+        )
+    }
+
+    fn object(&self, id: &ObjectId, meta: (Map, Map), mut body: Value) -> Object {
+        let ObjectId { kind, name } = id;
+        body["apiVersion"] = kind.api_version().into();
+        body["kind"] = kind.as_str().into();
+        body["metadata"] = json!({
+            "name": name,
+            "namespace": self.namespace,
+            "labels": self.policy.labeled(meta.0),
+            "annotations": self.policy.annotated(meta.1),
+        });
+        Object::new(*kind, name, Some(&self.namespace), body)
+    }
+}
+
+impl Policy {
+    /// Ours win: an operator's label cannot take a pod out of its Service.
+    pub(crate) fn labeled(&self, ours: Map) -> Map {
+        self.labels.clone().into_iter().chain(ours).collect()
+    }
+
+    pub(crate) fn annotated(&self, ours: Map) -> Map {
+        self.annotations.clone().into_iter().chain(ours).collect()
+    }
+}
+
+/// The namespace of a target, as the policy says.
+pub(crate) fn namespace_of(
+    target: &choreo_deploy::Target,
+    policy: &Policy,
+    operation: &'static str,
+) -> Result<String, BackendError> {
+    let namespace = policy.namespaces.of(target).ok_or_else(|| {
+        let message = format!(
+            "environment {:?} has no namespace on this data plane: add one to the policy",
+            target.environment.as_str()
+        );
+        BackendError::new(BackendErrorKind::Refused, operation, message)
+    })?;
+    // The name becomes a part of a URL, so what is not a label must not get further.
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if namespace.is_empty() || namespace.len() > 63 || !namespace.bytes().all(fits) {
+        let shown: String = namespace.chars().take(64).collect();
+        let message = format!("namespace {shown:?} is not valid: use a-z, 0-9 and '-', at most 63");
+        return Err(BackendError::new(
+            BackendErrorKind::Refused,
+            operation,
+            message,
+        ));
+    }
+    Ok(namespace)
+}
+
+fn refused(message: impl Into<String>) -> BackendError {
+    BackendError::new(BackendErrorKind::Refused, "render", message)
+}
+
+/// For values that a newer choreo-deploy may know and this crate does not.
+fn unsupported(what: &str) -> BackendError {
+    let message = format!("this {what} is not known to the Kubernetes backend: upgrade it");
+    BackendError::new(BackendErrorKind::Unsupported, "render", message)
+}
+
+/// Takes out what is `null`: server-side apply owns a field that is sent, even empty.
+fn without_nulls(mut value: Value) -> Value {
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|_, value| !value.is_null());
+        for value in fields.values_mut() {
+            *value = without_nulls(value.take());
+        }
+    }
+    value
+}

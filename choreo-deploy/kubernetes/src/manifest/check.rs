@@ -1,0 +1,96 @@
+//! The operator's patch, and the check of what it made.
+
+use choreo_deploy::backend::BackendError;
+use serde_json::Value;
+
+use super::pod::CONTAINER;
+use super::{Object, Plan, refused};
+use crate::kind::Kind;
+
+/// Parts of an object that say what it is, whose, and what it runs.
+const FIXED: [&str; 8] = [
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/spec/selector",
+    "/spec/scaleTargetRef",
+    "/spec/template/spec/serviceAccountName",
+    "/spec/jobTemplate/spec/template/spec/serviceAccountName",
+];
+/// Maps that may grow and whose own entries stay.
+const GROWING: [&str; 5] = [
+    "/metadata/labels",
+    "/metadata/annotations",
+    "/spec/template/metadata/labels",
+    "/spec/jobTemplate/metadata/labels",
+    "/spec/jobTemplate/spec/template/metadata/labels",
+];
+const CONTAINERS: [&str; 2] = [
+    "/spec/template/spec/containers",
+    "/spec/jobTemplate/spec/template/spec/containers",
+];
+
+/// Applies the operator's patch, if there is one.
+pub(super) fn patched(
+    mut objects: Vec<Object>,
+    plan: &Plan<'_>,
+) -> Result<Vec<Object>, BackendError> {
+    let Some(patch) = &plan.policy.patch else {
+        return Ok(objects);
+    };
+    let seen = |object: &&mut Object| object.id().kind != Kind::Secret;
+    let before: Vec<Value> = objects
+        .iter_mut()
+        .filter(seen)
+        .map(|object| object.json_mut().clone())
+        .collect();
+    let mut after = before.clone();
+    patch.call(plan.intent.release, &mut after);
+    if after.len() != before.len() {
+        return Err(refused(format!(
+            "the operator's patch made {} objects of {}: it may change objects, not add or remove them",
+            after.len(),
+            before.len()
+        )));
+    }
+    for ((object, before), after) in objects.iter_mut().filter(seen).zip(&before).zip(after) {
+        if let Some(part) = broken(before, &after) {
+            return Err(refused(format!(
+                "the operator's patch changed {part:?} of {}: that part is not its own",
+                object.id()
+            )));
+        }
+        *object.json_mut() = after;
+    }
+    Ok(objects)
+}
+
+fn broken(before: &Value, after: &Value) -> Option<&'static str> {
+    let fixed = FIXED
+        .iter()
+        .find(|part| before.pointer(part) != after.pointer(part));
+    let growing = GROWING.iter().find(|part| {
+        let entries = before
+            .pointer(part)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        let after = after.pointer(part);
+        entries
+            .into_iter()
+            .any(|(key, value)| after.and_then(|map| map.get(key)) != Some(value))
+    });
+    let image = CONTAINERS
+        .iter()
+        .find(|part| image(before, part) != image(after, part));
+    fixed.or(growing).or(image).copied()
+}
+
+fn image<'a>(object: &'a Value, containers: &str) -> Option<&'a Value> {
+    let containers = object.pointer(containers)?.as_array()?;
+    containers
+        .iter()
+        .find(|container| container["name"] == CONTAINER)?
+        .get("image")
+}

@@ -1,0 +1,103 @@
+//! The Kubernetes Deployment, and what scales it and keeps it from being drained all at once.
+
+use choreo_deploy::backend::BackendError;
+use choreo_deploy::workload::{Container, Probes, ProgressDeadline, Scaling, Workload};
+use serde_json::{Value, json};
+
+use super::pod::{self, Shape};
+use super::{Object, Plan, unsupported, without_nulls};
+use crate::kind::Kind;
+use crate::labels::{self, ROLE_SERVER};
+
+struct Server<'a> {
+    container: &'a Container,
+    scaling: Scaling,
+    probes: &'a Probes,
+    progress_deadline: ProgressDeadline,
+}
+
+fn server<'a>(plan: &'a Plan<'_>) -> Option<Server<'a>> {
+    match &*plan.workload {
+        Workload::Service(service) => Some(Server {
+            container: &service.container,
+            scaling: service.scaling,
+            probes: &service.probes,
+            progress_deadline: service.progress_deadline,
+        }),
+        Workload::WebApplication(web) => Some(Server {
+            container: &web.container,
+            scaling: web.scaling,
+            probes: &web.probes,
+            progress_deadline: web.progress_deadline,
+        }),
+        Workload::ScheduledTask(_) | Workload::ManualTask(_) => None,
+    }
+}
+
+/// Without `replicas` where an autoscaler owns the number.
+///
+/// Old pods stay until new ones are ready. The control plane keeps the history of releases, so two
+/// old ReplicaSets are plenty.
+pub(super) fn render(plan: &Plan<'_>) -> Result<Object, BackendError> {
+    let server = server(plan).ok_or_else(|| unsupported("component type"))?;
+    let shape = Shape {
+        role: ROLE_SERVER,
+        endpoints: plan.workload.endpoints(),
+        probes: Some(server.probes),
+    };
+    let min_ready = plan.policy.timing.min_ready_seconds;
+    let body = json!({
+        "spec": {
+            "replicas": server.scaling.cpu_goal().is_none().then(|| server.scaling.minimum()),
+            "minReadySeconds": min_ready,
+            "progressDeadlineSeconds": server.progress_deadline.seconds().max(min_ready + 5),
+            "revisionHistoryLimit": 2,
+            "selector": { "matchLabels": labels::selector(plan.intent.target, ROLE_SERVER) },
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 },
+            },
+            "template": pod::template(plan, server.container, &shape)?,
+        },
+    });
+    Ok(plan.released(Kind::Deployment, without_nulls(body)))
+}
+
+/// Lets one pod go at a time when nodes are drained, and any number of pods that do not work anyway.
+pub(super) fn disruption_budget(plan: &Plan<'_>) -> Option<Object> {
+    let scaling = server(plan)?.scaling;
+    let body = json!({
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": { "matchLabels": labels::selector(plan.intent.target, ROLE_SERVER) },
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    });
+    let many = scaling.maximum() >= 2;
+    many.then(|| plan.lasting(Kind::PodDisruptionBudget, &plan.name, body))
+}
+
+pub(super) fn autoscaler(plan: &Plan<'_>) -> Option<Object> {
+    let scaling = server(plan)?.scaling;
+    let goal = scaling.cpu_goal()?;
+    let cpu: Value = json!({
+        "type": "Resource",
+        "resource": {
+            "name": "cpu",
+            "target": { "type": "Utilization", "averageUtilization": goal },
+        },
+    });
+    let body = json!({
+        "spec": {
+            "minReplicas": scaling.minimum(),
+            "maxReplicas": scaling.maximum(),
+            "metrics": [cpu],
+            "scaleTargetRef": {
+                "apiVersion": Kind::Deployment.api_version(),
+                "kind": Kind::Deployment.as_str(),
+                "name": plan.name,
+            },
+        },
+    });
+    Some(plan.lasting(Kind::HorizontalPodAutoscaler, &plan.name, body))
+}

@@ -1,0 +1,88 @@
+//! What a workload needs around it: namespace, ServiceAccount and pull Secret.
+
+use choreo_deploy::Target;
+use choreo_deploy::backend::{BackendError, Pull};
+use choreo_deploy::deployment::Generation;
+use choreo_registry::PullSecret;
+use choreo_registry::pull_secret::SecretMetadata;
+use serde_json::{Value, json};
+
+use super::{Object, Plan, namespace_of, refused, unsupported};
+use crate::kind::Kind;
+use crate::labels;
+use crate::name;
+use crate::policy::Policy;
+
+pub(super) fn namespace(plan: &Plan<'_>) -> Option<Object> {
+    plan.policy
+        .namespaces
+        .are_created()
+        .then(|| namespace_object(plan.intent.target, plan.policy, &plan.namespace))
+}
+
+/// With the Pod Security Standard that its pods must meet
+/// (<https://kubernetes.io/docs/concepts/security/pod-security-admission/#pod-security-admission-labels-for-namespaces>).
+pub(crate) fn namespace_object(target: &Target, policy: &Policy, namespace: &str) -> Object {
+    let mut labels = policy.labeled(labels::namespace(target));
+    for mode in ["audit", "enforce", "warn"] {
+        let standard = policy.security.standard().to_owned();
+        labels.insert(format!("pod-security.kubernetes.io/{mode}"), standard);
+    }
+    let json = json!({
+        "apiVersion": Kind::Namespace.api_version(),
+        "kind": Kind::Namespace.as_str(),
+        "metadata": { "name": namespace, "labels": labels },
+    });
+    Object::new(Kind::Namespace, namespace, None, json)
+}
+
+/// One per component, so that nothing is granted to others by accident; without a token for the API.
+///
+/// Pull secrets are not named here but on pods: the list here is atomic under server-side apply, and
+/// what an operator adds to it would be lost.
+pub(super) fn service_account(plan: &Plan<'_>) -> Object {
+    let body = json!({ "automountServiceAccountToken": false });
+    plan.lasting(Kind::ServiceAccount, &plan.name, body)
+}
+
+/// The Secret of a credential. The same whatever runs, so that it changes without a release.
+pub(crate) fn pull_secret(
+    policy: &Policy,
+    target: &Target,
+    (generation, pull): (Generation, &Pull<'_>),
+) -> Result<Option<Object>, BackendError> {
+    let Pull::Secret(secret) = pull else {
+        return Ok(None);
+    };
+    let name = name::pull_secret(target);
+    let namespace = namespace_of(target, policy, "render")?;
+    let mut manifest = expose_secret_body(secret, &name)?;
+    manifest["metadata"] = json!({
+        "name": name,
+        "namespace": namespace,
+        "labels": policy.labeled(labels::target(target)),
+        "annotations": policy.annotated(labels::generation(generation)),
+    });
+    Ok(Some(Object::new(
+        Kind::Secret,
+        &name,
+        Some(&namespace),
+        manifest,
+    )))
+}
+
+fn expose_secret_body(secret: &PullSecret, name: &str) -> Result<Value, BackendError> {
+    let metadata = SecretMetadata::new(name).map_err(|error| refused(error.to_string()))?;
+    Ok(secret.expose_manifest(&metadata))
+}
+
+/// The pull secrets that a pod names.
+pub(super) fn image_pull_secrets(plan: &Plan<'_>) -> Result<Value, BackendError> {
+    Ok(match plan.intent.pull {
+        Pull::Anonymous | Pull::NodeIdentity => Value::Null,
+        Pull::Secret(_) => json!([{ "name": name::pull_secret(plan.intent.target) }]),
+        Pull::Existing(name) => json!([{ "name": name }]),
+        Pull::External(_) => return Err(unsupported("way of pulling (an external secret)")),
+        _ => return Err(unsupported("way of pulling")),
+    })
+}

@@ -1,0 +1,116 @@
+//! Writes JSON values as block YAML (<https://yaml.org/spec/1.2.2/>), keys in order.
+//!
+//! Only ever writes; whatever is not plainly a string is quoted as JSON, which YAML 1.2 includes.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+pub(super) fn write(value: &Value) -> String {
+    let mut out = String::new();
+    block(&mut out, value, 0);
+    out
+}
+
+fn block(out: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(key, _)| key.as_str());
+            for (key, value) in fields {
+                pad(out, indent);
+                out.push_str(&scalar(&Value::from(key.as_str())));
+                out.push(':');
+                nested(out, value, indent + usize::from(!value.is_array()) * 2);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for item in items {
+                let start = out.len();
+                block(out, item, indent + 2);
+                // The dash stands in the item's own indentation.
+                out.replace_range(start + indent..start + indent + 1, "-");
+            }
+        }
+        other => {
+            pad(out, indent);
+            let _ = writeln!(out, "{}", scalar(other));
+        }
+    }
+}
+
+fn nested(out: &mut String, value: &Value, indent: usize) {
+    let is_block = match value {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    };
+    if is_block {
+        out.push('\n');
+        block(out, value, indent);
+    } else {
+        let _ = writeln!(out, " {}", scalar(value));
+    }
+}
+
+fn pad(out: &mut String, indent: usize) {
+    out.extend(std::iter::repeat_n(' ', indent));
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether every YAML reader, of version 1.1 too, takes the bare text as this very string.
+fn is_plain(text: &str) -> bool {
+    let first = text
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'/');
+    let rest = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_./@".contains(&b));
+    let word = text.to_ascii_lowercase();
+    first
+        && rest
+        && !matches!(
+            word.as_str(),
+            "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn writes_blocks() {
+        let value = json!({
+            "kind": "List",
+            "empty": {}, "none": [], "flag": true, "no": "no", "port": "8080", "text": "a: b",
+            "items": [{ "name": "a", "args": ["x", "y z"] }, [1], {}],
+        });
+        let expected = "\
+empty: {}
+flag: true
+items:
+- args:
+  - x
+  - \"y z\"
+  name: a
+- - 1
+- {}
+kind: List
+\"no\": \"no\"
+none: []
+port: \"8080\"
+text: \"a: b\"
+";
+        assert_eq!(write(&value), expected);
+    }
+}

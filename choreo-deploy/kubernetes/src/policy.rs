@@ -1,0 +1,293 @@
+//! What the operator of a data plane decides.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use choreo_deploy::Target;
+use choreo_deploy::release::Release;
+use choreo_deploy::workload::RunAs;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::name;
+
+/// What the operator of a data plane decides: where things go and what they may do there.
+///
+/// Everything has a default; the plain part can be read from a configuration file. A change takes
+/// effect with the next apply of each target.
+///
+/// ```
+/// use choreo_deploy_kubernetes::policy::{Namespaces, Policy, SecurityProfile};
+///
+/// let policy: Policy = serde_json::from_str(
+///     r#"{ "namespaces": { "existing": "team-{project}" }, "security": "image-user" }"#,
+/// )?;
+/// assert_eq!(policy.namespaces, Namespaces::Existing("team-{project}".to_owned()));
+/// assert_eq!(policy.security, SecurityProfile::ImageUser);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, Deserialize)]
+#[non_exhaustive]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Policy {
+    /// Which namespace a target goes to. One is made per environment of a project by default.
+    pub namespaces: Namespaces,
+    /// What containers may do. `restricted` by default.
+    pub security: SecurityProfile,
+    /// Whether containers may write to their root file system. Not by default: `/tmp` alone can be
+    /// written to.
+    pub writable_root: bool,
+    /// When images are pulled.
+    pub pull_policy: PullPolicy,
+    /// Labels for every object and pod, such as a cost centre. A change restarts pods.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations for every object and pod. A change restarts pods.
+    pub annotations: BTreeMap<String, String>,
+    /// How long things take.
+    pub timing: Timing,
+    #[serde(skip)]
+    pub(crate) patch: Option<Patch>,
+}
+
+impl Policy {
+    /// Adds a function that changes objects after they were rendered: tolerations, sidecars,
+    /// annotations of a service mesh.
+    ///
+    /// It sees each object as it will be sent, but no Secret. It may not add or remove objects, nor
+    /// change names, labels, selectors or the image of the release: that is checked, and an apply
+    /// that breaks it is refused.
+    ///
+    /// ```
+    /// use choreo_deploy_kubernetes::Policy;
+    ///
+    /// let policy = Policy::default().with_patch(|_release, objects| {
+    ///     for object in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
+    ///         object["spec"]["template"]["spec"]["priorityClassName"] = "tenant".into();
+    ///     }
+    /// });
+    /// assert!(format!("{policy:?}").contains("Patch"));
+    /// ```
+    #[must_use]
+    pub fn with_patch(
+        self,
+        patch: impl Fn(&Release, &mut Vec<Value>) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            patch: Some(Patch(Arc::new(patch))),
+            ..self
+        }
+    }
+}
+
+/// The operator's function over rendered objects.
+#[derive(Clone)]
+pub(crate) struct Patch(Arc<PatchFn>);
+
+type PatchFn = dyn Fn(&Release, &mut Vec<Value>) + Send + Sync;
+
+impl Patch {
+    pub(crate) fn call(&self, release: &Release, objects: &mut Vec<Value>) {
+        (self.0)(release, objects);
+    }
+}
+
+impl fmt::Debug for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Patch")
+    }
+}
+
+/// Which namespace a target goes to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Namespaces {
+    /// One is made for each environment of a project, named `PREFIX-ORGANIZATION-PROJECT-ENVIRONMENT-HASH`.
+    Create {
+        /// What names begin with: `dp` by default.
+        #[serde(default = "dp")]
+        prefix: String,
+    },
+    /// One that is there: a name in which `{organization}`, `{project}` and `{environment}` stand
+    /// for the target's ids.
+    Existing(String),
+    /// One that is there, by environment id, or by `organization/project/environment` where that
+    /// is named.
+    Map(BTreeMap<String, String>),
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self::Create { prefix: dp() }
+    }
+}
+
+fn dp() -> String {
+    "dp".to_owned()
+}
+
+impl Namespaces {
+    /// The namespace of a target; `None` when the map names none.
+    #[must_use]
+    pub fn of(&self, target: &Target) -> Option<String> {
+        let Target {
+            organization,
+            project,
+            environment,
+            ..
+        } = target;
+        match self {
+            Self::Create { prefix } => Some(name::namespace(prefix, target)),
+            Self::Existing(template) => Some(
+                template
+                    .replace("{organization}", organization.as_str())
+                    .replace("{project}", project.as_str())
+                    .replace("{environment}", environment.as_str()),
+            ),
+            Self::Map(names) => names
+                .get(&format!("{organization}/{project}/{environment}"))
+                .or_else(|| names.get(environment.as_str()))
+                .cloned(),
+        }
+    }
+
+    pub(crate) fn are_created(&self) -> bool {
+        matches!(self, Self::Create { .. })
+    }
+}
+
+/// What containers may do, in the words of the Pod Security Standards
+/// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/>).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum SecurityProfile {
+    /// The `restricted` standard: no root, no capabilities. The image's user must be a number other
+    /// than 0, unless the workload names one.
+    #[default]
+    Restricted,
+    /// The `restricted` standard, and containers run as this user unless the workload names one.
+    RunAs(RunAs),
+    /// As restricted, but whatever user the image says, root included.
+    ImageUser,
+    /// The `baseline` standard: root, and the container runtime's default capabilities.
+    Baseline,
+}
+
+impl SecurityProfile {
+    /// The Pod Security Standard that a namespace enforces under this profile.
+    #[must_use]
+    pub fn standard(self) -> &'static str {
+        match self {
+            Self::Restricted | Self::RunAs(_) => "restricted",
+            Self::ImageUser | Self::Baseline => "baseline",
+        }
+    }
+}
+
+/// When images are pulled
+/// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PullPolicy {
+    /// When the node does not have the digest; always where only a tag is known.
+    #[default]
+    Auto,
+    /// Before each start.
+    Always,
+    /// When the node does not have it.
+    IfNotPresent,
+}
+
+/// How long things take, in seconds.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Timing {
+    /// How long a new pod must stay ready before it counts. 5 by default.
+    pub min_ready_seconds: u32,
+    /// How long an ending pod still serves, until every proxy has heard that it ends. 5 by default.
+    pub pre_stop_seconds: u32,
+    /// How long a container has to end by itself. 30 by default.
+    pub termination_seconds: u32,
+    /// The longest that one call of the backend may take, retries included. 60 by default.
+    pub call_seconds: u32,
+    /// How long the Job of an ended run is kept. 7 days by default; afterwards its run is unknown.
+    pub keep_runs_seconds: u32,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            min_ready_seconds: 5,
+            pre_stop_seconds: 5,
+            termination_seconds: 30,
+            call_seconds: 60,
+            keep_runs_seconds: 7 * 24 * 3600,
+        }
+    }
+}
+
+impl Timing {
+    pub(crate) fn call(self) -> Duration {
+        Duration::from_secs(self.call_seconds.max(1).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target::new(
+            "acme".parse().unwrap(),
+            "shop".parse().unwrap(),
+            "orders".parse().unwrap(),
+            "dev".parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn namespaces_that_are_there() {
+        let template = Namespaces::Existing("t-{organization}-{project}-{environment}".to_owned());
+        assert_eq!(template.of(&target()).unwrap(), "t-acme-shop-dev");
+        let names = [("dev", "all-dev"), ("acme/shop/dev", "shop-dev")];
+        let map = |names: &[(&str, &str)]| {
+            Namespaces::Map(
+                names
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                    .collect(),
+            )
+        };
+        assert_eq!(
+            map(&names).of(&target()).unwrap(),
+            "shop-dev",
+            "the more exact one wins"
+        );
+        assert_eq!(map(&names[..1]).of(&target()).unwrap(), "all-dev");
+        assert_eq!(map(&[]).of(&target()), None);
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        let error = serde_json::from_str::<Policy>(r#"{"securty": "baseline"}"#).unwrap_err();
+        assert!(
+            error.to_string().starts_with("unknown field `securty`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_user_can_be_given() {
+        let policy: Policy =
+            serde_json::from_str(r#"{"security": {"run-as": {"user": 10001}}}"#).unwrap();
+        let SecurityProfile::RunAs(run_as) = policy.security else {
+            panic!("{policy:?}")
+        };
+        assert_eq!(run_as.user.get(), 10001);
+    }
+}

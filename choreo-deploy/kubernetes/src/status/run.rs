@@ -1,0 +1,91 @@
+//! Runs of tasks.
+//!
+//! Only `Complete` and `Failed` are final; `SuccessCriteriaMet` and `FailureTarget` come before them
+//! (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions>).
+
+use choreo_deploy::reason::{Reason, ReasonCode};
+use choreo_deploy::rollout::RunStatus;
+use choreo_deploy::run::RunPhase;
+use serde_json::Value;
+
+use super::schedule::is_true;
+use super::{Verdict, pod};
+use crate::cluster::{Live, evidence};
+use crate::labels;
+
+/// Judges a run by its Job and that Job's pods.
+///
+/// An image that cannot be pulled leaves the run pending, with its reason: the Job would still run
+/// if the image came, so calling it failed would not be final.
+pub(crate) fn judge_run(job: &Live, pods: &[Live]) -> Verdict<RunStatus> {
+    let mut pods: Vec<&Live> = pods.iter().collect();
+    pods.sort_by_key(|pod| pod.text("/metadata/creationTimestamp"));
+    let newest = pods.last().copied();
+    if job.annotation(labels::CANCELLED).is_some() {
+        let reason = Reason::new(ReasonCode::RunCancelled, "the run was stopped by request");
+        return plain(RunStatus::new(RunPhase::Cancelled).with_reason(reason));
+    }
+    if is_true(job, "Complete") {
+        return plain(RunStatus::new(RunPhase::Succeeded).with_exit_code(0));
+    }
+    if let Some(condition) = job.condition("Failed").filter(|c| c["status"] == "True") {
+        return failed(job, condition, newest);
+    }
+    let running = newest
+        .and_then(pod::container)
+        .is_some_and(|c| c["state"].get("running").is_some());
+    if running {
+        return plain(RunStatus::new(RunPhase::Running));
+    }
+    let mut status = RunStatus::new(RunPhase::Pending);
+    status
+        .reasons
+        .extend(newest.and_then(pod::diagnose).map(|finding| finding.reason));
+    plain(status)
+}
+
+fn failed(job: &Live, condition: &Value, pod: Option<&Live>) -> Verdict<RunStatus> {
+    if condition["reason"] == "DeadlineExceeded" {
+        let seconds = job.number("/spec/activeDeadlineSeconds").unwrap_or(0);
+        let message = format!("the run took longer than {seconds} s");
+        let reason = Reason::new(ReasonCode::ProgressDeadlineExceeded, message)
+            .with_help("raise the deadline of the task, or see why it hangs");
+        return plain(RunStatus::new(RunPhase::Failed).with_reason(reason));
+    }
+    let ended = pod
+        .and_then(pod::container)
+        .map(|status| &status["state"]["terminated"]);
+    let Some((pod, ended)) = pod.zip(ended.filter(|ended| ended.is_object())) else {
+        let reason = Reason::new(ReasonCode::RunFailed, "the run failed");
+        let reason = match evidence(condition) {
+            Some(evidence) => reason.with_evidence(evidence),
+            None => reason,
+        };
+        return plain(RunStatus::new(RunPhase::Failed).with_reason(reason));
+    };
+    let mut finding = pod::crashed(pod, ended, (true, false));
+    let exit_code = ended["exitCode"]
+        .as_i64()
+        .and_then(|code| i32::try_from(code).ok());
+    if finding.reason.code == ReasonCode::ContainerCrashed {
+        let code = exit_code.map_or_else(|| "?".to_owned(), |code| code.to_string());
+        finding.reason.code = ReasonCode::RunFailed;
+        finding.reason.message = format!("the run ended with exit code {code}");
+        if let Some(crash) = &mut finding.crash {
+            crash.code = ReasonCode::RunFailed;
+        }
+    }
+    let mut status = RunStatus::new(RunPhase::Failed).with_reason(finding.reason);
+    status.exit_code = exit_code;
+    Verdict {
+        status,
+        crash: finding.crash,
+    }
+}
+
+fn plain(status: RunStatus) -> Verdict<RunStatus> {
+    Verdict {
+        status,
+        crash: None,
+    }
+}

@@ -1,0 +1,158 @@
+//! Runs: one Job each, named after the run.
+//!
+//! A Job is made once and never applied over: most of it is immutable. Like every other object it is
+//! made *pending* first (suspended) and released after a look at the anchor, see
+//! [`apply`](crate::apply); so a run that was paused before its start does not start after its target
+//! was removed.
+
+use std::time::Duration;
+
+use choreo_deploy::Target;
+use choreo_deploy::backend::{BackendError, BackendErrorKind, RunIntent};
+use choreo_deploy::deployment::Generation;
+use choreo_deploy::id::RunId;
+use choreo_deploy::rollout::RunStatus;
+use serde_json::{Value, json};
+
+use crate::anchor::{ATTEMPTS, Anchors};
+use crate::cluster::{Cluster, Live, Written};
+use crate::kind::{Kind, ObjectId};
+use crate::labels;
+use crate::log;
+use crate::manifest::Object;
+use crate::name;
+use crate::status::judge_run;
+
+/// The runs of one target.
+pub(crate) struct Runs<'a> {
+    pub(crate) cluster: &'a Cluster<'a>,
+    pub(crate) target: &'a Target,
+}
+
+impl Runs<'_> {
+    /// Makes the Job, unless it is there.
+    pub(crate) async fn start(
+        &self,
+        run: &RunIntent<'_>,
+        job: &Object,
+    ) -> Result<(), BackendError> {
+        let generation = run.intent.generation;
+        for attempt in 0..ATTEMPTS {
+            let live = match self.cluster.get(job.id()).await? {
+                Some(live) => live,
+                None => {
+                    self.check(generation).await?;
+                    let mut pending = job.expose_manifest().clone();
+                    pending["spec"]["suspend"] = true.into();
+                    pending["metadata"]["annotations"][labels::PENDING] = "true".into();
+                    match self.cluster.create(job.id(), &pending).await? {
+                        Written::Done(live) => live,
+                        Written::Conflict => continue,
+                    }
+                }
+            };
+            self.owned(&live)?;
+            if !live.is_pending() {
+                return Ok(());
+            }
+            if let Err(error) = self.check(generation).await {
+                // Tidy, but not needed: it is suspended and starts nothing.
+                let _ = self.cluster.delete(job.id(), &live).await;
+                return Err(error);
+            }
+            let release = json!({
+                "metadata": { "annotations": { labels::PENDING: Value::Null } },
+                "spec": { "suspend": false },
+            });
+            if let Written::Done(_) = self.cluster.merge(job.id(), release, &live).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20 << attempt.min(5))).await;
+        }
+        let message = format!("{} keeps changing while it is started: try again", job.id());
+        Err(self.cluster.failed(BackendErrorKind::Conflict, message))
+    }
+
+    pub(crate) async fn observe(&self, run: &RunId) -> Result<RunStatus, BackendError> {
+        let id = self.id(run);
+        let Some(job) = self.cluster.get(&id).await? else {
+            return Ok(RunStatus::unknown());
+        };
+        self.owned(&job)?;
+        let pods = self.cluster.list(Kind::Pod, &pods_of(&id.name)).await?;
+        let mut verdict = judge_run(&job, &pods);
+        if let Some(crash) = &verdict.crash {
+            log::explain(self.cluster, &mut verdict.status.reasons, crash).await;
+        }
+        Ok(verdict.status)
+    }
+
+    /// Marks the Job as stopped and lets its deadline pass: its pods end, the outcome stays, and the
+    /// Job is cleaned up in its time. The mark is only ever set on a Job that has not ended.
+    pub(crate) async fn cancel(&self, run: &RunId) -> Result<(), BackendError> {
+        let id = self.id(run);
+        for attempt in 0..ATTEMPTS {
+            let Some(job) = self.cluster.get(&id).await? else {
+                return Ok(());
+            };
+            self.owned(&job)?;
+            let status = judge_run(&job, &[]).status;
+            if status.phase.is_some_and(|phase| phase.is_final()) {
+                return Ok(());
+            }
+            let stop = json!({
+                "metadata": { "annotations": {
+                    labels::CANCELLED: "true",
+                    labels::PENDING: Value::Null,
+                } },
+                "spec": { "activeDeadlineSeconds": 1 },
+            });
+            if let Written::Done(_) = self.cluster.merge(&id, stop, &job).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20 << attempt.min(5))).await;
+        }
+        let message = format!("{id} keeps changing while it is stopped: try again");
+        Err(self.cluster.failed(BackendErrorKind::Conflict, message))
+    }
+
+    /// A run needs what the target consists of, and a target that was removed has nothing.
+    async fn check(&self, generation: Generation) -> Result<(), BackendError> {
+        let anchors = Anchors {
+            cluster: self.cluster,
+            target: self.target,
+        };
+        match anchors.read().await? {
+            Some(anchor) if anchor.state.is_removal() && anchor.generation >= generation => {
+                Err(self
+                    .cluster
+                    .failed(BackendErrorKind::Stale, "the target was removed"))
+            }
+            Some(_) => Ok(()),
+            None => Err(self.cluster.failed(
+                BackendErrorKind::NotFound,
+                "nothing is deployed to the target: deploy it before it is run",
+            )),
+        }
+    }
+
+    fn owned(&self, job: &Live) -> Result<(), BackendError> {
+        if job.belongs_to(self.target) {
+            return Ok(());
+        }
+        let message = format!(
+            "job {:?} is there and belongs to something else",
+            job.name()
+        );
+        Err(self.cluster.failed(BackendErrorKind::Refused, message))
+    }
+
+    fn id(&self, run: &RunId) -> ObjectId {
+        ObjectId::new(Kind::Job, name::run(self.target, run))
+    }
+}
+
+/// The pods of a Job.
+pub(crate) fn pods_of(job: &str) -> String {
+    format!("batch.kubernetes.io/job-name={job}")
+}

@@ -1,0 +1,351 @@
+//! Each render version makes the same objects for ever: what is rendered is compared with files.
+//!
+//! A difference means that an upgrade would restart pods. Do not change a file: make a new render
+//! version. `CHOREO_WRITE_GOLDEN=1` writes files that are missing, and never changes one.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+use std::path::PathBuf;
+
+use choreo_deploy::Target;
+use choreo_deploy::backend::{BackendErrorKind, Intent, Pull, RunIntent};
+use choreo_deploy::deployment::Generation;
+use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use choreo_deploy::run::RunOverrides;
+use choreo_deploy::settings::Settings;
+use choreo_deploy::workload::{
+    Check, Endpoint, KeyReference, ManualTask, Probe, Protocol, RunAs, Scaling, Schedule,
+    ScheduledTask, Service, Value, Visibility, WebApplication, Workload,
+};
+use choreo_deploy_kubernetes::policy::{Namespaces, PullPolicy, SecurityProfile};
+use choreo_deploy_kubernetes::{Object, Policy, render, render_run};
+use choreo_registry::{Credential, PullSecret};
+
+fn target() -> Target {
+    Target::new(
+        "acme".parse().unwrap(),
+        "shop".parse().unwrap(),
+        "orders".parse().unwrap(),
+        "development".parse().unwrap(),
+    )
+}
+
+fn release(workload: impl Into<Workload>) -> Release {
+    let image = ReleaseImage::unpinned("registry.example.com/shop/orders:1.4.2".parse().unwrap());
+    let digest = format!("sha256:{}", "4".repeat(64)).parse().unwrap();
+    let draft = ReleaseDraft::new(
+        workload.into(),
+        image.pinned(Pin::new(digest, Pinning::Resolved)),
+    );
+    let number = ReleaseNumber::new(3).unwrap();
+    Release::new(
+        "orders".parse().unwrap(),
+        number,
+        draft,
+        "2026-01-02T03:04:05Z".parse().unwrap(),
+    )
+}
+
+fn service() -> Service {
+    let api = Endpoint::new(
+        "api".parse().unwrap(),
+        8080.try_into().unwrap(),
+        Protocol::Http,
+    );
+    let events = Endpoint::new(
+        "events".parse().unwrap(),
+        9000.try_into().unwrap(),
+        Protocol::Udp,
+    );
+    let endpoints = vec![api.visible(Visibility::Organization), events];
+    Service::new(endpoints.try_into().unwrap())
+}
+
+/// Everything that a container can say.
+fn full_service() -> Service {
+    let mut service = service();
+    let container = &mut service.container;
+    container.command = vec!["/orders".to_owned()];
+    container.args = vec!["serve".to_owned(), "$(PORT)".to_owned()];
+    let key = |name: &str| KeyReference::Secret {
+        name: name.to_owned(),
+        key: "password".to_owned(),
+    };
+    let map = KeyReference::ConfigMap {
+        name: "orders".to_owned(),
+        key: "app.toml".to_owned(),
+    };
+    let literal = |text: &str| Value::Literal(text.to_owned());
+    container
+        .variables
+        .insert("PORT".parse().unwrap(), literal("8080"));
+    container
+        .variables
+        .insert("PRICE".parse().unwrap(), literal("$(PORT) $$ $"));
+    container.variables.insert(
+        "DB_PASSWORD".parse().unwrap(),
+        Value::From(key("orders-db")),
+    );
+    container
+        .files
+        .insert("/etc/orders/app.toml".parse().unwrap(), map);
+    container
+        .files
+        .insert("/run/keys/signing".parse().unwrap(), key("orders-signing"));
+    container.run_as = Some(RunAs::user(10_001.try_into().unwrap()));
+    container.resources.cpu_limit = Some("1".parse().unwrap());
+    service.scaling = Scaling::range(2.try_into().unwrap(), 5.try_into().unwrap(), 70).unwrap();
+    let port = 8080.try_into().unwrap();
+    service.probes.readiness = Some(Probe::new(Check::Http {
+        path: "/ready".to_owned(),
+        port,
+    }));
+    service.probes.liveness = Some(Probe::new(Check::Tcp { port }));
+    service.probes.startup = Some(Probe::new(Check::Exec {
+        command: vec!["/orders".to_owned(), "started".to_owned()],
+    }));
+    service
+}
+
+fn scheduled() -> ScheduledTask {
+    ScheduledTask::new(Schedule::new(
+        "15 3 * * 1-5".parse().unwrap(),
+        "Europe/Berlin".parse().unwrap(),
+    ))
+}
+
+fn intent<'a>(target: &'a Target, release: &'a Release) -> Intent<'a> {
+    Intent::new(target, Generation::new(0, 7), release)
+}
+
+fn check(name: &str, objects: &[Object]) {
+    let text: String = objects
+        .iter()
+        .map(|object| format!("---\n{}", object.to_yaml()))
+        .collect();
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v1/{name}.yaml"));
+    if std::env::var_os("CHOREO_WRITE_GOLDEN").is_some() && !path.exists() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    assert!(
+        text == golden,
+        "render version 1 makes other objects than {path:?}: make a new version instead\n{text}"
+    );
+}
+
+fn check_intent(name: &str, intent: &Intent<'_>, policy: &Policy) {
+    check(name, &render(intent, policy).unwrap());
+}
+
+#[test]
+fn service_with_defaults() {
+    let (target, release) = (target(), release(service()));
+    check_intent("service", &intent(&target, &release), &Policy::default());
+}
+
+#[test]
+fn service_with_everything() {
+    let (target, release) = (target(), release(full_service()));
+    let credential = Credential::new("robot", "correct horse").unwrap();
+    let secret = PullSecret::new(&"registry.example.com".parse().unwrap(), &credential);
+    let intent = intent(&target, &release).with_pull(Pull::Secret(&secret));
+    check_intent("service-full", &intent, &Policy::default());
+}
+
+#[test]
+fn web_application_in_production() {
+    let (target, release) = (
+        target(),
+        release(WebApplication::new(3000.try_into().unwrap())),
+    );
+    let settings = Settings::default()
+        .with_scaling(Scaling::fixed(3))
+        .with_variable(
+            "MODE".parse().unwrap(),
+            Value::Literal("production".to_owned()),
+        );
+    let intent = intent(&target, &release).with_settings(&settings);
+    check_intent(
+        "web-application",
+        &intent.with_pull(Pull::Existing("team")),
+        &Policy::default(),
+    );
+}
+
+#[test]
+fn scheduled_task() {
+    let (target, release) = (target(), release(scheduled()));
+    check_intent(
+        "scheduled-task",
+        &intent(&target, &release),
+        &Policy::default(),
+    );
+}
+
+#[test]
+fn suspended_scheduled_task() {
+    let (target, release) = (target(), release(scheduled()));
+    let settings = Settings::default().suspended();
+    let intent = intent(&target, &release).with_settings(&settings);
+    check_intent("scheduled-task-suspended", &intent, &Policy::default());
+}
+
+#[test]
+fn manual_task_and_a_run() {
+    let (target, release) = (target(), release(ManualTask::new()));
+    let intent = intent(&target, &release);
+    check_intent("manual-task", &intent, &Policy::default());
+    let mut overrides = RunOverrides::args(vec!["--since".to_owned(), "2026-01-01".to_owned()]);
+    overrides
+        .variables
+        .insert("DRY_RUN".parse().unwrap(), "yes".to_owned());
+    let run = "0f8fad5b-d9cb-469f-a165-70867728950e".parse().unwrap();
+    let job = render_run(
+        &RunIntent::new(&run, intent, &overrides),
+        &Policy::default(),
+    )
+    .unwrap();
+    check("run", &[job]);
+}
+
+#[test]
+fn operators_policy() {
+    let (target, mut release) = (target(), release(service()));
+    release.image = ReleaseImage::unpinned(release.image.requested);
+    let mut policy = Policy::default();
+    policy.namespaces = Namespaces::Existing("team-{environment}".to_owned());
+    policy.security = SecurityProfile::Baseline;
+    policy.writable_root = true;
+    policy.pull_policy = PullPolicy::Always;
+    policy
+        .labels
+        .insert("cost-centre".to_owned(), "4711".to_owned());
+    policy
+        .annotations
+        .insert("example.com/owner".to_owned(), "shop team".to_owned());
+    policy.timing.pre_stop_seconds = 0;
+    check_intent("service-baseline", &intent(&target, &release), &policy);
+}
+
+#[test]
+fn image_user_and_given_user() {
+    let (target, release) = (target(), release(service()));
+    let mut policy = Policy::default();
+    policy.security = SecurityProfile::ImageUser;
+    check_intent("service-image-user", &intent(&target, &release), &policy);
+    policy.security = SecurityProfile::RunAs(RunAs::user(20_000.try_into().unwrap()));
+    check_intent("service-run-as", &intent(&target, &release), &policy);
+}
+
+#[test]
+fn redeploying_the_same_digest_restarts_nothing() {
+    let (target, one) = (target(), release(service()));
+    let mut other = one.clone();
+    other.number = other.number.next();
+    other.image.requested = "registry.example.com/shop/orders:1.4.3".parse().unwrap();
+    let template = |release: &Release, number| {
+        let intent = Intent::new(&target, Generation::new(0, number), release);
+        let objects = render(&intent, &Policy::default()).unwrap();
+        let deployment = objects
+            .iter()
+            .find(|object| object.kind() == "Deployment")
+            .unwrap();
+        deployment.expose_manifest()["spec"]["template"].clone()
+    };
+    assert_eq!(template(&one, 1), template(&other, 2));
+    // By tag alone the image may be another by now.
+    let unpinned = |of: &Release| {
+        let mut release = of.clone();
+        release.image.pin = None;
+        release.image.requested = "registry.example.com/shop/orders:latest".parse().unwrap();
+        release
+    };
+    assert_ne!(template(&unpinned(&one), 1), template(&unpinned(&other), 2));
+}
+
+#[test]
+fn unknown_render_version_is_refused() {
+    let (target, mut release) = (target(), release(service()));
+    release.render_version = 2;
+    let error = render(&intent(&target, &release), &Policy::default()).unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Refused);
+    assert_eq!(
+        error.to_string(),
+        "render failed: release 3 wants render version 2 and this version knows 1: upgrade, or deploy the image again"
+    );
+}
+
+#[test]
+fn patch_changes_what_it_may_and_is_refused_otherwise() {
+    let (target, release) = (target(), release(service()));
+    let intent = intent(&target, &release);
+    let patched = |patch: fn(&mut Vec<serde_json::Value>)| {
+        render(
+            &intent,
+            &Policy::default().with_patch(move |_, objects| patch(objects)),
+        )
+    };
+    let of = |objects: &[Object], kind: &str| {
+        objects
+            .iter()
+            .find(|object| object.kind() == kind)
+            .unwrap()
+            .expose_manifest()
+            .clone()
+    };
+    let objects = patched(|objects| {
+        objects[3]["spec"]["template"]["spec"]["priorityClassName"] = "tenant".into();
+        objects[3]["metadata"]["labels"]["team"] = "shop".into();
+    });
+    let deployment = of(&objects.unwrap(), "Deployment");
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["priorityClassName"],
+        "tenant"
+    );
+
+    for (patch, message) in [
+        (
+            (|objects| objects.truncate(1)) as fn(&mut Vec<serde_json::Value>),
+            "render failed: the operator's patch made 1 objects of 4: it may change objects, not add or remove them",
+        ),
+        (
+            |objects| objects[3]["metadata"]["name"] = "other".into(),
+            "render failed: the operator's patch changed \"/metadata/name\" of Deployment/orders-8913b73fb1d8: that part is not its own",
+        ),
+        (
+            |objects| objects[3]["spec"]["template"]["spec"]["containers"][0]["image"] = "x".into(),
+            "render failed: the operator's patch changed \"/spec/template/spec/containers\" of Deployment/orders-8913b73fb1d8: that part is not its own",
+        ),
+        (
+            |objects| objects[2]["spec"]["selector"] = serde_json::json!({}),
+            "render failed: the operator's patch changed \"/spec/selector\" of Service/orders-8913b73fb1d8: that part is not its own",
+        ),
+    ] {
+        assert_eq!(patched(patch).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn patch_and_people_do_not_see_the_secret() {
+    let (target, release) = (target(), release(service()));
+    let credential = Credential::new("robot", "correct horse").unwrap();
+    let secret = PullSecret::new(&"registry.example.com".parse().unwrap(), &credential);
+    let intent = intent(&target, &release).with_pull(Pull::Secret(&secret));
+    let policy = Policy::default().with_patch(|_, objects| {
+        assert!(objects.iter().all(|object| object["kind"] != "Secret"));
+    });
+    let objects = render(&intent, &policy).unwrap();
+    let object = objects
+        .iter()
+        .find(|object| object.kind() == "Secret")
+        .unwrap();
+    let data = object.expose_manifest()["data"][".dockerconfigjson"]
+        .as_str()
+        .unwrap();
+    let shown = format!("{object:?} {} {}", object.to_yaml(), object.redacted());
+    assert!(!shown.contains(data), "{shown}");
+    assert!(shown.contains("<redacted>"));
+}
