@@ -113,11 +113,16 @@ async fn paused_worker(newer: Newer, name: &str, was_there: bool) {
     for pause_at in 1.. {
         assert!(pause_at < 100, "an apply takes fewer requests");
         let target = example(&format!("{name}-{pause_at}"));
+        // Pods are started in a few rounds only: it is the objects that are fought over.
+        let runs = pause_at % 10 == 0;
+        let settings = if runs {
+            Settings::default()
+        } else {
+            Settings::default().suspended()
+        };
         if was_there {
-            backend
-                .apply(&Intent::new(&target, generation(1), &old))
-                .await
-                .expect("is applied");
+            let intent = Intent::new(&target, generation(1), &old).with_settings(&settings);
+            backend.apply(&intent).await.expect("is applied");
         }
         let gate = Gate::at(pause_at);
         let layer = {
@@ -150,7 +155,7 @@ async fn paused_worker(newer: Newer, name: &str, was_there: bool) {
         };
         match newer {
             Newer::Apply => {
-                let intent = Intent::new(&target, generation(3), &new);
+                let intent = Intent::new(&target, generation(3), &new).with_settings(&settings);
                 backend.apply(&intent).await.expect("the newer is applied");
                 backend
                     .settle(&target, generation(3))
@@ -179,7 +184,7 @@ async fn paused_worker(newer: Newer, name: &str, was_there: bool) {
             before,
             "paused before request {pause_at}"
         );
-        if newer == Newer::Apply && pause_at % 8 == 0 {
+        if newer == Newer::Apply && runs {
             let watch =
                 backend.watch_until_settled(&target, generation(3), Duration::from_millis(300));
             let rollout = tokio::time::timeout(Duration::from_secs(60), watch).await;
