@@ -60,9 +60,9 @@ impl Intake for Deployer {
             };
             let accepted = self.parts.store.accept(new).await.map_err(refusal)?;
             // A pipeline that is run again after a failure wants another attempt, not the old answer.
+            // After it was superseded, a late retry must not put the older image in the newer's place.
             let ended_badly = accepted.replayed
-                && accepted.deployment.phase.is_final()
-                && accepted.deployment.phase != Phase::Ready;
+                && matches!(accepted.deployment.phase, Phase::Failed | Phase::TimedOut);
             match &mut idempotency {
                 Some(known) if ended_badly && submission.idempotency_key.is_none() => {
                     known.key = format!("after {}", accepted.deployment.id);
@@ -293,13 +293,17 @@ impl Deployer {
             return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
         };
         let target = plan.component.target(stage.environment.id.clone());
-        reader.tail(&target, query).await.map_err(|error| {
+        let unavailable = || {
             let message = format!(
                 "data plane {} does not show its logs now",
                 stage.data_plane.id
             );
-            IntakeError::new(IntakeErrorKind::Unavailable, message).with_source(error)
-        })
+            IntakeError::new(IntakeErrorKind::Unavailable, message)
+        };
+        match tokio::time::timeout(self.options.call_timeout, reader.tail(&target, query)).await {
+            Ok(lines) => lines.map_err(|error| unavailable().with_source(error)),
+            Err(_) => Err(unavailable()),
+        }
     }
 
     /// What the store tells of a change; or what it shows by the clock, for a change that another

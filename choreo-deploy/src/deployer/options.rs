@@ -13,7 +13,8 @@ pub struct DeployerOptions {
     /// How long a claim holds; a worker that dies is replaced after it. Renewed at a third of it.
     /// 30 s by default.
     pub lease: Duration,
-    /// How long one call to a data plane or a registry may take. 60 s by default.
+    /// How long one call to a data plane or a registry may take. 60 s by default. All calls of one
+    /// step of a run together take two thirds of the lease at most.
     pub call_timeout: Duration,
     /// How long a deployment may take until it has timed out. 15 min by default. A rollout that
     /// stands still fails earlier, by its progress deadline.

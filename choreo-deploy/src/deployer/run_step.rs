@@ -1,5 +1,7 @@
 //! One step of a run: start it, look at it, stop it.
 
+use std::time::Duration;
+
 use super::Deployer;
 use super::step::Halt;
 use crate::backend::{Intent, RunIntent, TaskRunner};
@@ -11,7 +13,11 @@ use crate::store::{ClaimedRun, RunOutcome, RunProgress};
 impl Deployer {
     /// Does what is next for a claimed run.
     pub(super) async fn run_step(&self, mut claimed: ClaimedRun) {
-        let result = match self.advance_run(&mut claimed).await {
+        // A run's claim is not renewed. A step that outlived it could write nothing, and neither
+        // could any after it: on a data plane that does not answer, the run would never end.
+        let within = self.options.lease * 2 / 3;
+        let advanced = tokio::time::timeout(within, self.advance_run(&mut claimed)).await;
+        let result = match advanced.unwrap_or_else(|_| Err(no_answer(within))) {
             Ok(()) => Ok(()),
             Err(Halt::Failed(reason)) => self.fail_run(&claimed, vec![reason]).await,
             Err(Halt::Later { reason, .. }) if self.is_late(&claimed) => {
@@ -142,5 +148,13 @@ impl Deployer {
             .duration_since(claimed.run.accepted_at);
         let message = format!("the run did not end within {} seconds", allowed.as_secs());
         Reason::new(ReasonCode::ProgressDeadlineExceeded, message)
+    }
+}
+
+fn no_answer(within: Duration) -> Halt {
+    let message = format!("the data plane did not answer within {within:?}");
+    Halt::Later {
+        reason: Reason::new(ReasonCode::BackendUnreachable, message),
+        retry_after: None,
     }
 }

@@ -49,7 +49,7 @@ impl From<StoreError> for Halt {
 impl From<BackendError> for Halt {
     fn from(error: BackendError) -> Self {
         if error.kind() == BackendErrorKind::Stale {
-            return Self::Stale;
+            return Self::Failed(ahead(&error.to_string()));
         }
         let evidence = Evidence::from_untrusted(&chain(&error));
         let code = match error.kind() {
@@ -69,6 +69,18 @@ impl From<BackendError> for Halt {
             Self::Failed(reason)
         }
     }
+}
+
+/// The data plane has seen a newer generation. Where the store gave that out, the claim is stale
+/// and so is whatever is written with it; where it did not, no other try would end differently.
+fn ahead(seen: &str) -> Reason {
+    let message = "the data plane has a newer generation of the target";
+    Reason::new(ReasonCode::NewerDeployment, message)
+        .with_help(
+            "try again; if the store was restored or begun anew, raise its epoch before, and let \
+             no other control plane deploy here",
+        )
+        .with_evidence(Evidence::from_untrusted(seen))
 }
 
 /// The causes of an error, outermost first.
@@ -388,8 +400,9 @@ impl Deployer {
         (release, rollout): (Release, Rollout),
     ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
-        if rollout.generation > Some(generation) {
-            return Err(Halt::Stale);
+        if let Some(newer) = rollout.generation.filter(|newer| *newer > generation) {
+            let seen = format!("generation {newer} is there, {generation} was applied");
+            return Err(Halt::Failed(ahead(&seen)));
         }
         if rollout.generation != Some(generation) {
             // Somebody removed it behind our back: it is applied again.

@@ -1,0 +1,304 @@
+//! Everything that was accepted ends, whatever its data plane does. In virtual time.
+#![expect(clippy::unwrap_used, reason = "the helpers below are tests too")]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use choreo_deploy::backend::{
+    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogLine, LogQuery, LogReader, Pull,
+    RunIntent, TaskRunner,
+};
+use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
+use choreo_deploy::clock::Clock;
+use choreo_deploy::deployer::{Parts, RunRequest};
+use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Provenance, RequestedImage};
+use choreo_deploy::id::RunId;
+use choreo_deploy::intake::{IntakeErrorKind, Submission};
+use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::resolver::NeverResolver;
+use choreo_deploy::rollout::{Rollout, RunStatus};
+use choreo_deploy::run::{Run, RunPhase};
+use choreo_deploy::sealer::{Sealer, SealingKey};
+use choreo_deploy::store::{InMemoryStore, RegisteredRegistry, RegistryStore};
+use choreo_deploy::target::{Component, DataPlane, Environment, Project};
+use choreo_deploy::workload::{ComponentType, ManualTask};
+use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
+use choreo_registry::authentication::AuthenticationType;
+use jiff::Timestamp;
+
+/// How a data plane behaves; otherwise as the one in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    /// As it should.
+    Well,
+    /// It has seen a newer generation than the store gives out.
+    IsAhead,
+    /// It refuses to start runs, for its target was removed.
+    RefusesRuns,
+    /// It never answers about runs and logs.
+    Hangs,
+}
+
+#[derive(Debug)]
+struct Plane {
+    how: How,
+    inner: InMemoryBackend,
+}
+
+fn stale(operation: &'static str) -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Stale,
+        operation,
+        "older than what is there",
+    )
+}
+
+#[async_trait]
+impl DeploymentBackend for Plane {
+    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
+        match self.how {
+            How::IsAhead => Err(stale("apply")),
+            _ => self.inner.apply(intent).await,
+        }
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
+        self.inner.observe(target).await
+    }
+
+    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.inner.settle(target, generation).await
+    }
+
+    async fn update_pull_secret(
+        &self,
+        target: &Target,
+        generation: Generation,
+        pull: &Pull<'_>,
+    ) -> Result<(), BackendError> {
+        self.inner
+            .update_pull_secret(target, generation, pull)
+            .await
+    }
+
+    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        match self.how {
+            How::IsAhead => Err(stale("remove")),
+            _ => self.inner.remove(target, generation).await,
+        }
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskRunner> {
+        Some(self)
+    }
+
+    fn logs(&self) -> Option<&dyn LogReader> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl TaskRunner for Plane {
+    async fn start(&self, run: &RunIntent<'_>) -> Result<(), BackendError> {
+        match self.how {
+            How::Hangs => std::future::pending().await,
+            How::RefusesRuns => Err(stale("start")),
+            _ => self.inner.start(run).await,
+        }
+    }
+
+    async fn observe_run(&self, target: &Target, run: &RunId) -> Result<RunStatus, BackendError> {
+        self.inner.observe_run(target, run).await
+    }
+
+    async fn cancel_run(&self, target: &Target, run: &RunId) -> Result<(), BackendError> {
+        self.inner.cancel_run(target, run).await
+    }
+}
+
+#[async_trait]
+impl LogReader for Plane {
+    async fn tail(&self, target: &Target, query: &LogQuery) -> Result<Vec<LogLine>, BackendError> {
+        match self.how {
+            How::Hangs => std::future::pending().await,
+            _ => self.inner.tail(target, query).await,
+        }
+    }
+}
+
+/// Time that passes only while everybody waits.
+#[derive(Debug)]
+struct VirtualClock(tokio::time::Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(1_700_000_000).unwrap() + self.0.elapsed()
+    }
+}
+
+fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+/// A Manual Task `report` on a data plane that behaves so.
+async fn deployer(how: How) -> Deployer {
+    let project = Project::new(id("acme"), id("shop"));
+    let component = Component::new(
+        id("report"),
+        project,
+        ComponentType::ManualTask,
+        id("images"),
+    );
+    let stage = Stage::new(
+        Environment::new(id("dev"), id("eu-1")),
+        DataPlane::new(id("eu-1")),
+    );
+    let plan = Plan::new(component, ManualTask::new()).then(stage);
+    let store = Arc::new(InMemoryStore::new());
+    let registry = RegisteredRegistry::new(
+        (id("acme"), id("images")),
+        "Images",
+        "registry.example.com".parse().unwrap(),
+        AuthenticationType::Vendor,
+    );
+    store.put_registry(registry).await.unwrap();
+    let inner = InMemoryBackend::new();
+    let plane: Arc<dyn DeploymentBackend> = Arc::new(Plane { how, inner });
+    Deployer::new(Parts {
+        store,
+        catalog: Arc::new(StaticCatalog::new([plan])),
+        backends: Arc::new(HashMap::from([(id("eu-1"), plane)])),
+        resolver: Arc::new(NeverResolver),
+        sealer: Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap())),
+    })
+    .with_clock(VirtualClock(tokio::time::Instant::now()))
+}
+
+fn submission(digit: &str, cause: Cause) -> Submission {
+    let image = format!("registry.example.com/report@sha256:{}", digit.repeat(64));
+    Submission::new(id("report"), RequestedImage::new(id(&image)), cause)
+}
+
+async fn read(deployer: &Deployer, deployment: &Deployment) -> Deployment {
+    let read = deployer.get(&id("report"), &deployment.id).await;
+    read.unwrap().unwrap()
+}
+
+/// Works as a control plane does for this time, or until nothing is left to do.
+async fn ends_within(deployer: &Deployer, time: Duration) -> bool {
+    let nothing_left = async {
+        while deployer.store().next_due().await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = deployer.run(std::future::pending()) => false,
+        () = nothing_left => true,
+        () = tokio::time::sleep(time) => false,
+    }
+}
+
+async fn run_of(how: How) -> (bool, Run) {
+    let deployer = deployer(how).await;
+    let image = submission("0", Cause::Manual);
+    deployer.accept(image).await.unwrap();
+    deployer.work_until_idle().await.unwrap();
+    let run = deployer.run_task(RunRequest::new(id("report"))).await;
+    let run = run.unwrap();
+    let ended = ends_within(&deployer, Duration::from_secs(3 * 60 * 60)).await;
+    let run = deployer
+        .wait_run(&id("report"), &run.id, Duration::ZERO)
+        .await;
+    (ended, run.unwrap().unwrap())
+}
+
+/// After a store was lost or restored, what it gives out is older than what runs.
+#[tokio::test(start_paused = true)]
+async fn a_data_plane_that_is_ahead_of_the_store_ends_the_deployment_and_says_so() {
+    let deployer = deployer(How::IsAhead).await;
+    let accepted = deployer.accept(submission("0", Cause::Manual)).await;
+    let deployment = accepted.unwrap().deployment;
+    assert!(ends_within(&deployer, Duration::from_secs(10)).await);
+    let deployment = read(&deployer, &deployment).await;
+    assert_eq!(deployment.phase, Phase::Failed);
+    assert_eq!(deployment.reasons[0].code, ReasonCode::NewerDeployment);
+    assert_eq!(
+        deployment.reasons[0].to_string(),
+        "the data plane has a newer generation of the target: try again; if the store was restored \
+         or begun anew, raise its epoch before, and let no other control plane deploy here"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_ends_on_a_data_plane_that_is_ahead_of_the_store() {
+    let deployer = deployer(How::IsAhead).await;
+    let removed = deployer.remove(&id("report"), &id("dev")).await;
+    let removal = removed.unwrap().deployment;
+    assert!(ends_within(&deployer, Duration::from_secs(60 * 60)).await);
+    assert_eq!(read(&deployer, &removal).await.phase, Phase::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_when_its_target_is_gone() {
+    let (ended, run) = run_of(How::RefusesRuns).await;
+    assert!(ended, "{run:?}");
+    assert_eq!(run.phase, RunPhase::Failed);
+    assert_eq!(run.reasons[0].code, ReasonCode::NewerDeployment);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_on_a_data_plane_that_does_not_answer() {
+    let (ended, run) = run_of(How::Hangs).await;
+    assert!(ended, "{run:?}");
+    assert_eq!(run.phase, RunPhase::Failed);
+    let codes: Vec<_> = run.reasons.iter().map(|reason| reason.code).collect();
+    assert_eq!(
+        codes,
+        [
+            ReasonCode::ProgressDeadlineExceeded,
+            ReasonCode::BackendUnreachable
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_well_on_a_good_data_plane() {
+    let (ended, run) = run_of(How::Well).await;
+    assert!(ended);
+    assert_eq!(run.phase, RunPhase::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_do_not_wait_for_ever() {
+    let deployer = deployer(How::Hangs).await;
+    let (component, query) = (id("report"), LogQuery::last(10));
+    let tail = deployer.logs(&component, None, &query);
+    let tail = tokio::time::timeout(Duration::from_secs(120), tail).await;
+    let error = tail.expect("it gives up").unwrap_err();
+    assert_eq!(error.kind(), IntakeErrorKind::Unavailable);
+    assert_eq!(
+        error.to_string(),
+        "data plane eu-1 does not show its logs now"
+    );
+}
+
+/// The answer to the first request is lost, somebody else deploys, and the pipeline asks again.
+#[tokio::test(start_paused = true)]
+async fn a_late_retry_does_not_bring_a_superseded_image_back() {
+    let deployer = deployer(How::Well).await;
+    let commit = |commit: &str| Provenance::new(Some(commit.to_owned()), None);
+    let old = || submission("0", Cause::PushEvent).with_provenance(commit("old"));
+    let new = submission("1", Cause::PushEvent).with_provenance(commit("new"));
+    let first = deployer.accept(old()).await.unwrap();
+    let newer = deployer.accept(new).await.unwrap();
+    assert_eq!(newer.superseded, Some(first.deployment.id.clone()));
+
+    let retried = deployer.accept(old()).await.unwrap();
+    assert!(retried.replayed);
+    assert_eq!(retried.deployment.id, first.deployment.id);
+    assert_eq!(retried.deployment.phase, Phase::Superseded);
+    deployer.work_until_idle().await.unwrap();
+    assert_eq!(read(&deployer, &newer.deployment).await.phase, Phase::Ready);
+}
