@@ -58,7 +58,7 @@ pub(super) fn unwrapped(address: IpAddr) -> IpAddr {
     }
 }
 
-const METADATA: [IpAddr; 8] = [
+const METADATA: [IpAddr; 11] = [
     // Most clouds.
     v4(169, 254, 169, 254),
     // AWS: container credentials, pod identity.
@@ -66,6 +66,11 @@ const METADATA: [IpAddr; 8] = [
     v4(169, 254, 170, 23),
     v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]),
     v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23]),
+    // Google Cloud and OpenStack over IPv6.
+    v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]),
+    v6([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe]),
+    // Tencent Cloud.
+    v4(169, 254, 0, 23),
     // Azure's host: a public address that is none.
     v4(168, 63, 129, 16),
     // Alibaba Cloud.
@@ -86,7 +91,7 @@ const PRIVATE: [IpNetwork; 9] = [
     network(v6([0xfe80, 0, 0, 0, 0, 0, 0, 0]), 10),
 ];
 
-const UNUSABLE: [IpNetwork; 19] = [
+const UNUSABLE: [IpNetwork; 18] = [
     network(v4(0, 0, 0, 0), 8),
     network(v4(192, 0, 0, 0), 24),
     network(v4(192, 0, 2, 0), 24),
@@ -97,9 +102,10 @@ const UNUSABLE: [IpNetwork; 19] = [
     network(v4(224, 0, 0, 0), 4),
     // 240.0.0.0/4 holds 255.255.255.255.
     network(v4(240, 0, 0, 0), 4),
-    // The old IPv4-compatible block. It holds ::1, which is private: that is asked first.
-    network(v6([0, 0, 0, 0, 0, 0, 0, 0]), 96),
-    network(v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0]), 48),
+    // Reserved: it holds IPv4 addresses in more shapes than are unwrapped above (the old compatible
+    // ones, those of RFC 2765, the local NAT64 of RFC 8215), and ::1, which is private: that is
+    // asked first.
+    network(v6([0, 0, 0, 0, 0, 0, 0, 0]), 8),
     network(v6([0x100, 0, 0, 0, 0, 0, 0, 0]), 64),
     // 2001::/23 holds Teredo and other tunnels.
     network(v6([0x2001, 0, 0, 0, 0, 0, 0, 0]), 23),
@@ -154,6 +160,10 @@ mod tests {
             ),
             (
                 Standing::Metadata,
+                "fd20:ce::254 fe80::a9fe:a9fe 169.254.0.23",
+            ),
+            (
+                Standing::Metadata,
                 "::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe::",
             ),
             (
@@ -184,6 +194,10 @@ mod tests {
             (
                 Standing::Unusable,
                 "2001:1ff::1 2001:db8::1 3fff::1 5f00::1 fec0::1 ff02::1",
+            ),
+            (
+                Standing::Unusable,
+                "::ffff:0:127.0.0.1 ::ffff:0:a9fe:a9fe 64:ff9b:ffff::1 ::1:0:0:1",
             ),
         ];
         for (expected, addresses) in table {
