@@ -195,7 +195,7 @@ proptest! {
     ) {
         let input = match port { Some(port) => format!("{name}:{port}"), None => name };
         if let Ok(host) = input.parse::<RegistryHost>() {
-            let image: crate::ImageReference =
+            let image: ImageReference =
                 format!("{}/acme/app", host.image_domain()).parse().unwrap();
             prop_assert_eq!(image.domain(), host.image_domain());
         }
