@@ -123,13 +123,16 @@ pub trait TaskRunner: Send + Sync {
     /// - The same run id again starts nothing and succeeds, whatever became of the run.
     ///
     /// # Errors
-    /// [`Refused`](BackendErrorKind::Refused), and what any call may meet.
+    /// [`Refused`](BackendErrorKind::Refused), [`Stale`](BackendErrorKind::Stale) when the target was
+    /// removed since, [`NotFound`](BackendErrorKind::NotFound) when nothing was ever applied to it,
+    /// and what any call may meet. A backend that needs nothing applied need not refuse.
     async fn start(&self, run: &RunIntent<'_>) -> Result<(), BackendError>;
 
     /// Looks at a run. Never changes anything.
     ///
     /// # Contract
     /// - A run that was never started is [`RunStatus::unknown`].
+    /// - A run that cannot start yet is [`Pending`](crate::run::RunPhase::Pending) and says why.
     /// - Once final, a status never changes.
     ///
     /// # Errors

@@ -152,6 +152,27 @@ reason_codes! {
     Waiting = "waiting",
 }
 
+impl ReasonCode {
+    /// Whether waiting does not help: the image, the credential or the configuration must change.
+    ///
+    /// A task's container that cannot start for such a reason waits for ever by itself, so its run
+    /// is ended.
+    #[must_use]
+    pub fn is_permanent(self) -> bool {
+        matches!(
+            self,
+            Self::AdmissionRefused
+                | Self::ConfigurationMissing
+                | Self::ExecFormat
+                | Self::ImageNotFound
+                | Self::ImagePlatformMismatch
+                | Self::RegistryCredentialRefused
+                | Self::RegistryPullDenied
+                | Self::RunAsRoot
+        )
+    }
+}
+
 impl fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -16,7 +16,7 @@ use choreo_deploy::deployer::{Parts, RunRequest};
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Provenance, RequestedImage};
 use choreo_deploy::id::RunId;
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
-use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::rollout::{Rollout, RunStatus};
 use choreo_deploy::run::{Run, RunPhase};
@@ -39,6 +39,8 @@ enum How {
     RefusesRuns,
     /// It never answers about runs and logs.
     Hangs,
+    /// It starts runs, and their image does not exist.
+    NeverPulls,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,12 @@ impl TaskRunner for Plane {
     }
 
     async fn observe_run(&self, target: &Target, run: &RunId) -> Result<RunStatus, BackendError> {
-        self.inner.observe_run(target, run).await
+        let status = self.inner.observe_run(target, run).await?;
+        if self.how == How::NeverPulls && status.phase == Some(RunPhase::Succeeded) {
+            let reason = Reason::new(ReasonCode::ImageNotFound, "the image does not exist");
+            return Ok(RunStatus::new(RunPhase::Pending).with_reason(reason));
+        }
+        Ok(status)
     }
 
     async fn cancel_run(&self, target: &Target, run: &RunId) -> Result<(), BackendError> {
@@ -261,6 +268,17 @@ async fn a_run_ends_on_a_data_plane_that_does_not_answer() {
             ReasonCode::BackendUnreachable
         ]
     );
+}
+
+/// A task's container whose image does not exist waits for ever by itself.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_can_never_start_is_ended_at_once() {
+    let (ended, run) = run_of(How::NeverPulls).await;
+    assert!(ended);
+    assert_eq!(run.phase, RunPhase::Failed);
+    assert_eq!(run.reasons[0].code, ReasonCode::ImageNotFound);
+    let took = run.changed_at.duration_since(run.accepted_at);
+    assert!(took.as_secs() < 10, "it took {took:#}");
 }
 
 #[tokio::test(start_paused = true)]

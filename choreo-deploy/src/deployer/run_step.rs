@@ -77,6 +77,17 @@ impl Deployer {
             self.call(tasks.cancel_run(&run.target, &run.id)).await?;
         }
         let status = self.call(tasks.observe_run(&run.target, &run.id)).await?;
+        let open = status.phase.is_some_and(|phase| !phase.is_final());
+        if open
+            && status
+                .reasons
+                .iter()
+                .any(|reason| reason.code.is_permanent())
+        {
+            // A container that can never start waits for ever by itself.
+            self.call(tasks.cancel_run(&run.target, &run.id)).await?;
+            return self.fail_run(claimed, status.reasons).await;
+        }
         self.follow_run(claimed, status).await
     }
 
