@@ -20,6 +20,7 @@ use std::sync::Arc;
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::deployer::{Parts, RollbackRequest};
 use choreo_deploy::deployment::Phase;
+use choreo_deploy::release::ReleaseNumber;
 use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
 use choreo_deploy::settings::Settings;
@@ -277,7 +278,8 @@ impl ControlPlane {
 
     async fn roll_back_and_hold(&self, ci: &Ci, host: &RegistryHost) -> Result {
         let (component, environment) = ("orders".parse()?, "development".parse()?);
-        let request = RollbackRequest::new("orders".parse()?, "development".parse()?);
+        let request = RollbackRequest::new("orders".parse()?, "development".parse()?)
+            .to_release(ReleaseNumber::FIRST);
         let accepted = self.deployer.rollback(request).await?;
         let deployment = self.follow(&accepted.deployment.id).await?;
         expect(deployment.phase == Phase::Ready, "the rollback is ready")?;

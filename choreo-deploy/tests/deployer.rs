@@ -21,14 +21,14 @@ use choreo_deploy::deployer::{Parts, RollbackRequest, RunRequest};
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Provenance, RequestedImage};
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
 use choreo_deploy::reason::{Reason, ReasonCode};
-use choreo_deploy::release::{Pinning, Release, ReleaseNumber};
+use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::resolver::{ImageResolver, RegistryAccess, ResolveError};
 use choreo_deploy::rollout::Rollout;
 use choreo_deploy::run::{RunOverrides, RunPhase};
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
-    InMemoryStore, RegisteredRegistry, Store, StoredCredential, TokenStore,
+    ClaimRequest, InMemoryStore, Progress, RegisteredRegistry, Store, StoredCredential, TokenStore,
 };
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
@@ -455,6 +455,66 @@ async fn rollback_brings_the_release_before_back_and_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rollback_after_a_failure_goes_back_to_what_was_ready() {
+    let world = World::new().await;
+    world.deploy("orders", "orders:1").await;
+    let second = world.deploy("orders", "orders:2").await;
+    let missing = ResolveError::Failed(reason(ReasonCode::ImageNotFound));
+    world.registry.will_say(missing, 1);
+    world.deploy("orders", "orders:3").await;
+    let request = RollbackRequest::new(id("orders"), id("dev"));
+    let rollback = world.deployer.rollback(request).await.unwrap().deployment;
+    assert_eq!(rollback.release, second.release);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_cancelled_by_its_own_component_alone() {
+    let world = World::new().await;
+    world.deploy("report", "report:1").await;
+    let run = world
+        .deployer
+        .run_task(RunRequest::new(id("report")))
+        .await
+        .unwrap();
+    let error = world
+        .deployer
+        .cancel_run(&id("orders"), &run.id)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("component orders has no run {}", run.id)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_got_ready_while_nobody_looked_is_ready() {
+    let world = World::new().await;
+    let deployment = world.submit("orders", "orders:1").await;
+    // It is applied, and then nobody works until long after its deadline.
+    let store: &dyn Store = &*world.store;
+    let now = deployment.accepted_at;
+    let request = ClaimRequest::new("gone", now, now);
+    let claimed = store.claim(&request).await.unwrap().expect("it is due");
+    let image = ReleaseImage::unpinned("registry.example.com/shop/orders:1".parse().unwrap())
+        .pinned(Pin::new(Digest::sha256_of(b"1"), Pinning::Resolved));
+    let workload = claimed.workload.clone().expect("an image was asked for");
+    let draft = ReleaseDraft::new(workload, image);
+    let release = store
+        .record_release(&claimed.claim, draft, now)
+        .await
+        .unwrap();
+    let intent = Intent::new(&deployment.target, deployment.generation, &release);
+    world.backend.apply(&intent).await.unwrap();
+    let mut progress = Progress::new(Phase::Progressing, now, now);
+    progress.applied = true;
+    store.put_back(&claimed.claim, progress).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
+    world.deployer.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_that_cannot_be_read_is_pinned_to_what_runs() {
     let world = World::new().await;
     let here = reason(ReasonCode::RegistryUnreachable);
@@ -641,7 +701,11 @@ async fn tasks_are_run_with_what_is_ready() {
     );
 
     let cancelled = world.deployer.run_task(run()).await.unwrap();
-    world.deployer.cancel_run(&cancelled.id).await.unwrap();
+    world
+        .deployer
+        .cancel_run(&id("report"), &cancelled.id)
+        .await
+        .unwrap();
     world.deployer.work_until_idle().await.unwrap();
     assert_eq!(wait(&cancelled).await.phase, RunPhase::Cancelled);
 

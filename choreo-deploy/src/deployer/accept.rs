@@ -259,12 +259,21 @@ impl Deployer {
         }
     }
 
-    /// Stops a run.
+    /// Stops a run of a component.
     ///
     /// # Errors
-    /// [`NotPossible`](IntakeErrorKind::NotPossible) when there is no such run; and
+    /// [`NotPossible`](IntakeErrorKind::NotPossible) when the component has no such run; and
     /// [`Unavailable`](IntakeErrorKind::Unavailable).
-    pub async fn cancel_run(&self, id: &RunId) -> Result<Run, IntakeError> {
+    pub async fn cancel_run(
+        &self,
+        component: &ComponentId,
+        id: &RunId,
+    ) -> Result<Run, IntakeError> {
+        let run = self.parts.store.run(id).await.map_err(unavailable)?;
+        if run.is_none_or(|run| run.target.component != *component) {
+            let message = format!("component {component} has no run {id}");
+            return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
+        }
         let cancelled = self.parts.store.request_cancel(id, self.clock.now()).await;
         cancelled.map_err(|error| match error.kind() {
             StoreErrorKind::NotFound => {
@@ -371,12 +380,25 @@ impl Deployer {
             plan.component.target(stage.environment.id.clone()),
             stage.data_plane.id.clone(),
         );
-        let deadline = now + self.options.deployment_deadline;
+        let deadline = now + self.deadline_of(&plan.workload);
         let new = NewDeployment::new(self.chance.deployment_id(), place, subject, (now, deadline));
         NewDeployment {
             settings: SettingsChoice::Now(stage.settings.clone()),
             ..new
         }
+    }
+
+    /// Longer than the rollout's own progress deadline, so that a rollout that stands still fails by
+    /// that and says why.
+    fn deadline_of(&self, workload: &Workload) -> Duration {
+        let progress = match workload {
+            Workload::Service(service) => service.progress_deadline.seconds(),
+            Workload::WebApplication(web) => web.progress_deadline.seconds(),
+            Workload::ScheduledTask(_) | Workload::ManualTask(_) => 0,
+        };
+        let grace = Duration::from_secs(5 * 60);
+        let standing_still = Duration::from_secs(progress.into()) + grace;
+        self.options.deployment_deadline.max(standing_still)
     }
 
     /// What makes a second request the same. Without a key: the same image, as written, with the
@@ -411,9 +433,11 @@ impl Deployer {
         wanted: Option<ReleaseNumber>,
     ) -> Result<(ReleaseNumber, u64), IntakeError> {
         let state = self.parts.store.target(target).await.map_err(unavailable)?;
-        let present = state
-            .and_then(|state| state.ready)
-            .map(|ready| ready.release);
+        // After a deployment that did not get ready, what was ready last is what to go back to.
+        let present = state.and_then(|state| {
+            let ready = state.ready?;
+            (ready.deployment == state.deployment).then_some(ready.release)
+        });
         let query = DeploymentQuery::of_target(target.clone()).limit(1000);
         let deployments = self
             .parts

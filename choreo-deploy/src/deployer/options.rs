@@ -16,8 +16,9 @@ pub struct DeployerOptions {
     /// How long one call to a data plane or a registry may take. 60 s by default. All calls of one
     /// step of a run together take two thirds of the lease at most.
     pub call_timeout: Duration,
-    /// How long a deployment may take until it has timed out. 15 min by default. A rollout that
-    /// stands still fails earlier, by its progress deadline.
+    /// How long a deployment may take until it has timed out. 15 min by default, and always five
+    /// minutes more than the progress deadline of the workload, by which a rollout that stands still
+    /// fails.
     pub deployment_deadline: Duration,
     /// How much longer than its own deadline a run may take before it is given up: time to pull and
     /// to be scheduled. 5 min by default.

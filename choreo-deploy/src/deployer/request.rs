@@ -10,7 +10,8 @@ pub struct RollbackRequest {
     pub component: ComponentId,
     /// The environment.
     pub environment: EnvironmentId,
-    /// The release; the one that was ready before the present one when `None`.
+    /// The release. When `None`: the one that was ready before the present one; after a deployment
+    /// that did not get ready, the one that was ready before that.
     pub release: Option<ReleaseNumber>,
 }
 

@@ -20,7 +20,7 @@ impl Deployer {
         let result = match advanced.unwrap_or_else(|_| Err(no_answer(within))) {
             Ok(()) => Ok(()),
             Err(Halt::Failed(reason)) => self.fail_run(&claimed, vec![reason]).await,
-            Err(Halt::Later { reason, .. }) if self.is_late(&claimed) => {
+            Err(Halt::Later { reason, .. }) if self.run_is_late(&claimed) => {
                 self.fail_run(&claimed, vec![self.too_long(&claimed), reason])
                     .await
             }
@@ -73,7 +73,7 @@ impl Deployer {
         if !claimed.started {
             self.start_run(tasks, claimed).await?;
         }
-        if run.cancel_requested || self.is_late(claimed) {
+        if run.cancel_requested || self.run_is_late(claimed) {
             self.call(tasks.cancel_run(&run.target, &run.id)).await?;
         }
         let status = self.call(tasks.observe_run(&run.target, &run.id)).await?;
@@ -114,7 +114,7 @@ impl Deployer {
         match status.phase {
             Some(phase) if phase.is_final() => {
                 let mut reasons = status.reasons;
-                if phase == RunPhase::Cancelled && self.is_late(claimed) {
+                if phase == RunPhase::Cancelled && self.run_is_late(claimed) {
                     reasons.insert(0, self.too_long(claimed));
                 }
                 let outcome = RunOutcome::new(phase, status.exit_code, reasons, now);
@@ -148,7 +148,7 @@ impl Deployer {
         Ok(())
     }
 
-    fn is_late(&self, claimed: &ClaimedRun) -> bool {
+    fn run_is_late(&self, claimed: &ClaimedRun) -> bool {
         self.clock.now() >= claimed.run.deadline_at
     }
 

@@ -116,7 +116,7 @@ impl Access {
 impl Deployer {
     /// Does what is next for a claimed deployment.
     pub(super) async fn step(&self, mut claimed: ClaimedDeployment) {
-        let late = self.clock.now() >= claimed.deployment.deadline_at;
+        let late = self.is_late(&claimed);
         let halt = match self.advance(&mut claimed).await {
             Ok(outcome) => self.end(&claimed, outcome).await,
             Err(Halt::Later { reason, .. }) if late => self.time_out(&claimed, vec![reason]).await,
@@ -151,7 +151,7 @@ impl Deployer {
             self.call(backend.remove(target, generation)).await?;
             return Ok(Some((Phase::Ready, Vec::new())));
         }
-        if self.clock.now() >= claimed.deployment.deadline_at {
+        if self.is_late(claimed) && !claimed.applied {
             let reasons = claimed.deployment.reasons.clone();
             return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
         }
@@ -429,10 +429,23 @@ impl Deployer {
                     let pin = Pin::new(digest, Pinning::Observed);
                     self.parts.store.record_pin(&claimed.claim, pin).await?;
                 }
-                self.call(backend.settle(target, generation)).await?;
-                Ok(Some((Phase::Ready, rollout.reasons)))
+                let mut reasons = rollout.reasons;
+                match self.call(backend.settle(target, generation)).await {
+                    // What is left over does no harm, and the next deployment settles again.
+                    Err(Halt::Failed(left)) if left.code != ReasonCode::NewerDeployment => {
+                        tracing::warn!(target = %target, reason = %left, "not settled");
+                        reasons.push(left);
+                    }
+                    settled => settled?,
+                }
+                Ok(Some((Phase::Ready, reasons)))
             }
             RolloutPhase::Failed => Ok(Some((Phase::Failed, rollout.reasons))),
+            // Looked at once more at its deadline, because it may have become ready meanwhile.
+            RolloutPhase::Progressing | RolloutPhase::Absent if self.is_late(claimed) => {
+                let reasons = self.timed_out(claimed, rollout.reasons);
+                Ok(Some((Phase::TimedOut, reasons)))
+            }
             RolloutPhase::Progressing | RolloutPhase::Absent => {
                 let progress = Progress {
                     reasons: rollout.reasons,
@@ -442,6 +455,10 @@ impl Deployer {
                 Ok(None)
             }
         }
+    }
+
+    fn is_late(&self, claimed: &ClaimedDeployment) -> bool {
+        self.clock.now() >= claimed.deployment.deadline_at
     }
 
     /// On its way, to be looked at soon.
