@@ -1,0 +1,10 @@
+//! The deployer over parts in memory, in virtual time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::clone_on_ref_ptr,
+    reason = "the helpers below are tests too"
+)]
+
+mod outages;
+mod scenarios;
+mod world;

@@ -1,0 +1,186 @@
+//! What a deployer does on a data plane that hangs, panics or stays away.
+
+use crate::world::{World, codes, component, id, service, target};
+use async_trait::async_trait;
+use choreo_deploy::backend::{
+    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
+};
+use choreo_deploy::deployment::{Deployment, Generation, Phase};
+use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::rollout::Rollout;
+use choreo_deploy::target::DataPlane;
+use choreo_deploy::{InMemoryBackend, Intake, Target};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A data plane that hangs, panics or is stale, as it is told.
+#[derive(Debug)]
+struct BrokenBackend {
+    how: How,
+    calls: AtomicUsize,
+    inner: InMemoryBackend,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Hangs,
+    PanicsOnce,
+    IsUnreachable,
+}
+
+impl BrokenBackend {
+    fn new(how: How) -> Arc<Self> {
+        Arc::new(Self {
+            how,
+            calls: AtomicUsize::new(0),
+            inner: InMemoryBackend::new(),
+        })
+    }
+}
+
+#[async_trait]
+impl DeploymentBackend for BrokenBackend {
+    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
+        let calls = self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.how {
+            How::Hangs => std::future::pending().await,
+            How::PanicsOnce if calls == 0 => panic!("a backend may have a bug"),
+            How::PanicsOnce => self.inner.apply(intent).await,
+            How::IsUnreachable => {
+                let kind = BackendErrorKind::Unreachable;
+                Err(BackendError::new(kind, "apply", "connection refused"))
+            }
+        }
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
+        self.inner.observe(target).await
+    }
+
+    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.inner.settle(target, generation).await
+    }
+
+    async fn update_pull_secret(
+        &self,
+        target: &Target,
+        generation: Generation,
+        pull: &Pull<'_>,
+    ) -> Result<(), BackendError> {
+        self.inner
+            .update_pull_secret(target, generation, pull)
+            .await
+    }
+
+    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.inner.remove(target, generation).await
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskRunner> {
+        None
+    }
+
+    fn logs(&self) -> Option<&dyn LogReader> {
+        None
+    }
+}
+
+/// `orders` goes to a broken data plane, `billing` to a good one.
+async fn beside(broken: Arc<BrokenBackend>) -> (World, Deployment, Deployment) {
+    let good = Arc::new(InMemoryBackend::new());
+    let planes: [(_, Arc<dyn DeploymentBackend>); 2] =
+        [(id("eu-1"), broken), (id("us-1"), good.clone())];
+    let mut billing = service("billing");
+    billing.stages[0].data_plane = DataPlane::new(id("us-1"));
+    let world = World::of(good, HashMap::from(planes), [service("orders"), billing]).await;
+    let orders = world.submit("orders", "orders:1").await;
+    let billing = world.submit("billing", "billing:1").await;
+    (world, orders, billing)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_data_plane_that_hangs_holds_up_no_other() {
+    let (world, orders, billing) = beside(BrokenBackend::new(How::Hangs)).await;
+    // Many more than may work on one data plane at once.
+    for _ in 0..3 {
+        world.submit("orders", "orders:2").await;
+    }
+    let run = world.deployer.run(std::future::pending());
+    let _ = tokio::time::timeout(Duration::from_secs(2), run).await;
+    assert_eq!(world.read(&billing).await.phase, Phase::Ready);
+    assert!(!world.read(&orders).await.phase.eq(&Phase::Ready));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_data_plane_that_stays_away_times_the_deployment_out() {
+    let (world, orders, _) = beside(BrokenBackend::new(How::IsUnreachable)).await;
+    world.deployer.work_until_idle().await.unwrap();
+    let orders = world.read(&orders).await;
+    assert_eq!(orders.phase, Phase::TimedOut);
+    let expected = [
+        ReasonCode::ProgressDeadlineExceeded,
+        ReasonCode::BackendUnreachable,
+    ];
+    assert_eq!(codes(&orders), expected);
+    assert_eq!(
+        orders.reasons[1].message,
+        "apply failed: connection refused"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_is_taken_up_after_its_lease() {
+    let (world, orders, billing) = beside(BrokenBackend::new(How::PanicsOnce)).await;
+    world.deployer.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&billing).await.phase, Phase::Ready);
+    let orders = world.read(&orders).await;
+    assert_eq!(orders.phase, Phase::Ready);
+    assert!(
+        orders
+            .changed_at
+            .duration_since(orders.accepted_at)
+            .as_secs()
+            >= 30
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_the_steps_that_are_under_way() {
+    let world = World::new().await;
+    let deployment = world.submit("orders", "orders:1").await;
+    let shutdown = tokio::time::sleep(Duration::from_secs(3));
+    world.deployer.run(shutdown).await;
+    assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_with_the_deployment_or_with_the_time() {
+    let world = World::new().await;
+    let deployment = world.submit("orders", "orders:1").await;
+    let component = &deployment.target.component;
+    let wait = |seconds| {
+        world
+            .deployer
+            .wait(component, &deployment.id, Duration::from_secs(seconds))
+    };
+    assert_eq!(
+        wait(5).await.unwrap().unwrap().phase,
+        Phase::Accepted,
+        "nobody works"
+    );
+    let (waited, ()) = tokio::join!(wait(60), async {
+        world.deployer.work_until_idle().await.unwrap();
+    });
+    assert_eq!(waited.unwrap().unwrap().phase, Phase::Ready);
+    let others = world
+        .deployer
+        .get(&id("billing"), &deployment.id)
+        .await
+        .unwrap();
+    assert_eq!(
+        others, None,
+        "a deployment of another component is not shown"
+    );
+}
