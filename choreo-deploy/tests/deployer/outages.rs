@@ -1,6 +1,6 @@
 //! What a deployer does on a data plane that hangs, panics or stays away.
 
-use crate::world::{World, codes, component, id, service, target};
+use crate::world::{World, codes, id, service};
 use async_trait::async_trait;
 use choreo_deploy::backend::{
     BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,

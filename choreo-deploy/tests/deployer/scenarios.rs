@@ -1,9 +1,8 @@
 //! What a deployer does on good parts.
 
-use crate::world::{World, codes, component, id, reason, register, service, submission, target};
+use crate::world::{World, codes, id, reason, submission, target};
 use choreo_deploy::Intake;
 use choreo_deploy::backend::{DeploymentBackend, Intent};
-use choreo_deploy::clock::Clock;
 use choreo_deploy::deployer::{RollbackRequest, RunRequest};
 use choreo_deploy::deployment::{Cause, Phase, Provenance, RequestedImage};
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
