@@ -1,3 +1,80 @@
-//! A complete small control plane built on the choreo crates.
+//! A complete small control plane built on the choreo crates: one program, one TOML file, one
+//! SQLite file.
+//!
+//! Read it from here: [`cli`] has the commands, [`commands`] what each does, [`control_plane`] how
+//! the parts are put together, [`server`] how the webhook is served, and [`config`] how the
+//! configuration is read.
+//!
+//! Every command opens the configuration and the store by itself, also while `serve` runs. A command
+//! that starts something has it stored durably, works on it, and follows it to its end, whichever
+//! process does the work.
+//!
+//! # Exit statuses
+//!
+//! | status | |
+//! |---|---|
+//! | 0 | ready, succeeded, or done |
+//! | 1 | failed; the output says why |
+//! | 2 | wrong use, or a wrong configuration |
+//! | 3 | superseded by a newer deployment |
+//! | 4 | held since a rollback |
+//! | 5 | timed out |
+//! | 6 | refused: an unknown component, an image outside its registry, a token, … |
+//! | 7 | unavailable: the store or a data plane does not do it now |
+//!
+//! They are those of the CI snippets ([`choreo_webhook::snippet::ExitStatus`]).
 
-fn main() {}
+mod cli;
+mod commands;
+mod config;
+mod control_plane;
+mod data_plane;
+mod failure;
+mod output;
+mod progress;
+mod registration;
+mod server;
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use self::cli::{Cli, Command};
+use self::output::Output;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(matches!(cli.command, Command::Serve));
+    let output = if cli.json {
+        Output::Machines
+    } else {
+        Output::People
+    };
+    let status = match commands::run(cli, output).await {
+        Ok(status) => status,
+        Err(failure) => {
+            Output::note(format_args!("error: {failure}"));
+            if output == Output::Machines {
+                let (error, status) = (failure.to_string(), failure.status().code());
+                output.say("", &json!({ "error": error, "exit_status": status }));
+            }
+            failure.status()
+        }
+    };
+    ExitCode::from(status.code())
+}
+
+/// Logs go to standard error, as `RUST_LOG` says.
+fn start_logging(serving: bool) {
+    let default = if serving { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
+        .with_writer(stderr)
+        .init();
+}

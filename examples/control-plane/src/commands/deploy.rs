@@ -1,0 +1,185 @@
+//! `deploy`, `deployments`, `promote`, `rollback` and `release-hold`.
+
+use std::time::Duration;
+
+use choreo_deploy::Intake as _;
+use choreo_deploy::deployer::RollbackRequest;
+use choreo_deploy::deployment::{Cause, Deployment, RequestedImage};
+use choreo_deploy::id::{ComponentId, EnvironmentId};
+use choreo_deploy::intake::Submission;
+use choreo_deploy::release::{Release, ReleaseNumber};
+use choreo_deploy::store::{Accepted, DeploymentQuery, DeploymentStore as _};
+use choreo_registry::ImageReference;
+use serde_json::{Value, json};
+
+use super::view;
+use crate::control_plane::{ControlPlane, Records};
+use crate::failure::{self, ExitStatus, Failure};
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// How long is waited before the next look.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+
+/// A component, and an environment or its first.
+pub(super) type Place = (ComponentId, Option<EnvironmentId>);
+
+pub(super) async fn deploy(
+    control_plane: &ControlPlane,
+    (component, environment): Place,
+    image: ImageReference,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    let image = RequestedImage::new(image);
+    let mut submission = Submission::new(component, image, Cause::Manual);
+    submission.environment = environment;
+    let accepted = control_plane.deployer.accept(submission).await?;
+    follow(control_plane, accepted, output).await
+}
+
+pub(super) async fn promote(
+    control_plane: &ControlPlane,
+    place: Place,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    let (component, from) = whole(control_plane, place)?;
+    let accepted = control_plane.deployer.promote(&component, &from).await?;
+    follow(control_plane, accepted, output).await
+}
+
+pub(super) async fn rollback(
+    control_plane: &ControlPlane,
+    place: Place,
+    to: Option<ReleaseNumber>,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    let (component, environment) = whole(control_plane, place)?;
+    let request = RollbackRequest::new(component, environment);
+    let request = match to {
+        Some(release) => request.to_release(release),
+        None => request,
+    };
+    let accepted = control_plane.deployer.rollback(request).await?;
+    follow(control_plane, accepted, output).await
+}
+
+pub(super) async fn release_hold(
+    control_plane: &ControlPlane,
+    place: Place,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    let (component, environment) = whole(control_plane, place)?;
+    let was_held = control_plane
+        .deployer
+        .release_hold(&component, &environment)
+        .await?;
+    let text = match was_held {
+        true => format!("{component} takes deployments from CI again in {environment}"),
+        false => format!("{component} was not held in {environment}"),
+    };
+    let value = json!({ "component": component, "environment": environment, "was_held": was_held });
+    output.say(text, &value);
+    Ok(ExitStatus::Ready)
+}
+
+/// Lists the newest deployments, of a component or of all.
+pub(super) async fn list(
+    records: &Records,
+    component: Option<ComponentId>,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    let mut query = match component {
+        Some(component) => {
+            records.component(&component)?;
+            DeploymentQuery::of_component(component)
+        }
+        None => DeploymentQuery::default(),
+    };
+    query.organization = Some(records.configuration.organization.clone());
+    let deployments = records.store.deployments(&query).await?;
+    let mut values: Vec<Value> = Vec::with_capacity(deployments.len());
+    for deployment in &deployments {
+        values.push(view::document(
+            deployment,
+            release(records, deployment).await?.as_ref(),
+        ));
+    }
+    let lines: Vec<String> = deployments.iter().map(view::line).collect();
+    let text = match lines.is_empty() {
+        true => "no deployments".to_owned(),
+        false => lines.join("\n"),
+    };
+    output.say(text, &values);
+    Ok(ExitStatus::Ready)
+}
+
+/// Follows a deployment to its end, whoever works on it.
+async fn follow(
+    control_plane: &ControlPlane,
+    accepted: Accepted,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    let deployment = control_plane
+        .work_until(wait(control_plane, accepted.deployment))
+        .await?;
+    let release = release(&control_plane.records, &deployment).await?;
+    let text = view::outcome(&deployment, release.as_ref());
+    output.say(text, &view::document(&deployment, release.as_ref()));
+    Ok(failure::of_phase(deployment.phase))
+}
+
+async fn wait(
+    control_plane: &ControlPlane,
+    mut deployment: Deployment,
+) -> Result<Deployment, Failure> {
+    let component = deployment.target.component.clone();
+    let mut progress = Progress::new();
+    while !deployment.phase.is_final() {
+        progress.show(deployment.phase.as_str(), &deployment.reasons);
+        // In short waits, because another process may be the one that works on it.
+        let waited = control_plane
+            .deployer
+            .wait(&component, &deployment.id, LOOK)
+            .await?;
+        deployment = waited.ok_or_else(|| {
+            Failure::unavailable(format!(
+                "deployment {} is not stored any more",
+                deployment.id
+            ))
+        })?;
+    }
+    Ok(deployment)
+}
+
+async fn release(records: &Records, deployment: &Deployment) -> Result<Option<Release>, Failure> {
+    match deployment.release {
+        Some(number) => Ok(records
+            .store
+            .release(&deployment.target.component, number)
+            .await?),
+        None => Ok(None),
+    }
+}
+
+/// The place with the first environment where none is named.
+fn whole(
+    control_plane: &ControlPlane,
+    (component, environment): Place,
+) -> Result<(ComponentId, EnvironmentId), Failure> {
+    control_plane.records.component(&component)?;
+    let first = || {
+        Some(
+            control_plane
+                .records
+                .configuration
+                .environments
+                .first()?
+                .id
+                .clone(),
+        )
+    };
+    match environment.or_else(first) {
+        Some(environment) => Ok((component, environment)),
+        None => Err(Failure::refused("there is no environment")),
+    }
+}

@@ -1,0 +1,310 @@
+//! The configuration: one TOML file, read whole, with every problem at once.
+
+mod component;
+mod data_plane;
+mod egress;
+mod names;
+mod problem;
+mod registry;
+mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use choreo_deploy::catalog::{Plan, Stage};
+use choreo_deploy::deployer::DeployerOptions;
+use choreo_deploy::id::{ComponentId, OrganizationId, RegistryId};
+use choreo_deploy::sealer::{Sealer, SealingKey};
+use choreo_deploy::target::Environment;
+use choreo_registry::client::{Egress, ReqwestTransport};
+use choreo_webhook::BaseUrl;
+use toml::Table;
+
+pub(crate) use self::component::ComponentEntry;
+pub(crate) use self::data_plane::{BackendEntry, DataPlaneEntry};
+use self::egress::EgressEntry;
+pub(crate) use self::problem::{Problem, Problems};
+pub(crate) use self::registry::{Login, OpenRegistry, RegistryEntry};
+use self::secret::SecretSource;
+use self::section::Section;
+
+/// The configuration, without its secrets.
+#[derive(Clone, Debug)]
+pub(crate) struct Configuration {
+    pub(crate) organization: OrganizationId,
+    pub(crate) listen: SocketAddr,
+    /// Where clients reach the webhook, as snippets say it.
+    pub(crate) public_url: BaseUrl,
+    /// The database.
+    pub(crate) store: PathBuf,
+    sealing: Option<KeyEntry>,
+    older_sealing: Vec<KeyEntry>,
+    egress: EgressEntry,
+    pub(crate) options: DeployerOptions,
+    pub(crate) registries: Vec<RegistryEntry>,
+    pub(crate) data_planes: Vec<DataPlaneEntry>,
+    /// In promotion order.
+    pub(crate) environments: Vec<Environment>,
+    pub(crate) components: Vec<ComponentEntry>,
+}
+
+/// What the secrets of a configuration make.
+#[derive(Debug)]
+pub(crate) struct Secrets {
+    pub(crate) sealer: Sealer,
+    pub(crate) registries: BTreeMap<RegistryId, OpenRegistry>,
+    /// Carries what the registry client asks, where the egress policy lets it.
+    pub(crate) transport: ReqwestTransport,
+}
+
+/// A sealing key: its name, and where it is.
+#[derive(Clone, Debug)]
+struct KeyEntry {
+    id: String,
+    source: SecretSource,
+    path: String,
+}
+
+impl Configuration {
+    /// Reads a file, but no secret.
+    pub(crate) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let problems = Problems::default();
+        let read = Self::parse_file(path, &problems);
+        problems.into_result()?;
+        read.ok_or_else(Vec::new)
+    }
+
+    /// Reads a file and the secrets that it names.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Secrets), Vec<Problem>> {
+        let problems = Problems::default();
+        let read = Self::parse_file(path, &problems);
+        let secrets = read.as_ref().and_then(|read| read.secrets(&problems));
+        problems.into_result()?;
+        read.zip(secrets).ok_or_else(Vec::new)
+    }
+
+    /// The plan of a component: its environments in promotion order with its settings there.
+    pub(crate) fn plan(&self, component: &ComponentId) -> Option<Plan> {
+        let entry = self.component(component)?;
+        let stages = self.environments.iter().filter_map(|environment| {
+            let plane = self.data_planes.iter().map(|entry| &entry.data_plane);
+            let plane = plane
+                .into_iter()
+                .find(|plane| plane.id == environment.data_plane)?;
+            let settings = entry
+                .settings
+                .get(&environment.id)
+                .cloned()
+                .unwrap_or_default();
+            Some(Stage::new(environment.clone(), plane.clone()).with_settings(settings))
+        });
+        let plan = Plan::new(entry.component.clone(), entry.workload.clone());
+        Some(stages.fold(plan, Plan::then))
+    }
+
+    pub(crate) fn component(&self, id: &ComponentId) -> Option<&ComponentEntry> {
+        self.components
+            .iter()
+            .find(|entry| entry.component.id == *id)
+    }
+
+    pub(crate) fn registry(&self, id: &RegistryId) -> Option<&RegistryEntry> {
+        self.registries.iter().find(|entry| entry.id == *id)
+    }
+
+    fn parse_file(path: &Path, problems: &Problems) -> Option<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                problems.add("", format!("cannot be read: {error}"));
+                return None;
+            }
+        };
+        let directory = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, directory, problems)
+    }
+
+    /// Reads as much as there is to read. What is wrong is noted and left out, or stands in by its
+    /// default: the result is good only when there was no problem.
+    fn parse(text: &str, directory: &Path, problems: &Problems) -> Option<Self> {
+        let table: Table = match toml::from_str(text) {
+            Ok(table) => table,
+            Err(error) => {
+                // Its own text shows the line, and with it what may be a secret.
+                let at = error
+                    .span()
+                    .map(|span| place(text, span.start))
+                    .unwrap_or_default();
+                problems.add("", format!("{at}{}", error.message()));
+                return None;
+            }
+        };
+        names::check(&table, problems);
+        let mut root = Section::root(table, problems);
+        let organization = root
+            .optional("organization")
+            .or_else(|| "default".parse().ok())?;
+        let (listen, public_url) = server(root.table_or_empty("server"))?;
+        let store = store(root.table_or_empty("store"));
+        let (sealing, older_sealing) = sealing(root.table_or_empty("sealing"), directory);
+        let egress = EgressEntry::of(root.table_or_empty("egress"), directory);
+        let options = deployer(root.table_or_empty("deployer"));
+        let registries = each(&mut root, "registries", |section| {
+            RegistryEntry::of(section, directory)
+        });
+        let data_planes = each(&mut root, "data_planes", |section| {
+            DataPlaneEntry::of(section, directory)
+        });
+        let environments = each(&mut root, "environments", environment);
+        let components = each(&mut root, "components", |section| {
+            ComponentEntry::of(section, &organization, problems)
+        });
+        root.finish();
+        Some(Self {
+            organization,
+            listen,
+            public_url,
+            store: directory.join(store),
+            sealing,
+            older_sealing,
+            egress,
+            options,
+            registries,
+            data_planes,
+            environments,
+            components,
+        })
+    }
+
+    /// Reads every secret, and tries everything that is made of them.
+    fn secrets(&self, problems: &Problems) -> Option<Secrets> {
+        let keys = self.sealing.iter().chain(&self.older_sealing);
+        let mut keys = keys
+            .filter_map(|key| key.read(problems))
+            .collect::<Vec<_>>()
+            .into_iter();
+        let mut registries = BTreeMap::new();
+        for entry in &self.registries {
+            match entry.open() {
+                Ok(open) => _ = registries.insert(entry.id.clone(), open),
+                Err(message) => problems.add(entry.path.as_str(), message),
+            }
+        }
+        let egress: Egress = self.egress.open(problems);
+        let transport = ReqwestTransport::new(egress);
+        let transport = transport.map_err(|error| problems.add("egress", error.to_string()));
+        let sealer = Sealer::new(keys.next()?);
+        Some(Secrets {
+            sealer: keys.fold(sealer, Sealer::with_older),
+            registries,
+            transport: transport.ok()?,
+        })
+    }
+}
+
+impl KeyEntry {
+    fn of(mut section: Section<'_>, directory: &Path) -> Option<Self> {
+        let path = section.path();
+        let id = section.required("id");
+        let source = SecretSource::of(&mut section);
+        section.finish();
+        Some(Self {
+            id: id?,
+            source: source?.relative_to(directory),
+            path,
+        })
+    }
+
+    fn read(&self, problems: &Problems) -> Option<SealingKey> {
+        let key = self.source.read().and_then(|hex| {
+            SealingKey::from_hex(self.id.as_str(), &hex).map_err(|error| error.to_string())
+        });
+        key.map_err(|message| problems.add(self.path.as_str(), message))
+            .ok()
+    }
+}
+
+fn server(mut section: Section<'_>) -> Option<(SocketAddr, BaseUrl)> {
+    let listen: Option<SocketAddr> = section.optional("listen");
+    let public_url = section.optional("public_url");
+    section.finish();
+    let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+    // Only an address of this machine makes a URL by itself; others are behind something with TLS.
+    let local = || format!("http://127.0.0.1:{}", listen.port()).parse().ok();
+    Some((listen, public_url.or_else(local)?))
+}
+
+fn store(mut section: Section<'_>) -> PathBuf {
+    let path = section.optional("path");
+    section.finish();
+    path.unwrap_or_else(|| "control-plane.db".into())
+}
+
+fn sealing(mut section: Section<'_>, directory: &Path) -> (Option<KeyEntry>, Vec<KeyEntry>) {
+    let hint = "write key = { id = \"NAME\", env = \"VARIABLE\" }, of 64 hexadecimal digits";
+    if !section.has("key") {
+        section.problem("key", format!("is missing: {hint}"));
+    }
+    let key = section
+        .table("key", hint)
+        .and_then(|key| KeyEntry::of(key, directory));
+    let older = each(&mut section, "older", |key| KeyEntry::of(key, directory));
+    section.finish();
+    (key, older)
+}
+
+fn deployer(mut section: Section<'_>) -> DeployerOptions {
+    let seconds = |seconds: NonZeroU32| Duration::from_secs(seconds.get().into());
+    let mut options = DeployerOptions::default();
+    let deadline = section.optional("deadline_seconds").map(seconds);
+    options.deployment_deadline = deadline.unwrap_or(options.deployment_deadline);
+    let steps: Option<NonZeroUsize> = section.optional("steps");
+    options.steps = steps.unwrap_or(options.steps);
+    let per_plane: Option<NonZeroUsize> = section.optional("steps_per_data_plane");
+    options.steps_per_data_plane = per_plane.unwrap_or(options.steps_per_data_plane);
+    let lease = section.optional("lease_seconds").map(seconds);
+    options.lease = lease.unwrap_or(options.lease);
+    section.finish();
+    options
+}
+
+fn environment(mut section: Section<'_>) -> Option<Environment> {
+    let id = section.required("id");
+    let name = section.optional("name");
+    let production = section.optional("production").unwrap_or(false);
+    let data_plane = section.required("data_plane");
+    section.finish();
+    let mut environment = Environment::new(id?, data_plane?);
+    environment.production = production;
+    environment.name = name.unwrap_or(environment.name);
+    Some(environment)
+}
+
+/// The entries of a list that can be read.
+fn each<T>(
+    section: &mut Section<'_>,
+    list: &'static str,
+    entry: impl Fn(Section<'_>) -> Option<T>,
+) -> Vec<T> {
+    section.tables(list).into_iter().filter_map(entry).collect()
+}
+
+/// `line 3, column 5: ` of a position in a text.
+fn place(text: &str, position: usize) -> String {
+    let before = text.get(..position).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    format!("line {line}, column {column}: ")
+}

@@ -1,0 +1,128 @@
+//! `[[registries]]`: the container registries and where their credentials are.
+
+use std::path::Path;
+
+use choreo_deploy::id::RegistryId;
+use choreo_registry::authentication::AuthenticationType;
+use choreo_registry::{Authentication, ContainerRegistry, RegistryHost};
+
+use super::secret::SecretSource;
+use super::section::Section;
+
+/// A container registry as the configuration has it: without its secret.
+#[derive(Clone, Debug)]
+pub(crate) struct RegistryEntry {
+    pub(crate) id: RegistryId,
+    pub(crate) display_name: String,
+    pub(crate) host: RegistryHost,
+    pub(crate) authentication_type: AuthenticationType,
+    pub(crate) login: Login,
+    /// Where it stands in the configuration.
+    pub(crate) path: String,
+}
+
+/// Where the credential of a registry is.
+#[derive(Clone, Debug)]
+pub(crate) enum Login {
+    /// There is none: the registry is public, or the nodes have access by themselves.
+    None,
+    /// Of the type Basic.
+    Basic {
+        username: String,
+        password: SecretSource,
+    },
+    /// Of the type docker-config.
+    DockerConfig(SecretSource),
+    /// In a Secret of this name, which is on every data plane already.
+    ExistingSecret(String),
+}
+
+/// A registry with its secret.
+#[derive(Debug)]
+pub(crate) enum OpenRegistry {
+    /// Its credential, if it needs one, is known here.
+    Known(ContainerRegistry),
+    /// Its credential is on the data planes only, in a Secret of this name.
+    ExistingSecret(String),
+}
+
+impl RegistryEntry {
+    pub(super) fn of(mut section: Section<'_>, directory: &Path) -> Option<Self> {
+        let path = section.path();
+        let id: Option<RegistryId> = section.required("id");
+        let display_name = section.optional("display_name");
+        let host = section.required("host");
+        let authentication_type = section.required("authentication");
+        let login = authentication_type.and_then(|kind| login(&mut section, kind, directory));
+        if authentication_type.is_some() {
+            section.finish();
+        }
+        let id = id?;
+        Some(Self {
+            display_name: display_name.unwrap_or_else(|| id.to_string()),
+            id,
+            host: host?,
+            authentication_type: authentication_type?,
+            login: login?,
+            path,
+        })
+    }
+
+    /// Reads the secret and puts the registry together, by all its rules.
+    pub(super) fn open(&self) -> Result<OpenRegistry, String> {
+        let authentication = match &self.login {
+            Login::ExistingSecret(name) => return Ok(OpenRegistry::ExistingSecret(name.clone())),
+            Login::None if self.authentication_type == AuthenticationType::Vendor => {
+                Authentication::Vendor
+            }
+            Login::None => Authentication::Public,
+            Login::Basic { username, password } => {
+                Authentication::basic(username, password.read()?.as_str())
+                    .map_err(|error| error.to_string())?
+            }
+            Login::DockerConfig(source) => {
+                let config = source.read()?.parse();
+                Authentication::DockerConfig(config.map_err(|error| format!("{error}"))?)
+            }
+        };
+        ContainerRegistry::new(&self.display_name, self.host.clone(), authentication)
+            .map(OpenRegistry::Known)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// The fields of an authentication type, and no others of these.
+fn login(section: &mut Section<'_>, kind: AuthenticationType, directory: &Path) -> Option<Login> {
+    let given = ["username", "password", "docker_config", "existing_secret"]
+        .map(|field| section.has(field));
+    let username = section.optional("username");
+    let password = SecretSource::optional(section, "password");
+    let docker_config = SecretSource::optional(section, "docker_config");
+    let existing_secret = section.optional("existing_secret");
+    let needs = match (kind, given) {
+        (AuthenticationType::Public | AuthenticationType::Vendor, [false, false, false, false]) => {
+            return Some(Login::None);
+        }
+        (AuthenticationType::Basic, [true, true, false, false]) => {
+            let password = password?.relative_to(directory);
+            return Some(Login::Basic {
+                username: username?,
+                password,
+            });
+        }
+        (AuthenticationType::DockerConfig, [false, false, true, false]) => {
+            return Some(Login::DockerConfig(docker_config?.relative_to(directory)));
+        }
+        (
+            AuthenticationType::Basic | AuthenticationType::DockerConfig,
+            [false, false, false, true],
+        ) => {
+            return Some(Login::ExistingSecret(existing_secret?));
+        }
+        (AuthenticationType::Basic, _) => "needs username and password, or existing_secret, alone",
+        (AuthenticationType::DockerConfig, _) => "needs docker_config, or existing_secret, alone",
+        _ => "takes neither username, password, docker_config nor existing_secret",
+    };
+    section.problem("authentication", format!("{kind} {needs}"));
+    None
+}

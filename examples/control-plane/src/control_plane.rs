@@ -1,0 +1,110 @@
+//! The control plane, put together of its parts.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use choreo_deploy::catalog::StaticCatalog;
+use choreo_deploy::deployer::{Deployer, Parts};
+use choreo_deploy::id::{ComponentId, RegistryId};
+use choreo_deploy::resolver::ClientResolver;
+use choreo_deploy::sealer::Sealer;
+use choreo_deploy_sqlite::SqliteStore;
+use choreo_registry::client::ReqwestTransport;
+
+use crate::config::{ComponentEntry, Configuration, OpenRegistry};
+use crate::failure::Failure;
+use crate::{data_plane, registration};
+
+/// What a control plane knows and stores, without its data planes.
+#[derive(Debug)]
+pub(crate) struct Records {
+    pub(crate) configuration: Configuration,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) registries: std::collections::BTreeMap<RegistryId, OpenRegistry>,
+    pub(crate) transport: Arc<ReqwestTransport>,
+}
+
+impl Records {
+    /// Opens the store beside whoever else has it open, and brings its registries up to date.
+    pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
+        let (configuration, secrets) = Configuration::open(path)
+            .map_err(|problems| Failure::configuration(path, &problems))?;
+        let records = Self {
+            store: Arc::new(SqliteStore::open_shared(&configuration.store).await?),
+            configuration,
+            sealer: Arc::new(secrets.sealer),
+            registries: secrets.registries,
+            transport: Arc::new(secrets.transport),
+        };
+        registration::register_all(&records).await?;
+        Ok(records)
+    }
+
+    pub(crate) fn component(&self, id: &ComponentId) -> Result<&ComponentEntry, Failure> {
+        component(&self.configuration, id)
+    }
+}
+
+/// A component of the configuration, or the refusal.
+pub(crate) fn component<'a>(
+    configuration: &'a Configuration,
+    id: &ComponentId,
+) -> Result<&'a ComponentEntry, Failure> {
+    let entry = configuration.component(id);
+    entry.ok_or_else(|| Failure::refused(format!("component {id} does not exist")))
+}
+
+/// A whole control plane: records, data planes and the deployer between them.
+#[derive(Debug)]
+pub(crate) struct ControlPlane {
+    pub(crate) records: Records,
+    pub(crate) deployer: Deployer,
+}
+
+impl ControlPlane {
+    pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
+        let records = Records::open(path).await?;
+        let configuration = &records.configuration;
+        let components = configuration.components.iter();
+        let plans = components.filter_map(|entry| configuration.plan(&entry.component.id));
+        let mut backends = HashMap::new();
+        for entry in &configuration.data_planes {
+            backends.insert(
+                entry.data_plane.id.clone(),
+                data_plane::connect(entry).await?,
+            );
+        }
+        let deployer = Deployer::new(Parts {
+            store: Arc::clone(&records.store) as _,
+            catalog: Arc::new(StaticCatalog::new(plans)),
+            backends: Arc::new(backends),
+            resolver: Arc::new(ClientResolver::new(Arc::clone(&records.transport) as _)),
+            sealer: Arc::clone(&records.sealer),
+        });
+        let deployer = deployer.with_options(configuration.options.clone());
+        Ok(Self { records, deployer })
+    }
+
+    /// Waits for something while this process works on what is due, beside every other process
+    /// that does. The steps under way are ended afterwards, within reason: what is left is gone on
+    /// with by whoever works next.
+    pub(crate) async fn work_until<T>(&self, done: impl Future<Output = T>) -> T {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let deployer = self.deployer.clone();
+        let worker = tokio::spawn(async move {
+            deployer.run(async { _ = stopped.await }).await;
+        });
+        let done = done.await;
+        drop(stop);
+        if tokio::time::timeout(LAST_STEPS, worker).await.is_err() {
+            tracing::warn!("steps under way were left; they are gone on with later");
+        }
+        done
+    }
+}
+
+const LAST_STEPS: Duration = Duration::from_secs(5);

@@ -1,0 +1,190 @@
+//! How a command ends: the exit status by outcome, and what to tell when it goes wrong.
+
+use std::error::Error;
+use std::fmt;
+use std::path::Path;
+
+use choreo_deploy::deployment::Phase;
+use choreo_deploy::intake::{IntakeError, IntakeErrorKind};
+use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::run::{Run, RunPhase};
+use choreo_deploy::store::{StoreError, StoreErrorKind};
+use choreo_deploy_sqlite::OpenError;
+pub(crate) use choreo_webhook::snippet::ExitStatus;
+
+use crate::config::Problem;
+
+/// Why a command could not do what it was asked for. A deployment that failed is no such thing: it
+/// is an outcome, with an [`ExitStatus`] of its own.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: ExitStatus,
+    message: String,
+}
+
+impl Failure {
+    /// The command was used in a wrong way, or its configuration is wrong.
+    pub(crate) fn wrong_use(message: impl Into<String>) -> Self {
+        Self::new(ExitStatus::WrongUse, message)
+    }
+
+    /// What was asked for is refused.
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::new(ExitStatus::Refused, message)
+    }
+
+    /// The store, a data plane or the network does not do it now.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ExitStatus::NoAnswer, message)
+    }
+
+    /// The configuration has problems.
+    pub(crate) fn configuration(path: &Path, problems: &[Problem]) -> Self {
+        let mut message = format!("configuration {path:?} is not valid");
+        for problem in problems {
+            message.push_str(&format!("\n  {problem}"));
+        }
+        Self::wrong_use(message)
+    }
+
+    /// Adds an error with its causes.
+    pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors say their cause themselves.
+            if !self.message.ends_with(&text) {
+                self.message.push_str(&format!(": {text}"));
+            }
+            cause = error.source();
+        }
+        self
+    }
+
+    pub(crate) fn status(&self) -> ExitStatus {
+        self.status
+    }
+
+    fn new(status: ExitStatus, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+}
+
+/// The status of a deployment that came this far.
+pub(crate) fn of_phase(phase: Phase) -> ExitStatus {
+    match phase {
+        Phase::Ready => ExitStatus::Ready,
+        Phase::Superseded => ExitStatus::Superseded,
+        Phase::TimedOut => ExitStatus::TimedOut,
+        _ => ExitStatus::Failed,
+    }
+}
+
+/// The status of a run that came this far.
+pub(crate) fn of_run(run: &Run) -> ExitStatus {
+    let late = |code| code == ReasonCode::ProgressDeadlineExceeded;
+    match run.phase {
+        RunPhase::Succeeded => ExitStatus::Ready,
+        RunPhase::Failed if run.reasons.iter().any(|reason| late(reason.code)) => {
+            ExitStatus::TimedOut
+        }
+        _ => ExitStatus::Failed,
+    }
+}
+
+fn of_refusal(kind: IntakeErrorKind) -> ExitStatus {
+    match kind {
+        IntakeErrorKind::Held => ExitStatus::Held,
+        IntakeErrorKind::Unavailable => ExitStatus::NoAnswer,
+        _ => ExitStatus::Refused,
+    }
+}
+
+fn of_store(kind: StoreErrorKind) -> ExitStatus {
+    match kind {
+        StoreErrorKind::Conflict | StoreErrorKind::NotFound => ExitStatus::Refused,
+        _ => ExitStatus::NoAnswer,
+    }
+}
+
+impl From<IntakeError> for Failure {
+    fn from(error: IntakeError) -> Self {
+        let failure = Self::new(of_refusal(error.kind()), error.to_string());
+        error.source().into_iter().fold(failure, Self::caused_by)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let failure = Self::new(of_store(error.kind()), error.to_string());
+        error.source().into_iter().fold(failure, Self::caused_by)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::unavailable("the store cannot be opened").caused_by(&error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_its_exit_status() {
+        for (phase, status) in [
+            (Phase::Ready, 0),
+            (Phase::Failed, 1),
+            (Phase::Superseded, 3),
+            (Phase::TimedOut, 5),
+        ] {
+            assert_eq!(of_phase(phase).code(), status, "{phase}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_has_its_exit_status() {
+        for (kind, status) in [
+            (IntakeErrorKind::Held, 4),
+            (IntakeErrorKind::ImageNotInRegistry, 6),
+            (IntakeErrorKind::KeyReused, 6),
+            (IntakeErrorKind::NotPossible, 6),
+            (IntakeErrorKind::TokenRefused, 6),
+            (IntakeErrorKind::UnknownComponent, 6),
+            (IntakeErrorKind::UnknownEnvironment, 6),
+            (IntakeErrorKind::Unavailable, 7),
+        ] {
+            let failure = Failure::from(IntakeError::new(kind, "no"));
+            assert_eq!(failure.status().code(), status, "{kind:?}");
+        }
+        for (kind, status) in [
+            (StoreErrorKind::Conflict, 6),
+            (StoreErrorKind::NotFound, 6),
+            (StoreErrorKind::Corrupt, 7),
+            (StoreErrorKind::Unavailable, 7),
+        ] {
+            assert_eq!(of_store(kind).code(), status, "{kind:?}");
+        }
+        assert_eq!(Failure::wrong_use("no").status().code(), 2);
+    }
+
+    #[test]
+    fn a_failure_says_its_causes_once() {
+        let cause = std::io::Error::other("disk is full");
+        let error = StoreError::new(StoreErrorKind::Unavailable, "store fails").with_source(cause);
+        assert_eq!(
+            Failure::from(error).to_string(),
+            "store fails: disk is full"
+        );
+    }
+}
