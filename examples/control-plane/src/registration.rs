@@ -134,3 +134,90 @@ fn key_of(credential: &StoredCredential) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use choreo_deploy::sealer::{Sealer, SealingKey};
+
+    use super::*;
+
+    /// Opens a control plane with a credential and sealing keys, and says what is stored then.
+    async fn start(
+        directory: &tempfile::TempDir,
+        (password, host): (&str, &str),
+        (key, older): (u8, &str),
+    ) -> RegisteredRegistry {
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("password"), password).unwrap();
+        fs::write(path(&format!("key-{key}")), format!("{key:02x}").repeat(32)).unwrap();
+        let text = format!(
+            r#"
+                [sealing]
+                key = {{ id = "{key}", file = "key-{key}" }}
+                older = [{older}]
+                [[registries]]
+                id = "images"
+                host = "{host}"
+                authentication = "basic"
+                username = "ada"
+                password = {{ file = "password" }}
+            "#
+        );
+        fs::write(path("control-plane.toml"), text).unwrap();
+        let records = Records::open(&path("control-plane.toml")).await.unwrap();
+        let (organization, id) = ("default".parse().unwrap(), "images".parse().unwrap());
+        let stored = records.store.registry(&organization, &id).await.unwrap();
+        stored.expect("it is registered")
+    }
+
+    fn password(stored: &RegisteredRegistry, key: u8) -> String {
+        let StoredCredential::Sealed(sealed) = &stored.credential else {
+            panic!("it is sealed");
+        };
+        let sealer = Sealer::new(SealingKey::new(key.to_string(), [key; 32]).unwrap());
+        let context = context(stored, stored.credential_version);
+        let credential = sealer.open(sealed, &context).unwrap();
+        credential.expose_password().to_owned()
+    }
+
+    const HOST: &str = "registry.example.com";
+
+    #[tokio::test]
+    async fn a_version_is_made_only_when_the_credential_or_the_host_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        for (credential, version) in [
+            (("one", HOST), 1),
+            (("one", HOST), 1),
+            (("two", HOST), 2),
+            (("two", "other.example.com"), 3),
+            (("two", "other.example.com"), 3),
+        ] {
+            let stored = start(&directory, credential, (1, "")).await;
+            assert_eq!(stored.credential_version, version, "{credential:?}");
+            assert_eq!(stored.host.as_str(), credential.1);
+            assert_eq!(password(&stored, 1), credential.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_sealing_key_takes_over_without_a_new_version() {
+        let directory = tempfile::tempdir().unwrap();
+        start(&directory, ("one", HOST), (1, "")).await;
+        let older = r#"{ id = "1", file = "key-1" }"#;
+        let stored = start(&directory, ("one", HOST), (2, older)).await;
+        assert_eq!(
+            (stored.credential_version, password(&stored, 2)),
+            (1, "one".to_owned())
+        );
+        // The old key is gone now; one that was never known makes a new version.
+        let stored = start(&directory, ("one", HOST), (2, "")).await;
+        assert_eq!(stored.credential_version, 1);
+        let stored = start(&directory, ("one", HOST), (3, "")).await;
+        assert_eq!(
+            (stored.credential_version, password(&stored, 3)),
+            (2, "one".to_owned())
+        );
+    }
+}
