@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use crate::deployment::{Cause, Deployment, Provenance, RequestedImage};
 use crate::id::{ComponentId, DeploymentId, EnvironmentId};
+use crate::release::Release;
 use crate::store::Accepted;
 
 /// Accepts deployments and lets them be followed.
@@ -45,6 +46,12 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
         id: &DeploymentId,
         at_most: Duration,
     ) -> Result<Option<Deployment>, IntakeError>;
+
+    /// The release of a deployment: what exactly it deploys. `None` while it has none.
+    ///
+    /// # Errors
+    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    async fn release(&self, deployment: &Deployment) -> Result<Option<Release>, IntakeError>;
 }
 
 /// A request to deploy an image.

@@ -99,7 +99,7 @@
 //!
 //! `phase` is `accepted`, `progressing`, or one of the final `ready`, `failed`, `superseded` and
 //! `timed-out`; more may come, so look at `final`. `digest`, `release`, `commit` and `run_url` are
-//! there when they are known. The JSON is one line, and `phase`, `final` and `id` come first. From
+//! there when they are known; `digest` is what the release is pinned to, so what runs. The JSON is one line, and `phase`, `final` and `id` come first. From
 //! 14 days before the token's end on, every answer has `Choreo-Token-Expires`.
 //!
 //! # Problems

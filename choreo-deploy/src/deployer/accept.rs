@@ -12,7 +12,7 @@ use crate::catalog::{Plan, Stage};
 use crate::deployment::{Cause, Deployment, Phase, Subject};
 use crate::id::{ComponentId, DeploymentId, EnvironmentId, RunId};
 use crate::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
-use crate::release::ReleaseNumber;
+use crate::release::{Release, ReleaseNumber};
 use crate::run::Run;
 use crate::store::{
     AcceptError, Accepted, DeploymentQuery, Idempotency, NewDeployment, NewRun, SettingsChoice,
@@ -105,6 +105,15 @@ impl Intake for Deployer {
             Ok(Err(error)) => Err(error),
             Ok(Ok(())) | Err(_) => Ok(Some(deployment)),
         }
+    }
+
+    async fn release(&self, deployment: &Deployment) -> Result<Option<Release>, IntakeError> {
+        let Some(number) = deployment.release else {
+            return Ok(None);
+        };
+        let component = &deployment.target.component;
+        let release = self.parts.store.release(component, number).await;
+        release.map_err(unavailable)
     }
 }
 

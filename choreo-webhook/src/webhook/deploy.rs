@@ -54,8 +54,11 @@ impl Shared {
             // Relative to the collection that the request was sent to, whatever its prefix.
             None => format!("deployments/{id}"),
         };
-        let mut response =
-            document::respond(StatusCode::ACCEPTED, &accepted.deployment, &status_url);
+        let mut response = document::respond(
+            StatusCode::ACCEPTED,
+            (&accepted.deployment, None),
+            &status_url,
+        );
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         headers.extend(

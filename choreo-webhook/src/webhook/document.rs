@@ -2,6 +2,7 @@
 
 use choreo_deploy::deployment::{Deployment, Subject};
 use choreo_deploy::reason::Reason;
+use choreo_registry::Digest;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -33,9 +34,11 @@ struct Document<'a> {
     status_url: &'a str,
 }
 
+/// A deployment, with the digest that its release is pinned to. While there is none, the digest that
+/// CI sent stands in.
 pub(super) fn respond(
     status: StatusCode,
-    deployment: &Deployment,
+    (deployment, pinned): (&Deployment, Option<Digest>),
     status_url: &str,
 ) -> Response<ResponseBody> {
     let (image, named) = match &deployment.subject {
@@ -43,6 +46,7 @@ pub(super) fn respond(
         Subject::Release(number) => (None, Some(*number)),
         _ => (None, None),
     };
+    let digest = pinned.or_else(|| image.and_then(|image| image.claimed));
     let document = Document {
         phase: deployment.phase.as_str(),
         r#final: deployment.phase.is_final(),
@@ -50,9 +54,7 @@ pub(super) fn respond(
         component: deployment.target.component.as_str(),
         environment: deployment.target.environment.as_str(),
         image: image.map(|image| image.as_written.as_str()),
-        digest: image
-            .and_then(|image| image.claimed.as_ref())
-            .map(|digest| digest.as_str()),
+        digest: digest.as_ref().map(|digest| digest.as_str()),
         release: deployment.release.or(named).map(|number| number.get()),
         commit: deployment.provenance.commit.as_deref(),
         run_url: deployment.provenance.run_url.as_deref(),

@@ -39,7 +39,12 @@ impl Shared {
             Some(base) => format!("{base}{DEPLOYMENTS}/{id}"),
             None => id.to_string(),
         };
-        Ok(document::respond(StatusCode::OK, &deployment, &status_url))
+        let release = self.intake.release(&deployment).await;
+        let release = release.map_err(|error| refusal(&error))?;
+        let digest = release.and_then(|release| release.image.pin);
+        let digest = digest.map(|pin| pin.digest);
+        let answer = document::respond(StatusCode::OK, (&deployment, digest), &status_url);
+        Ok(answer)
     }
 }
 

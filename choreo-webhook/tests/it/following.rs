@@ -26,6 +26,8 @@ async fn tells_phase_and_reasons() {
         (&json!("failed"), &json!(true))
     );
     assert_eq!(deployment["release"], 7);
+    let pinned = choreo_registry::Digest::sha256_of(b"pinned");
+    assert_eq!(deployment["digest"], pinned.as_str(), "what runs is said");
     assert_eq!(deployment["status_url"], "d-1");
     assert_eq!(
         deployment["reasons"],

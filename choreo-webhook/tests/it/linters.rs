@@ -5,6 +5,7 @@
 //! test has a bad sample that the linter must refuse, for a linter that accepts everything proves
 //! nothing.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -25,6 +26,12 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Says that something was not tested, past the test harness, which would swallow it.
+pub(crate) fn say_skipped(what: &str) {
+    let said = std::io::stderr().write_all(format!("SKIPPED: {what}\n").as_bytes());
+    said.expect("standard error takes a line");
+}
+
 /// Lints a sound text, which must pass, and a bad one, which must not.
 #[track_caller]
 fn lint(program: &str, arguments: &[&str], (name, sound, bad): (&str, &str, &str)) {
@@ -33,7 +40,9 @@ fn lint(program: &str, arguments: &[&str], (name, sound, bad): (&str, &str, &str
             env::var_os("CHOREO_TEST_LINTERS").is_none(),
             "{program} is not installed"
         );
-        eprintln!("SKIPPED: {program} is not installed, so no snippet is linted by it");
+        say_skipped(&format!(
+            "{program} is not installed, so no snippet is linted by it"
+        ));
         return;
     };
     let accepts = |text: &str| {

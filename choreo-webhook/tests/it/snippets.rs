@@ -49,7 +49,8 @@ fn shells() -> Vec<Vec<&'static str>> {
     let there = |shell: &&[&str]| {
         let there = crate::linters::find(shell[0]).is_some();
         if !there {
-            eprintln!("SKIPPED: snippets in {}, which is not installed", shell[0]);
+            let what = format!("snippets in {}, which is not installed", shell[0]);
+            crate::linters::say_skipped(&what);
         }
         there
     };

@@ -9,8 +9,11 @@ use choreo_deploy::clock::Clock;
 use choreo_deploy::deployment::{Deployment, Phase};
 use choreo_deploy::id::{ComponentId, DeploymentId};
 use choreo_deploy::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
+use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
 use choreo_deploy::store::{Accepted, InMemoryStore, TokenStore as _};
 use choreo_deploy::token::TokenRecord;
+use choreo_deploy::workload::ManualTask;
+use choreo_registry::Digest;
 use choreo_webhook::token::Lifetime;
 use choreo_webhook::webhook::ResponseBody;
 use choreo_webhook::{DeployToken, DeployWebhook};
@@ -118,6 +121,19 @@ impl Intake for ScriptedIntake {
         self.open().await;
         Ok(self.find(component, id))
     }
+
+    async fn release(&self, deployment: &Deployment) -> Result<Option<Release>, IntakeError> {
+        Ok(release(deployment))
+    }
+}
+
+/// The release that every deployment of the scripted intake has once it is final.
+fn release(deployment: &Deployment) -> Option<Release> {
+    let image = ReleaseImage::unpinned(IMAGE.parse().unwrap())
+        .pinned(Pin::new(Digest::sha256_of(b"pinned"), Pinning::Resolved));
+    let draft = ReleaseDraft::new(ManualTask::new().into(), image);
+    let component = deployment.target.component.clone();
+    Some(Release::new(component, deployment.release?, draft, now()))
 }
 
 fn deployment(component: &ComponentId, image: &str, phase: Phase, reasons: &Value) -> Deployment {
