@@ -101,7 +101,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Which components and environments there are.
     pub catalog: Arc<dyn Catalog>,
-    /// The data planes.
+    /// The data planes, by the id that each [`Stage`](crate::catalog::Stage) names. One that is not
+    /// there is tried again until the deployment's deadline.
     pub backends: Arc<dyn Backends>,
     /// Who asks registries what an image is.
     pub resolver: Arc<dyn ImageResolver>,
@@ -159,6 +160,9 @@ impl Deployer {
 
     /// Works on what is due until nothing is left to do: every deployment and run has ended. For
     /// tests and for tools that end.
+    ///
+    /// Waits as long as there is something to try again, so up to the deadline of a deployment, 15
+    /// minutes by default. Put a timeout around it, and look at the reasons of what is still open.
     ///
     /// # Errors
     /// Those of the store.

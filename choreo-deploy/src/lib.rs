@@ -62,7 +62,8 @@
 //! # Features
 //!
 //! - `client` (off): [`resolver`]'s `ClientResolver`, which reads registries over the client of
-//!   choreo-registry. Off, so that a backend or a store does not build an HTTP client.
+//!   choreo-registry. Off, so that a backend or a store does not build an HTTP client. It brings no
+//!   transport: choreo-registry's features `reqwest` and `tls` do.
 //!
 //! # What this crate does not do
 //!

@@ -14,7 +14,15 @@ use crate::OpenError;
 /// so nobody but SQLite may open it.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: while the process starts another one, that has a copy of the
+        // file for a moment, and the lock with it. Closing still frees what this could not.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Whether others may have the file open too.
@@ -39,7 +47,7 @@ impl Lock {
             Sharing::Shared => file.try_lock_shared(),
         };
         match taken {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database.to_owned())),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }

@@ -346,10 +346,13 @@ impl Deployer {
             StoredCredential::ExistingSecret(name) => return Ok(Access::Existing(name.clone())),
             StoredCredential::ExternalSecret(key) => return Ok(Access::External(key.clone())),
             StoredCredential::None => {
-                return Ok(match registry.authentication_type {
-                    AuthenticationType::Vendor => Access::NodeIdentity,
-                    _ => Access::Anonymous,
-                });
+                return match registry.authentication_type {
+                    AuthenticationType::Public => Ok(Access::Anonymous),
+                    AuthenticationType::Vendor => Ok(Access::NodeIdentity),
+                    // To ask without the credential would deploy what anybody may pull, or fail later
+                    // for a reason that is not the real one.
+                    other => Err(Halt::Failed(no_credential(registry, other))),
+                };
             }
         };
         let context = SealingContext::new(
@@ -545,6 +548,15 @@ impl Deployer {
         reasons.extend(last);
         reasons
     }
+}
+
+fn no_credential(registry: &RegisteredRegistry, chosen: AuthenticationType) -> Reason {
+    let message = format!(
+        "registry {} has the authentication type {chosen} and no credential",
+        registry.id
+    );
+    Reason::new(ReasonCode::CredentialUnavailable, message)
+        .with_help("enter the registry's credential, or choose the authentication type public")
 }
 
 fn missing_registry(id: &RegistryId) -> Reason {

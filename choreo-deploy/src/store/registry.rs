@@ -95,6 +95,9 @@ impl RegisteredRegistry {
     }
 
     /// Sets the credential, of a version.
+    ///
+    /// A sealed one opens only with the organization, id, host and version that are stored beside it:
+    /// seal it for a [`SealingContext`](crate::sealer::SealingContext) of the same.
     #[must_use]
     pub fn with_credential(self, credential: StoredCredential, version: u64) -> Self {
         Self {
@@ -116,6 +119,7 @@ pub enum StoredCredential {
     Sealed(SealedCredential),
     /// A Secret of this name is on every data plane already.
     ExistingSecret(String),
-    /// External Secrets makes one on the data plane, of this key.
+    /// External Secrets makes one on the data plane, of this key. Not every backend can:
+    /// choreo-deploy-kubernetes refuses it so far.
     ExternalSecret(String),
 }

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many copies run: a fixed number, or a range with a goal of CPU use.
 ///
+/// Written `{"replicas": 2}` or `{"minimum": 1, "maximum": 5, "cpu_percent": 70}`.
+///
 /// ```
 /// use choreo_deploy::workload::Scaling;
 ///
@@ -81,7 +83,11 @@ impl Default for Scaling {
 
 /// The wire form: `{"replicas": 2}` or `{"minimum": 1, "maximum": 5, "cpu_percent": 70}`.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "scaling is { replicas = N } or { minimum = N, maximum = N, cpu_percent = 1 to 100 }"
+)]
 enum ScalingFields {
     Fixed {
         replicas: u16,
@@ -141,4 +147,27 @@ pub enum ScalingError {
         /// The most copies asked for.
         maximum: u16,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_back_and_says_what_it_expects() {
+        let range = Scaling::range(NonZeroU16::MIN, NonZeroU16::MAX, 70).unwrap();
+        for scaling in [Scaling::fixed(0), Scaling::fixed(3), range] {
+            let json = serde_json::to_string(&scaling).unwrap();
+            assert_eq!(serde_json::from_str::<Scaling>(&json).unwrap(), scaling);
+        }
+        for bad in [r#"{"replica": 3}"#, r#"{"replicas": 3, "maxx": 9}"#, "7"] {
+            let error = serde_json::from_str::<Scaling>(bad)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("scaling is { replicas = N } or {"),
+                "{bad}: {error}"
+            );
+        }
+    }
 }

@@ -10,9 +10,12 @@ use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::run::{RunOverrides, RunPhase};
-use choreo_deploy::store::{ClaimRequest, Progress, Store, TokenStore};
+use choreo_deploy::store::{
+    ClaimRequest, Progress, RegisteredRegistry, Store, StoredCredential, TokenStore,
+};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use choreo_deploy::workload::{Scaling, Workload};
+use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::{Digest, ImageReference};
 use jiff::Timestamp;
 use std::sync::atomic::Ordering;
@@ -43,6 +46,25 @@ async fn an_image_is_resolved_pinned_and_deployed() {
         ["ada"],
         "asked with the credential"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_without_its_credential_is_not_asked_as_anybody() {
+    let world = World::new().await;
+    let store: &dyn Store = &*world.store;
+    let id_of_it = (id("acme"), id("images"));
+    let host = "registry.example.com".parse().unwrap();
+    let registry = RegisteredRegistry::new(id_of_it, "Images", host, AuthenticationType::Basic)
+        .with_credential(StoredCredential::None, 2);
+    store.put_registry(registry).await.unwrap();
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(codes(&deployment), [ReasonCode::CredentialUnavailable]);
+    assert_eq!(
+        deployment.reasons[0].to_string(),
+        "registry images has the authentication type basic and no credential: enter the registry's \
+         credential, or choose the authentication type public"
+    );
+    assert_eq!(world.registry.asked.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
