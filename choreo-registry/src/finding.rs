@@ -1,8 +1,15 @@
-//! Findings: what is allowed and yet doubtful.
+//! Findings: what is allowed and yet doubtful. The table of all codes is at [`Code`].
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde_core::ser::{Serialize, SerializeStruct as _, Serializer};
+
+use crate::quote::Quoted;
+use crate::string_value::string_value;
 
 /// Something doubtful about a registry, in words for the person who registered it.
 ///
@@ -20,7 +27,12 @@ use serde_core::ser::{Serialize, SerializeStruct as _, Serializer};
 /// )?;
 /// let finding = &registry.findings()[0];
 /// assert_eq!(finding.code(), Code::DockerHubEmailUsername);
-/// assert_eq!(finding.code().as_str(), "docker-hub-email-username");
+/// assert_eq!(finding.severity().as_str(), "warning");
+/// assert_eq!(finding.message(), "the user name for Docker Hub is an e-mail address");
+/// assert_eq!(
+///     finding.help(),
+///     "enter the Docker ID, or the organisation's name with an organisation token",
+/// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,85 +100,151 @@ impl Serialize for Finding {
     }
 }
 
-/// The name of a finding. The string of [`Code::as_str`] never changes its meaning.
-///
-/// ```
-/// use choreo_registry::finding::{Code, Severity};
-///
-/// assert_eq!(Code::ShortLivedPassword.as_str(), "short-lived-password");
-/// assert_eq!(Code::ShortLivedPassword.severity(), Severity::Warning);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Code {
-    /// `auth` of the docker config was no clean base64, and has been put right.
-    DockerConfigRepaired,
-    /// The registry is Docker Hub without a credential: pulls are limited by address.
-    DockerHubAnonymousLimit,
-    /// The user name for Docker Hub is an e-mail address; it wants the Docker ID.
-    DockerHubEmailUsername,
-    /// The token for GHCR is one of a GitHub App: login succeeds, pulls are denied.
-    GhcrAppToken,
-    /// The host is an IPv6 address without a port, for which kubelets find no credential.
-    Ipv6WithoutPort,
-    /// The host means another machine on each node.
-    LoopbackHost,
-    /// The password begins or ends with a blank or a line break.
-    PasswordSurroundedByBlanks,
-    /// The password is a token that expires within hours.
-    ShortLivedPassword,
+/// Makes [`Code`] and all that is known about a code from the one table below.
+macro_rules! codes {
+    ($($variant:ident $name:literal $severity:ident $meaning:literal)*) => {
+        /// The name of a finding.
+        ///
+        /// Programs may store and compare its string, which never changes its meaning; a later
+        /// version may add codes.
+        ///
+        /// ```
+        /// use choreo_registry::finding::{Code, Severity};
+        ///
+        /// let code: Code = "short-lived-password".parse()?;
+        /// assert_eq!(code, Code::ShortLivedPassword);
+        /// assert_eq!(code.as_str(), "short-lived-password");
+        /// assert_eq!(code.severity(), Severity::Warning);
+        /// assert_eq!(code.meaning(), "The password is a token that expires within hours.");
+        /// assert!(Code::ALL.contains(&code));
+        /// # Ok::<(), choreo_registry::finding::UnknownCode>(())
+        /// ```
+        ///
+        /// # All codes
+        ///
+        /// | code | severity | meaning |
+        /// |---|---|---|
+        $(#[doc = concat!("| `", $name, "` | ", stringify!($severity), " | ", $meaning, " |")])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(
+                #[doc = $meaning]
+                #[doc = ""]
+                #[doc = concat!("`", $name, "`, [`", stringify!($severity), "`](Severity::", stringify!($severity), ").")]
+                $variant,
+            )*
+        }
+
+        impl Code {
+            /// All codes, in the order of their names.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The stable name, in kebab case.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// How much findings of this code matter.
+            #[must_use]
+            pub fn severity(self) -> Severity {
+                match self {
+                    $(Self::$variant => Severity::$severity,)*
+                }
+            }
+
+            /// What findings of this code say, in one sentence for people; each finding has a
+            /// message of its own.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                }
+            }
+        }
+    };
 }
 
-impl Code {
-    /// The stable name, in kebab case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::DockerConfigRepaired => "docker-config-repaired",
-            Self::DockerHubAnonymousLimit => "docker-hub-anonymous-limit",
-            Self::DockerHubEmailUsername => "docker-hub-email-username",
-            Self::GhcrAppToken => "ghcr-app-token",
-            Self::Ipv6WithoutPort => "ipv6-without-port",
-            Self::LoopbackHost => "loopback-host",
-            Self::PasswordSurroundedByBlanks => "password-surrounded-by-blanks",
-            Self::ShortLivedPassword => "short-lived-password",
-        }
-    }
+// One row per code, in the order of the names: variant, name, severity, meaning.
+codes! {
+    DockerConfigRepaired "docker-config-repaired" Info
+        "`auth` of the docker config was no clean base64, and has been put right."
+    DockerHubAnonymousLimit "docker-hub-anonymous-limit" Info
+        "The registry is Docker Hub without a credential: pulls are limited by address."
+    DockerHubEmailUsername "docker-hub-email-username" Warning
+        "The user name for Docker Hub is an e-mail address; it wants the Docker ID."
+    GhcrAppToken "ghcr-app-token" Warning
+        "The token for GHCR is one of a GitHub App: login succeeds, pulls are denied."
+    Ipv6WithoutPort "ipv6-without-port" Warning
+        "The host is an IPv6 address without a port, for which kubelets find no credential."
+    LoopbackHost "loopback-host" Warning
+        "The host means another machine on each node."
+    PasswordSurroundedByBlanks "password-surrounded-by-blanks" Warning
+        "The password begins or ends with a blank or a line break."
+    ShortLivedPassword "short-lived-password" Warning
+        "The password is a token that expires within hours."
+}
 
-    /// How much findings of this code matter.
-    #[must_use]
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::DockerConfigRepaired | Self::DockerHubAnonymousLimit => Severity::Info,
-            Self::DockerHubEmailUsername
-            | Self::GhcrAppToken
-            | Self::Ipv6WithoutPort
-            | Self::LoopbackHost
-            | Self::PasswordSurroundedByBlanks
-            | Self::ShortLivedPassword => Severity::Warning,
-        }
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| code.as_str() == input)
+            .ok_or_else(|| UnknownCode {
+                input: input.to_owned(),
+            })
     }
 }
 
-impl fmt::Display for Code {
+string_value!(
+    Code,
+    UnknownCode,
+    "the code of a finding, such as \"short-lived-password\""
+);
+
+/// A string that names no [`Code`] of this version.
+///
+/// ```
+/// use choreo_registry::finding::Code;
+///
+/// assert_eq!(
+///     "no-such-code".parse::<Code>().unwrap_err().to_string(),
+///     "unknown code \"no-such-code\" of a finding: it may be one of a later version",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownCode {
+    input: String,
+}
+
+impl fmt::Display for UnknownCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        write!(
+            f,
+            "unknown code {} of a finding: it may be one of a later version",
+            Quoted(&self.input)
+        )
     }
 }
 
-impl Serialize for Code {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
+impl std::error::Error for UnknownCode {}
 
 /// How much a finding matters; a later variant matters more.
+///
+/// There is no severity for what cannot work: that is an error, and nothing is registered.
 ///
 /// ```
 /// use choreo_registry::finding::Severity;
 ///
 /// assert!(Severity::Warning > Severity::Info);
 /// assert_eq!(Severity::Warning.as_str(), "warning");
+/// assert_eq!("info".parse(), Ok(Severity::Info));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -188,14 +266,44 @@ impl Severity {
     }
 }
 
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+impl FromStr for Severity {
+    type Err = UnknownSeverity;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        [Self::Info, Self::Warning]
+            .into_iter()
+            .find(|severity| severity.as_str() == input)
+            .ok_or_else(|| UnknownSeverity {
+                input: input.to_owned(),
+            })
     }
 }
 
-impl Serialize for Severity {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+string_value!(Severity, UnknownSeverity, "\"info\" or \"warning\"");
+
+/// A string that names no [`Severity`].
+///
+/// ```
+/// use choreo_registry::finding::Severity;
+///
+/// assert_eq!(
+///     "fatal".parse::<Severity>().unwrap_err().to_string(),
+///     "unknown severity \"fatal\": write info or warning",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownSeverity {
+    input: String,
+}
+
+impl fmt::Display for UnknownSeverity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "unknown severity {}: write info or warning",
+            Quoted(&self.input)
+        )
     }
 }
+
+impl std::error::Error for UnknownSeverity {}
