@@ -56,8 +56,10 @@
 //!   that the registry names if that has the same origin, is a known one or was trusted by the
 //!   operator, and to nobody else. Redirects are followed without it.
 //! - Every hop is judged by the egress policy, redirects and token servers included.
-//! - Logs (`tracing`, level debug) have method, host, status and duration; never a header, a query
+//! - Logs (`tracing`, level debug) have a span for each call and one for each request
+//!   (`registry_request`: method, host, attempt, status or error, duration); never a header, a query
 //!   or a body.
+//! - Whatever a challenge asks for, tokens are asked for to pull, never to push.
 //!
 //! # Bounds
 //!
@@ -65,6 +67,8 @@
 //! |---|---|
 //! | one call of `verify`, `resolve` or `inspect`, all its requests together | 30 s, [`with_timeout`](RegistryClient::with_timeout) |
 //! | redirects of one request | 5 |
+//! | repetitions of one request that failed in passing | 2, [`with_retries`](RegistryClient::with_retries) |
+//! | a wait before a repetition | 2 s |
 //! | a manifest, an index, an image's configuration | 4 MiB each |
 //! | a token server's answer | 64 KiB |
 //! | the part of an error's body that is read | 16 KiB |
@@ -74,18 +78,21 @@
 //!
 //! # What it does not do
 //!
-//! It pulls no layers, pushes nothing and lists no catalogues. It retries nothing:
+//! It pulls no layers, pushes nothing and lists no catalogues. It rides out a moment, not an outage:
 //! [`is_retryable`](ClientError::is_retryable) and [`retry_after`](ClientError::retry_after) tell
-//! the caller. It overwrites its own copies of secrets, and cannot reach those in the buffers of
-//! HTTP and TLS.
+//! the caller what may work later. It overwrites its own copies of secrets, and cannot reach those
+//! in the buffers of HTTP and TLS.
 
 mod access;
 mod challenge;
 mod egress;
 mod error;
 mod manifest;
+mod rate_limit;
 mod registry_client;
 mod request;
+mod retry;
+mod scope;
 mod scripted;
 mod session;
 mod token;
@@ -97,6 +104,7 @@ pub use self::egress::{Blocked, BlockedReason, Egress, IpNetwork, ParseNetworkEr
 #[cfg(feature = "reqwest")]
 pub use self::egress::{BuildTransportError, ReqwestTransport};
 pub use self::error::{ClientError, ErrorKind, Evidence};
+pub use self::rate_limit::RateLimit;
 pub use self::registry_client::RegistryClient;
 pub use self::scripted::ScriptedTransport;
 pub use self::transport::{HttpTransport, Outbound, TransportError, TransportErrorKind};

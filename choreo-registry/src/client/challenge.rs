@@ -5,6 +5,9 @@
 //! challenges in each, names in any case, values as tokens or quoted strings. Everything a
 //! challenge says comes from whoever answers, so a header that breaks the grammar is refused as a
 //! whole: guessing what it meant decides where a credential goes.
+//!
+//! One leniency: a value without quotes may hold what no token may, such as the `:` and `/` of a
+//! URL, because registries write such values and they can be read in one way only.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -158,7 +161,7 @@ impl<'a> Parser<'a> {
         let value = if self.rest.starts_with('"') {
             self.quoted()?
         } else {
-            self.token_or_empty().to_owned()
+            self.unquoted().to_owned()
         };
         self.skip_space();
         if !self.rest.is_empty() && !self.rest.starts_with(',') {
@@ -205,6 +208,22 @@ impl<'a> Parser<'a> {
         let (token, rest) = self.rest.split_at(end);
         self.rest = rest;
         token
+    }
+
+    /// A value without quotes: everything up to a blank or a comma. Whatever would begin a quoted
+    /// value, an escape or another separator ends it, and then the parameter breaks the grammar.
+    fn unquoted(&mut self) -> &'a str {
+        // Quotes of the wrong kind: only a token may begin so.
+        if self.rest.starts_with('\'') {
+            return self.token_or_empty();
+        }
+        let end = self
+            .rest
+            .find(|c: char| !c.is_ascii_graphic() || ",;\"\\".contains(c))
+            .unwrap_or(self.rest.len());
+        let (value, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        value
     }
 
     fn skip_space(&mut self) {
@@ -265,7 +284,15 @@ mod tests {
             ),
             (&[r#"BEARER REALM="u""#], "bearer realm=u"),
             (&[r#"bEaReR rEaLm="u""#], "bearer realm=u"),
-            (&["Bearer realm=https://a/t"], "refused: Grammar"),
+            (&["Bearer realm=https://a/t"], "bearer realm=https://a/t"),
+            (
+                &["Bearer realm=https://a/t?x=1&y=2,service=s"],
+                "bearer realm=https://a/t?x=1&y=2;service=s",
+            ),
+            (&[r#"Bearer realm=https://a/t"x""#], "refused: Grammar"),
+            (&[r"Bearer realm=https://a\b"], "refused: Grammar"),
+            (&["Bearer realm=https://a/t;service=s"], "refused: Grammar"),
+            (&["Bearer realm='u'"], "bearer realm='u'"),
             (&["Bearer realm=plain"], "bearer realm=plain"),
             (
                 &[r#"Bearer realm="u" , service = "s""#],

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 
-use super::{TransportError, TransportErrorKind, words::Words};
+use super::{RateLimit, TransportError, TransportErrorKind, words::Words};
 
 /// A call to a registry that did not bring what was asked for.
 ///
@@ -164,14 +164,11 @@ impl ClientError {
         sent: Sent,
         response: &http::Response<Bytes>,
     ) -> Self {
-        let code = error_code(response.body());
-        let mut this = Self::new(kind_of(response.status(), code.as_deref(), sent), registry);
-        this.0.retry_after = retry_after(response.headers());
-        this.0.evidence = Evidence {
-            host: host.to_owned(),
-            status: Some(response.status().as_u16()),
-            code,
-        };
+        let evidence = Evidence::read(host, response);
+        let kind = kind_of(response.status(), evidence.code(), sent);
+        let mut this = Self::new(kind, registry);
+        this.0.retry_after = evidence.retry_after;
+        this.0.evidence = evidence;
         this
     }
 
@@ -235,6 +232,8 @@ impl Error for ClientError {
 /// assert_eq!(access.evidence().host(), "registry.example.com");
 /// assert_eq!(access.evidence().status(), Some(404));
 /// assert_eq!(access.evidence().code(), None);
+/// assert_eq!(access.evidence().retry_after(), None);
+/// assert!(access.evidence().rate_limit().is_none());
 /// # Ok(())
 /// # }
 /// ```
@@ -245,6 +244,21 @@ pub struct Evidence {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
+    #[serde(
+        rename = "retry_after_seconds",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "seconds"
+    )]
+    retry_after: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<RateLimit>,
+}
+
+fn seconds<S: serde::Serializer>(
+    wait: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    wait.map(|wait| wait.as_secs()).serialize(serializer)
 }
 
 impl Evidence {
@@ -268,11 +282,34 @@ impl Evidence {
         self.code.as_deref()
     }
 
+    /// How long the registry asks to wait before the next request, at most a day. Serialised in
+    /// seconds, as `retry_after_seconds`.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// How much the registry still answers before it refuses for a while, if it says.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.rate_limit
+    }
+
     pub(super) fn of(host: &str, status: StatusCode) -> Self {
         Self {
             host: host.to_owned(),
             status: Some(status.as_u16()),
-            code: None,
+            ..Self::default()
+        }
+    }
+
+    /// Everything that a response tells.
+    pub(super) fn read(host: &str, response: &http::Response<Bytes>) -> Self {
+        Self {
+            code: error_code(response.body()),
+            retry_after: retry_after(response.headers()),
+            rate_limit: RateLimit::read(response.headers()),
+            ..Self::of(host, response.status())
         }
     }
 }
@@ -304,7 +341,7 @@ fn kind_of(status: StatusCode, code: Option<&str>, sent: Sent) -> ErrorKind {
 }
 
 /// The first code of an error body, if it looks like one.
-fn error_code(body: &[u8]) -> Option<String> {
+pub(super) fn error_code(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Envelope {
         errors: Vec<Entry>,
@@ -331,7 +368,7 @@ const ERROR_LIMIT: usize = 16 * 1024;
 
 /// Seconds, or a date ([RFC 9110, section
 /// 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     const MAX: Duration = Duration::from_secs(24 * 60 * 60);
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse() {

@@ -82,6 +82,42 @@ impl RegistryClient {
         Self { timeout, ..self }
     }
 
+    /// Repeats each request at most so often when it fails in passing: a connection that breaks, a
+    /// status 502, 503 or 504, a status 429 with a short `Retry-After`. The default is 2; 0 leaves
+    /// all repetition to you.
+    ///
+    /// The waits grow from 100 ms, with jitter; a registry that asks for more than 2 seconds is not
+    /// waited for. When everything fails, a client repeats ten requests and then one for each ten
+    /// that succeed. No wait goes beyond the [timeout](Self::with_timeout).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use choreo_registry::client::{
+    ///     AccessClass, RegistryClient, ScriptedTransport, TransportErrorKind,
+    /// };
+    ///
+    /// let ping = "GET https://registry.example.com/v2/";
+    /// let transport = Arc::new(
+    ///     ScriptedTransport::new()
+    ///         .fail(ping, TransportErrorKind::Connect)
+    ///         .answer(ping, http::Response::new("")),
+    /// );
+    /// let client =
+    ///     RegistryClient::new("registry.example.com".parse()?, None, transport).with_retries(1);
+    /// assert_eq!(client.verify(None).await.class(), AccessClass::LoginAccepted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_retries(self, retries: u8) -> Self {
+        Self {
+            session: self.session.with_retries(retries),
+            ..self
+        }
+    }
+
     /// The registry that this client asks.
     #[must_use]
     pub fn registry(&self) -> &RegistryHost {

@@ -4,7 +4,7 @@
 //! specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints).
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
 
 use crate::{Digest, image::MediaType, reference::RepositoryRef};
@@ -74,8 +74,20 @@ impl Resource {
 }
 
 /// A GET of this URL. `None` for what HTTP cannot carry.
-pub(super) fn get(url: &Url, headers: HeaderMap) -> Option<http::Request<Bytes>> {
-    let mut request = http::Request::new(Bytes::new());
+#[cfg(test)]
+fn get(url: &Url, headers: HeaderMap) -> Option<http::Request<Bytes>> {
+    build(Method::GET, url, headers, Bytes::new())
+}
+
+/// A request to this URL. `None` for what HTTP cannot carry.
+pub(super) fn build(
+    method: Method,
+    url: &Url,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Option<http::Request<Bytes>> {
+    let mut request = http::Request::new(body);
+    *request.method_mut() = method;
     // A fragment stays with the client (RFC 9110, section 4.2.5).
     let mut url = url.clone();
     url.set_fragment(None);
@@ -126,7 +138,7 @@ mod tests {
         assert!(!ping.headers().contains_key("accept"));
 
         let manifest = request(&Resource::manifest(repository, "1.4"));
-        assert_eq!(manifest.method(), http::Method::GET);
+        assert_eq!(manifest.method(), Method::GET);
         assert_eq!(
             manifest.uri().to_string(),
             format!("{root}/team/app/manifests/1.4")

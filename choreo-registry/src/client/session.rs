@@ -4,23 +4,33 @@
 //! The course is that of docker and containerd: ask `/v2/` once what the registry wants, then send
 //! each request with what was learned, and answer one more challenge if the registry insists
 //! ([token authentication](https://distribution.github.io/distribution/spec/auth/token/)).
+//!
+//! What a session has learned (the login that the registry wants, tokens) is written whole and
+//! between two exchanges: a call that is dropped at any point leaves nothing half done.
+
+mod login;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tracing::{Instrument as _, Span, field};
 use url::Url;
 use zeroize::Zeroizing;
 
+use self::login::Authorization;
+pub(super) use self::login::Plan;
 use super::{
     ClientError, ErrorKind, HttpTransport, Outbound, TransportError, TransportErrorKind,
-    challenge::{self, Challenge},
-    error::Sent,
+    error::{self, Sent},
     request::{self, Resource},
-    token::{self, Token, TokenCache, TokenKey},
+    retry::{DEFAULT_RETRIES, Outcome, Retries},
+    token::TokenCache,
 };
 use crate::{Credential, RegistryHost, quote::Quoted};
 
@@ -29,18 +39,22 @@ use crate::{Credential, RegistryHost, quote::Quoted};
 pub(super) struct Session {
     registry: RegistryHost,
     base: Option<Url>,
-    credential: Option<Credential>,
+    credential: Option<Held>,
     transport: Arc<dyn HttpTransport>,
+    retries: Retries,
     plan: Mutex<Option<Plan>>,
+    /// Held by the one who asks the registry what it wants.
+    asking: tokio::sync::Mutex<()>,
     tokens: TokenCache,
+    /// The token server took a POST after it had refused the GET.
+    posts: AtomicBool,
 }
 
-/// What the registry wants before it answers.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Plan {
-    Basic,
-    Bearer { realm: Url, service: Option<String> },
-    Open,
+/// A credential, and which of the client's it is: a token of the one before is not one of this.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) version: u64,
+    pub(super) credential: Arc<Credential>,
 }
 
 /// A response, the host that gave it, and what it was shown.
@@ -53,16 +67,15 @@ pub(super) struct Answer {
     foreign: bool,
 }
 
-/// What goes with a request.
+/// What is asked of one URL, and the bounds of it.
 #[derive(Debug)]
-enum Authorization {
-    Basic,
-    Bearer {
-        token: Token,
-        key: TokenKey,
-        fresh: bool,
-    },
-    Nothing,
+struct Ask {
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+    limit: usize,
+    deadline: Instant,
+    may_leave: bool,
 }
 
 impl Session {
@@ -72,13 +85,27 @@ impl Session {
         transport: Arc<dyn HttpTransport>,
     ) -> Self {
         let base = transport.egress().base_url(&registry);
+        let held = |credential| Held {
+            version: 0,
+            credential: Arc::new(credential),
+        };
         Self {
             registry,
             base,
-            credential,
+            credential: credential.map(held),
             transport,
+            retries: Retries::new(DEFAULT_RETRIES),
             plan: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
             tokens: TokenCache::default(),
+            posts: AtomicBool::default(),
+        }
+    }
+
+    pub(super) fn with_retries(self, limit: u8) -> Self {
+        Self {
+            retries: Retries::new(limit),
+            ..self
         }
     }
 
@@ -101,11 +128,7 @@ impl Session {
             .authorize(plan, resource.scope.clone(), deadline)
             .await?;
         let answer = self.request(resource, &authorization, deadline).await?;
-        if answer.response.status() != StatusCode::UNAUTHORIZED || answer.foreign {
-            return Ok(answer);
-        }
-        let headers = answer.response.headers();
-        match self.next_login(headers, &authorization, resource)? {
+        match self.next_login(&answer, &authorization, resource)? {
             Some((plan, scope)) => {
                 let authorization = self.authorize(plan, scope, deadline).await?;
                 self.request(resource, &authorization, deadline).await
@@ -114,14 +137,13 @@ impl Session {
         }
     }
 
-    /// What the registry wants, asked once.
+    /// What the registry wants, asked once, however many want to know.
     pub(super) async fn plan(&self, deadline: Instant) -> Result<Plan, ClientError> {
-        let known = self
-            .plan
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(plan) = known {
+        if let Some(plan) = self.known_plan() {
+            return Ok(plan);
+        }
+        let _asking = self.turn(self.asking.lock(), deadline).await?;
+        if let Some(plan) = self.known_plan() {
             return Ok(plan);
         }
         let plan = self.ping(deadline).await?;
@@ -157,169 +179,30 @@ impl Session {
         }
     }
 
+    fn known_plan(&self) -> Option<Plan> {
+        self.plan
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     fn learn(&self, plan: Plan) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
     }
 
-    async fn authorize(
+    /// Waits for a lock, but not beyond the deadline.
+    async fn turn<T>(
         &self,
-        plan: Plan,
-        scope: Option<String>,
+        lock: impl Future<Output = T>,
         deadline: Instant,
-    ) -> Result<Authorization, ClientError> {
-        match plan {
-            Plan::Basic if self.has_credential() => Ok(Authorization::Basic),
-            Plan::Basic | Plan::Open => Ok(Authorization::Nothing),
-            Plan::Bearer { realm, service } => {
-                let key = TokenKey {
-                    realm,
-                    service,
-                    scope,
-                };
-                let (token, fresh) = match self.tokens.get(&key, Instant::now()) {
-                    Some(token) => (token, false),
-                    None => (self.fetch_token(&key, deadline).await?, true),
-                };
-                Ok(Authorization::Bearer { token, key, fresh })
-            }
-        }
-    }
-
-    /// What to try after a 401; `None` when it would be what was refused already.
-    fn next_login(
-        &self,
-        headers: &HeaderMap,
-        tried: &Authorization,
-        resource: &Resource,
-    ) -> Result<Option<(Plan, Option<String>)>, ClientError> {
-        let Some((plan, scope)) = self.offer(headers)? else {
-            return Ok(None);
-        };
-        let scope = scope.or_else(|| resource.scope.clone());
-        match (&plan, tried) {
-            (Plan::Open, _) | (Plan::Basic, Authorization::Basic) => return Ok(None),
-            (Plan::Basic, _) if !self.has_credential() => return Ok(None),
-            (Plan::Bearer { realm, service }, Authorization::Bearer { key, fresh, .. }) => {
-                let same = key.realm == *realm && key.service == *service && key.scope == scope;
-                if same && *fresh {
-                    return Ok(None);
-                }
-                if same {
-                    self.tokens.remove(key);
-                }
-            }
-            (Plan::Basic | Plan::Bearer { .. }, _) => {}
-        }
-        self.learn(plan.clone());
-        Ok(Some((plan, scope)))
-    }
-
-    /// The login that a response offers and the scope it names; `None` when it offers none.
-    ///
-    /// Bearer goes before Basic. A Bearer challenge that cannot be used is an error: sending the
-    /// password instead would let anyone who garbles a header ask for it.
-    fn offer(&self, headers: &HeaderMap) -> Result<Option<(Plan, Option<String>)>, ClientError> {
-        let challenges = challenge::parse_all(headers).map_err(|reason| {
-            self.error(ErrorKind::InvalidResponse)
-                .with_detail(format_args!(
-                    "its WWW-Authenticate header is refused, {reason}"
-                ))
-        })?;
-        let with = |scheme| {
-            challenges
-                .iter()
-                .find(|challenge| challenge.scheme() == scheme)
-        };
-        if let Some(challenge) = with("bearer") {
-            let realm = self.realm(challenge)?;
-            let service = challenge.parameter("service").map(str::to_owned);
-            let scope = challenge.parameter("scope").map(str::to_owned);
-            return Ok(Some((Plan::Bearer { realm, service }, scope)));
-        }
-        if with("basic").is_some() {
-            return Ok(Some((Plan::Basic, None)));
-        }
-        match challenges.first() {
-            None => Ok(None),
-            Some(other) => Err(self
-                .error(ErrorKind::InvalidResponse)
-                .with_detail(format_args!(
-                    "it offers the login {} and neither \"basic\" nor \"bearer\"",
-                    Quoted(other.scheme())
-                ))),
-        }
-    }
-
-    /// The token server of a Bearer challenge, if it may have the credential.
-    fn realm(&self, challenge: &Challenge) -> Result<Url, ClientError> {
-        let invalid = || {
-            self.error(ErrorKind::InvalidResponse)
-                .with_detail("it names no readable token server")
-        };
-        let base = self.base()?;
-        let realm = challenge.parameter("realm").ok_or_else(invalid)?;
-        let realm = base.join(realm).map_err(|_| invalid())?;
-        if realm.host_str().is_none() || realm.fragment().is_some() {
-            return Err(invalid());
-        }
-        if self
-            .transport
-            .egress()
-            .trusts_realm(&self.registry, base, &realm)
-        {
-            Ok(realm)
-        } else {
-            let host = authority(&realm);
-            Err(self
-                .error(ErrorKind::RealmNotTrusted)
-                .with_detail(Quoted(&host))
-                .with_host(&host))
-        }
-    }
-
-    /// Asks the token server. It was trusted when its challenge was read.
-    async fn fetch_token(&self, key: &TokenKey, deadline: Instant) -> Result<Token, ClientError> {
-        let url = key.url();
-        let mut headers = HeaderMap::new();
-        let sent = match self.basic() {
-            Some(value) => {
-                headers.insert(header::AUTHORIZATION, value);
-                Sent::Credential
-            }
-            None => Sent::Nothing,
-        };
-        let mut answer = self
-            .follow(
-                url,
-                headers,
-                Bounds {
-                    limit: TOKEN_LIMIT,
-                    deadline,
-                    may_leave: false,
-                },
-            )
-            .await?;
-        answer.sent = sent;
-        if answer.response.status() == StatusCode::NOT_FOUND {
-            let error = self
-                .error(ErrorKind::InvalidResponse)
-                .with_host(&answer.host);
-            return Err(error.with_detail("its token server answers 404"));
-        }
-        if answer.response.status() != StatusCode::OK {
-            return Err(self.failure(&answer));
-        }
-        let (token, lifetime) = token::read(answer.response.body()).map_err(|reason| {
-            let error = self
-                .error(ErrorKind::InvalidResponse)
-                .with_host(&answer.host);
-            error.with_detail(format_args!(
-                "its token server's answer is refused, {reason}"
-            ))
-        })?;
-        self.tokens
-            .insert(key.clone(), token.clone(), Instant::now() + lifetime);
-        Ok(token)
+    ) -> Result<T, ClientError> {
+        tokio::time::timeout_at(deadline.into(), lock)
+            .await
+            .map_err(|_| {
+                let host = self.base.as_ref().map(authority).unwrap_or_default();
+                let timeout = TransportError::new(TransportErrorKind::Timeout);
+                ClientError::transport(self.registry.as_str(), &host, timeout)
+            })
     }
 
     async fn request(
@@ -332,47 +215,30 @@ impl Session {
             .url(self.base()?)
             .ok_or_else(|| self.error(ErrorKind::NotARegistry))?;
         let mut headers = resource.headers();
-        let (value, sent) = match authorization {
-            Authorization::Nothing => (None, Sent::Nothing),
-            Authorization::Basic => (self.basic(), Sent::Credential),
-            Authorization::Bearer { token, .. } => {
-                let sent = if self.has_credential() {
-                    Sent::Token
-                } else {
-                    Sent::Nothing
-                };
-                (secret_header("Bearer ", token.expose()), sent)
-            }
-        };
+        let (value, sent) = authorization.header();
         if let Some(value) = value {
             headers.insert(header::AUTHORIZATION, value);
         }
-        let bounds = Bounds {
+        let ask = Ask {
+            method: Method::GET,
+            headers,
+            body: Bytes::new(),
             limit: resource.limit,
             deadline,
             may_leave: true,
         };
-        let mut answer = self.follow(url, headers, bounds).await?;
+        let mut answer = self.follow(url, ask).await?;
         answer.sent = sent;
         Ok(answer)
     }
 
-    /// Sends a GET and follows redirects, judging every hop. `Authorization` goes to the first
-    /// origin only, and never comes back.
-    async fn follow(
-        &self,
-        mut url: Url,
-        mut headers: HeaderMap,
-        bounds: Bounds,
-    ) -> Result<Answer, ClientError> {
+    /// Asks and follows redirects, judging every hop. `Authorization` goes to the first origin only,
+    /// and never comes back. What has a body stays at its origin, with its method.
+    async fn follow(&self, mut url: Url, mut ask: Ask) -> Result<Answer, ClientError> {
         let mut foreign = false;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&url, headers.clone(), bounds).await?;
-            let location = response
-                .headers()
-                .get(header::LOCATION)
-                .filter(|_| is_redirect(response.status()));
-            let Some(location) = location else {
+            let response = self.send(&url, &ask).await?;
+            let Some(next) = self.redirected(&url, &ask, &response)? else {
                 return Ok(Answer {
                     response,
                     host: authority(&url),
@@ -380,27 +246,11 @@ impl Session {
                     foreign,
                 });
             };
-            let next = location
-                .to_str()
-                .ok()
-                .and_then(|location| url.join(location).ok())
-                .ok_or_else(|| {
-                    self.error(ErrorKind::InvalidResponse)
-                        .with_detail("it redirects to an unreadable address")
-                })?;
-            if url.scheme() == "https" && next.scheme() != "https" {
-                let error = self.error(ErrorKind::Blocked).with_host(&authority(&next));
-                return Err(error.with_detail("it redirects away from https"));
-            }
             if next.origin() != url.origin() {
-                if !bounds.may_leave {
-                    let host = authority(&next);
-                    return Err(self
-                        .error(ErrorKind::RealmNotTrusted)
-                        .with_detail(Quoted(&host))
-                        .with_host(&host));
+                if !ask.may_leave {
+                    return Err(self.untrusted(&next));
                 }
-                headers.remove(header::AUTHORIZATION);
+                ask.headers.remove(header::AUTHORIZATION);
                 foreign = true;
             }
             url = next;
@@ -411,36 +261,90 @@ impl Session {
         Err(error.with_detail(format_args!("it redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// One exchange, judged before it leaves and logged without headers, query and body.
-    async fn send(
+    /// Where a response sends us; `None` when it is no redirect.
+    fn redirected(
         &self,
         url: &Url,
-        headers: HeaderMap,
-        bounds: Bounds,
-    ) -> Result<http::Response<Bytes>, ClientError> {
+        ask: &Ask,
+        response: &http::Response<Bytes>,
+    ) -> Result<Option<Url>, ClientError> {
+        let status = response.status();
+        let Some(location) = response
+            .headers()
+            .get(header::LOCATION)
+            .filter(|_| is_redirect(status))
+        else {
+            return Ok(None);
+        };
+        let invalid = |detail: &str| {
+            let error = self.error(ErrorKind::InvalidResponse);
+            error.with_host(&authority(url)).with_detail(detail)
+        };
+        let next = location
+            .to_str()
+            .ok()
+            .and_then(|location| url.join(location).ok())
+            .ok_or_else(|| invalid("it redirects to an unreadable address"))?;
+        if url.scheme() == "https" && next.scheme() != "https" {
+            let error = self.error(ErrorKind::Blocked).with_host(&authority(&next));
+            return Err(error.with_detail("it redirects away from https"));
+        }
+        // RFC 9110, section 15.4: only these two keep the method and the body.
+        let keeps = matches!(
+            status,
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+        );
+        if ask.method == Method::POST && !keeps {
+            return Err(invalid("its token server redirects a login elsewhere"));
+        }
+        Ok(Some(next))
+    }
+
+    /// One exchange, repeated where its failure passes.
+    async fn send(&self, url: &Url, ask: &Ask) -> Result<http::Response<Bytes>, ClientError> {
         let host = authority(url);
         self.transport.egress().check_url(url).map_err(|blocked| {
             self.error(ErrorKind::Blocked)
                 .with_detail(blocked)
                 .with_host(&host)
         })?;
-        let request = request::get(url, headers).ok_or_else(|| {
+        let mut attempt = 1;
+        loop {
+            let result = self.attempt(url, ask, attempt).await?;
+            let outcome = Outcome::of(&result, error::retry_after);
+            let left = ask.deadline.saturating_duration_since(now());
+            let Some(wait) = self.retries.wait(attempt, outcome, left) else {
+                return result
+                    .map_err(|error| ClientError::transport(self.registry.as_str(), &host, error));
+            };
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    /// One exchange, in a span of its own.
+    async fn attempt(
+        &self,
+        url: &Url,
+        ask: &Ask,
+        attempt: u8,
+    ) -> Result<Result<http::Response<Bytes>, TransportError>, ClientError> {
+        let (headers, body) = (ask.headers.clone(), ask.body.clone());
+        let request = request::build(ask.method.clone(), url, headers, body).ok_or_else(|| {
             self.error(ErrorKind::InvalidResponse)
                 .with_detail("it leads to an unreadable address")
         })?;
-        let started = Instant::now();
+        let span = span(&ask.method, url, attempt);
+        let started = now();
         let exchange = self
             .transport
-            .send(Outbound::new(request, bounds.limit, bounds.deadline));
-        let result = tokio::time::timeout_at(bounds.deadline.into(), exchange)
+            .send(Outbound::new(request, ask.limit, ask.deadline))
+            .instrument(span.clone());
+        let result = tokio::time::timeout_at(ask.deadline.into(), exchange)
             .await
             .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)));
-        log(&host, &result, started);
-        result.map_err(|error| ClientError::transport(self.registry.as_str(), &host, error))
-    }
-
-    fn basic(&self) -> Option<HeaderValue> {
-        secret_header("Basic ", &self.credential.as_ref()?.expose_basic())
+        close(&span, &result, now().saturating_duration_since(started));
+        Ok(result)
     }
 
     fn base(&self) -> Result<&Url, ClientError> {
@@ -478,36 +382,38 @@ impl Session {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    limit: usize,
-    deadline: Instant,
-    may_leave: bool,
-}
-
 /// The most redirects that one request follows.
 const MAX_REDIRECTS: usize = 5;
 
-/// The most bytes of a token server's answer.
-const TOKEN_LIMIT: usize = 64 * 1024;
+/// The clock of deadlines and tokens: Tokio's, so that tests can turn it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
-/// Method, host, outcome and duration; never a header, a query or a body.
-fn log(host: &str, result: &Result<http::Response<Bytes>, TransportError>, started: Instant) {
-    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+/// Method, host, attempt, and later the outcome and the duration; never a header, a query or a body.
+fn span(method: &Method, url: &Url, attempt: u8) -> Span {
+    tracing::debug_span!(
+        "registry_request",
+        %method,
+        host = authority(url),
+        attempt,
+        status = field::Empty,
+        error = field::Empty,
+        duration_ms = field::Empty,
+    )
+}
+
+fn close(span: &Span, result: &Result<http::Response<Bytes>, TransportError>, duration: Duration) {
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    span.record("duration_ms", duration_ms);
     match result {
         Ok(response) => {
-            let status = response.status().as_u16();
-            tracing::debug!(
-                method = "GET",
-                host,
-                status,
-                duration_ms,
-                "registry answered"
-            );
+            span.record("status", response.status().as_u16());
+            span.in_scope(|| tracing::debug!("registry answered"));
         }
         Err(error) => {
-            let error = error.kind();
-            tracing::debug!(method = "GET", host, ?error, duration_ms, "no answer");
+            span.record("error", field::debug(error.kind()));
+            span.in_scope(|| tracing::debug!("no answer"));
         }
     }
 }

@@ -6,24 +6,57 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Deserialize;
-use url::Url;
+use url::{Origin, Url};
 use zeroize::Zeroizing;
 
-/// What a token is for: where it was asked for, and the right it carries. Together with the one
-/// credential of a client this is everything that a token depends on.
+use crate::Credential;
+
+/// Everything that a token depends on: whose it is, for which registry, where it was asked for, and
+/// the right it carries.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct TokenKey {
+    /// Which of the client's credentials earned it, one after the other; `None` without one.
+    pub(crate) credential: Option<u64>,
+    pub(crate) origin: Origin,
     pub(crate) realm: Url,
     pub(crate) service: Option<String>,
     pub(crate) scope: Option<String>,
 }
 
 impl TokenKey {
+    /// Whether the token server is asked the same thing, whoever asks.
+    pub(crate) fn asks(&self, realm: &Url, service: Option<&str>, scope: Option<&str>) -> bool {
+        self.realm == *realm && self.service.as_deref() == service && self.scope.as_deref() == scope
+    }
+
+    /// The form that a POST carries to the realm
+    /// ([OAuth 2.0 for registries](https://distribution.github.io/distribution/spec/auth/oauth/)):
+    /// it holds the secret, so it is wiped from memory when the last copy goes.
+    pub(crate) fn form(&self, credential: &Credential) -> Bytes {
+        let mut form = Form::new();
+        if is_refresh_token(credential) {
+            form.add("grant_type", "refresh_token");
+            form.add("refresh_token", credential.expose_password());
+        } else {
+            form.add("grant_type", "password");
+            form.add("username", credential.username());
+            form.add("password", credential.expose_password());
+        }
+        form.add("client_id", CLIENT_ID);
+        form.add("service", self.service.as_deref().unwrap_or_default());
+        if let Some(scope) = &self.scope {
+            form.add("scope", scope);
+        }
+        form.finish()
+    }
+
     /// The token server's URL with service and scope added to whatever query the realm has already.
     pub(crate) fn url(&self) -> Url {
         let mut url = self.realm.clone();
@@ -46,6 +79,46 @@ impl TokenKey {
     }
 }
 
+/// Whether the credential's password is an OAuth 2.0 refresh token, which only a POST redeems. Docker
+/// and its credential helpers mark one by this user name.
+pub(crate) fn is_refresh_token(credential: &Credential) -> bool {
+    credential.username() == "<token>"
+}
+
+/// By this name token servers know the client.
+const CLIENT_ID: &str = "choreo-registry";
+
+/// An `application/x-www-form-urlencoded` body that is wiped from memory.
+struct Form(Zeroizing<Vec<u8>>);
+
+impl Form {
+    fn new() -> Self {
+        // Enough for every credential: a buffer that grows leaves copies behind.
+        Self(Zeroizing::new(Vec::with_capacity(64 * 1024)))
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        if !self.0.is_empty() {
+            self.0.push(b'&');
+        }
+        self.0.extend(name.bytes());
+        self.0.push(b'=');
+        for part in url::form_urlencoded::byte_serialize(value.as_bytes()) {
+            self.0.extend(part.bytes());
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Form {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// A bearer token. `Debug` does not show it; it is wiped from memory when the last copy goes.
 #[derive(Clone)]
 pub(crate) struct Token(Arc<Zeroizing<String>>);
@@ -62,19 +135,22 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Reads a token server's answer: the token, and for how long it serves.
+/// Reads a token server's answer: the token, and for how long it serves from now.
+///
+/// `access_token` goes before `token`, as in Docker and containerd, should both be there and differ.
+/// An empty one counts as absent. The time runs from `issued_at` if that is credible; from now if it
+/// is missing, in the future, or so old that the token would have ended: one of the clocks is wrong.
 ///
 /// # Errors
 ///
 /// `Err` holds a phrase about the answer and never a byte of it: it may have a token in the wrong
 /// place.
-pub(crate) fn read(body: &[u8]) -> Result<(Token, Duration), &'static str> {
+pub(crate) fn read(body: &[u8], now: Timestamp) -> Result<(Token, Duration), &'static str> {
     let answer: Answer =
         serde_json::from_slice(body).map_err(|_| "it is not a JSON object with a token")?;
-    let token = [answer.token, answer.access_token]
+    let token = [&answer.access_token, &answer.token]
         .into_iter()
         .flatten()
-        .map(Zeroizing::new)
         .find(|token| !token.is_empty());
     let token = token.ok_or("it has neither \"token\" nor \"access_token\"")?;
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -83,9 +159,18 @@ pub(crate) fn read(body: &[u8]) -> Result<(Token, Duration), &'static str> {
     let seconds = answer
         .expires_in
         .as_ref()
-        .and_then(serde_json::Value::as_u64);
-    let lifetime = Duration::from_secs(seconds.unwrap_or(0)).clamp(MIN_LIFETIME, MAX_LIFETIME);
-    Ok((Token(Arc::new(token)), lifetime))
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(0);
+    let lifetime = Duration::from_secs(seconds).clamp(MIN_LIFETIME, MAX_LIFETIME);
+    let age = answer
+        .issued_at
+        .as_ref()
+        .and_then(serde_json::Value::as_str)
+        .and_then(|issued_at| issued_at.parse::<Timestamp>().ok())
+        .and_then(|issued_at| Duration::try_from(now.duration_since(issued_at)).ok())
+        .filter(|age| *age < lifetime);
+    let token = Token(Arc::new(Zeroizing::new(token.as_str().to_owned())));
+    Ok((token, lifetime.saturating_sub(age.unwrap_or_default())))
 }
 
 /// The protocol's default, and the least that a server may grant.
@@ -102,16 +187,27 @@ const CAPACITY: usize = 256;
 
 #[derive(Deserialize)]
 struct Answer {
-    token: Option<String>,
-    access_token: Option<String>,
+    #[serde(default, deserialize_with = "secret")]
+    token: Option<Zeroizing<String>>,
+    #[serde(default, deserialize_with = "secret")]
+    access_token: Option<Zeroizing<String>>,
     // Anything but a whole number counts as absent: servers send it as text, too.
     expires_in: Option<serde_json::Value>,
+    issued_at: Option<serde_json::Value>,
 }
 
-/// The tokens of one client, and so of one credential.
+fn secret<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Zeroizing<String>>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Zeroizing::new))
+}
+
+/// The tokens of one client.
 #[derive(Debug, Default)]
 pub(crate) struct TokenCache {
     tokens: Mutex<HashMap<TokenKey, Entry>>,
+    /// Who holds a key's lock asks for its token; the others wait for that.
+    asking: Mutex<HashMap<TokenKey, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Debug)]
@@ -127,6 +223,19 @@ impl TokenCache {
             .get(key)
             .filter(|entry| now + MARGIN < entry.expires)
             .map(|entry| entry.token.clone())
+    }
+
+    /// A lock for everyone who wants this token: one asks the token server, and the rest find what
+    /// it brought.
+    pub(crate) fn lock(&self, key: &TokenKey) -> Arc<tokio::sync::Mutex<()>> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = asking.get(key).and_then(Weak::upgrade) {
+            return lock;
+        }
+        asking.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::default();
+        asking.insert(key.clone(), Arc::downgrade(&lock));
+        lock
     }
 
     pub(crate) fn insert(&self, key: TokenKey, token: Token, expires: Instant) {
@@ -155,14 +264,22 @@ mod tests {
 
     fn key(scope: &str) -> TokenKey {
         TokenKey {
+            credential: Some(0),
+            origin: Url::parse("https://registry.example.com/")
+                .unwrap()
+                .origin(),
             realm: Url::parse("https://auth.example.com/token").unwrap(),
             service: Some("registry.example.com".to_owned()),
             scope: Some(scope.to_owned()),
         }
     }
 
+    fn noon() -> Timestamp {
+        "2026-11-23T12:00:00Z".parse().unwrap()
+    }
+
     fn summary(body: &str) -> String {
-        match read(body.as_bytes()) {
+        match read(body.as_bytes(), noon()) {
             Ok((token, lifetime)) => format!("{} for {} s", token.expose(), lifetime.as_secs()),
             Err(reason) => reason.to_owned(),
         }
@@ -173,7 +290,9 @@ mod tests {
         let table = [
             (r#"{"token":"t"}"#, "t for 60 s"),
             (r#"{"access_token":"a"}"#, "a for 60 s"),
-            (r#"{"token":"t","access_token":"a"}"#, "t for 60 s"),
+            (r#"{"token":"t","access_token":"a"}"#, "a for 60 s"),
+            (r#"{"token":"t","access_token":""}"#, "t for 60 s"),
+            (r#"{"token":"t","access_token":null}"#, "t for 60 s"),
             (r#"{"token":"","access_token":"a"}"#, "a for 60 s"),
             (r#"{"token":null,"access_token":"a"}"#, "a for 60 s"),
             (r#"{"token":"t","expires_in":300}"#, "t for 300 s"),
@@ -185,6 +304,28 @@ mod tests {
             (
                 r#"{"token":"t","expires_in":18446744073709551615}"#,
                 "t for 3600 s",
+            ),
+            // Issued a while ago, by a server that keeps its tokens.
+            (
+                r#"{"token":"t","expires_in":300,"issued_at":"2026-11-23T11:56:00Z"}"#,
+                "t for 60 s",
+            ),
+            (
+                r#"{"token":"t","expires_in":300,"issued_at":"2026-11-23T13:59:59+02:00"}"#,
+                "t for 299 s",
+            ),
+            // Issued tomorrow, or too long ago: the clocks differ.
+            (
+                r#"{"token":"t","expires_in":300,"issued_at":"2026-11-24T12:00:00Z"}"#,
+                "t for 300 s",
+            ),
+            (
+                r#"{"token":"t","expires_in":300,"issued_at":"2026-11-23T11:55:00Z"}"#,
+                "t for 300 s",
+            ),
+            (
+                r#"{"token":"t","expires_in":300,"issued_at":7}"#,
+                "t for 300 s",
             ),
             (
                 r#"{"token":"t","issued_at":"?","refresh_token":"r","more":[1]}"#,
@@ -231,6 +372,7 @@ mod tests {
                 realm,
                 service: service.map(str::to_owned),
                 scope: scope.map(str::to_owned),
+                ..key("")
             };
             key.url().to_string()
         };
@@ -261,10 +403,89 @@ mod tests {
     }
 
     #[test]
+    fn the_form_says_who_asks_and_encodes_what_it_holds() {
+        let form = |username: &str, password: &str, key: &TokenKey| {
+            let credential = Credential::new(username, password).unwrap();
+            String::from_utf8(key.form(&credential).to_vec()).unwrap()
+        };
+        assert_eq!(
+            form(
+                "robot",
+                "a b&c=d+é",
+                &key("repository:a:pull repository:b:pull")
+            ),
+            "grant_type=password&username=robot&password=a+b%26c%3Dd%2B%C3%A9&client_id=choreo-registry\
+             &service=registry.example.com&scope=repository%3Aa%3Apull+repository%3Ab%3Apull"
+        );
+        let bare = TokenKey {
+            service: None,
+            scope: None,
+            ..key("")
+        };
+        assert_eq!(
+            form("<token>", "refresh", &bare),
+            "grant_type=refresh_token&refresh_token=refresh&client_id=choreo-registry&service="
+        );
+    }
+
+    /// Each part of the key tells tokens apart.
+    #[test]
+    fn a_token_is_found_by_its_whole_key_only() {
+        let cache = TokenCache::default();
+        let now = Instant::now();
+        let (token, lifetime) = read(br#"{"token":"t"}"#, noon()).unwrap();
+        cache.insert(key("a"), token, now + lifetime);
+        let other = Url::parse("https://other.example/").unwrap();
+        let others = [
+            TokenKey {
+                credential: Some(1),
+                ..key("a")
+            },
+            TokenKey {
+                credential: None,
+                ..key("a")
+            },
+            TokenKey {
+                origin: other.origin(),
+                ..key("a")
+            },
+            TokenKey {
+                realm: other,
+                ..key("a")
+            },
+            TokenKey {
+                service: None,
+                ..key("a")
+            },
+            TokenKey {
+                scope: None,
+                ..key("a")
+            },
+        ];
+        for other in others {
+            assert!(cache.get(&other, now).is_none(), "{other:?}");
+        }
+        assert!(cache.get(&key("a"), now).is_some());
+    }
+
+    #[test]
+    fn callers_of_one_token_share_a_lock_and_locks_do_not_pile_up() {
+        let cache = TokenCache::default();
+        let first = cache.lock(&key("a"));
+        assert!(Arc::ptr_eq(&first, &cache.lock(&key("a"))));
+        assert!(!Arc::ptr_eq(&first, &cache.lock(&key("b"))));
+        drop(first);
+        for index in 0..100 {
+            drop(cache.lock(&key(&index.to_string())));
+        }
+        assert!(cache.asking.lock().unwrap().len() <= 2);
+    }
+
+    #[test]
     fn tokens_are_kept_for_their_scope_until_shortly_before_they_expire() {
         let cache = TokenCache::default();
         let now = Instant::now();
-        let (token, lifetime) = read(br#"{"token":"t"}"#).unwrap();
+        let (token, lifetime) = read(br#"{"token":"t"}"#, noon()).unwrap();
         cache.insert(key("a"), token, now + lifetime);
 
         assert_eq!(cache.get(&key("a"), now).unwrap().expose(), "t");
@@ -287,7 +508,7 @@ mod tests {
     fn the_cache_is_bounded_and_forgets_what_ends_first() {
         let cache = TokenCache::default();
         let now = Instant::now();
-        let (token, _) = read(br#"{"token":"t"}"#).unwrap();
+        let (token, _) = read(br#"{"token":"t"}"#, noon()).unwrap();
         for index in 0..=CAPACITY {
             let expires = now + Duration::from_secs(1000 + index as u64);
             cache.insert(key(&index.to_string()), token.clone(), expires);
@@ -300,7 +521,7 @@ mod tests {
     #[test]
     fn debug_does_not_show_the_token() {
         let cache = TokenCache::default();
-        let (token, _) = read(br#"{"token":"canary-7b1f"}"#).unwrap();
+        let (token, _) = read(br#"{"token":"canary-7b1f"}"#, noon()).unwrap();
         cache.insert(key("a"), token, Instant::now());
         assert!(!format!("{cache:?}").contains("canary"));
     }

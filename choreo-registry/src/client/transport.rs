@@ -22,7 +22,7 @@ use super::Egress;
 /// - The body is read up to `body_limit` bytes and not decompressed; a longer one is
 ///   [`TransportErrorKind::TooLarge`].
 /// - The call ends at `deadline`, body included.
-/// - Requests hold credentials in their headers: they are never logged.
+/// - Requests hold credentials in their headers and bodies: they are never logged.
 /// - Cancelling the future closes the exchange.
 ///
 /// # Example
@@ -74,10 +74,9 @@ pub trait HttpTransport: fmt::Debug + Send + Sync {
 /// assert_eq!(outbound.body_limit, 65536);
 /// # Ok::<(), http::Error>(())
 /// ```
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Outbound {
-    /// The request, with an absolute URI. Its headers may hold a credential.
+    /// The request, with an absolute URI. Its headers and its body may hold a credential.
     pub request: http::Request<Bytes>,
     /// The most bytes of the response's body to read.
     pub body_limit: usize,
@@ -94,6 +93,18 @@ impl Outbound {
             body_limit,
             deadline,
         }
+    }
+}
+
+impl fmt::Debug for Outbound {
+    /// Method, host and bounds: a header, a query and a body may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("method", self.request.method())
+            .field("host", &self.request.uri().host().unwrap_or_default())
+            .field("body_limit", &self.body_limit)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 
@@ -182,6 +193,20 @@ pub enum TransportErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_shows_neither_headers_nor_query_nor_body() {
+        let request = http::Request::post("https://auth.example.com/token?secret=canary")
+            .header("authorization", "Basic canary")
+            .body(Bytes::from("password=canary"))
+            .unwrap();
+        let shown = format!("{:?}", Outbound::new(request, 7, Instant::now()));
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(
+            shown.contains("POST") && shown.contains("auth.example.com"),
+            "{shown}"
+        );
+    }
 
     #[test]
     fn the_cause_is_in_source_and_not_in_display() {

@@ -98,7 +98,7 @@ async fn slow_answers_end_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn broken_connections_are_unreachable_and_may_be_retried() {
+async fn broken_connections_are_repeated_and_then_unreachable() {
     let registry = open().await;
     let client = client(&registry, None);
     resolve(&client, &registry, "team/app:1").await.unwrap();
@@ -106,7 +106,12 @@ async fn broken_connections_are_unreachable_and_may_be_retried() {
         Fault::on(Method::GET, MANIFESTS).hang_up(),
         Fault::on(Method::GET, MANIFESTS).cut_after(10),
     ] {
-        registry.inject(fault);
+        registry.inject(fault.clone().times(2));
+        registry.clear_requests();
+        resolve(&client, &registry, "team/app:1").await.unwrap();
+        assert_eq!(registry.requests().len(), 3);
+
+        registry.inject(fault.times(3));
         let error = resolve(&client, &registry, "team/app:1").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreachable, "{:?}", error);
         assert!(error.is_retryable());

@@ -5,6 +5,7 @@
 mod egress;
 mod faults;
 mod hostile;
+mod isolation;
 mod resolve;
 mod scripted;
 mod secrets;
@@ -21,6 +22,14 @@ use choreo_test_registry::{Image, TestRegistry, User};
 
 pub(crate) const MANIFESTS: &str = "/v2/team/app/manifests/";
 pub(crate) const PASSWORD: &str = "canary-correct-horse-battery";
+
+/// How many generated cases a property runs: `usual`, or as many as `CHOREO_TEST_CASES` says.
+pub(crate) fn cases(usual: u32) -> u32 {
+    std::env::var("CHOREO_TEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(usual)
+}
 
 /// What an operator allows for a registry on the same machine.
 pub(crate) fn loopback(registry: &TestRegistry) -> Egress {

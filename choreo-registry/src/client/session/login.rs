@@ -1,0 +1,368 @@
+//! Logging in: which proof a registry wants, who may see the credential for it, and the tokens that
+//! it earns.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use jiff::Timestamp;
+use url::Url;
+
+use super::{Answer, Ask, Held, Session, authority, now, secret_header};
+use crate::{
+    client::{
+        ClientError, ErrorKind,
+        challenge::{self, Challenge, ChallengeError},
+        error::Sent,
+        request::Resource,
+        scope,
+        token::{self, Token, TokenKey},
+    },
+    quote::Quoted,
+};
+
+/// What the registry wants before it answers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::client) enum Plan {
+    Basic,
+    Bearer { realm: Url, service: Option<String> },
+    Open,
+}
+
+/// What goes with a request.
+#[derive(Debug)]
+pub(super) enum Authorization {
+    Basic(Held),
+    Bearer {
+        token: Token,
+        key: Box<TokenKey>,
+        fresh: bool,
+    },
+    Nothing,
+}
+
+impl Authorization {
+    /// The header's value, and what it shows.
+    pub(super) fn header(&self) -> (Option<HeaderValue>, Sent) {
+        match self {
+            Self::Nothing => (None, Sent::Nothing),
+            Self::Basic(held) => (basic(held), Sent::Credential),
+            Self::Bearer { token, key, .. } => {
+                let sent = match key.credential {
+                    Some(_) => Sent::Token,
+                    None => Sent::Nothing,
+                };
+                (secret_header("Bearer ", token.expose()), sent)
+            }
+        }
+    }
+}
+
+/// The two ways to ask a token server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Grant {
+    /// `GET` with Basic authentication: what every registry understands.
+    Get,
+    /// `POST` of an OAuth 2.0 form.
+    Post,
+}
+
+/// A token to ask for, and for whom.
+#[derive(Clone, Copy, Debug)]
+struct Wish<'a> {
+    key: &'a TokenKey,
+    held: Option<&'a Held>,
+    deadline: Instant,
+}
+
+impl Session {
+    pub(super) async fn authorize(
+        &self,
+        plan: Plan,
+        scope: Option<String>,
+        deadline: Instant,
+    ) -> Result<Authorization, ClientError> {
+        let held = self.credential.clone();
+        match (plan, held) {
+            (Plan::Basic, Some(held)) => Ok(Authorization::Basic(held)),
+            (Plan::Basic, None) | (Plan::Open, _) => Ok(Authorization::Nothing),
+            (Plan::Bearer { realm, service }, held) => {
+                let key = TokenKey {
+                    credential: held.as_ref().map(|held| held.version),
+                    origin: self.base()?.origin(),
+                    realm,
+                    service,
+                    scope,
+                };
+                self.bearer(key, held, deadline).await
+            }
+        }
+    }
+
+    /// The token of this key: the one that is there, or one that is asked for now. Of several who
+    /// want the same one, one asks.
+    async fn bearer(
+        &self,
+        key: TokenKey,
+        held: Option<Held>,
+        deadline: Instant,
+    ) -> Result<Authorization, ClientError> {
+        let known = |fresh| {
+            let token = self.tokens.get(&key, now())?;
+            let key = Box::new(key.clone());
+            Some(Authorization::Bearer { token, key, fresh })
+        };
+        if let Some(authorization) = known(false) {
+            return Ok(authorization);
+        }
+        let lock = self.tokens.lock(&key);
+        let _asking = self.turn(lock.lock(), deadline).await?;
+        if let Some(authorization) = known(true) {
+            return Ok(authorization);
+        }
+        let held = held.as_ref();
+        let key = &key;
+        let wish = Wish {
+            key,
+            held,
+            deadline,
+        };
+        let token = self.fetch_token(wish).await?;
+        let key = Box::new(key.clone());
+        Ok(Authorization::Bearer {
+            token,
+            key,
+            fresh: true,
+        })
+    }
+
+    /// What to try after an answer; `None` when the answer stands, or when it would be what was
+    /// refused already.
+    ///
+    /// A 401 asks for another login; so does a 403 that says `insufficient_scope`
+    /// ([RFC 6750, section 3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1)).
+    pub(super) fn next_login(
+        &self,
+        answer: &Answer,
+        tried: &Authorization,
+        resource: &Resource,
+    ) -> Result<Option<(Plan, Option<String>)>, ClientError> {
+        let headers = answer.response.headers();
+        let asks = match answer.response.status() {
+            StatusCode::UNAUTHORIZED => true,
+            StatusCode::FORBIDDEN => wants_more_scope(headers),
+            _ => false,
+        };
+        if !asks || answer.foreign {
+            return Ok(None);
+        }
+        let Some((plan, scope)) = self.offer(headers)? else {
+            return Ok(None);
+        };
+        let scope = scope.or_else(|| resource.scope.clone());
+        match (&plan, tried) {
+            (Plan::Open, _) | (Plan::Basic, Authorization::Basic(_)) => return Ok(None),
+            (Plan::Basic, _) if !self.has_credential() => return Ok(None),
+            (Plan::Bearer { realm, service }, Authorization::Bearer { key, fresh, .. }) => {
+                let same = key.asks(realm, service.as_deref(), scope.as_deref());
+                if same && *fresh {
+                    return Ok(None);
+                }
+                if same {
+                    self.tokens.remove(key);
+                }
+            }
+            (Plan::Basic | Plan::Bearer { .. }, _) => {}
+        }
+        self.learn(plan.clone());
+        Ok(Some((plan, scope)))
+    }
+
+    /// The login that a response offers and the scope it names; `None` when it offers none.
+    ///
+    /// Bearer goes before Basic. A Bearer challenge that cannot be used is an error: sending the
+    /// password instead would let anyone who garbles a header ask for it.
+    pub(super) fn offer(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<(Plan, Option<String>)>, ClientError> {
+        let challenges = challenge::parse_all(headers).map_err(|reason| self.garbled(reason))?;
+        let with = |scheme| {
+            challenges
+                .iter()
+                .find(|challenge| challenge.scheme() == scheme)
+        };
+        if let Some(challenge) = with("bearer") {
+            let realm = self.realm(challenge)?;
+            let service = challenge.parameter("service").map(str::to_owned);
+            let scope = challenge.parameter("scope").and_then(scope::for_reading);
+            return Ok(Some((Plan::Bearer { realm, service }, scope)));
+        }
+        if with("basic").is_some() {
+            return Ok(Some((Plan::Basic, None)));
+        }
+        match challenges.first() {
+            None => Ok(None),
+            Some(other) => Err(self
+                .error(ErrorKind::InvalidResponse)
+                .with_detail(format_args!(
+                    "it offers the login {} and neither \"basic\" nor \"bearer\"",
+                    Quoted(other.scheme())
+                ))),
+        }
+    }
+
+    fn garbled(&self, reason: ChallengeError) -> ClientError {
+        self.error(ErrorKind::InvalidResponse)
+            .with_detail(format_args!(
+                "its WWW-Authenticate header is refused, {reason}"
+            ))
+    }
+
+    /// The token server of a Bearer challenge, if it may have the credential.
+    fn realm(&self, challenge: &Challenge) -> Result<Url, ClientError> {
+        let invalid = || {
+            self.error(ErrorKind::InvalidResponse)
+                .with_detail("it names no readable token server")
+        };
+        let base = self.base()?;
+        let realm = challenge.parameter("realm").ok_or_else(invalid)?;
+        let realm = base.join(realm).map_err(|_| invalid())?;
+        if realm.host_str().is_none() || realm.fragment().is_some() {
+            return Err(invalid());
+        }
+        if self
+            .transport
+            .egress()
+            .trusts_realm(&self.registry, base, &realm)
+        {
+            Ok(realm)
+        } else {
+            Err(self.untrusted(&realm))
+        }
+    }
+
+    /// The error that names both hosts: the registry's, and the one it wanted the credential at.
+    pub(super) fn untrusted(&self, url: &Url) -> ClientError {
+        let host = authority(url);
+        self.error(ErrorKind::RealmNotTrusted)
+            .with_detail(Quoted(&host))
+            .with_host(&host)
+    }
+
+    /// Asks the token server, which was trusted when its challenge was read: in one way, and where
+    /// it does not know that one, in the other.
+    async fn fetch_token(&self, wish: Wish<'_>) -> Result<Token, ClientError> {
+        let Wish { key, held, .. } = wish;
+        let first = self.first_grant(held);
+        let mut answer = self.ask_token(first, wish).await?;
+        if let Some(second) = second_grant(first, answer.response.status(), held) {
+            answer = self.ask_token(second, wish).await?;
+            let works = answer.response.status() == StatusCode::OK;
+            self.posts
+                .store(works && second == Grant::Post, Ordering::Relaxed);
+        }
+        let invalid = || {
+            self.error(ErrorKind::InvalidResponse)
+                .with_host(&answer.host)
+        };
+        match answer.response.status() {
+            StatusCode::OK => {}
+            status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+                let detail = format_args!("its token server answers {}", status.as_u16());
+                return Err(invalid().with_detail(detail));
+            }
+            _ => return Err(self.failure(&answer)),
+        }
+        let (token, lifetime) =
+            token::read(answer.response.body(), Timestamp::now()).map_err(|reason| {
+                invalid().with_detail(format_args!(
+                    "its token server's answer is refused, {reason}"
+                ))
+            })?;
+        self.tokens
+            .insert(key.clone(), token.clone(), now() + lifetime);
+        Ok(token)
+    }
+
+    fn first_grant(&self, held: Option<&Held>) -> Grant {
+        match held {
+            Some(held)
+                if token::is_refresh_token(&held.credential)
+                    || self.posts.load(Ordering::Relaxed) =>
+            {
+                Grant::Post
+            }
+            _ => Grant::Get,
+        }
+    }
+
+    async fn ask_token(&self, grant: Grant, wish: Wish<'_>) -> Result<Answer, ClientError> {
+        let Wish {
+            key,
+            held,
+            deadline,
+        } = wish;
+        let mut ask = Ask {
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            limit: TOKEN_LIMIT,
+            deadline,
+            may_leave: false,
+        };
+        let url = match (grant, held) {
+            (Grant::Post, Some(held)) => {
+                ask.method = Method::POST;
+                ask.body = key.form(&held.credential);
+                ask.headers.insert(header::CONTENT_TYPE, FORM);
+                key.realm.clone()
+            }
+            (Grant::Get | Grant::Post, held) => {
+                if let Some(value) = held.and_then(basic) {
+                    ask.headers.insert(header::AUTHORIZATION, value);
+                }
+                key.url()
+            }
+        };
+        let mut answer = self.follow(url, ask).await?;
+        answer.sent = match held {
+            Some(_) => Sent::Credential,
+            None => Sent::Nothing,
+        };
+        Ok(answer)
+    }
+}
+
+/// The other way to ask, after an answer that a token server gives to one that it does not know.
+///
+/// Servers without OAuth 2.0 answer a POST in four ways: Azure's with 400, JFrog's with 401, Google's
+/// with 404, others with 405. A GET that is not served is told by 404 and 405 alone: its 400 and 401
+/// are about what was asked.
+fn second_grant(first: Grant, status: StatusCode, held: Option<&Held>) -> Option<Grant> {
+    match (first, status.as_u16()) {
+        (Grant::Get, 404 | 405) => held.map(|_| Grant::Post),
+        (Grant::Post, 400 | 401 | 404 | 405) => Some(Grant::Get),
+        (Grant::Get | Grant::Post, _) => None,
+    }
+}
+
+/// Whether a 403 says that a token with a larger scope would do.
+fn wants_more_scope(headers: &HeaderMap) -> bool {
+    challenge::parse_all(headers).is_ok_and(|challenges| {
+        challenges.iter().any(|challenge| {
+            challenge.scheme() == "bearer"
+                && challenge.parameter("error") == Some("insufficient_scope")
+                && challenge.parameter("scope").is_some()
+        })
+    })
+}
+
+fn basic(held: &Held) -> Option<HeaderValue> {
+    secret_header("Basic ", &held.credential.expose_basic())
+}
+
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+/// The most bytes of a token server's answer.
+const TOKEN_LIMIT: usize = 64 * 1024;
