@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 /// A user name and a password, with the time until which they hold, if that is known.
 ///
-/// A credential is not `Clone`, `PartialEq` or `Serialize`; its `Debug` shows no password; its
-/// memory is overwritten when it is dropped.
+/// A credential is not `Clone`, `PartialEq` or `Serialize`; its `Debug` shows no password, not
+/// even where somebody has entered it as the user name too; its memory is overwritten when it is
+/// dropped.
 ///
 /// ```
 /// use choreo_registry::Credential;
@@ -121,6 +122,19 @@ impl Credential {
         self.expires_at
     }
 
+    /// Whether the user name holds the password or 8 bytes of it: some registries take the token
+    /// in both places.
+    fn username_tells_password(&self) -> bool {
+        let (username, password) = (self.username.as_bytes(), self.expose_password().as_bytes());
+        let width = password.len().min(8);
+        let mut parts = password.windows(width);
+        parts.any(|part| {
+            username
+                .windows(width)
+                .any(|of_username| of_username == part)
+        })
+    }
+
     /// A second copy of the secret, where two owners need it.
     #[must_use]
     pub fn duplicate(&self) -> Self {
@@ -134,8 +148,13 @@ impl Credential {
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let username = if self.username_tells_password() {
+            "[redacted]"
+        } else {
+            &self.username
+        };
         f.debug_struct("Credential")
-            .field("username", &self.username)
+            .field("username", &username)
             .field("password", &self.password)
             .field("expires_at", &self.expires_at.map(|at| at.to_string()))
             .finish()

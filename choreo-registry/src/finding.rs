@@ -115,7 +115,7 @@ macro_rules! codes {
         /// assert_eq!(code, Code::ShortLivedPassword);
         /// assert_eq!(code.as_str(), "short-lived-password");
         /// assert_eq!(code.severity(), Severity::Warning);
-        /// assert_eq!(code.meaning(), "The password is a token that expires within hours.");
+        /// assert_eq!(code.meaning(), "The password is of a kind that expires within hours or days.");
         /// assert!(Code::ALL.contains(&code));
         /// # Ok::<(), choreo_registry::finding::UnknownCode>(())
         /// ```
@@ -170,6 +170,14 @@ macro_rules! codes {
 
 // One row per code, in the order of the names: variant, name, severity, meaning.
 codes! {
+    AccountPassword "account-password" Info
+        "The password seems to be that of a person's account; a token can be limited and revoked."
+    AnonymousPullUnlikely "anonymous-pull-unlikely" Warning
+        "The vendor is not known to let anybody pull without a credential."
+    CredentialUnneeded "credential-unneeded" Info
+        "Everybody may pull from the registry, so the credential is of no use."
+    DataPlaneOfAnotherCloud "data-plane-of-another-cloud" Warning
+        "Nodes have access by their identity, and those of the data plane are of another cloud."
     DockerConfigRepaired "docker-config-repaired" Info
         "`auth` of the docker config was no clean base64, and has been put right."
     DockerHubAnonymousLimit "docker-hub-anonymous-limit" Info
@@ -182,10 +190,18 @@ codes! {
         "The host is an IPv6 address without a port, for which kubelets find no credential."
     LoopbackHost "loopback-host" Warning
         "The host means another machine on each node."
+    NodeIdentityAvailable "node-identity-available" Info
+        "The registry can give nodes of its cloud access without any password."
     PasswordSurroundedByBlanks "password-surrounded-by-blanks" Warning
         "The password begins or ends with a blank or a line break."
     ShortLivedPassword "short-lived-password" Warning
-        "The password is a token that expires within hours."
+        "The password is of a kind that expires within hours or days."
+    TokenAsUsername "token-as-username" Info
+        "The user name is a token or the password itself, and user names are shown to people."
+    TokenOfAnotherVendor "token-of-another-vendor" Warning
+        "The password is a token for another vendor's registry."
+    UnknownCredentialForm "unknown-credential-form" Warning
+        "The vendor is not known to accept a user name and a password of this form."
 }
 
 impl FromStr for Code {

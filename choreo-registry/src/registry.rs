@@ -4,10 +4,12 @@ mod error;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub use self::error::RegistryError;
 use crate::authentication::AuthenticationType;
 use crate::finding::{Code, Finding};
-use crate::vendor::{Vendor, is_acr_data_endpoint};
+use crate::vendor::{Cloud, Vendor, VendorTable, is_data_endpoint};
 use crate::{Authentication, Credential, ImageReference, RegistryHost};
 
 /// A container registry that a user has registered.
@@ -52,6 +54,8 @@ pub struct ContainerRegistry {
     host: RegistryHost,
     authentication: Authentication,
     findings: Vec<Finding>,
+    vendor: Arc<Vendor>,
+    vendors: VendorTable,
 }
 
 impl ContainerRegistry {
@@ -68,9 +72,39 @@ impl ContainerRegistry {
         host: RegistryHost,
         authentication: Authentication,
     ) -> Result<Self, RegistryError> {
+        Self::with_vendors(&VendorTable::built_in(), display_name, host, authentication)
+    }
+
+    /// The same with vendors of the operator's own.
+    ///
+    /// ```
+    /// use choreo_registry::authentication::AuthenticationType;
+    /// use choreo_registry::vendor::{Vendor, VendorTable};
+    /// use choreo_registry::{Authentication, ContainerRegistry};
+    ///
+    /// // Nodes are given access to this registry by their machines' identity.
+    /// let acme = Vendor::new("acme", "Acme Registry")?
+    ///     .with_host("registry.acme.example".parse()?)
+    ///     .with_recommended([AuthenticationType::Vendor]);
+    /// let vendors = VendorTable::built_in().with(acme);
+    /// let host = "registry.acme.example".parse()?;
+    /// ContainerRegistry::with_vendors(&vendors, "Images", host, Authentication::Vendor)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_vendors(
+        vendors: &VendorTable,
+        display_name: impl Into<String>,
+        host: RegistryHost,
+        authentication: Authentication,
+    ) -> Result<Self, RegistryError> {
         Unauthenticated {
             display_name: check_display_name(display_name.into())?,
             host,
+            vendors: vendors.clone(),
         }
         .authenticate(authentication)
     }
@@ -105,16 +139,42 @@ impl ContainerRegistry {
         self.authentication.credential()
     }
 
-    /// Who runs the registry, as far as the host tells.
+    /// Who runs the registry, as far as the host and the user name tell.
     #[must_use]
-    pub fn vendor(&self) -> Vendor {
-        Vendor::of(&self.host)
+    pub fn vendor(&self) -> &Vendor {
+        &self.vendor
     }
 
     /// What is doubtful, in the order in which it should be read.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// What is doubtful about pulling from it on a data plane of this cloud; `None` for any
+    /// authentication type but `Vendor`, which alone depends on the cloud.
+    ///
+    /// ```
+    /// use choreo_registry::vendor::Cloud;
+    /// use choreo_registry::{Authentication, ContainerRegistry};
+    ///
+    /// let host = "eu-docker.pkg.dev".parse()?;
+    /// let registry = ContainerRegistry::new("Images", host, Authentication::Vendor)?;
+    /// assert!(registry.misfit(Cloud::Gcp).is_none());
+    /// assert_eq!(
+    ///     registry.misfit(Cloud::Aws).unwrap().help(),
+    ///     "choose basic or docker-config, unless its nodes have a credential provider for gcp",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn misfit(&self, data_plane: Cloud) -> Option<Finding> {
+        match self.authentication {
+            Authentication::Vendor => self.vendor.misfit(data_plane),
+            Authentication::Basic(_) | Authentication::DockerConfig(_) | Authentication::Public => {
+                None
+            }
+        }
     }
 
     /// Whether this registry is the one that the image names.
@@ -182,6 +242,7 @@ impl ContainerRegistry {
         Unauthenticated {
             display_name: self.display_name,
             host,
+            vendors: self.vendors,
         }
     }
 
@@ -197,6 +258,7 @@ impl ContainerRegistry {
         Unauthenticated {
             display_name: self.display_name,
             host: self.host,
+            vendors: self.vendors,
         }
         .authenticate(authentication)
     }
@@ -209,6 +271,7 @@ impl ContainerRegistry {
 pub struct Unauthenticated {
     display_name: String,
     host: RegistryHost,
+    vendors: VendorTable,
 }
 
 impl Unauthenticated {
@@ -221,10 +284,16 @@ impl Unauthenticated {
         self,
         authentication: Authentication,
     ) -> Result<ContainerRegistry, RegistryError> {
-        let Self { display_name, host } = self;
-        let mut findings = check_host(&host, &authentication)?;
+        let Self {
+            display_name,
+            host,
+            vendors,
+        } = self;
+        let vendor = Arc::clone(vendors.row_of_credential(&host, authentication.credential()));
+        let mut findings = check_type(&vendor, &host, &authentication)?;
+        findings.extend(doubt_host(&host, &authentication));
         if let Some(credential) = authentication.credential() {
-            findings.extend(Vendor::of(&host).check(credential)?);
+            findings.extend(vendor.judge(credential, &vendors)?);
             findings.extend(doubt_password(credential));
         }
         Ok(ContainerRegistry {
@@ -232,6 +301,8 @@ impl Unauthenticated {
             host,
             authentication,
             findings,
+            vendor,
+            vendors,
         })
     }
 }
@@ -254,39 +325,37 @@ fn check_display_name(display_name: String) -> Result<String, RegistryError> {
     })
 }
 
-/// Judges what does not depend on the credential itself.
-fn check_host(
+/// Judges the choice of the type, without the credential.
+fn check_type(
+    vendor: &Vendor,
     host: &RegistryHost,
     authentication: &Authentication,
 ) -> Result<Vec<Finding>, RegistryError> {
-    if is_acr_data_endpoint(host) {
+    if is_data_endpoint(host) {
         return Err(RegistryError::DataEndpoint { host: host.clone() });
     }
-    let vendor = Vendor::of(host);
-    let mut findings = Vec::new();
     match authentication {
         Authentication::Vendor if !vendor.offers_node_identity() => {
-            return Err(RegistryError::NoNodeIdentity {
+            Err(RegistryError::NoNodeIdentity {
                 host: host.clone(),
-                vendor,
-            });
+                vendor: vendor.name().to_owned(),
+            })
         }
         Authentication::DockerConfig(config) if config.host() != host => {
-            return Err(RegistryError::DockerConfigHost {
+            Err(RegistryError::DockerConfigHost {
                 registry: host.clone(),
                 config: config.host().clone(),
-            });
+            })
         }
-        Authentication::DockerConfig(config) => findings.extend(config.findings()),
-        Authentication::Public if host.is_docker_hub() => findings.push(Finding::new(
+        Authentication::DockerConfig(config) => Ok(config.findings()),
+        Authentication::Public if host.is_docker_hub() => Ok(vec![Finding::new(
             Code::DockerHubAnonymousLimit,
             "Docker Hub limits anonymous pulls by address, and all pods of a node share one",
             "enter a Docker ID and an access token to raise the limit",
-        )),
-        Authentication::Basic(_) | Authentication::Public | Authentication::Vendor => {}
+        )]),
+        Authentication::Public => Ok(vendor.judge_public().into_iter().collect()),
+        Authentication::Basic(_) | Authentication::Vendor => Ok(Vec::new()),
     }
-    findings.extend(doubt_host(host, authentication));
-    Ok(findings)
 }
 
 fn doubt_host(host: &RegistryHost, authentication: &Authentication) -> Option<Finding> {

@@ -1,283 +1,351 @@
-//! Registry vendors: who runs a registry, told by its host.
+//! Registry vendors: who runs a registry, which credentials it takes and for how long they hold.
 //!
-//! What is known about vendors stands in one table, a row for each.
+//! All that is known stands in one table, a row for each vendor; operators add and override rows
+//! at run time ([`VendorTable::with`]). Nothing here contacts a registry: what the table cannot
+//! know for sure is a [`Finding`](crate::Finding), and only what can never work is refused. No
+//! rule looks at the length of a token.
+//!
+//! # The built-in table
+//!
+//! In hosts, `*` stands for one or more characters within a label; hosts have no port. Those of
+//! Amazon ECR have an account of 12 digits, and its FIPS, dual-stack and partitions' forms count
+//! as well. A password that holds "until revoked" may also end on a date that its owner chose.
+//!
+#![doc = include_str!("vendor/table.md")]
 
-mod rules;
+mod acr;
+mod cloud;
+mod ecr;
+mod form;
+mod google;
+mod host_pattern;
+mod judge;
+mod like;
+mod markdown;
+mod refusal;
+mod rows;
+mod table;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
-pub use self::rules::CredentialRefusal;
-use crate::finding::Finding;
+pub(crate) use self::acr::is_data_endpoint;
+pub use self::cloud::{Cloud, ParseCloudError};
+pub use self::form::CredentialForm;
+pub use self::host_pattern::{HostPattern, ParseHostPatternError};
+pub use self::refusal::CredentialRefusal;
+pub use self::table::VendorTable;
+use crate::RegistryHost;
+use crate::authentication::AuthenticationType;
 use crate::quote::Quoted;
-use crate::string_value::string_value;
-use crate::{Credential, RegistryHost};
 
-/// Who runs a registry, as far as its host tells.
+/// What is known about one vendor: a row of the [`VendorTable`].
 ///
 /// ```
+/// use choreo_registry::authentication::AuthenticationType;
 /// use choreo_registry::vendor::{Cloud, Vendor};
 ///
-/// let vendor = Vendor::of(&"acme.azurecr.io".parse()?);
-/// assert_eq!(vendor, Vendor::Acr);
-/// assert_eq!(vendor.cloud(), Some(Cloud::Azure));
-/// assert_eq!(Vendor::of(&"registry.example.com".parse()?), Vendor::SelfHosted);
+/// let acr = Vendor::of(&"acme.azurecr.io".parse()?);
+/// assert_eq!(acr.id(), "acr");
+/// assert_eq!(acr.name(), "Azure Container Registry");
+/// assert_eq!(acr.to_string(), acr.name());
+/// assert_eq!(acr.cloud(), Some(Cloud::Azure));
+/// assert!(acr.offers_node_identity());
+/// assert_eq!(acr.recommended()[0], AuthenticationType::Vendor);
+/// assert_eq!(acr.hosts()[0].as_str(), "*.azurecr.io");
+/// assert!(acr.documentation().starts_with("https://learn.microsoft.com/"));
+///
+/// assert_eq!(Vendor::of(&"registry.example.com".parse()?).id(), "self-hosted");
 /// # Ok::<(), choreo_registry::host::ParseHostError>(())
+/// ```
+///
+/// A vendor of your own, or one whose product runs under your hosts:
+///
+/// ```
+/// use choreo_registry::authentication::AuthenticationType;
+/// use choreo_registry::vendor::{Cloud, CredentialForm, Vendor, VendorTable};
+///
+/// let acme = Vendor::new("acme-registry", "Acme Registry")?
+///     .with_host("*.registry.acme.example".parse()?)
+///     .with_credentials([CredentialForm::new("team-*", "acme_*")])
+///     .with_token_prefix("acme_")
+///     .with_recommended([AuthenticationType::Basic])
+///     .with_cloud(Cloud::Aws)
+///     .with_help("ask the platform team for a token")
+///     .with_documentation("https://docs.acme.example/registry")?
+///     .with_token_realm("https://login.acme.example/token")?;
+/// let built_in = VendorTable::built_in();
+/// let harbor = built_in.get("harbor").unwrap().clone();
+/// let table = built_in.with(acme).with(harbor.with_host("images.acme.example".parse()?));
+///
+/// let acme = table.of(&"eu.registry.acme.example".parse()?);
+/// assert_eq!(acme.help(), "ask the platform team for a token");
+/// assert_eq!(acme.token_realm(), Some("https://login.acme.example/token"));
+/// assert_eq!(acme.credentials().len(), 1);
+/// assert_eq!(table.of(&"images.acme.example".parse()?).id(), "harbor");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # What it does not do
 ///
-/// It looks at the host alone: a vendor's product under a host of your own is
-/// [`Vendor::SelfHosted`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Vendor {
-    /// Azure Container Registry.
-    Acr,
-    /// Docker Hub.
-    DockerHub,
-    /// Amazon Elastic Container Registry, private.
-    Ecr,
-    /// Amazon ECR Public.
-    EcrPublic,
-    /// Google Artifact Registry.
-    Gar,
-    /// Google's `gcr.io` hosts.
-    Gcr,
-    /// GitHub Container Registry.
-    Ghcr,
-    /// Any other registry.
-    SelfHosted,
+/// A host alone does not tell Harbor, nor GitLab, Quay and JFrog under hosts of your own: they are
+/// `self-hosted` unless a row names the host, as above. [`VendorTable::of_credential`] also looks
+/// at the user name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vendor {
+    id: Cow<'static, str>,
+    name: Cow<'static, str>,
+    hosts: Vec<HostPattern>,
+    credentials: Vec<CredentialForm>,
+    recommended: Cow<'static, [AuthenticationType]>,
+    cloud: Option<Cloud>,
+    help: Cow<'static, str>,
+    documentation: Option<Cow<'static, str>>,
+    token_realm: Option<Cow<'static, str>>,
+    token_prefixes: Vec<Cow<'static, str>>,
+    /// User names that give the vendor away at a host of nobody's.
+    telling_usernames: &'static [&'static str],
 }
 
 impl Vendor {
-    /// Recognises the vendor by the host; a host with a port is nobody's.
+    /// Recognises a vendor of the built-in table by the host; `self-hosted` when there is none.
+    ///
+    /// It allocates nothing.
     #[must_use]
-    pub fn of(host: &RegistryHost) -> Self {
-        if host.port().is_some() {
-            return Self::SelfHosted;
-        }
-        TABLE
-            .iter()
-            .find(|row| (row.recognises)(host.name()))
-            .map_or(Self::SelfHosted, |row| row.vendor)
+    pub fn of(host: &RegistryHost) -> &'static Self {
+        VendorTable::built_in_ref().of(host)
     }
 
-    /// The vendor's name for people.
+    /// A row without hosts, for which any credential will do.
+    ///
+    /// ```
+    /// use choreo_registry::vendor::Vendor;
+    ///
+    /// assert_eq!(
+    ///     Vendor::new("Acme", "Acme").unwrap_err().to_string(),
+    ///     "invalid vendor id \"Acme\": write lower-case letters and digits, parted by hyphens",
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the id is anything but lower-case letters and digits parted by single hyphens, or the
+    /// name is empty or holds control characters.
+    pub fn new(id: impl Into<String>, name: impl Into<String>) -> Result<Self, VendorError> {
+        let (id, name) = (id.into(), name.into());
+        let is_word = |word: &str| {
+            !word.is_empty()
+                && word
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        };
+        if !id.split('-').all(is_word) {
+            return Err(VendorError::Id(id));
+        }
+        if name.trim().is_empty() || name.chars().any(char::is_control) {
+            return Err(VendorError::Name(name));
+        }
+        Ok(Self {
+            id: id.into(),
+            name: name.into(),
+            hosts: Vec::new(),
+            credentials: vec![CredentialForm::new("*", "*")],
+            recommended: Cow::Borrowed(rows::WITHOUT_NODE_IDENTITY),
+            cloud: None,
+            help: Cow::Borrowed("enter what the registry's operator gave you"),
+            documentation: None,
+            token_realm: None,
+            token_prefixes: Vec::new(),
+            telling_usernames: &[],
+        })
+    }
+
+    /// Adds a host pattern.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        self.row().map_or("self-hosted registry", |row| row.name)
+    pub fn with_host(mut self, pattern: HostPattern) -> Self {
+        self.hosts.push(pattern);
+        self
+    }
+
+    /// Replaces the forms of credentials; the first that a credential has tells its lifetime.
+    #[must_use]
+    pub fn with_credentials(mut self, forms: impl IntoIterator<Item = CredentialForm>) -> Self {
+        self.credentials = forms.into_iter().collect();
+        self
+    }
+
+    /// Adds a beginning that only this vendor's tokens have, such as `ghp_`.
+    #[must_use]
+    pub fn with_token_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.token_prefixes.push(prefix.into().into());
+        self
+    }
+
+    /// Replaces the recommended authentication types.
+    #[must_use]
+    pub fn with_recommended(mut self, types: impl IntoIterator<Item = AuthenticationType>) -> Self {
+        self.recommended = types.into_iter().collect();
+        self
+    }
+
+    /// Sets the cloud to which the registry belongs.
+    #[must_use]
+    pub fn with_cloud(mut self, cloud: Cloud) -> Self {
+        self.cloud = Some(cloud);
+        self
+    }
+
+    /// Sets what people should enter, in words that follow "see" or a colon.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into().into();
+        self
+    }
+
+    /// Sets the link to the vendor's documentation.
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `https://` and a host.
+    pub fn with_documentation(mut self, url: impl Into<String>) -> Result<Self, VendorError> {
+        self.documentation = Some(https(url.into())?.into());
+        Ok(self)
+    }
+
+    /// Sets the URL to which clients may send credentials in exchange for a token, where it is of
+    /// another origin than the registry.
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `https://` and a host.
+    pub fn with_token_realm(mut self, url: impl Into<String>) -> Result<Self, VendorError> {
+        self.token_realm = Some(https(url.into())?.into());
+        Ok(self)
+    }
+
+    /// The stable name, for programs: `acr`, `docker-hub`, `self-hosted`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The hosts by which the vendor is recognised.
+    #[must_use]
+    pub fn hosts(&self) -> &[HostPattern] {
+        &self.hosts
+    }
+
+    /// The forms of credentials that are known, in the order in which they are tried.
+    #[must_use]
+    pub fn credentials(&self) -> &[CredentialForm] {
+        &self.credentials
+    }
+
+    /// The authentication types that make sense, the best first.
+    #[must_use]
+    pub fn recommended(&self) -> &[AuthenticationType] {
+        &self.recommended
     }
 
     /// The cloud to which the registry belongs, whose machines can have access by themselves.
     #[must_use]
-    pub fn cloud(self) -> Option<Cloud> {
-        self.row().and_then(|row| row.cloud)
+    pub fn cloud(&self) -> Option<Cloud> {
+        self.cloud
+    }
+
+    /// What people should enter.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+
+    /// The link to the vendor's documentation; empty when a row of yours has none.
+    #[must_use]
+    pub fn documentation(&self) -> &str {
+        self.documentation.as_deref().unwrap_or_default()
+    }
+
+    /// The URL of the token service, where it is known and the same for all hosts; `None` says
+    /// that it is at the registry's own origin, or that nothing is known.
+    ///
+    /// ```
+    /// use choreo_registry::vendor::Vendor;
+    ///
+    /// let hub = Vendor::of(&"docker.io".parse()?);
+    /// assert_eq!(hub.token_realm(), Some("https://auth.docker.io/token"));
+    /// # Ok::<(), choreo_registry::host::ParseHostError>(())
+    /// ```
+    #[must_use]
+    pub fn token_realm(&self) -> Option<&str> {
+        self.token_realm.as_deref()
     }
 
     /// Whether nodes of the vendor's cloud can pull from this registry without a pull secret.
     #[must_use]
-    pub fn offers_node_identity(self) -> bool {
-        self.row().is_some_and(|row| row.node_identity)
-    }
-
-    /// Judges a credential by what this vendor is known to accept.
-    pub(crate) fn check(self, credential: &Credential) -> Result<Vec<Finding>, CredentialRefusal> {
-        self.row()
-            .map_or(Ok(Vec::new()), |row| (row.check)(credential))
-    }
-
-    fn row(self) -> Option<&'static Row> {
-        TABLE.iter().find(|row| row.vendor == self)
+    pub fn offers_node_identity(&self) -> bool {
+        self.recommended.contains(&AuthenticationType::Vendor)
     }
 }
 
 impl fmt::Display for Vendor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        f.pad(&self.name)
     }
 }
 
-/// A public cloud.
-///
-/// ```
-/// use choreo_registry::vendor::Cloud;
-///
-/// assert_eq!(Cloud::Aws.as_str(), "aws");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Why something cannot stand in a row of the [`VendorTable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Cloud {
-    /// Amazon Web Services.
-    Aws,
-    /// Microsoft Azure.
-    Azure,
-    /// Google Cloud.
-    Gcp,
+pub enum VendorError {
+    /// The id is no words of lower-case letters and digits, parted by hyphens.
+    Id(String),
+    /// The name is empty or holds control characters.
+    Name(String),
+    /// The URL does not begin with `https://` and a host.
+    Url(String),
 }
 
-impl Cloud {
-    /// The name in lower case.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
+impl fmt::Display for VendorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Aws => "aws",
-            Self::Azure => "azure",
-            Self::Gcp => "gcp",
+            Self::Id(id) => write!(
+                f,
+                "invalid vendor id {}: write lower-case letters and digits, parted by hyphens",
+                Quoted(id)
+            ),
+            Self::Name(name) => write!(
+                f,
+                "invalid vendor name {}: write a name for people, on one line",
+                Quoted(name)
+            ),
+            Self::Url(url) => write!(
+                f,
+                "invalid URL {} of a vendor: write one that begins with https:// and a host",
+                Quoted(url)
+            ),
         }
     }
 }
 
-impl std::str::FromStr for Cloud {
-    type Err = ParseCloudError;
+impl std::error::Error for VendorError {}
 
-    fn from_str(input: &str) -> Result<Self, Self::Err> {
-        [Self::Aws, Self::Azure, Self::Gcp]
-            .into_iter()
-            .find(|cloud| cloud.as_str() == input)
-            .ok_or_else(|| ParseCloudError {
-                input: input.to_owned(),
-            })
+/// Passes an absolute `https` URL without user information on.
+fn https(url: String) -> Result<String, VendorError> {
+    let is_sound = url.strip_prefix("https://").is_some_and(|rest| {
+        let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        host.parse::<RegistryHost>().is_ok() && path.bytes().all(|byte| byte.is_ascii_graphic())
+    });
+    if is_sound {
+        Ok(url)
+    } else {
+        Err(VendorError::Url(url))
     }
 }
-
-string_value!(Cloud, ParseCloudError, "\"aws\", \"azure\" or \"gcp\"");
-
-/// A string that names no [`Cloud`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseCloudError {
-    input: String,
-}
-
-impl fmt::Display for ParseCloudError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unknown cloud {}: write aws, azure or gcp",
-            Quoted(&self.input)
-        )
-    }
-}
-
-impl std::error::Error for ParseCloudError {}
-
-/// Whether `host` is one of ACR's data endpoints, which serve layers and no manifests.
-pub(crate) fn is_acr_data_endpoint(host: &RegistryHost) -> bool {
-    acr_subdomain(host.name())
-        .and_then(|subdomain| subdomain.strip_suffix(".data"))
-        .is_some_and(|rest| rest.contains('.'))
-}
-
-/// What is known about one vendor.
-struct Row {
-    vendor: Vendor,
-    name: &'static str,
-    cloud: Option<Cloud>,
-    node_identity: bool,
-    /// Called with the name in lower case, without a port.
-    recognises: fn(&str) -> bool,
-    check: rules::Check,
-}
-
-static TABLE: [Row; 7] = [
-    Row {
-        vendor: Vendor::Acr,
-        name: "Azure Container Registry",
-        cloud: Some(Cloud::Azure),
-        node_identity: true,
-        // https://learn.microsoft.com/azure/container-registry/container-registry-concepts
-        recognises: |name| acr_subdomain(name).is_some(),
-        check: rules::acr,
-    },
-    Row {
-        vendor: Vendor::DockerHub,
-        name: "Docker Hub",
-        cloud: None,
-        node_identity: false,
-        recognises: |name| name == "docker.io",
-        check: rules::docker_hub,
-    },
-    Row {
-        vendor: Vendor::Ecr,
-        name: "Amazon ECR",
-        cloud: Some(Cloud::Aws),
-        node_identity: true,
-        recognises: is_ecr,
-        check: rules::ecr,
-    },
-    Row {
-        vendor: Vendor::EcrPublic,
-        name: "Amazon ECR Public",
-        cloud: Some(Cloud::Aws),
-        node_identity: false,
-        recognises: |name| matches!(name, "public.ecr.aws" | "ecr-public.aws.com"),
-        check: rules::ecr_public,
-    },
-    Row {
-        vendor: Vendor::Gar,
-        name: "Google Artifact Registry",
-        cloud: Some(Cloud::Gcp),
-        node_identity: true,
-        // https://cloud.google.com/artifact-registry/docs/docker/names
-        recognises: |name| name.strip_suffix("-docker.pkg.dev").is_some_and(is_label),
-        check: rules::google,
-    },
-    Row {
-        vendor: Vendor::Gcr,
-        name: "Google gcr.io",
-        cloud: Some(Cloud::Gcp),
-        node_identity: true,
-        recognises: |name| matches!(name, "gcr.io" | "us.gcr.io" | "eu.gcr.io" | "asia.gcr.io"),
-        check: rules::google,
-    },
-    Row {
-        vendor: Vendor::Ghcr,
-        name: "GitHub Container Registry",
-        cloud: None,
-        node_identity: false,
-        recognises: |name| name == "ghcr.io",
-        check: rules::ghcr,
-    },
-];
-
-/// What stands in front of ACR's domain, in any of its clouds.
-fn acr_subdomain(name: &str) -> Option<&str> {
-    [".azurecr.io", ".azurecr.us", ".azurecr.cn", ".azurecr.de"]
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-}
-
-/// `<12 digits>.dkr.ecr[-fips].<region>.<suffix>`, and the dual-stack form `.dkr-ecr`: see
-/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html>.
-fn is_ecr(name: &str) -> bool {
-    let Some((account, rest)) = name.split_once('.') else {
-        return false;
-    };
-    let region = ["dkr.ecr.", "dkr.ecr-fips.", "dkr-ecr.", "dkr-ecr-fips."]
-        .iter()
-        .find_map(|service| rest.strip_prefix(service));
-    let Some((region, suffix)) = region.and_then(|region| region.split_once('.')) else {
-        return false;
-    };
-    account.len() == 12
-        && account.bytes().all(|b| b.is_ascii_digit())
-        && is_label(region)
-        && ECR_SUFFIXES.contains(&suffix)
-}
-
-fn is_label(text: &str) -> bool {
-    !text.is_empty() && !text.contains('.')
-}
-
-const ECR_SUFFIXES: [&str; 9] = [
-    "amazonaws.com",
-    "amazonaws.com.cn",
-    "amazonaws.eu",
-    "c2s.ic.gov",
-    "cloud.adc-e.uk",
-    "csp.hci.ic.gov",
-    "on.amazonwebservices.com.cn",
-    "on.aws",
-    "sc2s.sgov.gov",
-];

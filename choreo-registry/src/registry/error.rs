@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::RegistryHost;
-use crate::vendor::{CredentialRefusal, Vendor};
+use crate::vendor::CredentialRefusal;
 
 /// Why a display name, a host and an authentication make no
 /// [`ContainerRegistry`](crate::ContainerRegistry).
@@ -50,8 +50,8 @@ pub enum RegistryError {
     NoNodeIdentity {
         /// The host.
         host: RegistryHost,
-        /// Its vendor.
-        vendor: Vendor,
+        /// Its vendor's name.
+        vendor: String,
     },
 }
 

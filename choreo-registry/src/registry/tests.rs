@@ -89,8 +89,28 @@ fn what_works_is_accepted_and_doubts_are_told() {
         (ECR, Authentication::Vendor, vec![]),
         ("eu-docker.pkg.dev", Authentication::Vendor, vec![]),
         ("gcr.io", Authentication::Vendor, vec![]),
-        ("gcr.io", basic("_json_key", KEY), vec![]),
-        ("gcr.io", basic("_json_key_base64", &key_base64), vec![]),
+        (
+            "gcr.io",
+            basic("_json_key", KEY),
+            vec![Code::NodeIdentityAvailable],
+        ),
+        (
+            "gcr.io",
+            basic("_json_key_base64", &key_base64),
+            vec![Code::NodeIdentityAvailable],
+        ),
+        (
+            ECR,
+            Authentication::Public,
+            vec![Code::AnonymousPullUnlikely],
+        ),
+        ("mcr.microsoft.com", Authentication::Public, vec![]),
+        ("registry.example.com", basic("robot$ci", "x"), vec![]),
+        (
+            "registry.example.com",
+            basic("gitlab-ci-token", "x"),
+            vec![Code::ShortLivedPassword],
+        ),
         ("ghcr.io", basic("alice", "ghp_0"), vec![]),
         ("docker.io", basic("alice", "dckr_pat_0"), vec![]),
         (
@@ -155,7 +175,7 @@ fn a_docker_config_must_be_for_the_same_host() {
             "registry-1.docker.io",
             Authentication::DockerConfig(config())
         ),
-        Ok(vec![Code::DockerConfigRepaired]),
+        Ok(vec![Code::DockerConfigRepaired, Code::AccountPassword]),
     );
     assert_eq!(
         register("ghcr.io", Authentication::DockerConfig(config()))
@@ -163,6 +183,48 @@ fn a_docker_config_must_be_for_the_same_host() {
             .to_string(),
         "docker config is for \"docker.io\", not for \"ghcr.io\": paste the one of \"ghcr.io\", \
          or register \"docker.io\"",
+    );
+}
+
+#[test]
+fn a_data_plane_of_another_cloud_is_a_finding_for_node_identity_alone() {
+    let misfit = |at: &str, authentication, cloud| {
+        let registry = ContainerRegistry::new("Images", host(at), authentication).unwrap();
+        registry.misfit(cloud).map(|finding| finding.code())
+    };
+    let another = Some(Code::DataPlaneOfAnotherCloud);
+    assert_eq!(misfit(ECR, Authentication::Vendor, Cloud::Aws), None);
+    assert_eq!(misfit(ECR, Authentication::Vendor, Cloud::Gcp), another);
+    assert_eq!(misfit(ECR, basic("AWS", "x"), Cloud::Gcp), None);
+    assert_eq!(misfit(ECR, Authentication::Public, Cloud::Gcp), None);
+}
+
+#[test]
+fn vendors_of_operators_are_kept_when_a_registry_changes() {
+    let acme = Vendor::new("acme", "Acme Registry").unwrap();
+    let acme = acme.with_host("*.acme.example".parse().unwrap());
+    let acme = acme.with_recommended([AuthenticationType::Vendor]);
+    let vendors = VendorTable::built_in().with(acme);
+    let at = host("a.acme.example");
+    let registry =
+        ContainerRegistry::with_vendors(&vendors, "Images", at, Authentication::Vendor).unwrap();
+    assert_eq!(registry.vendor().id(), "acme");
+
+    let moved = registry.with_host(host("b.acme.example"));
+    let moved = moved.authenticate(Authentication::Vendor).unwrap();
+    assert_eq!(moved.vendor().id(), "acme");
+    let changed = moved.with_authentication(Authentication::Public).unwrap();
+    assert_eq!(changed.vendor().id(), "acme");
+    assert_eq!(
+        changed.findings()[0].message(),
+        "Acme Registry is not known to let anybody pull without a credential",
+    );
+    let away = changed.with_host(host("ghcr.io"));
+    let error = away.authenticate(Authentication::Vendor).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "\"ghcr.io\" (GitHub Container Registry) gives nodes no access by their identity: choose \
+         basic or docker-config",
     );
 }
 

@@ -1,0 +1,34 @@
+//! Google's service account keys, told by what is in them.
+//!
+//! <https://cloud.google.com/artifact-registry/docs/docker/authentication#json-key>
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::secret_json::SecretJson;
+
+/// Whether `text` is the JSON of a service account key.
+pub(super) fn is_key(text: &str) -> bool {
+    let Ok(key) = SecretJson::parse(text) else {
+        return false;
+    };
+    let field = |name| {
+        key.get(name)
+            .and_then(SecretJson::as_str)
+            .unwrap_or_default()
+    };
+    field("type") == "service_account"
+        && !field("client_email").is_empty()
+        && !field("private_key").is_empty()
+}
+
+/// Whether `text` is such JSON in base64, which may be broken into lines.
+pub(super) fn is_key_in_base64(text: &str) -> bool {
+    // Exact capacities: a growing buffer would leave copies behind.
+    let mut clean = Zeroizing::new(String::with_capacity(text.len()));
+    clean.extend(text.split_ascii_whitespace());
+    let mut key = Zeroizing::new(Vec::with_capacity(text.len()));
+    STANDARD.decode_vec(clean.as_bytes(), &mut key).is_ok()
+        && std::str::from_utf8(&key).is_ok_and(is_key)
+}

@@ -1,0 +1,262 @@
+//! Patterns for hosts, matched label by label.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::ecr;
+use crate::RegistryHost;
+use crate::quote::Quoted;
+
+/// A host, or the hosts that have a form in common.
+///
+/// A `*` stands for one or more characters within a label, and each label has at most one. A
+/// pattern without a port matches hosts without a port; `:5000` matches this port, `:*` any and
+/// none.
+///
+/// ```
+/// use choreo_registry::vendor::HostPattern;
+///
+/// let pattern: HostPattern = "*-docker.pkg.dev".parse()?;
+/// assert!(pattern.matches(&"europe-west1-docker.pkg.dev".parse()?));
+/// assert!(!pattern.matches(&"a.b-docker.pkg.dev".parse()?));
+/// assert!(!pattern.matches(&"europe-west1-docker.pkg.dev:5000".parse()?));
+/// assert_eq!(pattern.as_str(), "*-docker.pkg.dev");
+///
+/// let any_port: HostPattern = "*.acme.example:*".parse()?;
+/// assert!(any_port.matches(&"registry.acme.example:5000".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPattern {
+    text: String,
+    /// Where the name in `text` ends.
+    name_end: usize,
+    /// What follows the last star, for a quick no.
+    suffix_at: usize,
+    port: Port,
+    is_ecr: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Any,
+    Is(Option<u16>),
+}
+
+impl HostPattern {
+    /// The pattern, in lower case. The one of Amazon ECR shows its most common form only.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the host is one of these. It allocates nothing.
+    #[must_use]
+    pub fn matches(&self, host: &RegistryHost) -> bool {
+        let is_port = match self.port {
+            Port::Any => true,
+            Port::Is(port) => host.port() == port,
+        };
+        is_port && self.matches_name(host.name())
+    }
+
+    /// The hosts of Amazon ECR.
+    pub(super) fn ecr() -> Self {
+        let text = ecr::SHOWN.to_owned();
+        Self {
+            name_end: text.len(),
+            suffix_at: 0,
+            port: Port::Is(None),
+            is_ecr: true,
+            text,
+        }
+    }
+
+    fn matches_name(&self, name: &str) -> bool {
+        if self.is_ecr {
+            return ecr::is_host(name);
+        }
+        let pattern = &self.text[..self.name_end];
+        if self.suffix_at == 0 {
+            return name == pattern;
+        }
+        name.ends_with(&pattern[self.suffix_at..]) && {
+            let mut labels = name.split('.');
+            pattern
+                .split('.')
+                .all(|pattern| labels.next().is_some_and(|label| is_label(pattern, label)))
+                && labels.next().is_none()
+        }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = ParseHostPatternError;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        let refused = || ParseHostPatternError {
+            input: input.to_owned(),
+        };
+        let (host, any_port) = match input.strip_suffix(":*") {
+            Some(host) => (host, true),
+            None => (input, false),
+        };
+        let stars_too_many = |label: &str| label.bytes().filter(|&byte| byte == b'*').count() > 1;
+        if host.split('.').any(stars_too_many) {
+            return Err(refused());
+        }
+        // With a letter in place of each star it has to be a host, spelled as hosts are.
+        let sample: RegistryHost = host.replace('*', "x").parse().map_err(|_| refused())?;
+        let mut text = host.to_ascii_lowercase();
+        if !text.contains('*') {
+            sample.as_str().clone_into(&mut text);
+        } else if text.replace('*', "x") != sample.as_str() {
+            return Err(refused());
+        }
+        if any_port && sample.port().is_some() {
+            return Err(refused());
+        }
+        let name_end = sample.name().len();
+        if any_port {
+            text.push_str(":*");
+        }
+        Ok(Self {
+            suffix_at: text[..name_end].rfind('*').map_or(0, |star| star + 1),
+            port: if any_port {
+                Port::Any
+            } else {
+                Port::Is(sample.port())
+            },
+            is_ecr: false,
+            name_end,
+            text,
+        })
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// A string that is no [`HostPattern`].
+///
+/// ```
+/// use choreo_registry::vendor::HostPattern;
+///
+/// assert_eq!(
+///     "**.acme.example".parse::<HostPattern>().unwrap_err().to_string(),
+///     "invalid host pattern \"**.acme.example\": write a host such as registry.acme.example, \
+///      with at most one * in each label",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseHostPatternError {
+    input: String,
+}
+
+impl fmt::Display for ParseHostPatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "invalid host pattern {}: write a host such as registry.acme.example, with at most \
+             one * in each label",
+            Quoted(&self.input)
+        )
+    }
+}
+
+impl std::error::Error for ParseHostPatternError {}
+
+fn is_label(pattern: &str, label: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == label,
+        Some((start, end)) => {
+            label.len() > start.len() + end.len()
+                && label.starts_with(start)
+                && label.ends_with(end)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(host: &str) -> RegistryHost {
+        host.parse().unwrap()
+    }
+
+    #[test]
+    fn stars_stay_within_a_label_and_take_at_least_one_character() {
+        for (pattern, at, expected) in [
+            ("*.a.example", "b.a.example", true),
+            ("*.a.example", "c.b.a.example", false),
+            ("*.a.example", "a.example", false),
+            ("*.a.example", "b.a.example.com", false),
+            ("b-*.a.example", "b-1.a.example", true),
+            ("b-*.a.example", "c-1.a.example", false),
+            ("*-b.a.example", "1-b.a.example", true),
+            ("1*1.a.example", "11.a.example", false),
+            ("1*1.a.example", "111.a.example", true),
+            ("rg.*.scw.cloud", "rg.fr-par.scw.cloud", true),
+            ("rg.*.scw.cloud", "rg.scw.cloud", false),
+            ("rg.*.scw.cloud", "rgx.fr-par.scw.cloud", false),
+            ("*.*.example", "a.b.example", true),
+            ("a.*", "a.b", true),
+            ("a.*", "a.b.c", false),
+            ("A.Example", "a.example", true),
+            ("a.example", "b.example", false),
+        ] {
+            let matches = pattern.parse::<HostPattern>().unwrap().matches(&host(at));
+            assert_eq!(matches, expected, "{pattern} {at}");
+        }
+    }
+
+    #[test]
+    fn ports_are_none_one_or_any() {
+        for (pattern, at, expected) in [
+            ("a.example", "a.example:5000", false),
+            ("a.example:5000", "a.example:5000", true),
+            ("a.example:5000", "a.example:5001", false),
+            ("a.example:5000", "a.example", false),
+            ("a.example:443", "a.example", true),
+            ("*.example:5000", "a.example:5000", true),
+            ("*.example:5000", "a.example", false),
+            ("a.example:*", "a.example", true),
+            ("a.example:*", "a.example:5000", true),
+            ("a.example:*", "b.example:5000", false),
+            ("[2001:db8::1]:*", "[2001:db8::1]:5000", true),
+            ("index.docker.io", "docker.io", true),
+        ] {
+            let matches = pattern.parse::<HostPattern>().unwrap().matches(&host(at));
+            assert_eq!(matches, expected, "{pattern} {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        for input in [
+            "",
+            "*",
+            "a*b*.example",
+            "*.",
+            "https://*.a.example",
+            "*.a.example/acme",
+            "*.a.example:443",
+            "*.a.example:x",
+            "a.example:5000:*",
+            "*_.example",
+        ] {
+            let error = input.parse::<HostPattern>().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("invalid host pattern \"{input}\": ")),
+                "{input}"
+            );
+        }
+        let shown: HostPattern = "*.A.example:*".parse().unwrap();
+        assert_eq!(format!("{shown:>15}"), "  *.a.example:*");
+        assert_eq!(shown.as_str(), "*.a.example:*");
+    }
+}

@@ -1,0 +1,84 @@
+//! The table for people.
+
+use std::fmt::Write as _;
+
+use super::judge::in_words;
+use super::{CredentialForm, HostPattern, Vendor, VendorTable};
+
+impl VendorTable {
+    /// The table in Markdown, a row for each vendor.
+    ///
+    /// ```
+    /// use choreo_registry::vendor::VendorTable;
+    ///
+    /// let table = VendorTable::built_in().to_markdown();
+    /// let row = table.lines().find(|row| row.contains("Amazon ECR (")).unwrap();
+    /// assert_eq!(
+    ///     row,
+    ///     "| Amazon ECR (`ecr`) | `*.dkr.ecr.*.amazonaws.com` | `AWS` \
+    ///      | output of `aws ecr get-login-password` | 12 hours | vendor, basic, docker-config \
+    ///      | aws | [link](https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html) |",
+    /// );
+    /// ```
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut table = String::from(
+            "| vendor | hosts | user name | password | holds for | recommended types | cloud | documentation |\n\
+             |---|---|---|---|---|---|---|---|\n",
+        );
+        for vendor in self.iter() {
+            vendor.write_row(&mut table);
+        }
+        table
+    }
+}
+
+impl Vendor {
+    fn write_row(&self, table: &mut String) {
+        let forms: Vec<_> = self
+            .credentials
+            .iter()
+            .filter(|form| form.is_accepted() && !form.username().is_empty())
+            .collect();
+        let of_forms =
+            |column: fn(&CredentialForm) -> String| lines(forms.iter().map(|&form| column(form)));
+        let link = match self.documentation() {
+            "" => "none".to_owned(),
+            link => format!("[link]({link})"),
+        };
+        let cells = [
+            format!("{} (`{}`)", self.name, self.id),
+            lines(
+                self.hosts
+                    .iter()
+                    .map(|host| format!("`{}`", HostPattern::as_str(host))),
+            ),
+            of_forms(|form| form.username().to_owned()),
+            of_forms(|form| form.password().to_owned()),
+            of_forms(|form| form.lifetime().map_or("until revoked".to_owned(), in_words)),
+            self.recommended
+                .iter()
+                .map(AsRef::as_ref)
+                .collect::<Vec<_>>()
+                .join(", "),
+            self.cloud
+                .map_or("any".to_owned(), |cloud| cloud.to_string()),
+            link,
+        ];
+        for cell in cells {
+            write!(table, "| {} ", cell.replace('|', "\\|"))
+                .expect("writing to a String does not fail");
+        }
+        table.push_str("|\n");
+    }
+}
+
+/// Several lines in one cell.
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() {
+        "none".to_owned()
+    } else {
+        lines.join("<br>")
+    }
+}
