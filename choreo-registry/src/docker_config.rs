@@ -8,12 +8,16 @@
 
 mod decode;
 mod error;
+mod fields;
 #[cfg(test)]
 mod tests;
 
 use std::str::FromStr;
 
+use serde_json::value::RawValue;
+
 pub use self::error::{AuthDefect, DockerConfigError};
+use self::fields::{Fields, LoneSurrogate, NoObject, Text, type_name};
 use crate::finding::{Code, Finding};
 use crate::secret_json::SecretJson;
 use crate::{Credential, RegistryHost};
@@ -27,13 +31,26 @@ use crate::{Credential, RegistryHost};
 ///     r#"{"auths": {"https://ghcr.io": {"auth": "YWxpY2U6aHVudGVyMg=="}}}"#.parse()?;
 /// assert_eq!(config.host().as_str(), "ghcr.io");
 /// assert_eq!(config.credential().username(), "alice");
+/// assert!(config.findings().is_empty());
 /// # Ok::<(), choreo_registry::docker_config::DockerConfigError>(())
 /// ```
 ///
 /// Accepted: one entry under `auths`, with `auth`, or `username` and `password`, or all three in
-/// agreement. Unknown fields are ignored. `auth` may lack its padding. Where it holds line breaks
-/// or blanks, uses the URL-safe alphabet or ends in NULs, it is put right, and
-/// [`findings`](Self::findings) tells.
+/// agreement. Unknown fields are ignored. `auth` may lack its padding. What can be put right
+/// without doubt is put right, and [`findings`](Self::findings) tells:
+///
+/// - an `auth` with line breaks or blanks, in the URL-safe alphabet, or with NULs at its end;
+/// - a byte order mark before the document;
+/// - a `.dockercfg`, which is the entries without `auths` around them;
+/// - the identity token that `az acr login` leaves, which Azure Container Registry accepts as a
+///   [password](https://learn.microsoft.com/azure/container-registry/container-registry-authentication#az-acr-login-with---expose-token).
+///
+/// # Stricter than the tools
+///
+/// Docker and kubelets take some documents that are refused here, because they disagree on what
+/// these mean or find no credential in them: a name that stands twice or in another case,
+/// `credsStore` and `credHelpers` (of any registry), an `auth` that disagrees with `username` or
+/// `password`, an empty entry, a key that is no host (a path, a pattern).
 ///
 /// # What it does not do
 ///
@@ -43,33 +60,147 @@ use crate::{Credential, RegistryHost};
 pub struct DockerConfig {
     host: RegistryHost,
     credential: Credential,
-    repaired: bool,
+    repairs: Repairs,
+}
+
+/// What was doubtful and has been put right.
+#[derive(Debug, Clone, Copy, Default)]
+struct Repairs {
+    auth: bool,
+    byte_order_mark: bool,
+    identity_token: bool,
+    legacy_format: bool,
 }
 
 impl DockerConfig {
-    /// The registry of the one entry.
+    /// Reads the entry of one registry out of a document that may have several.
+    ///
+    /// The other entries are not looked into. Without a host to ask for, parse the document:
+    /// the error lists [the hosts to choose from](DockerConfigError::hosts).
+    ///
+    /// ```
+    /// use choreo_registry::docker_config::DockerConfig;
+    ///
+    /// let document = r#"{"auths": {
+    ///     "ghcr.io": {"auth": "YWxpY2U6aHVudGVyMg=="},
+    ///     "https://index.docker.io/v1/": {"auth": "Ym9iOmh1bnRlcjM="}
+    /// }}"#;
+    /// let hosts = document.parse::<DockerConfig>().unwrap_err().hosts().to_vec();
+    /// assert_eq!(hosts, ["ghcr.io".parse()?, "docker.io".parse()?]);
+    ///
+    /// let config = DockerConfig::for_host(document, &hosts[1])?;
+    /// assert_eq!(config.credential().username(), "bob");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for parsing, but for several entries; [`DockerConfigError::NoEntryFor`] when there is
+    /// none for the host, [`DockerConfigError::SeveralSpellings`] when there are two.
+    pub fn for_host(document: &str, host: &RegistryHost) -> Result<Self, DockerConfigError> {
+        Self::read(document, |entries| {
+            let mut chosen = entries
+                .iter()
+                .filter(|(key, _)| key.parse().is_ok_and(|key: RegistryHost| key == *host));
+            match (chosen.next(), chosen.next()) {
+                (Some((_, entry)), None) => Ok((host.clone(), entry)),
+                (Some(_), Some(_)) => {
+                    Err(DockerConfigError::SeveralSpellings { host: host.clone() })
+                }
+                (None, _) if entries.is_empty() => Err(DockerConfigError::NoEntry),
+                (None, _) => Err(DockerConfigError::NoEntryFor {
+                    host: host.clone(),
+                    others: hosts(entries),
+                }),
+            }
+        })
+    }
+
+    /// The registry of the entry.
     #[must_use]
     pub fn host(&self) -> &RegistryHost {
         &self.host
     }
 
-    /// The credential of the one entry.
+    /// The credential of the entry.
     #[must_use]
     pub fn credential(&self) -> &Credential {
         &self.credential
     }
 
     /// What was doubtful and has been put right.
+    ///
+    /// ```
+    /// use choreo_registry::docker_config::DockerConfig;
+    /// use choreo_registry::finding::Code;
+    ///
+    /// let dockercfg: DockerConfig = r#"{"ghcr.io": {"auth": "YWxpY2U6aHVudGVyMg=="}}"#.parse()?;
+    /// assert_eq!(dockercfg.findings()[0].code(), Code::DockerConfigConverted);
+    /// # Ok::<(), choreo_registry::docker_config::DockerConfigError>(())
+    /// ```
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        let repaired = self.repaired.then(|| {
-            Finding::new(
+        let repairs = self.repairs;
+        let mut findings = Vec::new();
+        if repairs.byte_order_mark {
+            findings.push(Finding::new(
+                Code::DockerConfigRepaired,
+                "the docker config began with a byte order mark",
+                "it is written afresh here; kubelets cannot read the original, save it as UTF-8 \
+                 without one",
+            ));
+        }
+        if repairs.legacy_format {
+            findings.push(Finding::new(
+                Code::DockerConfigConverted,
+                "the docker config was a .dockercfg: entries without \"auths\"",
+                "it is written afresh here; in a Secret of type kubernetes.io/dockerconfigjson, \
+                 kubelets find no credential in the original",
+            ));
+        }
+        if repairs.auth {
+            findings.push(Finding::new(
                 Code::DockerConfigRepaired,
                 "the docker config's \"auth\" was no clean base64",
                 "it is written afresh here; tools differ in what they make of the original",
-            )
-        });
-        repaired.into_iter().collect()
+            ));
+        }
+        if repairs.identity_token {
+            findings.push(Finding::new(
+                Code::DockerConfigConverted,
+                "the docker config held an identity token of az acr login, which nodes do not \
+                 understand",
+                "it is used as a password here, as ACR allows; it holds for about 3 hours, so \
+                 enter a service principal or a repository token instead",
+            ));
+        }
+        findings
+    }
+
+    fn read<'d>(
+        document: &'d str,
+        choose: impl FnOnce(&Fields<'d>) -> Result<(RegistryHost, &'d RawValue), DockerConfigError>,
+    ) -> Result<Self, DockerConfigError> {
+        if document.len() > MAX_LEN {
+            return Err(DockerConfigError::TooLarge);
+        }
+        let text = document.strip_prefix('\u{feff}').unwrap_or(document);
+        if text.trim_ascii_start().is_empty() {
+            return Err(DockerConfigError::Empty);
+        }
+        let (entries, legacy_format) = entries(text).map_err(|problem| problem.into_error(text))?;
+        let (host, entry) = choose(&entries)?;
+        let (credential, repairs) =
+            decode::entry(&host, entry).map_err(|problem| problem.into_error(text))?;
+        Ok(Self {
+            host,
+            credential,
+            repairs: Repairs {
+                byte_order_mark: text.len() < document.len(),
+                legacy_format,
+                ..repairs
+            },
+        })
     }
 }
 
@@ -77,130 +208,186 @@ impl FromStr for DockerConfig {
     type Err = DockerConfigError;
 
     fn from_str(document: &str) -> Result<Self, Self::Err> {
-        if document.len() > MAX_LEN {
-            return Err(DockerConfigError::TooLarge);
-        }
-        if document.starts_with('\u{feff}') {
-            return Err(DockerConfigError::ByteOrderMark);
-        }
-        if document.trim().is_empty() {
-            return Err(DockerConfigError::Empty);
-        }
-        let root = SecretJson::parse(document).map_err(|at| DockerConfigError::NotJson {
-            line: at.line,
-            column: at.column,
-        })?;
-        let fields = object(&root, "the document")?;
-        check_names(fields, &TOP_LEVEL_FIELDS, "the document")?;
-        check_helpers(&root)?;
-        let (key, entry) = single_entry(&root)?;
-        // What is no host may be anything, even a password.
-        let host: RegistryHost = key.parse().map_err(|error: crate::host::ParseHostError| {
-            DockerConfigError::Host(error.into_unquoted())
-        })?;
-        let (credential, repaired) = decode::entry(&host, entry)?;
-        Ok(Self {
-            host,
-            credential,
-            repaired,
+        Self::read(document, |entries| {
+            let mut all = entries.iter();
+            match (all.next(), all.next()) {
+                (None, _) => Err(DockerConfigError::NoEntry),
+                (Some(_), Some(_)) => Err(DockerConfigError::SeveralEntries(hosts(entries))),
+                // What is no host may be anything, even a password.
+                (Some((key, entry)), None) => match key.parse::<RegistryHost>() {
+                    Ok(host) => Ok((host, entry)),
+                    Err(error) => Err(DockerConfigError::Host(error.into_unquoted())),
+                },
+            }
         })
     }
 }
 
-type Fields = [(zeroize::Zeroizing<String>, SecretJson)];
+/// What may be wrong, before it is known where in the document.
+enum Problem {
+    Error(DockerConfigError),
+    Syntax {
+        line: usize,
+        column: usize,
+    },
+    /// In a part of the document, where positions would mislead.
+    InnerSyntax,
+}
+
+impl Problem {
+    fn into_error(self, document: &str) -> DockerConfigError {
+        let (line, column) = match self {
+            Self::Error(error) => return error,
+            Self::Syntax { line, column } => (line, column),
+            // Only half a surrogate pair passed the first reading; another one finds the place.
+            Self::InnerSyntax => match SecretJson::parse(document) {
+                Err(at) => (at.line, at.column),
+                Ok(_) => (1, 1),
+            },
+        };
+        DockerConfigError::NotJson { line, column }
+    }
+
+    fn wrong_type(path: String, expected: &'static str, found: &'static str) -> Self {
+        Self::Error(DockerConfigError::WrongType {
+            path,
+            expected,
+            found,
+        })
+    }
+}
+
+impl From<DockerConfigError> for Problem {
+    fn from(error: DockerConfigError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<LoneSurrogate> for Problem {
+    fn from(_: LoneSurrogate) -> Self {
+        Self::InnerSyntax
+    }
+}
+
+/// The entries of a document, and whether they stood there without `auths`.
+fn entries(document: &str) -> Result<(Fields<'_>, bool), Problem> {
+    let root = Fields::parse(document).map_err(|why| match why {
+        NoObject::Type(found) => Problem::wrong_type("the document".to_owned(), "an object", found),
+        NoObject::Syntax { line, column } => Problem::Syntax { line, column },
+    })?;
+    check_names(&root, &TOP_LEVEL_FIELDS, || "the document".to_owned())?;
+    check_helpers(&root)?;
+    let (entries, legacy_format) = match root.get("auths") {
+        Some(auths) => match object(auths, || "auths".to_owned())? {
+            Some(entries) => (entries, false),
+            None => return Err(DockerConfigError::NoEntry.into()),
+        },
+        None => (root.into_filtered(is_entry), true),
+    };
+    check_names(&entries, &[], || "auths".to_owned())?;
+    Ok((entries, legacy_format))
+}
 
 /// Refuses what keeps the credential outside the document.
-fn check_helpers(root: &SecretJson) -> Result<(), DockerConfigError> {
-    match root.get("credsStore") {
-        None | Some(SecretJson::Null) => {}
-        Some(SecretJson::String(store)) if store.is_empty() => {}
-        Some(SecretJson::String(_)) => return Err(DockerConfigError::CredsStore),
-        Some(other) => return Err(wrong_type("credsStore", "a string", other)),
+fn check_helpers(root: &Fields<'_>) -> Result<(), Problem> {
+    if let Some(store) = string(root, "credsStore", || "credsStore".to_owned())?
+        && !store.as_str().is_empty()
+    {
+        return Err(DockerConfigError::CredsStore.into());
     }
-    match root.get("credHelpers") {
-        None | Some(SecretJson::Null) => Ok(()),
-        Some(helpers) => {
-            let helpers = object(helpers, "credHelpers")?;
-            if helpers.is_empty() {
-                Ok(())
-            } else {
-                Err(DockerConfigError::CredHelpers(hosts(helpers)))
-            }
-        }
-    }
-}
-
-fn single_entry(root: &SecretJson) -> Result<(&str, &SecretJson), DockerConfigError> {
-    let auths = match root.get("auths") {
-        None if is_legacy(root) => return Err(DockerConfigError::LegacyFormat),
-        None | Some(SecretJson::Null) => return Err(DockerConfigError::NoEntry),
-        Some(auths) => object(auths, "auths")?,
+    let Some(helpers) = root.get("credHelpers") else {
+        return Ok(());
     };
-    check_names(auths, &[], "auths")?;
-    match auths {
-        [] => Err(DockerConfigError::NoEntry),
-        [(key, entry)] => Ok((key, entry)),
-        several => Err(DockerConfigError::SeveralEntries(hosts(several))),
+    match object(helpers, || "credHelpers".to_owned())? {
+        Some(helpers) if !helpers.is_empty() => {
+            Err(DockerConfigError::CredHelpers(hosts(&helpers)).into())
+        }
+        _ => Ok(()),
     }
 }
 
-/// Whether this is a `.dockercfg`: the entries without `auths` around them.
-fn is_legacy(root: &SecretJson) -> bool {
-    root.as_object()
-        .unwrap_or_default()
-        .iter()
-        .any(|(_, entry)| {
-            decode::ENTRY_FIELDS
-                .iter()
-                .any(|name| entry.get(name).is_some())
-        })
+/// Whether a value of a `.dockercfg` is the entry of a registry.
+fn is_entry(value: &RawValue) -> bool {
+    Fields::of(value).is_ok_and(|fields| {
+        fields
+            .iter()
+            .any(|(name, _)| known(&decode::ENTRY_FIELDS, name).is_some())
+    })
 }
 
 /// Refuses names that tools read in different ways: twice, or in another case.
-fn check_names(fields: &Fields, known: &[&str], place: &str) -> Result<(), DockerConfigError> {
-    for (index, (name, _)) in fields.iter().enumerate() {
-        let spelling = known.iter().find(|known| known.eq_ignore_ascii_case(name));
-        if let Some(spelling) = spelling
-            && **spelling != **name
+fn check_names(
+    fields: &Fields<'_>,
+    known_names: &[&'static str],
+    place: impl FnOnce() -> String,
+) -> Result<(), DockerConfigError> {
+    for (name, _) in fields.iter() {
+        if let Some(spelling) = known(known_names, name)
+            && spelling != name
         {
             return Err(DockerConfigError::FieldCase {
-                field: (*spelling).to_owned(),
-            });
-        }
-        if fields[..index].iter().any(|(earlier, _)| earlier == name) {
-            let field = match (spelling, name.parse::<RegistryHost>()) {
-                (Some(spelling), _) => format!("\"{spelling}\""),
-                (None, Ok(host)) => format!("\"{host}\""),
-                (None, Err(_)) => "a field".to_owned(),
-            };
-            return Err(DockerConfigError::Duplicate {
-                field,
-                place: place.to_owned(),
+                field: spelling.to_owned(),
             });
         }
     }
-    Ok(())
+    let Some(name) = fields.duplicate() else {
+        return Ok(());
+    };
+    let field = match (known(known_names, name), name.parse::<RegistryHost>()) {
+        (Some(name), _) => format!("\"{name}\""),
+        (None, Ok(host)) => format!("\"{host}\""),
+        (None, Err(_)) => "a field".to_owned(),
+    };
+    Err(DockerConfigError::Duplicate {
+        field,
+        place: place(),
+    })
 }
 
-/// The keys that are hosts. Others are not repeated: a key may be anything, even a password.
-fn hosts(entries: &Fields) -> Vec<RegistryHost> {
+/// The known name that Go's readers, which ignore case, would take this one for.
+fn known(names: &[&'static str], name: &str) -> Option<&'static str> {
+    names.iter().copied().find(|known| {
+        known.eq_ignore_ascii_case(name)
+                // Go folds these two letters as well.
+                || !name.is_ascii()
+                    && known.eq_ignore_ascii_case(&name.replace('ſ', "s").replace('\u{212a}', "k"))
+    })
+}
+
+/// The keys that are hosts, each once. Others are not repeated: a key may be anything, even a
+/// password.
+fn hosts(entries: &Fields<'_>) -> Vec<RegistryHost> {
+    let mut seen = std::collections::HashSet::new();
     entries
         .iter()
         .filter_map(|(key, _)| key.parse().ok())
+        .filter(|host: &RegistryHost| seen.insert(host.clone()))
         .collect()
 }
 
-fn object<'a>(value: &'a SecretJson, path: &str) -> Result<&'a Fields, DockerConfigError> {
-    value
-        .as_object()
-        .ok_or_else(|| wrong_type(path, "an object", value))
+/// The fields of an object; `None` for null, which is as good as absent.
+fn object(value: &RawValue, path: impl FnOnce() -> String) -> Result<Option<Fields<'_>>, Problem> {
+    match Fields::of(value) {
+        Ok(fields) => Ok(Some(fields)),
+        Err(NoObject::Type("null")) => Ok(None),
+        Err(NoObject::Type(found)) => Err(Problem::wrong_type(path(), "an object", found)),
+        Err(NoObject::Syntax { .. }) => Err(Problem::InnerSyntax),
+    }
 }
 
-fn wrong_type(path: &str, expected: &'static str, found: &SecretJson) -> DockerConfigError {
-    DockerConfigError::WrongType {
-        path: path.to_owned(),
-        expected,
-        found: found.type_name(),
+/// The text of a field; `None` when it is absent or null.
+fn string<'d>(
+    fields: &Fields<'d>,
+    name: &str,
+    path: impl FnOnce() -> String,
+) -> Result<Option<Text<'d>>, Problem> {
+    let Some(value) = fields.get(name) else {
+        return Ok(None);
+    };
+    match (Text::of(value)?, type_name(value)) {
+        (None, "null") => Ok(None),
+        (None, found) => Err(Problem::wrong_type(path(), "a string", found)),
+        (text, _) => Ok(text),
     }
 }
 

@@ -178,8 +178,10 @@ codes! {
         "Everybody may pull from the registry, so the credential is of no use."
     DataPlaneOfAnotherCloud "data-plane-of-another-cloud" Warning
         "Nodes have access by their identity, and those of the data plane are of another cloud."
+    DockerConfigConverted "docker-config-converted" Info
+        "The docker config was a `.dockercfg` or held an identity token, and has been converted."
     DockerConfigRepaired "docker-config-repaired" Info
-        "`auth` of the docker config was no clean base64, and has been put right."
+        "The docker config had a byte order mark or an `auth` that was no clean base64, and has been put right."
     DockerHubAnonymousLimit "docker-hub-anonymous-limit" Info
         "The registry is Docker Hub without a credential: pulls are limited by address."
     DockerHubEmailUsername "docker-hub-email-username" Warning

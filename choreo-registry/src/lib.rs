@@ -19,7 +19,7 @@
 //! assert!(registry.serves(&image));
 //!
 //! // What its pods need, and what may be shown of it.
-//! let secret = PullSecret::for_registry(&registry).expect("basic authentication has a secret");
+//! let secret = PullSecret::for_registry(&registry)?;
 //! let metadata = SecretMetadata::new("team-images")?.with_namespace("apps")?;
 //! let shown = secret.redacted_manifest(&metadata).to_string();
 //! assert!(shown.contains("alice") && !shown.contains("hunter2"));

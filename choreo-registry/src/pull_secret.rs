@@ -1,18 +1,23 @@
 //! Pull secrets: what a Kubernetes pod needs to pull from a registry.
 
+mod error;
+mod manifest;
 mod metadata;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
+pub use self::error::{NoPullSecret, PullSecretError};
+pub use self::manifest::Format;
 pub use self::metadata::{SecretMetadata, SecretMetadataError};
-use crate::{ContainerRegistry, Credential, RegistryHost};
+use crate::{Authentication, ContainerRegistry, Credential, ImageReference, RegistryHost};
 
 /// The content of a Secret of type
 /// [`kubernetes.io/dockerconfigjson`](https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets)
@@ -20,79 +25,206 @@ use crate::{ContainerRegistry, Credential, RegistryHost};
 ///
 /// One entry, under the key that kubelets, containerd, Docker, Podman, ORAS and regclient all
 /// find; the same bytes for the same credential, so that nothing changes when nothing changed.
-/// What it means equals what `kubectl create secret docker-registry` makes.
+/// They are the bytes that `kubectl create secret docker-registry` makes.
 ///
 /// It is neither `Serialize` nor `Clone`: the secret leaves through the methods that say
 /// `expose`.
 ///
 /// ```
 /// use choreo_registry::{Authentication, ContainerRegistry, PullSecret};
-/// use choreo_registry::pull_secret::SecretMetadata;
+/// use choreo_registry::pull_secret::{Format, SecretMetadata};
 ///
 /// let registry = ContainerRegistry::new(
 ///     "Images",
 ///     "registry.example.com:5000".parse()?,
 ///     Authentication::basic("tiger", "pass1234")?,
 /// )?;
-/// let secret = PullSecret::for_registry(&registry).expect("basic authentication has a secret");
+/// let secret = PullSecret::for_registry(&registry)?;
 /// assert_eq!(
 ///     *secret.expose_docker_config_json(),
 ///     r#"{"auths":{"registry.example.com:5000":{"username":"tiger","password":"pass1234","auth":"dGlnZXI6cGFzczEyMzQ="}}}"#,
 /// );
 /// let metadata = SecretMetadata::new("team-images")?.with_namespace("apps")?;
-/// assert_eq!(secret.expose_manifest(&metadata)["type"], "kubernetes.io/dockerconfigjson");
+/// let yaml = secret.expose_text(&metadata, Format::Yaml);
+/// assert!(yaml.starts_with(
+///     "apiVersion: v1\nkind: Secret\nmetadata:\n  name: team-images\n  namespace: apps\n",
+/// ));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # What it does not do
 ///
-/// It does not apply anything, and has one entry only: a kubelet finds it for images named as
-/// [`ContainerRegistry::canonical_image`] names them.
+/// It does not apply anything. A kubelet finds it for images named as
+/// [`ContainerRegistry::canonical_image`] names them; where pods keep other spellings, use
+/// [`with_spellings_of`](Self::with_spellings_of).
 pub struct PullSecret {
     host: RegistryHost,
+    /// Sorted, as kubectl sorts them.
+    keys: Vec<String>,
     username: String,
-    docker_config_json: Zeroizing<String>,
+    /// The value under each key.
+    entry: Zeroizing<String>,
 }
 
 impl PullSecret {
-    /// The pull secret of a registry; `None` when its pods need none (public, vendor).
-    #[must_use]
-    pub fn for_registry(registry: &ContainerRegistry) -> Option<Self> {
-        registry
-            .credential()
-            .map(|credential| Self::new(registry.host(), credential))
+    /// The pull secret of a registry.
+    ///
+    /// # Errors
+    ///
+    /// [`NoPullSecret`], which says why the pods of this registry need none, when its
+    /// authentication type is public or vendor.
+    ///
+    /// ```
+    /// use choreo_registry::{Authentication, ContainerRegistry, PullSecret};
+    /// use choreo_registry::pull_secret::NoPullSecret;
+    ///
+    /// let hub = ContainerRegistry::new("Hub", "docker.io".parse()?, Authentication::Public)?;
+    /// assert_eq!(PullSecret::for_registry(&hub).unwrap_err(), NoPullSecret::Public);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_registry(registry: &ContainerRegistry) -> Result<Self, NoPullSecret> {
+        let credential = match registry.authentication() {
+            Authentication::Public => return Err(NoPullSecret::Public),
+            Authentication::Vendor => return Err(NoPullSecret::Vendor),
+            Authentication::Basic(credential) => credential,
+            Authentication::DockerConfig(config) => config.credential(),
+        };
+        Ok(Self::new(registry.host(), credential))
     }
 
     /// The pull secret for a host and a credential.
+    ///
+    /// ```
+    /// use choreo_registry::{Credential, PullSecret};
+    ///
+    /// let credential = Credential::new("alice", "hunter2")?;
+    /// let secret = PullSecret::new(&"docker.io".parse()?, &credential);
+    /// assert_eq!(secret.auths_key(), "https://index.docker.io/v1/");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(host: &RegistryHost, credential: &Credential) -> Self {
         Self {
             host: host.clone(),
+            keys: vec![host.auths_key().to_owned()],
             username: credential.username().to_owned(),
-            docker_config_json: docker_config_json(host, credential),
+            entry: entry(credential),
         }
     }
 
-    /// The key of the one entry under `auths`.
+    /// Adds an entry for each other way in which these images spell the registry.
+    ///
+    /// Kubelets compare hosts byte by byte: the one key of Docker Hub serves `nginx` and
+    /// `docker.io/library/nginx`, and not `registry-1.docker.io/library/nginx`. Better than
+    /// further entries is one spelling in all pods,
+    /// [`RegistryHost::canonical_image`]; this is for pods that somebody else writes.
+    ///
+    /// ```
+    /// use choreo_registry::{Credential, ImageReference, PullSecret};
+    ///
+    /// let images: [ImageReference; 2] =
+    ///     ["nginx".parse()?, "registry-1.docker.io/acme/app:1".parse()?];
+    /// let secret = PullSecret::new(&"docker.io".parse()?, &Credential::new("alice", "hunter2")?)
+    ///     .with_spellings_of(&images)?;
+    /// assert_eq!(secret.keys(), ["https://index.docker.io/v1/", "registry-1.docker.io"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PullSecretError::ForeignImage`] for an image of another registry, and
+    /// [`PullSecretError::TooLarge`] when the entries would exceed 1 MiB.
+    pub fn with_spellings_of<'i>(
+        mut self,
+        images: impl IntoIterator<Item = &'i ImageReference>,
+    ) -> Result<Self, PullSecretError> {
+        for image in images {
+            if !self.host.serves(image) {
+                return Err(PullSecretError::ForeignImage {
+                    image: image.name().to_owned(),
+                    host: self.host,
+                });
+            }
+            let domain = image.domain();
+            if domain == self.host.image_domain() {
+                continue;
+            }
+            if let Err(at) = self.keys.binary_search_by(|key| key.as_str().cmp(domain)) {
+                self.keys.insert(at, domain.to_owned());
+                if self.docker_config_len() > MAX_SECRET_LEN {
+                    return Err(PullSecretError::TooLarge);
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// The key of the registry's own entry under `auths`.
     #[must_use]
     pub fn auths_key(&self) -> &str {
         self.host.auths_key()
     }
 
+    /// The keys of all entries under `auths`, in their order.
+    #[must_use]
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
     /// The docker config, as compact JSON: the value of the Secret's `.dockerconfigjson`, before
-    /// base64.
+    /// base64, byte for byte as kubectl writes it.
     #[must_use]
     pub fn expose_docker_config_json(&self) -> Zeroizing<String> {
-        self.docker_config_json.clone()
+        // An exact capacity: a growing buffer would leave copies behind.
+        let mut json = Zeroizing::new(String::with_capacity(self.docker_config_len()));
+        json.push_str("{\"auths\":");
+        for (index, key) in self.keys.iter().enumerate() {
+            json.push(if index == 0 { '{' } else { ',' });
+            text::push_json(&mut json, key);
+            json.push(':');
+            json.push_str(&self.entry);
+        }
+        json.push_str("}}");
+        json
+    }
+
+    /// The whole Secret as text, ready for `kubectl create -f`; the same bytes for the same input.
+    ///
+    /// ```
+    /// use choreo_registry::{Credential, PullSecret};
+    /// use choreo_registry::pull_secret::{Format, SecretMetadata};
+    ///
+    /// let secret = PullSecret::new(&"ghcr.io".parse()?, &Credential::new("u", "p")?);
+    /// assert_eq!(
+    ///     *secret.expose_text(&SecretMetadata::new("images")?, Format::KubectlYaml),
+    ///     "apiVersion: v1\n\
+    ///      data:\n  \
+    ///        .dockerconfigjson: \
+    ///          eyJhdXRocyI6eyJnaGNyLmlvIjp7InVzZXJuYW1lIjoidSIsInBhc3N3b3JkIjoicCIsImF1dGgiOiJkVHB3In19fQ==\n\
+    ///      kind: Secret\n\
+    ///      metadata:\n  \
+    ///        name: images\n\
+    ///      type: kubernetes.io/dockerconfigjson\n",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn expose_text(&self, metadata: &SecretMetadata, format: Format) -> Zeroizing<String> {
+        manifest::text(metadata, &self.data(), format)
     }
 
     /// The whole Secret, ready to be applied. The value is ordinary memory: drop it soon.
+    ///
+    /// ```
+    /// # use choreo_registry::{Credential, PullSecret, pull_secret::SecretMetadata};
+    /// let secret = PullSecret::new(&"ghcr.io".parse()?, &Credential::new("alice", "hunter2")?);
+    /// let manifest = secret.expose_manifest(&SecretMetadata::new("images")?);
+    /// assert_eq!(manifest["type"], "kubernetes.io/dockerconfigjson");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn expose_manifest(&self, metadata: &SecretMetadata) -> Value {
-        manifest(
-            metadata,
-            &Zeroizing::new(STANDARD.encode(self.docker_config_json.as_bytes())),
-        )
+        manifest::value(metadata, &self.data())
     }
 
     /// The Secret with a remark in place of its data, to show to people. It cannot be applied by
@@ -111,75 +243,58 @@ impl PullSecret {
     #[must_use]
     pub fn redacted_manifest(&self, metadata: &SecretMetadata) -> Value {
         let (username, key) = (&self.username, self.auths_key());
-        manifest(
+        manifest::value(
             metadata,
             &format!("<redacted: user name {username:?} and a password for {key:?}>"),
         )
+    }
+
+    /// The docker config in base64.
+    fn data(&self) -> Zeroizing<String> {
+        let json = self.expose_docker_config_json();
+        let mut data = Zeroizing::new(String::with_capacity(json.len().div_ceil(3) * 4));
+        STANDARD.encode_string(json.as_bytes(), &mut data);
+        data
+    }
+
+    fn docker_config_len(&self) -> usize {
+        let keys: usize = self.keys.iter().map(|key| text::json_len(key)).sum();
+        let around = "{\"auths\":}}".len() + self.keys.len() * ",:".len();
+        around + keys + self.keys.len() * self.entry.len()
     }
 }
 
 impl fmt::Debug for PullSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PullSecret")
-            .field("auths_key", &self.auths_key())
+            .field("keys", &self.keys)
             .field("username", &self.username)
             .finish_non_exhaustive()
     }
 }
 
-fn manifest(metadata: &SecretMetadata, data: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": metadata.to_json(),
-        "type": "kubernetes.io/dockerconfigjson",
-        "data": { ".dockerconfigjson": data },
-    })
-}
-
-fn docker_config_json(host: &RegistryHost, credential: &Credential) -> Zeroizing<String> {
+/// The fields of an entry, in the order in which kubectl writes them.
+fn entry(credential: &Credential) -> Zeroizing<String> {
     let auth = credential.expose_basic();
     let fields = [
-        ("username", credential.username()),
-        ("password", credential.expose_password()),
-        ("auth", auth.as_str()),
+        ("{\"username\":", credential.username()),
+        (",\"password\":", credential.expose_password()),
+        (",\"auth\":", auth.as_str()),
     ];
-    // Escaping makes a byte six at most; a growing buffer would leave copies of the secret.
-    let text_len: usize = fields.iter().map(|(_, value)| value.len()).sum();
-    let mut json = Zeroizing::new(String::with_capacity(
-        128 + host.auths_key().len() + 6 * text_len,
-    ));
-    json.push_str("{\"auths\":{");
-    push_json_string(&mut json, host.auths_key());
-    for (index, (name, value)) in fields.into_iter().enumerate() {
-        json.push_str(if index == 0 { ":{" } else { "," });
-        push_json_string(&mut json, name);
-        json.push(':');
-        push_json_string(&mut json, value);
+    let len: usize = fields
+        .iter()
+        .map(|(name, value)| name.len() + text::json_len(value))
+        .sum();
+    let mut json = Zeroizing::new(String::with_capacity(len + 1));
+    for (name, value) in fields {
+        json.push_str(name);
+        text::push_json(&mut json, value);
     }
-    json.push_str("}}}");
+    json.push('}');
     json
 }
 
-/// Writes a JSON string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>).
-fn push_json_string(json: &mut String, text: &str) {
-    json.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            '\0'..='\x1f' => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                let code = character as usize;
-                json.push_str("\\u00");
-                json.push(char::from(HEX[code >> 4]));
-                json.push(char::from(HEX[code & 0xf]));
-            }
-            other => json.push(other),
-        }
-    }
-    json.push('"');
-}
+/// The most that a Secret's values may have together
+/// (<https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size>). One
+/// credential stays far below; entries for many spellings need not.
+const MAX_SECRET_LEN: usize = 1024 * 1024;

@@ -10,12 +10,10 @@ use zeroize::Zeroizing;
 
 /// A JSON value, as far as documents with credentials need it.
 pub(crate) enum SecretJson {
-    Array,
-    Bool,
-    Null,
-    Number,
     Object(Vec<(Zeroizing<String>, Self)>),
     String(Zeroizing<String>),
+    /// Something else, of no interest.
+    Other,
 }
 
 /// Where a text ceases to be JSON; both count from 1.
@@ -33,25 +31,6 @@ impl SecretJson {
         })
     }
 
-    /// The type, as messages call it.
-    pub(crate) fn type_name(&self) -> &'static str {
-        match self {
-            Self::Array => "an array",
-            Self::Bool => "a boolean",
-            Self::Null => "null",
-            Self::Number => "a number",
-            Self::Object(_) => "an object",
-            Self::String(_) => "a string",
-        }
-    }
-
-    pub(crate) fn as_object(&self) -> Option<&[(Zeroizing<String>, Self)]> {
-        match self {
-            Self::Object(fields) => Some(fields),
-            _ => None,
-        }
-    }
-
     pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -61,7 +40,10 @@ impl SecretJson {
 
     /// The first field of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&Self> {
-        self.as_object()?
+        let Self::Object(fields) = self else {
+            return None;
+        };
+        fields
             .iter()
             .find(|(key, _)| key.as_str() == name)
             .map(|(_, value)| value)
@@ -84,23 +66,23 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<SecretJson, E> {
-        Ok(SecretJson::Bool)
+        Ok(SecretJson::Other)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<SecretJson, E> {
-        Ok(SecretJson::Number)
+        Ok(SecretJson::Other)
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<SecretJson, E> {
-        Ok(SecretJson::Number)
+        Ok(SecretJson::Other)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<SecretJson, E> {
-        Ok(SecretJson::Number)
+        Ok(SecretJson::Other)
     }
 
     fn visit_unit<E>(self) -> Result<SecretJson, E> {
-        Ok(SecretJson::Null)
+        Ok(SecretJson::Other)
     }
 
     fn visit_str<E>(self, text: &str) -> Result<SecretJson, E> {
@@ -109,7 +91,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<SecretJson, A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(SecretJson::Array)
+        Ok(SecretJson::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<SecretJson, A::Error> {

@@ -1,81 +1,144 @@
 //! One entry under `auths`, decoded.
 
 use base64::Engine as _;
-use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::{AuthDefect, DockerConfigError, check_names, object, wrong_type};
-use crate::secret_json::SecretJson;
+use super::{AuthDefect, DockerConfigError, Problem, Repairs, Text, check_names, object, string};
+use crate::credential::CredentialError;
+use crate::vendor::Vendor;
 use crate::{Credential, RegistryHost};
 
 /// The fields of an entry that Docker or Kubernetes know.
 pub(super) const ENTRY_FIELDS: [&str; 7] = [
     "auth",
-    "email",
-    "identitytoken",
-    "password",
-    "registrytoken",
-    "serveraddress",
     "username",
+    "password",
+    "identitytoken",
+    "registrytoken",
+    "email",
+    "serveraddress",
 ];
 
-/// Reads the credential of an entry; also tells whether its `auth` had to be repaired.
+/// Reads the credential of an entry; also tells what had to be put right.
 pub(super) fn entry(
     host: &RegistryHost,
-    entry: &SecretJson,
-) -> Result<(Credential, bool), DockerConfigError> {
-    check_fields(host, entry)?;
+    value: &RawValue,
+) -> Result<(Credential, Repairs), Problem> {
+    let texts = texts(host, value)?;
     // An empty string means absent, as it does to Docker and to kubelets.
-    let field = |name| {
-        entry
-            .get(name)
-            .and_then(SecretJson::as_str)
-            .filter(|text| !text.is_empty())
+    let [
+        auth,
+        username,
+        password,
+        identity_token,
+        registry_token,
+        _,
+        _,
+    ] = texts
+        .each_ref()
+        .map(|text| text.as_ref().map(Text::as_str).filter(|t| !t.is_empty()));
+    let entry = Entry {
+        host,
+        username,
+        password,
+        identity_token,
+        registry_token,
     };
-    let host = || host.clone();
-    // Without a password, a token is what the entry is about.
-    let or_token = |error| match (field("identitytoken"), field("registrytoken")) {
-        (Some(_), _) => DockerConfigError::IdentityToken { host: host() },
-        (None, Some(_)) => DockerConfigError::RegistryToken { host: host() },
-        (None, None) => error,
-    };
-
-    let (username, password) = (field("username"), field("password"));
-    if let Some(auth) = field("auth") {
-        let auth = decode_auth(auth)?;
-        let (in_auth, password_in_auth) = auth.split()?;
-        let agree = username.is_none_or(|username| username == in_auth)
-            && password.is_none_or(|password| password == password_in_auth);
-        if !agree {
-            return Err(DockerConfigError::Mismatch { host: host() });
-        }
-        return match credential(in_auth, password_in_auth) {
-            Err(error) if password_in_auth.is_empty() => Err(or_token(error)),
-            credential => Ok((credential?, auth.repaired)),
-        };
-    }
-    let incomplete = |missing| DockerConfigError::Incomplete {
-        host: host(),
-        missing,
-    };
-    match (username, password) {
-        (Some(username), Some(password)) => Ok((credential(username, password)?, false)),
-        (Some(_), None) => Err(or_token(incomplete("password"))),
-        (None, Some(_)) => Err(or_token(incomplete("username"))),
-        (None, None) => Err(or_token(DockerConfigError::EmptyEntry { host: host() })),
-    }
+    Ok(match auth {
+        Some(auth) => entry.with_auth(auth)?,
+        None => entry.without_auth()?,
+    })
 }
 
-fn check_fields(host: &RegistryHost, entry: &SecretJson) -> Result<(), DockerConfigError> {
-    let place = format!("auths.\"{host}\"");
-    check_names(object(entry, &place)?, &ENTRY_FIELDS, &place)?;
-    for name in ENTRY_FIELDS {
-        match entry.get(name) {
-            None | Some(SecretJson::Null | SecretJson::String(_)) => {}
-            Some(other) => return Err(wrong_type(&format!("{place}.{name}"), "a string", other)),
+/// The values of the known fields, in the order of their names.
+fn texts<'d>(host: &RegistryHost, value: &'d RawValue) -> Result<[Option<Text<'d>>; 7], Problem> {
+    let place = || format!("auths.\"{host}\"");
+    let Some(fields) = object(value, place)? else {
+        return Err(Problem::wrong_type(place(), "an object", "null"));
+    };
+    check_names(&fields, &ENTRY_FIELDS, place)?;
+    let mut texts = [const { None }; 7];
+    for (text, name) in texts.iter_mut().zip(ENTRY_FIELDS) {
+        *text = string(&fields, name, || format!("{}.{name}", place()))?;
+    }
+    Ok(texts)
+}
+
+/// What an entry says beside its `auth`; nothing in it is empty.
+struct Entry<'a> {
+    host: &'a RegistryHost,
+    username: Option<&'a str>,
+    password: Option<&'a str>,
+    identity_token: Option<&'a str>,
+    registry_token: Option<&'a str>,
+}
+
+impl Entry<'_> {
+    fn with_auth(&self, auth: &str) -> Result<(Credential, Repairs), DockerConfigError> {
+        let auth = decode_auth(auth)?;
+        let (username, password) = auth.split()?;
+        let agree = self.username.is_none_or(|name| name == username)
+            && self.password.is_none_or(|word| word == password);
+        if !agree {
+            return Err(DockerConfigError::Mismatch {
+                host: self.host.clone(),
+            });
+        }
+        if password.is_empty() {
+            let none = DockerConfigError::Credential(CredentialError::PasswordEmpty);
+            return self.by_token(Some(username), none);
+        }
+        let repairs = Repairs {
+            auth: auth.repaired,
+            ..Repairs::default()
+        };
+        Ok((credential(username, password)?, repairs))
+    }
+
+    fn without_auth(&self) -> Result<(Credential, Repairs), DockerConfigError> {
+        let incomplete = |missing| DockerConfigError::Incomplete {
+            host: self.host.clone(),
+            missing,
+        };
+        match (self.username, self.password) {
+            (Some(username), Some(password)) => {
+                Ok((credential(username, password)?, Repairs::default()))
+            }
+            (username @ Some(_), None) => self.by_token(username, incomplete("password")),
+            (None, Some(_)) => self.by_token(None, incomplete("username")),
+            (None, None) => {
+                let host = self.host.clone();
+                self.by_token(None, DockerConfigError::EmptyEntry { host })
+            }
         }
     }
-    Ok(())
+
+    /// Without a password, a token is what the entry is about; `or` says what it lacks else.
+    fn by_token(
+        &self,
+        username: Option<&str>,
+        or: DockerConfigError,
+    ) -> Result<(Credential, Repairs), DockerConfigError> {
+        let host = self.host.clone();
+        match (self.identity_token, self.registry_token) {
+            (Some(token), _)
+                if self.password.is_none()
+                    && username.is_none_or(|name| matches!(name, "" | NULL_GUID))
+                    && Vendor::of(&host).id() == "acr" =>
+            {
+                let repairs = Repairs {
+                    identity_token: true,
+                    ..Repairs::default()
+                };
+                Ok((credential(NULL_GUID, token)?, repairs))
+            }
+            (Some(_), _) => Err(DockerConfigError::IdentityToken { host }),
+            (None, Some(_)) => Err(DockerConfigError::RegistryToken { host }),
+            (None, None) => Err(or),
+        }
+    }
 }
 
 fn credential(username: &str, password: &str) -> Result<Credential, DockerConfigError> {
@@ -101,7 +164,11 @@ impl Auth {
 
 /// Decodes base64 in any of the shapes in which people and tools write it.
 fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
-    let defect = DockerConfigError::Auth(AuthDefect::NotBase64);
+    // Nearly always it is clean.
+    if let Some(bytes) = decode_base64(auth) {
+        let repaired = bytes.ends_with(b"\0");
+        return Ok(Auth { bytes, repaired });
+    }
     let mut clean = Zeroizing::new(String::with_capacity(auth.len()));
     for character in auth.chars() {
         match character {
@@ -111,21 +178,39 @@ fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
             other => clean.push(other),
         }
     }
-    let digits = clean.trim_end_matches('=');
-    let is_padded = digits.len() < clean.len();
-    if is_padded && !clean.len().is_multiple_of(4) {
-        return Err(defect);
+    match decode_base64(&clean) {
+        Some(bytes) => Ok(Auth {
+            bytes,
+            repaired: true,
+        }),
+        None => Err(DockerConfigError::Auth(AuthDefect::NotBase64)),
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(auth.len()));
-    LENIENT.decode_vec(digits, &mut bytes).map_err(|_| defect)?;
-    let repaired = *clean != auth || bytes.ends_with(b"\0");
-    Ok(Auth { bytes, repaired })
 }
 
-/// Go, in which the nodes' software is written, ignores the bits after the last byte too.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone),
-);
+fn decode_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let engine = if text.ends_with('=') {
+        &PADDED
+    } else {
+        &UNPADDED
+    };
+    let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
+    let len = engine.decode_slice(text, &mut bytes).ok()?;
+    bytes.truncate(len);
+    Some(bytes)
+}
+
+const PADDED: GeneralPurpose = lenient(DecodePaddingMode::RequireCanonical);
+const UNPADDED: GeneralPurpose = lenient(DecodePaddingMode::RequireNone);
+
+/// Go, in which the nodes' software is written, ignores the bits after the last byte.
+const fn lenient(padding: DecodePaddingMode) -> GeneralPurpose {
+    GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(padding),
+    )
+}
+
+/// The user name that goes with a token of ACR.
+const NULL_GUID: &str = "00000000-0000-0000-0000-000000000000";

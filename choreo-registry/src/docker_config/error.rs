@@ -30,8 +30,6 @@ use crate::host::ParseHostError;
 pub enum DockerConfigError {
     /// `auth` cannot be decoded.
     Auth(AuthDefect),
-    /// The document begins with a byte order mark.
-    ByteOrderMark,
     /// The user name or the password can never work.
     Credential(CredentialError),
     /// `credHelpers` is set, for these hosts and perhaps others.
@@ -76,8 +74,6 @@ pub enum DockerConfigError {
         /// The name of the missing field.
         missing: &'static str,
     },
-    /// The document is a `.dockercfg`: entries without `auths`.
-    LegacyFormat,
     /// `auth` disagrees with `username` or `password`.
     #[non_exhaustive]
     Mismatch {
@@ -86,6 +82,14 @@ pub enum DockerConfigError {
     },
     /// There is no entry under `auths`.
     NoEntry,
+    /// There is no entry for the host that was asked for.
+    #[non_exhaustive]
+    NoEntryFor {
+        /// The host.
+        host: RegistryHost,
+        /// The hosts of the entries that are there, as far as their keys are hosts.
+        others: Vec<RegistryHost>,
+    },
     /// The document is not JSON from this place on; both numbers count from 1.
     #[non_exhaustive]
     NotJson {
@@ -102,6 +106,12 @@ pub enum DockerConfigError {
     },
     /// There are several entries under `auths`, for these hosts and perhaps others.
     SeveralEntries(Vec<RegistryHost>),
+    /// There are several entries for the host that was asked for, under different spellings.
+    #[non_exhaustive]
+    SeveralSpellings {
+        /// The host.
+        host: RegistryHost,
+    },
     /// The document is larger than 1 MiB.
     TooLarge,
     /// A known field has a value of the wrong type.
@@ -133,9 +143,6 @@ impl fmt::Display for DockerConfigError {
         f.write_str("docker config ")?;
         match self {
             Self::Auth(defect) => write!(f, "has an \"auth\" that {defect}"),
-            Self::ByteOrderMark => {
-                f.write_str("begins with a byte order mark: save it as UTF-8 without one")
-            }
             Self::Credential(error) => write!(f, "cannot be used: {error}"),
             Self::CredHelpers(hosts) => {
                 f.write_str("names credential helpers (\"credHelpers\")")?;
@@ -166,11 +173,16 @@ impl fmt::Display for DockerConfigError {
                 write!(f, "has a field in the wrong case: write \"{field}\"")
             }
             Self::Host(error) => write!(f, "has a key under \"auths\" that names no host: {error}"),
-            Self::LegacyFormat => f.write_str(
-                "has the old .dockercfg format: wrap it, {\"auths\": …}, or paste config.json",
-            ),
             Self::NoEntry => {
                 f.write_str("has no entry under \"auths\": log in first, or choose public access")
+            }
+            Self::NoEntryFor { host, others } => {
+                write!(f, "has no entry for \"{host}\" under \"auths\"")?;
+                if !others.is_empty() {
+                    f.write_str(", only for others")?;
+                    list(f, others)?;
+                }
+                f.write_str(": log in to that registry first, or choose another entry")
             }
             Self::NotJson { line, column } => {
                 write!(f, "is not JSON: see line {line}, column {column}")
@@ -178,8 +190,13 @@ impl fmt::Display for DockerConfigError {
             Self::SeveralEntries(hosts) => {
                 f.write_str("has several entries under \"auths\"")?;
                 list(f, hosts)?;
-                f.write_str(": keep the one of this registry")
+                f.write_str(": choose one, or keep only the one of this registry")
             }
+            Self::SeveralSpellings { host } => write!(
+                f,
+                "has several entries for \"{host}\" under \"auths\", in different spellings: \
+                 keep one"
+            ),
             Self::TooLarge => f.write_str("is larger than 1 MiB: check what was pasted"),
             Self::WrongType {
                 path,
@@ -196,6 +213,31 @@ impl fmt::Display for DockerConfigError {
 }
 
 impl DockerConfigError {
+    /// The hosts to choose from, when there is more than one entry or none for the host that was
+    /// asked for: what to pass to [`DockerConfig::for_host`](super::DockerConfig::for_host).
+    /// Empty for every other error.
+    ///
+    /// ```
+    /// use choreo_registry::docker_config::DockerConfig;
+    ///
+    /// let several = r#"{"auths": {"ghcr.io": {}, "quay.io": {}}}"#;
+    /// let error = several.parse::<DockerConfig>().unwrap_err();
+    /// assert_eq!(error.hosts(), ["ghcr.io".parse()?, "quay.io".parse()?]);
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "docker config has several entries under \"auths\" (ghcr.io, quay.io): choose one, or \
+    ///      keep only the one of this registry",
+    /// );
+    /// # Ok::<(), choreo_registry::host::ParseHostError>(())
+    /// ```
+    #[must_use]
+    pub fn hosts(&self) -> &[RegistryHost] {
+        match self {
+            Self::NoEntryFor { others: hosts, .. } | Self::SeveralEntries(hosts) => hosts,
+            _ => &[],
+        }
+    }
+
     /// What is wrong with the entry of `host`.
     fn fmt_entry(&self, host: &RegistryHost, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = |f: &mut fmt::Formatter<'_>, kind| {

@@ -110,6 +110,10 @@ fn entries_that_cannot_work_are_refused_each_with_its_reason() {
         },
         found,
     };
+    let duplicate = |field: &str| E::Duplicate {
+        field: field.to_owned(),
+        place: "auths.\"ghcr.io\"".to_owned(),
+    };
     for (json, error) in [
         ("{}", E::EmptyEntry { host: host() }),
         (
@@ -145,6 +149,14 @@ fn entries_that_cannot_work_are_refused_each_with_its_reason() {
         ),
         (
             r#"{"username":"u","registrytoken":"t"}"#,
+            E::RegistryToken { host: host() },
+        ),
+        (
+            r#"{"password":"p","identitytoken":"t"}"#,
+            E::IdentityToken { host: host() },
+        ),
+        (
+            r#"{"auth":"Zm9vOg==","registrytoken":"t"}"#,
             E::RegistryToken { host: host() },
         ),
         (
@@ -186,15 +198,21 @@ fn entries_that_cannot_work_are_refused_each_with_its_reason() {
         (r#"{"username":1}"#, wrong_type(".username", "a number")),
         (
             r#"{"auth":"Zm9vOmJhcg==","auth":"Zm9vOmJheg=="}"#,
-            E::Duplicate {
-                field: "\"auth\"".to_owned(),
-                place: "auths.\"ghcr.io\"".to_owned(),
-            },
+            duplicate("\"auth\""),
         ),
         (
             r#"{"Auth":"Zm9vOmJhcg=="}"#,
             E::FieldCase {
                 field: "auth".to_owned(),
+            },
+        ),
+        (r#"{"x":1,"y":2,"x":3}"#, duplicate("a field")),
+        // Half a surrogate pair; the place is that in the whole document.
+        (
+            r#"{"username":"\ud800","password":"x"}"#,
+            E::NotJson {
+                line: 1,
+                column: 40,
             },
         ),
     ] {
@@ -234,10 +252,6 @@ fn documents_that_are_no_single_login_are_refused_each_with_its_reason() {
             wrong_type("auths", "an object", "an array"),
         ),
         (
-            format!("\u{feff}{{\"auths\":{{\"ghcr.io\":{login}}}}}"),
-            E::ByteOrderMark,
-        ),
-        (
             "{\"auths\":\n{,}}".to_owned(),
             E::NotJson { line: 2, column: 2 },
         ),
@@ -248,7 +262,15 @@ fn documents_that_are_no_single_login_are_refused_each_with_its_reason() {
                 column: 47,
             },
         ),
-        (format!(r#"{{"ghcr.io":{login}}}"#), E::LegacyFormat),
+        (
+            format!(r#"{{"ghcr.io":{login},"quay.io":{login},"HttpHeaders":{{"a":"b"}}}}"#),
+            E::SeveralEntries(vec![host(), "quay.io".parse().unwrap()]),
+        ),
+        (
+            r#"{"HttpHeaders":{"a":"b"},"ghcr.io":"x"}"#.to_owned(),
+            E::NoEntry,
+        ),
+        (format!(r#"{{"auths":null,"ghcr.io":{login}}}"#), E::NoEntry),
         (
             format!(r#"{{"auths":{{"ghcr.io":{login}}},"credsStore":"desktop"}}"#),
             E::CredsStore,
@@ -298,6 +320,199 @@ fn documents_that_are_no_single_login_are_refused_each_with_its_reason() {
             "{json:.80}"
         );
     }
+}
+
+#[test]
+fn a_document_in_an_old_or_odd_form_is_converted_with_a_finding() {
+    use Code::{DockerConfigConverted as Converted, DockerConfigRepaired as Repaired};
+
+    let codes = |json: &str| -> Result<Vec<Code>, DockerConfigError> {
+        let config: DockerConfig = json.parse()?;
+        assert_eq!(config.host(), &host());
+        assert_eq!(config.credential().username(), "foo");
+        assert_eq!(config.credential().expose_password(), "bar");
+        Ok(config.findings().iter().map(Finding::code).collect())
+    };
+    let login = r#"{"auth":"Zm9vOmJhcg=="}"#;
+    let config = format!(r#"{{"auths":{{"ghcr.io":{login}}}}}"#);
+    let dockercfg = format!(r#"{{"https://ghcr.io/v2/":{login}}}"#);
+    assert_eq!(codes(&config), Ok(vec![]));
+    assert_eq!(codes(&format!("\u{feff}{config}\n")), Ok(vec![Repaired]));
+    assert_eq!(codes(&dockercfg), Ok(vec![Converted]));
+    assert_eq!(
+        codes(&format!("\u{feff}{}", dockercfg.replace("bXI", "bX\\nI"))),
+        Ok(vec![Repaired, Converted])
+    );
+    // What stands beside the entries of a .dockercfg is none.
+    let beside = dockercfg.replacen('{', r#"{"HttpHeaders":{"a":"b"},"experimental":true,"#, 1);
+    assert_eq!(codes(&beside), Ok(vec![Converted]));
+    // One mark only.
+    assert_eq!(
+        codes(&format!("\u{feff}\u{feff}{config}")),
+        Err(DockerConfigError::NotJson { line: 1, column: 1 })
+    );
+}
+
+#[test]
+fn findings_say_what_was_put_right() {
+    let messages = |json: &str| -> Vec<String> {
+        let config: DockerConfig = json.parse().unwrap();
+        config.findings().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        messages("\u{feff}{\"ghcr.io\":{\"auth\":\"Zm9v\\nOmJhcg==\"}}"),
+        [
+            "info: the docker config began with a byte order mark: it is written afresh here; \
+             kubelets cannot read the original, save it as UTF-8 without one \
+             (docker-config-repaired)",
+            "info: the docker config was a .dockercfg: entries without \"auths\": it is written \
+             afresh here; in a Secret of type kubernetes.io/dockerconfigjson, kubelets find no \
+             credential in the original (docker-config-converted)",
+            "info: the docker config's \"auth\" was no clean base64: it is written afresh here; \
+             tools differ in what they make of the original (docker-config-repaired)",
+        ],
+    );
+    assert_eq!(
+        messages(r#"{"auths":{"acme.azurecr.io":{"identitytoken":"t"}}}"#),
+        [
+            "info: the docker config held an identity token of az acr login, which nodes do not \
+             understand: it is used as a password here, as ACR allows; it holds for about 3 \
+             hours, so enter a service principal or a repository token instead \
+             (docker-config-converted)",
+        ],
+    );
+}
+
+/// <https://learn.microsoft.com/azure/container-registry/container-registry-authentication>
+#[test]
+fn an_identity_token_of_acr_becomes_a_password_and_no_other_does() {
+    const GUID: &str = "00000000-0000-0000-0000-000000000000";
+    let as_docker_writes_it =
+        r#"{"auth":"MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwOg==","identitytoken":"t"}"#;
+    let read = |host: &str, entry: &str| -> Result<(String, String), DockerConfigError> {
+        let config: DockerConfig = format!(r#"{{"auths":{{"{host}":{entry}}}}}"#).parse()?;
+        assert_eq!(config.findings().len(), 1);
+        let credential = config.credential();
+        Ok((
+            credential.username().to_owned(),
+            credential.expose_password().to_owned(),
+        ))
+    };
+    for (entry, is_converted) in [
+        (as_docker_writes_it, true),
+        (r#"{"identitytoken":"t"}"#, true),
+        (r#"{"auth":"Og==","identitytoken":"t"}"#, true),
+        (
+            r#"{"username":"00000000-0000-0000-0000-000000000000","identitytoken":"t"}"#,
+            true,
+        ),
+        (r#"{"username":"alice","identitytoken":"t"}"#, false),
+        (r#"{"password":"p","identitytoken":"t"}"#, false),
+    ] {
+        let acr = read("acme.azurecr.io", entry);
+        if is_converted {
+            assert_eq!(acr, Ok((GUID.to_owned(), "t".to_owned())), "{entry}");
+        } else {
+            assert!(
+                matches!(acr, Err(DockerConfigError::IdentityToken { .. })),
+                "{entry}"
+            );
+        }
+        let other = read("registry.example.com", entry);
+        assert!(
+            matches!(other, Err(DockerConfigError::IdentityToken { .. })),
+            "{entry}"
+        );
+    }
+}
+
+#[test]
+fn one_of_several_entries_can_be_chosen() {
+    use DockerConfigError as E;
+    let document = r#"{"auths": {
+        "ghcr.io": {"auth": "Zm9vOmJhcg=="},
+        "https://index.docker.io/v1/": {"username": "hub", "password": "p"},
+        "https://index.docker.io/v1/refresh-token": {},
+        "quay.io": {"auth": false},
+        "r.example": {"auth": "Zm9vOmJhcg=="},
+        "https://r.example": {"auth": "Zm9vOmJhcg=="}
+    }}"#;
+    let parsed = |text: &str| text.parse::<RegistryHost>().unwrap();
+    let chosen = |name: &str| DockerConfig::for_host(document, &parsed(name));
+    let hosts = ["ghcr.io", "docker.io", "quay.io", "r.example"].map(parsed);
+
+    let error = document.parse::<DockerConfig>().unwrap_err();
+    assert_eq!(error.hosts(), hosts);
+    assert_eq!(error, E::SeveralEntries(hosts.to_vec()));
+
+    assert_eq!(chosen("ghcr.io").unwrap().credential().username(), "foo");
+    let hub = chosen("registry-1.docker.io").unwrap();
+    assert_eq!(hub.credential().username(), "hub");
+    assert_eq!(hub.host().as_str(), "docker.io");
+    assert!(matches!(
+        chosen("quay.io").unwrap_err(),
+        E::WrongType { .. }
+    ));
+    assert_eq!(
+        chosen("r.example").unwrap_err(),
+        E::SeveralSpellings {
+            host: parsed("r.example")
+        }
+    );
+    let error = chosen("other.example").unwrap_err();
+    assert_eq!(error.hosts(), hosts);
+    assert_eq!(
+        error,
+        E::NoEntryFor {
+            host: parsed("other.example"),
+            others: hosts.to_vec()
+        }
+    );
+    assert_eq!(E::NoEntry.hosts(), []);
+    assert_eq!(
+        DockerConfig::for_host(r#"{"auths":{}}"#, &host()).unwrap_err(),
+        E::NoEntry
+    );
+    let helpers = document.replacen('{', r#"{"credHelpers":{"x.example":"y"},"#, 1);
+    assert_eq!(
+        DockerConfig::for_host(&helpers, &host()).unwrap_err(),
+        E::CredHelpers(vec![parsed("x.example")])
+    );
+}
+
+/// Go ignores the case of names, and for two letters beyond ASCII as well.
+#[test]
+fn names_that_go_would_take_for_known_ones_are_refused() {
+    for (document, field) in [
+        (r#"{"AUTHS":{}}"#, "auths"),
+        (r#"{"auth\u017f":{}}"#, "auths"),
+        (r#"{"credsſtore":"x"}"#, "credsStore"),
+        (
+            r#"{"auths":{"ghcr.io":{"identityto\u212aen":"x"}}}"#,
+            "identitytoken",
+        ),
+        (r#"{"auths":{"ghcr.io":{"paſsword":"x"}}}"#, "password"),
+    ] {
+        assert_eq!(
+            document.parse::<DockerConfig>().unwrap_err(),
+            DockerConfigError::FieldCase {
+                field: field.to_owned()
+            },
+            "{document}"
+        );
+    }
+}
+
+/// A document of the largest size is read in time that grows with its length alone.
+#[test]
+fn many_names_are_no_trap() {
+    let names: Vec<String> = (0..60_000).map(|i| format!("\"a{i}.x\":{{}}")).collect();
+    let document = format!(r#"{{"auths":{{{}}}}}"#, names.join(","));
+    assert!(document.len() < MAX_LEN);
+    let began = std::time::Instant::now();
+    let error = document.parse::<DockerConfig>().unwrap_err();
+    assert_eq!(error.hosts().len(), 60_000);
+    assert!(began.elapsed().as_secs() < 10);
 }
 
 #[test]
@@ -354,13 +569,14 @@ fn messages_say_what_to_do() {
     for (error, message) in [
         (
             DockerConfigError::SeveralEntries(hosts(2)),
-            "docker config has several entries under \"auths\" (r0.example, r1.example): keep the \
-             one of this registry",
+            "docker config has several entries under \"auths\" (r0.example, r1.example): choose \
+             one, or keep only the one of this registry",
         ),
         (
             DockerConfigError::SeveralEntries(hosts(7)),
             "docker config has several entries under \"auths\" (r0.example, r1.example, \
-             r2.example, r3.example, r4.example and 2 more): keep the one of this registry",
+             r2.example, r3.example, r4.example and 2 more): choose one, or keep only the one of \
+             this registry",
         ),
         (
             DockerConfigError::CredHelpers(Vec::new()),
@@ -412,13 +628,73 @@ fn messages_say_what_to_do() {
              \"password\": remove the outdated one",
         ),
         (
-            DockerConfigError::LegacyFormat,
-            "docker config has the old .dockercfg format: wrap it, {\"auths\": …}, or paste \
-             config.json",
+            DockerConfigError::NoEntryFor {
+                host: host(),
+                others: hosts(1),
+            },
+            "docker config has no entry for \"ghcr.io\" under \"auths\", only for others \
+             (r0.example): log in to that registry first, or choose another entry",
         ),
         (
-            DockerConfigError::ByteOrderMark,
-            "docker config begins with a byte order mark: save it as UTF-8 without one",
+            DockerConfigError::NoEntryFor {
+                host: host(),
+                others: Vec::new(),
+            },
+            "docker config has no entry for \"ghcr.io\" under \"auths\": log in to that \
+             registry first, or choose another entry",
+        ),
+        (
+            DockerConfigError::SeveralSpellings { host: host() },
+            "docker config has several entries for \"ghcr.io\" under \"auths\", in different \
+             spellings: keep one",
+        ),
+        (
+            DockerConfigError::Auth(AuthDefect::NoColon),
+            "docker config has an \"auth\" that holds no colon: encode user name, colon and \
+             password together, printf '%s:%s' USER PASSWORD | base64",
+        ),
+        (
+            DockerConfigError::Auth(AuthDefect::NotUtf8),
+            "docker config has an \"auth\" that does not encode UTF-8 text: give \"username\" \
+             and \"password\" instead",
+        ),
+        (
+            DockerConfigError::CredHelpers(hosts(1)),
+            "docker config names credential helpers (\"credHelpers\") (r0.example): nodes cannot \
+             run them, remove \"credHelpers\" and give the one registry's credential under \
+             \"auths\"",
+        ),
+        (
+            DockerConfigError::CredsStore,
+            "docker config names a credential store (\"credsStore\"), so the password is not in \
+             it: log in with an empty configuration (docker --config DIRECTORY login HOST) where \
+             no store is set, or enter user name and password",
+        ),
+        (
+            DockerConfigError::Empty,
+            "docker config is empty: paste the contents of config.json",
+        ),
+        (
+            DockerConfigError::FieldCase {
+                field: "auths".to_owned(),
+            },
+            "docker config has a field in the wrong case: write \"auths\"",
+        ),
+        (
+            DockerConfigError::NoEntry,
+            "docker config has no entry under \"auths\": log in first, or choose public access",
+        ),
+        (
+            DockerConfigError::TooLarge,
+            "docker config is larger than 1 MiB: check what was pasted",
+        ),
+        (
+            DockerConfigError::WrongType {
+                path: "auths".to_owned(),
+                expected: "an object",
+                found: "an array",
+            },
+            "docker config has the wrong type in auths: expected an object, found an array",
         ),
         (
             DockerConfigError::NotJson { line: 3, column: 5 },

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use crate::quote::Quoted;
 
 /// Name, namespace, labels and annotations of a Kubernetes Secret.
@@ -83,7 +81,8 @@ impl SecretMetadata {
     ///
     /// # Errors
     ///
-    /// When the key breaks Kubernetes' rules for annotations.
+    /// When the key breaks Kubernetes' rules for annotations, or all of them together exceed
+    /// 256 KiB.
     pub fn with_annotation(
         mut self,
         key: impl Into<String>,
@@ -93,7 +92,10 @@ impl SecretMetadata {
         let key = checked(Part::AnnotationKey, key.into(), |k| {
             is_qualified(&k.to_ascii_lowercase())
         })?;
-        self.annotations.insert(key, value.into());
+        self.annotations.insert(key.clone(), value.into());
+        let pairs = self.annotations.iter();
+        let len: usize = pairs.map(|(key, value)| key.len() + value.len()).sum();
+        checked(Part::Annotations, key, |_| len <= ANNOTATIONS_MAX)?;
         Ok(self)
     }
 
@@ -121,26 +123,11 @@ impl SecretMetadata {
         &self.annotations
     }
 
-    pub(super) fn to_json(&self) -> Value {
-        let strings = |map: &BTreeMap<String, String>| {
-            Value::Object(
-                map.iter()
-                    .map(|(k, v)| (k.clone(), v.as_str().into()))
-                    .collect(),
-            )
-        };
-        let mut json = Map::new();
-        json.insert("name".to_owned(), self.name.as_str().into());
-        if let Some(namespace) = self.namespace() {
-            json.insert("namespace".to_owned(), namespace.into());
-        }
-        if !self.labels.is_empty() {
-            json.insert("labels".to_owned(), strings(&self.labels));
-        }
-        if !self.annotations.is_empty() {
-            json.insert("annotations".to_owned(), strings(&self.annotations));
-        }
-        Value::Object(json)
+    /// The bytes of all strings and of the separators around them, roughly.
+    pub(super) fn len(&self) -> usize {
+        let pairs = self.labels.iter().chain(&self.annotations);
+        let pairs: usize = pairs.map(|(key, value)| key.len() + value.len() + 8).sum();
+        self.name.len() + self.namespace.as_ref().map_or(0, String::len) + pairs
     }
 }
 
@@ -164,6 +151,14 @@ pub struct SecretMetadataError {
 impl fmt::Display for SecretMetadataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (part, rule) = match self.part {
+            Part::Annotations => {
+                return write!(
+                    f,
+                    "annotations of a Secret are larger than 256 KiB with {}: shorten it or leave \
+                     it out",
+                    Quoted(&self.input)
+                );
+            }
             Part::AnnotationKey => ("annotation key", KEY_RULE),
             Part::LabelKey => ("label key", KEY_RULE),
             Part::LabelValue => (
@@ -194,6 +189,7 @@ impl std::error::Error for SecretMetadataError {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
+    Annotations,
     AnnotationKey,
     LabelKey,
     LabelValue,
@@ -247,6 +243,9 @@ fn is_word(text: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
+
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
+const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 const KEY_RULE: &str = "write at most 63 letters, digits, '-', '_' and '.', with a letter or digit \
                         at both ends, after a DNS name and '/' if need be";

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use serde_json::json;
+
 use super::*;
 use crate::docker_config::DockerConfig;
 
@@ -45,17 +47,27 @@ fn the_manifest_is_a_secret_that_kubernetes_accepts() {
     );
     assert_eq!(
         format!("{secret:?}"),
-        "PullSecret { auths_key: \"ghcr.io\", username: \"alice\", .. }",
+        "PullSecret { keys: [\"ghcr.io\"], username: \"alice\", .. }",
     );
 }
 
 #[test]
 fn public_and_vendor_registries_need_no_pull_secret() {
     use crate::Authentication;
-    for authentication in [Authentication::Public, Authentication::Vendor] {
+    for (authentication, reason) in [
+        (
+            Authentication::Public,
+            "the registry needs no pull secret: everybody may pull from it",
+        ),
+        (
+            Authentication::Vendor,
+            "the registry needs no pull secret: the data plane's nodes have access of their own",
+        ),
+    ] {
         let host = "acme.azurecr.io".parse().unwrap();
         let registry = ContainerRegistry::new("ACR", host, authentication).unwrap();
-        assert!(PullSecret::for_registry(&registry).is_none());
+        let none = PullSecret::for_registry(&registry).unwrap_err();
+        assert_eq!(none.to_string(), reason);
     }
 }
 

@@ -1,0 +1,312 @@
+//! The fields of a JSON object, borrowed from the document.
+//!
+//! Values stay text until somebody asks for them, so that no buffer of a general JSON library ever
+//! holds a decoded secret: such buffers are not overwritten.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+/// The names and values of one object, in the order of the document.
+pub(super) struct Fields<'d>(Vec<(Cow<'d, str>, &'d RawValue)>);
+
+/// Why a text is no such object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoObject {
+    /// It is JSON, and of this type.
+    Type(&'static str),
+    /// It ceases to be JSON here; both count from 1.
+    Syntax { line: usize, column: usize },
+}
+
+impl<'d> Fields<'d> {
+    /// Reads a whole document.
+    pub(super) fn parse(document: &'d str) -> Result<Self, NoObject> {
+        match serde_json::from_str(document) {
+            Ok(fields) => Ok(fields),
+            Err(error) => match serde_json::from_str::<&RawValue>(document) {
+                Ok(other) if !other.get().starts_with('{') => Err(NoObject::Type(type_name(other))),
+                _ => Err(NoObject::Syntax {
+                    line: error.line(),
+                    column: error.column(),
+                }),
+            },
+        }
+    }
+
+    /// Reads a value of another object.
+    pub(super) fn of(value: &'d RawValue) -> Result<Self, NoObject> {
+        Self::parse(value.get())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'d RawValue)> {
+        self.0.iter().map(|(name, value)| (&**name, *value))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'d RawValue> {
+        self.iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Keeps the fields whose values are wanted.
+    pub(super) fn into_filtered(mut self, wanted: impl Fn(&RawValue) -> bool) -> Self {
+        self.0.retain(|(_, value)| wanted(value));
+        self
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A name that stands twice. Linear, for a document may hold a hundred thousand names.
+    pub(super) fn duplicate(&self) -> Option<&str> {
+        let names = || self.iter().map(|(name, _)| name);
+        if self.0.len() <= FEW {
+            return names()
+                .enumerate()
+                .find(|(index, name)| names().take(*index).any(|earlier| earlier == *name))
+                .map(|(_, name)| name);
+        }
+        let mut seen = HashSet::with_capacity(self.0.len());
+        names().find(|name| !seen.insert(*name))
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(Name(name)) = entries.next_key()? {
+            fields.push((name, entries.next_value()?));
+        }
+        Ok(Fields(fields))
+    }
+}
+
+/// A name, borrowed unless it has escapes.
+struct Name<'d>(Cow<'d, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(name.to_owned())))
+    }
+}
+
+/// The type of a value, as messages call it.
+pub(super) fn type_name(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// A string of the document, in memory that is overwritten if it had to be decoded.
+pub(super) enum Text<'d> {
+    Borrowed(&'d str),
+    Decoded(Zeroizing<String>),
+}
+
+/// A string with half a surrogate pair: of all that JSON's grammar accepts, the one thing that is
+/// no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LoneSurrogate;
+
+impl<'d> Text<'d> {
+    /// The text of a string; `None` for other types.
+    pub(super) fn of(value: &'d RawValue) -> Result<Option<Self>, LoneSurrogate> {
+        let inner = value
+            .get()
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        Ok(match inner {
+            None => None,
+            Some(inner) if inner.contains('\\') => Some(Self::Decoded(unescape(inner)?)),
+            Some(inner) => Some(Self::Borrowed(inner)),
+        })
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Decoded(text) => text,
+        }
+    }
+}
+
+/// Decodes the escapes of a string of which the grammar has been checked
+/// (<https://www.rfc-editor.org/rfc/rfc8259#section-7>).
+fn unescape(inner: &str) -> Result<Zeroizing<String>, LoneSurrogate> {
+    // No escape is shorter than what it stands for, so the buffer never moves.
+    let mut text = Zeroizing::new(String::with_capacity(inner.len()));
+    let mut rest = inner;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let mut characters = escape.chars();
+        text.push(match characters.next() {
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('u') => {
+                let (character, after) = code_point(characters.as_str())?;
+                characters = after.chars();
+                character
+            }
+            Some(itself) => itself,
+            None => return Err(LoneSurrogate),
+        });
+        rest = characters.as_str();
+    }
+    text.push_str(rest);
+    Ok(text)
+}
+
+/// The character of one `\u` escape, or of two that are a surrogate pair.
+fn code_point(digits: &str) -> Result<(char, &str), LoneSurrogate> {
+    let (unit, rest) = code_unit(digits)?;
+    if let Some(character) = char::from_u32(unit.into()) {
+        return Ok((character, rest));
+    }
+    let (second, rest) = code_unit(rest.strip_prefix("\\u").ok_or(LoneSurrogate)?)?;
+    match char::decode_utf16([unit, second]).next() {
+        Some(Ok(character)) => Ok((character, rest)),
+        _ => Err(LoneSurrogate),
+    }
+}
+
+fn code_unit(digits: &str) -> Result<(u16, &str), LoneSurrogate> {
+    let (digits, rest) = digits.split_at_checked(4).ok_or(LoneSurrogate)?;
+    match u16::from_str_radix(digits, 16) {
+        Ok(unit) => Ok((unit, rest)),
+        Err(_) => Err(LoneSurrogate),
+    }
+}
+
+/// Up to here comparing each name with each costs less than hashing them.
+const FEW: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn escapes_are_those_of_json() {
+        for (json, text) in [
+            (r#""""#, ""),
+            (r#""plain é 😀""#, "plain é 😀"),
+            (r#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"),
+            (r#""a\u00e9b\ud83d\ude00c\u0000""#, "aéb😀c\0"),
+        ] {
+            let value: &RawValue = serde_json::from_str(json).unwrap();
+            assert_eq!(Text::of(value).unwrap().unwrap().as_str(), text, "{json}");
+        }
+        for json in [
+            r#""\ud83d""#,
+            r#""\ude00\ud83d""#,
+            r#""\ud83dx""#,
+            r#""\ud83d\n""#,
+            r#""\ud83d\u0041""#,
+        ] {
+            let value: &RawValue = serde_json::from_str(json).unwrap();
+            assert_eq!(Text::of(value).err(), Some(LoneSurrogate), "{json}");
+        }
+        let number: &RawValue = serde_json::from_str("1").unwrap();
+        assert!(Text::of(number).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_found_among_few_and_among_many() {
+        for count in [2, FEW, FEW + 1, 20_000] {
+            let names = |last: usize| {
+                let fields: Vec<String> = (0..count - 1)
+                    .chain([last])
+                    .map(|name| format!("\"{name}\":1"))
+                    .collect();
+                format!("{{{}}}", fields.join(","))
+            };
+            let document = names(count);
+            assert_eq!(Fields::parse(&document).ok().unwrap().duplicate(), None);
+            let document = names(count / 2 - 1);
+            let fields = Fields::parse(&document).ok().unwrap();
+            assert_eq!(fields.duplicate(), Some(&*(count / 2 - 1).to_string()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_says_what_it_is() {
+        for (json, why) in [
+            ("\"x\"", NoObject::Type("a string")),
+            (" [1]", NoObject::Type("an array")),
+            ("true", NoObject::Type("a boolean")),
+            ("false", NoObject::Type("a boolean")),
+            ("null", NoObject::Type("null")),
+            ("-1", NoObject::Type("a number")),
+            ("2e1", NoObject::Type("a number")),
+            ("{\n\"a\" 1}", NoObject::Syntax { line: 2, column: 5 }),
+            ("nul", NoObject::Syntax { line: 1, column: 3 }),
+            (r#"{"\ud800":1}"#, NoObject::Syntax { line: 1, column: 9 }),
+        ] {
+            assert_eq!(Fields::parse(json).err(), Some(why), "{json}");
+        }
+    }
+
+    proptest! {
+        /// What serde_json makes of a string, we make of it.
+        #[test]
+        fn strings_are_read_as_other_readers_read_them(text in any::<String>()) {
+            let json = serde_json::to_string(&text).unwrap();
+            let value: &RawValue = serde_json::from_str(&json).unwrap();
+            let read = Text::of(value).unwrap().unwrap();
+            prop_assert_eq!(read.as_str(), &text);
+
+            let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            let json = format!("\"{escaped}\"");
+            let value: &RawValue = serde_json::from_str(&json).unwrap();
+            let read = Text::of(value).unwrap().unwrap();
+            prop_assert_eq!(read.as_str(), &text);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Why there is no pull secret.
+
+use std::fmt;
+
+use crate::RegistryHost;
+use crate::quote::Quoted;
+
+/// Why the pods of a registry need no pull secret.
+///
+/// ```
+/// use choreo_registry::pull_secret::NoPullSecret;
+///
+/// assert_eq!(
+///     NoPullSecret::Vendor.to_string(),
+///     "the registry needs no pull secret: the data plane's nodes have access of their own",
+/// );
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoPullSecret {
+    /// The authentication type is public: everybody may pull.
+    Public,
+    /// The authentication type is vendor: the nodes have access by their own identity.
+    Vendor,
+}
+
+impl fmt::Display for NoPullSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Public => "the registry needs no pull secret: everybody may pull from it",
+            Self::Vendor => {
+                "the registry needs no pull secret: the data plane's nodes have access of their own"
+            }
+        })
+    }
+}
+
+impl std::error::Error for NoPullSecret {}
+
+/// Why a pull secret cannot get entries for further spellings.
+///
+/// ```
+/// use choreo_registry::{Credential, PullSecret};
+///
+/// let secret = PullSecret::new(&"ghcr.io".parse()?, &Credential::new("alice", "hunter2")?);
+/// assert_eq!(
+///     secret.with_spellings_of([&"quay.io/acme/app".parse()?]).unwrap_err().to_string(),
+///     "image \"quay.io/acme/app\" is not of the registry \"ghcr.io\": leave it out, or use the \
+///      pull secret of its own registry",
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PullSecretError {
+    /// An image is of another registry.
+    #[non_exhaustive]
+    ForeignImage {
+        /// The image's name, without tag and digest.
+        image: String,
+        /// The host of the pull secret.
+        host: RegistryHost,
+    },
+    /// The entries together exceed 1 MiB, the most that Kubernetes allows.
+    TooLarge,
+}
+
+impl fmt::Display for PullSecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForeignImage { image, host } => write!(
+                f,
+                "image {} is not of the registry \"{host}\": leave it out, or use the pull secret \
+                 of its own registry",
+                Quoted(image)
+            ),
+            Self::TooLarge => f.write_str(
+                "pull secret is larger than 1 MiB with an entry for each spelling: spell the \
+                 registry in one way",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PullSecretError {}

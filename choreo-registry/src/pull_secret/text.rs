@@ -1,0 +1,269 @@
+//! Strings in JSON and YAML, with the bytes that kubectl writes.
+
+use std::fmt::Write as _;
+
+/// Writes a JSON string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>) as Go writes it:
+/// what HTML or JavaScript could misread is escaped too
+/// (<https://pkg.go.dev/encoding/json#Marshal>).
+pub(super) fn push_json(out: &mut String, text: &str) {
+    out.push('"');
+    let mut written = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if is_suspect(byte)
+            && let Some((escape, len)) = escape(&text.as_bytes()[at..])
+        {
+            out.push_str(&text[written..at]);
+            out.push_str(escape);
+            written = at + len;
+        }
+    }
+    out.push_str(&text[written..]);
+    out.push('"');
+}
+
+/// The number of bytes that [`push_json`] writes.
+pub(super) fn json_len(text: &str) -> usize {
+    let mut len = "\"\"".len() + text.len();
+    for (at, byte) in text.bytes().enumerate() {
+        if is_suspect(byte)
+            && let Some((escape, read)) = escape(&text.as_bytes()[at..])
+        {
+            len += escape.len() - read;
+        }
+    }
+    len
+}
+
+/// Writes a YAML scalar that every reader takes for this string: plain where kubectl writes it
+/// plain, else in quotes (<https://yaml.org/spec/1.2.2/#73-flow-scalar-styles>).
+pub(super) fn push_yaml(out: &mut String, text: &str) {
+    if is_plain(text) {
+        out.push_str(text);
+        return;
+    }
+    out.push('"');
+    for character in text.chars() {
+        // JSON's escapes are YAML's as well; some more characters must not stand in YAML
+        // (https://yaml.org/spec/1.2.2/#51-character-set).
+        if matches!(
+            character,
+            '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        ) {
+            write!(out, "\\u{:04x}", u32::from(character))
+                .expect("writing to a String does not fail");
+        } else if let Some((escape, _)) = escape(character.encode_utf8(&mut [0; 4]).as_bytes()) {
+            out.push_str(escape);
+        } else {
+            out.push(character);
+        }
+    }
+    out.push('"');
+}
+
+/// Whether an escape may begin with this byte.
+fn is_suspect(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'&' | b'<' | b'>' | b'\\' | 0xe2)
+}
+
+/// The escape of the first character, if it needs one, and the length of that character.
+fn escape(text: &[u8]) -> Option<(&'static str, usize)> {
+    Some(match text {
+        [byte @ 0..=0x1f, ..] => (CONTROL[usize::from(*byte)], 1),
+        [b'"', ..] => ("\\\"", 1),
+        [b'\\', ..] => ("\\\\", 1),
+        [b'&', ..] => ("\\u0026", 1),
+        [b'<', ..] => ("\\u003c", 1),
+        [b'>', ..] => ("\\u003e", 1),
+        [0xe2, 0x80, 0xa8, ..] => ("\\u2028", 3),
+        [0xe2, 0x80, 0xa9, ..] => ("\\u2029", 3),
+        _ => return None,
+    })
+}
+
+/// Whether a scalar without quotes is this string to every reader: made of letters, digits and a
+/// few signs, and nothing that a reader of YAML 1.1 or 1.2 takes for another type
+/// (<https://yaml.org/type/>).
+fn is_plain(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'/' | b'_'))
+        && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+        && !is_number(text)
+        && !is_date(text)
+}
+
+/// Integers in all bases, and floats; an underscore may part digits.
+fn is_number(text: &str) -> bool {
+    let text = text.replace('_', "").to_ascii_lowercase();
+    let digits =
+        |digits: &str, base| !digits.is_empty() && digits.chars().all(|c| c.is_digit(base));
+    for (prefix, base) in [("0b", 2), ("0o", 8), ("0x", 16)] {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            return digits(rest, base);
+        }
+    }
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent = exponent.strip_prefix('-').unwrap_or(exponent);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    digits(exponent, 10) && digits(whole, 10) && (fraction.is_empty() || digits(fraction, 10))
+}
+
+/// Year, month and day; a time of day would have colons.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths = |part: &&str| (part.len(), part.bytes().all(|b| b.is_ascii_digit()));
+    matches!(
+        parts.iter().map(lengths).collect::<Vec<_>>()[..],
+        [(4, true), (1 | 2, true), (1 | 2, true)]
+    )
+}
+
+/// Words that YAML 1.1 reads as something else.
+const WORDS: [&str; 9] = ["false", "n", "no", "null", "off", "on", "true", "y", "yes"];
+
+/// The escapes of the control characters, by their code.
+const CONTROL: [&str; 32] = [
+    "\\u0000", "\\u0001", "\\u0002", "\\u0003", "\\u0004", "\\u0005", "\\u0006", "\\u0007", "\\b",
+    "\\t", "\\n", "\\u000b", "\\f", "\\r", "\\u000e", "\\u000f", "\\u0010", "\\u0011", "\\u0012",
+    "\\u0013", "\\u0014", "\\u0015", "\\u0016", "\\u0017", "\\u0018", "\\u0019", "\\u001a",
+    "\\u001b", "\\u001c", "\\u001d", "\\u001e", "\\u001f",
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json(text: &str) -> String {
+        let mut out = String::new();
+        push_json(&mut out, text);
+        out
+    }
+
+    fn yaml(text: &str) -> String {
+        let mut out = String::new();
+        push_yaml(&mut out, text);
+        out
+    }
+
+    /// What Go's encoder writes for the same strings.
+    #[test]
+    fn escapes_are_those_of_go() {
+        for (text, written) in [
+            ("", r#""""#),
+            (
+                "a/b'c\u{7f}é😀\u{2027}\u{202a}",
+                "\"a/b'c\u{7f}é😀\u{2027}\u{202a}\"",
+            ),
+            ("\"\\", r#""\"\\""#),
+            ("<b>&", r#""\u003cb\u003e\u0026""#),
+            ("\u{2028}x\u{2029}", r#""\u2028x\u2029""#),
+            (
+                "\0\u{1}\u{8}\t\n\u{b}\u{c}\r\u{1f}",
+                r#""\u0000\u0001\b\t\n\u000b\f\r\u001f""#,
+            ),
+        ] {
+            assert_eq!(json(text), written);
+        }
+        for code in 0..32_u8 {
+            let written = json(&char::from(code).to_string());
+            let read: String = serde_json::from_str(&written).unwrap();
+            assert_eq!(read, char::from(code).to_string());
+        }
+    }
+
+    /// Which strings get quotes is what `kubectl create --output yaml` decides.
+    #[test]
+    fn yaml_is_plain_only_where_nobody_reads_another_type() {
+        for plain in [
+            "a",
+            "team-images",
+            "a.b-c.0",
+            "1.2.3",
+            "1-2",
+            "0xg",
+            "0b12",
+            "0o18",
+            "1e",
+            "e1",
+            "1e-",
+            "2026-11",
+            "2026-111-1",
+            "2026-1-111",
+            "20261-1-1",
+            "1-1-2026",
+            "example.com/a_b",
+            "yesno",
+            "nan",
+            "inf",
+            "0x",
+            "1a",
+            "1.5a",
+            "a1e3",
+            "2026-11-1a",
+            "1-2-3-4",
+            "2026-1-1-1",
+        ] {
+            assert_eq!(yaml(plain), plain);
+        }
+        for quoted in [
+            "",
+            "1",
+            "007",
+            "1.5",
+            "1.",
+            "1e3",
+            "1e-3",
+            "1.5e3",
+            "0x1f",
+            "0b101",
+            "0o17",
+            "1_000",
+            "2026-11-23",
+            "2026-1-2",
+            "yes",
+            "No",
+            "TRUE",
+            "false",
+            "on",
+            "Off",
+            "null",
+            "y",
+            "n",
+            "a b",
+            "a: b",
+            "-a",
+            ".5",
+            "#",
+            "é",
+            "~",
+        ] {
+            assert_eq!(yaml(quoted), format!("\"{quoted}\""));
+        }
+        assert_eq!(
+            yaml("\"<\n\u{7f}\u{85}\u{9f}\u{a0}\u{feff}\u{2028}😀"),
+            "\"\\\"\\u003c\\n\\u007f\\u0085\\u009f\u{a0}\\ufeff\\u2028😀\""
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back_and_its_length_is_known(text in any::<String>()) {
+            let written = json(&text);
+            prop_assert_eq!(written.len(), json_len(&text));
+            let read: String = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(&read, &text);
+
+            // What is quoted in YAML is JSON as well.
+            let written = yaml(&text);
+            if written.starts_with('"') {
+                let read: String = serde_json::from_str(&written).unwrap();
+                prop_assert_eq!(read, text);
+            } else {
+                prop_assert_eq!(written, text);
+            }
+        }
+    }
+}
