@@ -85,6 +85,7 @@
 
 mod access;
 mod challenge;
+pub mod credential_source;
 mod egress;
 mod error;
 mod manifest;

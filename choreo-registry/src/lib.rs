@@ -85,6 +85,8 @@ pub mod authentication;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod credential;
+#[cfg(feature = "client")]
+pub mod credential_source;
 pub mod digest;
 pub mod docker_config;
 pub mod finding;
