@@ -88,6 +88,9 @@ mod challenge;
 pub mod credential_source;
 mod egress;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod manifest;
 mod rate_limit;
 mod registry_client;
@@ -101,7 +104,9 @@ mod transport;
 mod words;
 
 pub use self::access::{Access, AccessClass};
-pub use self::egress::{Blocked, BlockedReason, Egress, IpNetwork, ParseNetworkError};
+pub use self::egress::{
+    Blocked, BlockedReason, Egress, IpNetwork, ParseNetworkError, ParseProxyError, Proxy,
+};
 #[cfg(feature = "reqwest")]
 pub use self::egress::{BuildTransportError, ReqwestTransport};
 pub use self::error::{ClientError, ErrorKind, Evidence};

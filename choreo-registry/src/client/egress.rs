@@ -3,6 +3,7 @@
 
 mod addresses;
 mod network;
+mod proxy;
 #[cfg(feature = "reqwest")]
 mod reqwest_transport;
 
@@ -15,6 +16,7 @@ use url::{Host, Url};
 
 use self::addresses::{Standing, standing, unwrapped};
 pub use self::network::{IpNetwork, ParseNetworkError};
+pub use self::proxy::{ParseProxyError, Proxy};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest_transport::{BuildTransportError, ReqwestTransport};
 use crate::RegistryHost;
@@ -52,8 +54,10 @@ use crate::RegistryHost;
 #[derive(Clone, Debug)]
 pub struct Egress {
     audience: Audience,
+    hosts: Vec<RegistryHost>,
     networks: Vec<IpNetwork>,
     plain_http: Vec<RegistryHost>,
+    proxy: Option<Proxy>,
     realms: Vec<TrustedRealm>,
     root_certificates: Vec<Vec<u8>>,
 }
@@ -92,6 +96,50 @@ impl Egress {
         self
     }
 
+    /// Allows this host at this port (443 when none is given) wherever its name leads: for a registry
+    /// of your own whose addresses change. A cloud's metadata addresses stay forbidden to tenants.
+    ///
+    /// ```
+    /// use choreo_registry::client::Egress;
+    ///
+    /// let egress = Egress::tenant().allow_host("10.0.0.7:5000".parse()?);
+    /// assert!(egress.check_uri(&"https://10.0.0.7:5000/v2/".parse()?).is_ok());
+    /// assert!(egress.check_uri(&"https://10.0.0.7/v2/".parse()?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn allow_host(mut self, host: RegistryHost) -> Self {
+        self.hosts.push(host);
+        self
+    }
+
+    /// Sends everything through this proxy: `https` by `CONNECT`, so that it sees host names and no
+    /// credentials; plain HTTP, where allowed, in the clear.
+    ///
+    /// **The proxy resolves names, so what a name leads to is for the proxy to judge**: let it refuse
+    /// inside addresses. Judged here stay the scheme, address literals in any spelling, and for
+    /// tenants names that are never public (without a dot, or under `localhost`, `local`, `internal`,
+    /// `home.arpa`), unless [`allow_host`](Self::allow_host) names them. The proxy's own address is
+    /// not judged. No environment variable names a proxy or an exception.
+    ///
+    /// ```
+    /// use choreo_registry::client::Egress;
+    ///
+    /// let egress = Egress::tenant().through_proxy("http://proxy.corp.example:3128".parse()?);
+    /// assert!(egress.check_uri(&"https://ghcr.io/v2/".parse()?).is_ok());
+    /// let blocked = egress.check_uri(&"https://metadata.google.internal/".parse()?).unwrap_err();
+    /// assert_eq!(
+    ///     blocked.to_string(),
+    ///     r#"host "metadata.google.internal" is not at a public address"#,
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn through_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     /// Speaks plain HTTP to this host and port; port 80 when none is given.
     ///
     /// Credentials then travel readable by everyone on the way: for a registry on the same machine
@@ -124,11 +172,18 @@ impl Egress {
     /// NAT64, 6to4) counts as itself.
     #[must_use]
     pub fn allows_address(&self, address: IpAddr) -> bool {
+        self.judges(address, false)
+    }
+
+    /// [`allows_address`](Self::allows_address), for a host that may itself be an operator's entry.
+    fn judges(&self, address: IpAddr, opened: bool) -> bool {
         let listed = || {
             let inner = unwrapped(address);
-            self.networks
-                .iter()
-                .any(|network| network.contains(address) || network.contains(inner))
+            opened
+                || self
+                    .networks
+                    .iter()
+                    .any(|network| network.contains(address) || network.contains(inner))
         };
         match standing(address) {
             Standing::Public => true,
@@ -145,9 +200,18 @@ impl Egress {
     ///
     /// [`Blocked`], which names the host and keeps the address to itself.
     pub fn check_addresses(&self, host: &str, addresses: &[SocketAddr]) -> Result<(), Blocked> {
+        self.check_resolved(host, addresses, false)
+    }
+
+    fn check_resolved(
+        &self,
+        host: &str,
+        addresses: &[SocketAddr],
+        opened: bool,
+    ) -> Result<(), Blocked> {
         if addresses
             .iter()
-            .all(|address| self.allows_address(address.ip()))
+            .all(|address| self.judges(address.ip(), opened))
         {
             Ok(())
         } else {
@@ -180,17 +244,35 @@ impl Egress {
             "http" => return blocked(BlockedReason::PlainHttp),
             _ => return blocked(BlockedReason::Scheme),
         }
-        let address = match url.host() {
-            Some(Host::Domain(_)) => return Ok(()),
-            Some(Host::Ipv4(address)) => IpAddr::V4(address),
-            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+        let opened = self.opens_host(url);
+        let allowed = match url.host() {
+            Some(Host::Domain(name)) => opened || !self.is_inside(name),
+            Some(Host::Ipv4(address)) => self.judges(IpAddr::V4(address), opened),
+            Some(Host::Ipv6(address)) => self.judges(IpAddr::V6(address), opened),
             None => return blocked(BlockedReason::Unreadable),
         };
-        if self.allows_address(address) {
+        if allowed {
             Ok(())
         } else {
             blocked(BlockedReason::Address)
         }
+    }
+
+    /// Whether this host and port is one that the operator allows wherever it leads.
+    fn opens_host(&self, url: &Url) -> bool {
+        self.hosts.iter().any(|host| names(host.api_host(), url))
+    }
+
+    /// A name that is never public, where nobody here sees what it resolves to.
+    fn is_inside(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let ends = |suffix: &&str| {
+            name.strip_suffix(*suffix)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.proxy.is_some()
+            && self.audience == Audience::Tenant
+            && (!name.contains('.') || INSIDE.iter().any(|suffix| ends(&suffix)))
     }
 
     /// The root of a registry's API: `https`, or `http` where the operator allowed it.
@@ -224,8 +306,10 @@ impl Egress {
     fn new(audience: Audience) -> Self {
         Self {
             audience,
+            hosts: Vec::new(),
             networks: Vec::new(),
             plain_http: Vec::new(),
+            proxy: None,
             realms: Vec::new(),
             root_certificates: Vec::new(),
         }
@@ -237,6 +321,10 @@ impl Egress {
             .any(|host| names(host.api_host(), url))
     }
 }
+
+/// Zones that are not in the public DNS: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of
+/// `internal`, under which clouds name their metadata services.
+const INSIDE: [&str; 4] = ["localhost", "local", "internal", "home.arpa"];
 
 /// Registries whose token server is another host: the API host, and the token server's.
 const KNOWN_REALMS: [(&str, &str); 3] = [

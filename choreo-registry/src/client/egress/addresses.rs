@@ -91,7 +91,7 @@ const PRIVATE: [IpNetwork; 9] = [
     network(v6([0xfe80, 0, 0, 0, 0, 0, 0, 0]), 10),
 ];
 
-const UNUSABLE: [IpNetwork; 18] = [
+const UNUSABLE: [IpNetwork; 16] = [
     network(v4(0, 0, 0, 0), 8),
     network(v4(192, 0, 0, 0), 24),
     network(v4(192, 0, 2, 0), 24),
@@ -102,19 +102,19 @@ const UNUSABLE: [IpNetwork; 18] = [
     network(v4(224, 0, 0, 0), 4),
     // 240.0.0.0/4 holds 255.255.255.255.
     network(v4(240, 0, 0, 0), 4),
-    // Reserved: it holds IPv4 addresses in more shapes than are unwrapped above (the old compatible
-    // ones, those of RFC 2765, the local NAT64 of RFC 8215), and ::1, which is private: that is
-    // asked first.
-    network(v6([0, 0, 0, 0, 0, 0, 0, 0]), 8),
-    network(v6([0x100, 0, 0, 0, 0, 0, 0, 0]), 64),
+    // Public are addresses of 2000::/3 alone, and not all of those. What is below holds IPv4
+    // addresses in more shapes than are unwrapped above (the old compatible ones, those of RFC 2765,
+    // the local NAT64 of RFC 8215), discard and dummy prefixes, and ::1, which is private: that is
+    // asked first. What is above holds segment routing, multicast, and what is private.
+    network(v6([0, 0, 0, 0, 0, 0, 0, 0]), 3),
+    network(v6([0x4000, 0, 0, 0, 0, 0, 0, 0]), 2),
+    network(v6([0x8000, 0, 0, 0, 0, 0, 0, 0]), 1),
     // 2001::/23 holds Teredo and other tunnels.
     network(v6([0x2001, 0, 0, 0, 0, 0, 0, 0]), 23),
     network(v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 32),
+    // Unwrapped above; what is left of it never comes here.
     network(v6([0x2002, 0, 0, 0, 0, 0, 0, 0]), 16),
     network(v6([0x3fff, 0, 0, 0, 0, 0, 0, 0]), 20),
-    network(v6([0x5f00, 0, 0, 0, 0, 0, 0, 0]), 16),
-    network(v6([0xfec0, 0, 0, 0, 0, 0, 0, 0]), 10),
-    network(v6([0xff00, 0, 0, 0, 0, 0, 0, 0]), 8),
 ];
 
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
@@ -205,6 +205,78 @@ mod tests {
                 assert_eq!(standing(address.parse().unwrap()), expected, "{address}");
             }
         }
+    }
+
+    /// Every block of IANA's special-purpose registries that is not globally reachable, and of the
+    /// multicast registries: its first and last address, and whether the addresses just outside it
+    /// are public.
+    #[test]
+    fn every_special_block_is_closed_from_its_first_to_its_last_address() {
+        use Standing::{Private, Unusable};
+        let blocks = [
+            ("0.0.0.0/8", Unusable, false, true),
+            ("10.0.0.0/8", Private, true, true),
+            ("100.64.0.0/10", Private, true, true),
+            ("127.0.0.0/8", Private, true, true),
+            ("169.254.0.0/16", Private, true, true),
+            ("172.16.0.0/12", Private, true, true),
+            ("192.0.0.0/24", Unusable, true, true),
+            ("192.0.2.0/24", Unusable, true, true),
+            ("192.88.99.0/24", Unusable, true, true),
+            ("192.168.0.0/16", Private, true, true),
+            ("198.18.0.0/15", Unusable, true, true),
+            ("198.51.100.0/24", Unusable, true, true),
+            ("203.0.113.0/24", Unusable, true, true),
+            ("224.0.0.0/4", Unusable, true, false),
+            ("240.0.0.0/4", Unusable, false, false),
+            ("255.255.255.255/32", Unusable, false, false),
+            ("::/128", Unusable, false, false),
+            ("::1/128", Private, false, false),
+            ("64:ff9b:1::/48", Unusable, false, false),
+            ("100::/64", Unusable, false, false),
+            ("100:0:0:1::/64", Unusable, false, false),
+            ("2001::/23", Unusable, true, true),
+            ("2001:db8::/32", Unusable, true, true),
+            ("3fff::/20", Unusable, true, true),
+            ("5f00::/16", Unusable, false, false),
+            ("fc00::/7", Private, false, false),
+            ("fe80::/10", Private, false, false),
+            ("fec0::/10", Unusable, false, false),
+            ("ff00::/8", Unusable, false, false),
+        ];
+        for (block, expected, below, above) in blocks {
+            let (first, prefix) = block.split_once('/').unwrap();
+            let first: IpAddr = first.parse().unwrap();
+            let prefix: u32 = prefix.parse().unwrap();
+            let (low, bits) = match first {
+                IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
+                IpAddr::V6(v6) => (v6.to_bits(), 128),
+            };
+            let high = low | (u128::MAX.checked_shr(128 - bits + prefix).unwrap_or(0));
+            let address = |value: u128| match bits {
+                32 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(value).unwrap())),
+                _ => IpAddr::V6(Ipv6Addr::from_bits(value)),
+            };
+            for inside in [low, high, low + (high - low) / 2] {
+                assert_eq!(
+                    standing(address(inside)),
+                    expected,
+                    "{block} {}",
+                    address(inside)
+                );
+            }
+            let is_public = |value: u128| standing(address(value)) == Standing::Public;
+            if low > 0 {
+                assert_eq!(is_public(low - 1), below, "below {block}");
+            }
+            if high < u128::MAX >> (128 - bits) {
+                assert_eq!(is_public(high + 1), above, "above {block}");
+            }
+        }
+        // The tunnels stand where the IPv4 address in them does.
+        assert_eq!(standing("2002::1".parse().unwrap()), Unusable);
+        assert_eq!(standing("2002:ffff:ffff::".parse().unwrap()), Unusable);
+        assert_eq!(standing("64:ff9b::".parse().unwrap()), Unusable);
     }
 
     /// A table entry with bits behind its prefix would match nothing.

@@ -1,17 +1,24 @@
 //! The transport on reqwest: the one place that dials.
 //!
 //! reqwest has no hook on the connection itself, and skips a custom resolver when the host is an
-//! address. So the guard has two halves: [`Egress::check_uri`] judges addresses in the URL, the
-//! resolver below judges those that a name leads to and hands out approved ones only. Everything
-//! that would connect elsewhere is off: redirects, proxies from the environment, retries.
+//! address. So the guard has three parts: [`Egress::check_uri`] judges addresses in the URL; the
+//! resolver below judges those that a name leads to and hands out approved ones only, which are the
+//! ones that are dialled; and the address that answered is judged once more. Everything that would
+//! connect elsewhere is off, and said to be off, for Cargo unites the features that a program's
+//! crates ask reqwest for: redirects, proxies of the environment, retries, decompression, cookies,
+//! other resolvers, other versions of HTTP.
+
+#[cfg(test)]
+mod tests;
 
 use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Url;
 
-use super::{Blocked, Egress};
+use super::{Blocked, BlockedReason, Egress, Proxy};
 use crate::client::{HttpTransport, Outbound, TransportError, TransportErrorKind};
 
 /// The [`HttpTransport`] on reqwest: HTTP/1.1, guarded by an [`Egress`] policy, with TLS by rustls
@@ -30,7 +37,10 @@ use crate::client::{HttpTransport, Outbound, TransportError, TransportErrorKind}
 /// ```
 #[derive(Debug)]
 pub struct ReqwestTransport {
-    client: reqwest::Client,
+    /// Two clients, because a resolver is told a name without its port, and the operator's entries
+    /// for hosts have one. Neither takes over a connection of the other.
+    guarded: reqwest::Client,
+    opened: Option<reqwest::Client>,
     egress: Egress,
 }
 
@@ -41,10 +51,38 @@ impl ReqwestTransport {
     ///
     /// When a root certificate of the policy is not PEM, or the system has no certificates at all.
     pub fn new(egress: Egress) -> Result<Self, BuildTransportError> {
-        let client = builder(&egress)?
-            .build()
-            .map_err(BuildTransportError::new)?;
-        Ok(Self { client, egress })
+        Self::with_lookup(egress, Arc::new(System))
+    }
+
+    fn with_lookup(egress: Egress, lookup: Arc<dyn Lookup>) -> Result<Self, BuildTransportError> {
+        let client = |opened| {
+            let resolver = Guarded {
+                egress: egress.clone(),
+                opened,
+                lookup: Arc::clone(&lookup),
+            };
+            builder(&egress, resolver)?
+                .build()
+                .map_err(BuildTransportError::new)
+        };
+        let guarded = client(false)?;
+        let opened = match egress.hosts.as_slice() {
+            [] => None,
+            _ => Some(client(true)?),
+        };
+        Ok(Self {
+            guarded,
+            opened,
+            egress,
+        })
+    }
+
+    /// The client for this host, and whether it is one of the operator's.
+    fn client(&self, url: &Url) -> (&reqwest::Client, bool) {
+        match &self.opened {
+            Some(client) if self.egress.opens_host(url) => (client, true),
+            _ => (&self.guarded, false),
+        }
     }
 
     async fn exchange(
@@ -52,7 +90,9 @@ impl ReqwestTransport {
         request: reqwest::Request,
         limit: usize,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let mut response = self.client.execute(request).await.map_err(classify)?;
+        let (client, opened) = self.client(request.url());
+        let mut response = client.execute(request).await.map_err(classify)?;
+        self.check_peer(&response, opened)?;
         if response
             .content_length()
             .is_some_and(|len| len > limit as u64)
@@ -70,6 +110,20 @@ impl ReqwestTransport {
         *answer.status_mut() = response.status();
         *answer.headers_mut() = std::mem::take(response.headers_mut());
         Ok(answer)
+    }
+}
+
+impl ReqwestTransport {
+    /// The last line: the resolver approved every address that could have been dialled, so this
+    /// holds unless reqwest went past it. Behind a proxy it is the proxy that answers.
+    fn check_peer(&self, response: &reqwest::Response, opened: bool) -> Result<(), TransportError> {
+        let stands = |peer: SocketAddr| self.egress.judges(peer.ip(), opened);
+        if self.egress.proxy.is_some() || response.remote_addr().is_none_or(stands) {
+            return Ok(());
+        }
+        let host = response.url().host_str().unwrap_or_default();
+        let blocked = Blocked::new(host, BlockedReason::Address);
+        Err(TransportError::new(TransportErrorKind::Blocked).with_source(blocked))
     }
 }
 
@@ -108,17 +162,34 @@ impl HttpTransport for ReqwestTransport {
     clippy::disallowed_methods,
     reason = "this is the one place that connects, behind the egress policy"
 )]
-fn builder(egress: &Egress) -> Result<reqwest::ClientBuilder, BuildTransportError> {
-    let builder = reqwest::Client::builder()
+fn builder(
+    egress: &Egress,
+    resolver: Guarded,
+) -> Result<reqwest::ClientBuilder, BuildTransportError> {
+    let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .no_hickory_dns()
         .referer(false)
         .http1_only()
-        .dns_resolver(Arc::new(Guarded {
-            egress: egress.clone(),
-        }));
+        .dns_resolver(Arc::new(resolver));
+    if let Some(proxy) = &egress.proxy {
+        builder = builder.proxy(forward(proxy)?);
+    }
     with_certificates(builder, egress)
+}
+
+fn forward(proxy: &Proxy) -> Result<reqwest::Proxy, BuildTransportError> {
+    let forward = reqwest::Proxy::all(proxy.url().clone()).map_err(BuildTransportError::new)?;
+    Ok(match proxy.credential() {
+        None => forward,
+        Some(login) => forward.basic_auth(login.username(), login.expose_password()),
+    })
 }
 
 #[cfg(feature = "tls")]
@@ -151,20 +222,44 @@ fn with_certificates(
     Ok(builder)
 }
 
-/// Resolves with the system's resolver and returns approved addresses or none.
+/// Resolves and returns approved addresses or none.
 struct Guarded {
     egress: Egress,
+    opened: bool,
+    lookup: Arc<dyn Lookup>,
 }
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let egress = self.egress.clone();
+        let (egress, opened) = (self.egress.clone(), self.opened);
+        let lookup = Arc::clone(&self.lookup);
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            egress.check_addresses(name.as_str(), &addresses)?;
+            let name = name.as_str();
+            let addresses = lookup.lookup(name).await?;
+            match &egress.proxy {
+                // The operator named it.
+                Some(proxy) if proxy.url().host_str() == Some(name) => {}
+                Some(_) => Err(Blocked::new(name, BlockedReason::Address))?,
+                None => egress.check_resolved(name, &addresses, opened)?,
+            }
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
+    }
+}
+
+/// Where addresses come from; tests have their own.
+#[async_trait]
+trait Lookup: Send + Sync {
+    async fn lookup(&self, name: &str) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// The system's resolver.
+struct System;
+
+#[async_trait]
+impl Lookup for System {
+    async fn lookup(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((name, 0)).await?.collect())
     }
 }
 
