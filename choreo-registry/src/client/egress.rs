@@ -140,6 +140,18 @@ impl Egress {
         self
     }
 
+    /// The proxy, for a transport of your own to obey.
+    ///
+    /// ```
+    /// use choreo_registry::client::Egress;
+    ///
+    /// assert!(Egress::tenant().proxy().is_none());
+    /// ```
+    #[must_use]
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
     /// Speaks plain HTTP to this host and port; port 80 when none is given.
     ///
     /// Credentials then travel readable by everyone on the way: for a registry on the same machine
@@ -272,7 +284,7 @@ impl Egress {
         };
         self.proxy.is_some()
             && self.audience == Audience::Tenant
-            && (!name.contains('.') || INSIDE.iter().any(|suffix| ends(&suffix)))
+            && (!name.contains('.') || INSIDE.iter().any(ends))
     }
 
     /// The root of a registry's API: `https`, or `http` where the operator allowed it.

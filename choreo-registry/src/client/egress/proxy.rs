@@ -16,6 +16,7 @@ use crate::Credential;
 /// assert_eq!(proxy.to_string(), "http://proxy.corp.example:3128/");
 /// // A proxy that asks for a login:
 /// let proxy = proxy.with_credential(Credential::new("platform", "secret")?);
+/// assert_eq!(proxy.credential().unwrap().username(), "platform");
 ///
 /// let error = "socks5://proxy.corp.example".parse::<Proxy>().unwrap_err();
 /// assert_eq!(
@@ -40,14 +41,15 @@ impl Proxy {
         }
     }
 
-    #[cfg(feature = "reqwest")]
-    pub(super) fn url(&self) -> &Url {
-        &self.url
+    /// The login, for a transport of your own.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        self.credential.as_deref()
     }
 
     #[cfg(feature = "reqwest")]
-    pub(super) fn credential(&self) -> Option<&Credential> {
-        self.credential.as_deref()
+    pub(super) fn url(&self) -> &Url {
+        &self.url
     }
 }
 

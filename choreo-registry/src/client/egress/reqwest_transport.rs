@@ -51,15 +51,15 @@ impl ReqwestTransport {
     ///
     /// When a root certificate of the policy is not PEM, or the system has no certificates at all.
     pub fn new(egress: Egress) -> Result<Self, BuildTransportError> {
-        Self::with_lookup(egress, Arc::new(System))
+        Self::with_lookup(egress, &(Arc::new(System) as _))
     }
 
-    fn with_lookup(egress: Egress, lookup: Arc<dyn Lookup>) -> Result<Self, BuildTransportError> {
+    fn with_lookup(egress: Egress, lookup: &Arc<dyn Lookup>) -> Result<Self, BuildTransportError> {
         let client = |opened| {
             let resolver = Guarded {
                 egress: egress.clone(),
                 opened,
-                lookup: Arc::clone(&lookup),
+                lookup: Arc::clone(lookup),
             };
             builder(&egress, resolver)?
                 .build()

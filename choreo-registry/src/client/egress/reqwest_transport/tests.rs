@@ -108,6 +108,13 @@ impl Resolve for Scheduled {
     }
 }
 
+fn guarded(
+    egress: Egress,
+    lookup: Arc<dyn Lookup>,
+) -> Result<ReqwestTransport, BuildTransportError> {
+    ReqwestTransport::with_lookup(egress, &lookup)
+}
+
 fn get(url: &str) -> Outbound {
     let request = http::Request::get(url).body(Bytes::new()).unwrap();
     Outbound::new(request, 1024, Instant::now() + Duration::from_secs(10))
@@ -154,8 +161,7 @@ fn schedules() -> u64 {
 async fn no_schedule_of_answers_leads_inside() {
     let place = Place::new();
     let scheduled = Scheduled::default();
-    let transport =
-        ReqwestTransport::with_lookup(place.policy(), Arc::new(scheduled.clone())).unwrap();
+    let transport = guarded(place.policy(), Arc::new(scheduled.clone())).unwrap();
     let mut answered = 0;
     for seed in 0..schedules() {
         *scheduled.0.lock().unwrap() = schedule(seed).into();
@@ -226,8 +232,7 @@ async fn an_allowed_host_is_open_at_its_port_only() {
         .policy()
         .allow_plain_http(format!("{NAME}:{}", other.port).parse().unwrap())
         .allow_host(format!("{NAME}:{}", place.port).parse().unwrap());
-    let transport =
-        ReqwestTransport::with_lookup(egress.clone(), Arc::new(to("127.0.0.2"))).unwrap();
+    let transport = guarded(egress.clone(), Arc::new(to("127.0.0.2"))).unwrap();
     transport.send(get(&place.url())).await.unwrap();
     assert_eq!(place.came(), (0, 1));
     let error = transport.send(get(&other.url())).await.unwrap_err();
@@ -236,7 +241,7 @@ async fn an_allowed_host_is_open_at_its_port_only() {
 
     // Not even that host leads a tenant to credentials of the cloud; nothing is sent there.
     let metadata = Arc::new(to("169.254.169.254"));
-    let transport = ReqwestTransport::with_lookup(egress, metadata).unwrap();
+    let transport = guarded(egress, metadata).unwrap();
     let error = transport.send(get(&place.url())).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Blocked);
 }
@@ -256,7 +261,7 @@ async fn everything_goes_through_the_proxy_and_no_name_is_looked_up_but_its_own(
             .through_proxy(proxy.with_credential(login))
     };
     let lookup = || Arc::new(OnlyProxy);
-    let transport = ReqwestTransport::with_lookup(egress(Egress::tenant()), lookup()).unwrap();
+    let transport = guarded(egress(Egress::tenant()), lookup()).unwrap();
     transport.send(get(&target.url())).await.unwrap();
     assert_eq!(proxy.came().1, 1);
 
@@ -270,7 +275,7 @@ async fn everything_goes_through_the_proxy_and_no_name_is_looked_up_but_its_own(
     }
     assert_eq!(proxy.came().1, 1);
 
-    let operator = ReqwestTransport::with_lookup(egress(Egress::operator()), lookup()).unwrap();
+    let operator = guarded(egress(Egress::operator()), lookup()).unwrap();
     let inside = "http://registry.corp.internal/";
     operator.send(get(inside)).await.unwrap();
     assert_eq!(proxy.came().1, 2);
