@@ -231,7 +231,7 @@ string_value!(
 const DOCKER_HUB: &str = "docker.io";
 
 /// All names by which Docker Hub is known as a registry.
-const DOCKER_HUB_NAMES: [&str; 5] = [
+pub(crate) const DOCKER_HUB_NAMES: [&str; 5] = [
     DOCKER_HUB,
     "index.docker.io",
     "registry-1.docker.io",

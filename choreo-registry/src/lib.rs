@@ -56,6 +56,8 @@
 //! - Read what the user pasted: [`RegistryHost`], [`docker_config::DockerConfig`],
 //!   [`ImageReference`] through `FromStr`. Every error says what to do and holds no secret.
 //! - Show doubts: [`ContainerRegistry::findings`].
+//! - Which credential will the node use? [`Keyring::lookup`](keyring::Keyring::lookup) answers for
+//!   kubelets, [`explain`](keyring::Keyring::explain) also for Docker, Podman and oras, and why.
 //! - Pin an image: [`ImageReference::with_digest`].
 //! - Put an image into a pod: [`ContainerRegistry::canonical_image`], then
 //!   [`PullSecret::expose_manifest`].
@@ -92,6 +94,7 @@ pub mod docker_config;
 pub mod finding;
 pub mod host;
 pub mod image;
+pub mod keyring;
 pub mod pull_secret;
 pub mod reference;
 pub mod registry;

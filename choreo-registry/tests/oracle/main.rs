@@ -10,3 +10,4 @@
 )]
 
 mod go;
+mod keyring;

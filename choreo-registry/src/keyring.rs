@@ -1,0 +1,306 @@
+//! Which credential is used for an image: the keys under `auths`, as the tools compare them.
+//!
+//! A pull secret or a `config.json` files credentials under keys, and each tool compares an
+//! image's name with them in its own way. Where they differ, a credential works on a laptop and
+//! not in a pod. [`Keyring::lookup`] answers for the kubelet, exactly and fast;
+//! [`Keyring::explain`] answers for each [`Tool`], with the reason.
+//!
+//! | | kubelet | docker | podman, skopeo, CRI-O | oras |
+//! |---|---|---|---|---|
+//! | keys that are used | all that match, one after another | one | one | one |
+//! | schemes cut off | `http://`, `https://` | any | `http://`, `https://` | `http://`, `https://` |
+//! | path of the key | must be the beginning of the image's, `/v1/` and `/v2/` cut off | ignored | whole parts of the image's name; ignored behind a scheme | ignored |
+//! | port | must be the image's, as text | the same | the same | the same |
+//! | patterns in the host | yes | no | no | no |
+//! | Docker Hub | `docker.io`; `index.docker.io` when nothing else matches | `https://index.docker.io/v1/` only | `docker.io`, `index.docker.io`, `registry-1.docker.io` | `https://index.docker.io/v1/` only |
+//!
+//! [`RegistryHost::auths_key`](crate::RegistryHost::auths_key) is the one spelling that all of them
+//! find.
+//!
+//! The rules are those of Kubernetes 1.37 with its
+//! [keyring](https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/credentialprovider/keyring.go),
+//! Docker's CLI 29.9, go.podman.io/image 5.42 and oras-go 2.7, all built by Go 1.26. Kubelets that
+//! were built by older Go also read `[…]` in the middle of a host as a set of characters; Go 1.26
+//! takes it for a broken IPv6 address, and the key is dropped.
+//!
+//! # What it does not do
+//!
+//! It runs no credential helper and reads no file. Nodes may have credentials and credential
+//! providers of their own, which a kubelet tries as well.
+
+mod clients;
+mod explain;
+mod glob;
+mod go_url;
+mod index;
+mod kubelet;
+mod miss;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::ops::Range;
+
+pub use self::explain::{Explanation, Reason, Tool, ToolExplanation};
+pub use self::go_url::UrlError;
+use self::index::{Index, Slots};
+use self::kubelet::Target;
+use self::shown::Shown;
+use crate::{ContainerRegistry, ImageReference};
+
+/// Keys under `auths`, each with a value of the caller's, ready for many look-ups.
+///
+/// ```
+/// use choreo_registry::{Authentication, ContainerRegistry};
+/// use choreo_registry::keyring::Keyring;
+///
+/// let registries = [
+///     ContainerRegistry::new("Team", "ghcr.io".parse()?, Authentication::Public)?,
+///     ContainerRegistry::new("Hub", "docker.io".parse()?, Authentication::Public)?,
+/// ];
+/// let keyring = Keyring::from_registries(&registries);
+///
+/// let image = "nginx:1.26".parse()?;
+/// let found = keyring.lookup(&image).next().expect("Docker Hub is registered");
+/// assert_eq!(found.value().display_name(), "Hub");
+/// assert_eq!(found.key(), "https://index.docker.io/v1/");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Cost
+///
+/// A look-up takes time for the length of the image's name and for what it finds, not for the
+/// number of keys, hosts, ports or paths. Keys with a `*` in the host are found by the labels that
+/// have none: of `*.a.example.com` and `*.b.example.com` one is looked at. Only these add up:
+/// patterns in the same place beside the same labels (`a*.example.com`, `b*.example.com`: some 50
+/// nanoseconds each), and different places (`*.example.com`, `eu.*.com`: one hash each).
+///
+/// Up to eight keys are found without allocation. Building takes time and memory for each key, and
+/// for one with a path some more, at most nine times.
+pub struct Keyring<T = ()> {
+    entries: Vec<Entry<T>>,
+    /// Entries in the kubelet's order, without those that it drops.
+    order: Vec<usize>,
+    /// Where in `order` each slot of the index begins, and the end.
+    starts: Vec<usize>,
+    index: Index,
+}
+
+impl Keyring {
+    /// The keyring of keys as somebody wrote them. Nothing is refused: what a tool cannot read, it
+    /// drops, and [`explain`](Self::explain) says so.
+    ///
+    /// ```
+    /// use choreo_registry::keyring::Keyring;
+    ///
+    /// let keyring = Keyring::from_keys(["*.example.com", "https://registry.example.com/v2/"]);
+    /// let image = "registry.example.com/acme/app".parse()?;
+    /// let keys: Vec<_> = keyring.lookup(&image).map(|entry| entry.key()).collect();
+    /// assert_eq!(keys, ["https://registry.example.com/v2/", "*.example.com"]);
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    pub fn from_keys<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self::from_entries(keys.into_iter().map(|key| (key, ())))
+    }
+}
+
+impl<'r> Keyring<&'r ContainerRegistry> {
+    /// The keyring of registered registries, each under the
+    /// [key of its pull secret](crate::RegistryHost::auths_key).
+    ///
+    /// Registries without a pull secret, [public](crate::Authentication::Public) ones and such with
+    /// [the cloud's own](crate::Authentication::Vendor), are in it as well: it answers which
+    /// registry an image is of. Leave them out where only credentials count.
+    ///
+    /// Images are compared as a kubelet does it: for what people typed,
+    /// [`canonical_image`](ContainerRegistry::canonical_image) first folds case, port 443 and
+    /// Docker Hub's other names. [`Keyring`] has an example.
+    pub fn from_registries(registries: impl IntoIterator<Item = &'r ContainerRegistry>) -> Self {
+        let entries = registries.into_iter();
+        Self::from_entries(entries.map(|registry| (registry.host().auths_key(), registry)))
+    }
+}
+
+impl<T> Keyring<T> {
+    /// The keyring of keys with a value each: what a caller needs to find the credential.
+    ///
+    /// ```
+    /// use choreo_registry::keyring::Keyring;
+    ///
+    /// let keyring = Keyring::from_entries([("ghcr.io", 17), ("ghcr.io/acme", 4)]);
+    /// let image = "ghcr.io/acme/app".parse()?;
+    /// let numbers: Vec<_> = keyring.lookup(&image).map(|entry| *entry.value()).collect();
+    /// assert_eq!(numbers, [4, 17]);
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    pub fn from_entries<K: Into<String>>(entries: impl IntoIterator<Item = (K, T)>) -> Self {
+        let entries: Vec<_> = entries
+            .into_iter()
+            .map(|(key, value)| Entry {
+                key: key.into(),
+                value,
+            })
+            .collect();
+        let mut sorted: Vec<_> = entries
+            .iter()
+            .enumerate()
+            .filter_map(|(at, entry)| Some((Reverse(kubelet::normalise(&entry.key).ok()?), at)))
+            .collect();
+        sorted.sort_unstable();
+
+        let mut slots: Vec<Vec<u8>> = Vec::new();
+        let mut starts = Vec::new();
+        let mut order = Vec::with_capacity(sorted.len());
+        for (Reverse(normal), at) in sorted {
+            if slots.last() != Some(&normal) {
+                starts.push(order.len());
+                slots.push(normal);
+            }
+            order.push(at);
+        }
+        starts.push(order.len());
+        Self {
+            index: Index::of(&slots),
+            entries,
+            order,
+            starts,
+        }
+    }
+
+    /// The entries that a kubelet tries for an image, in its order: more special keys mostly come
+    /// first, for it sorts the keys by their bytes, backwards.
+    ///
+    /// Keys that mean the same to it (`ghcr.io` and `https://ghcr.io/`) come as they were given;
+    /// the kubelet's own order among these is random.
+    pub fn lookup(&self, image: &ImageReference) -> Matches<'_, T> {
+        Matches {
+            keyring: self,
+            slots: self.index.find(&Target::of(image)),
+            next_slot: 0,
+            entries: 0..0,
+        }
+    }
+
+    /// Which keys each tool takes for an image, and why, or why none.
+    ///
+    /// Unlike a look-up it reads every key: it is for people who ask about one image.
+    ///
+    /// ```
+    /// use choreo_registry::keyring::Keyring;
+    ///
+    /// let keyring = Keyring::from_keys(["index.docker.io/v1/"]);
+    /// assert_eq!(
+    ///     keyring.explain(&"acme/app".parse()?).to_string(),
+    ///     "kubelet: matches \"index.docker.io/v1/\"; \
+    ///      docker: does not match \"index.docker.io/v1/\", because for Docker Hub only \
+    ///      \"https://index.docker.io/v1/\" is looked for; \
+    ///      podman: does not match \"index.docker.io/v1/\", because without a scheme, its path \
+    ///      has to be whole parts of the image's name; \
+    ///      oras: does not match \"index.docker.io/v1/\", because for Docker Hub only \
+    ///      \"https://index.docker.io/v1/\" is looked for",
+    /// );
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    pub fn explain(&self, image: &ImageReference) -> Explanation<'_> {
+        let keys: Vec<_> = self.entries.iter().map(Entry::key).collect();
+        Explanation::of(&keys, image)
+    }
+
+    /// All entries as they were given, those that no tool can read as well.
+    ///
+    /// ```
+    /// use choreo_registry::keyring::Keyring;
+    ///
+    /// let keyring = Keyring::from_keys(["ghcr.io", "not a host"]);
+    /// assert_eq!(keyring.entries().len(), 2);
+    /// assert_eq!(keyring.entries()[1].key(), "not a host");
+    /// ```
+    #[must_use]
+    pub fn entries(&self) -> &[Entry<T>] {
+        &self.entries
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Keyring<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("entries", &self.entries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A key and what belongs to it. [`Keyring`] has examples.
+///
+/// `Debug` leaves out user names and passwords that somebody wrote into the key.
+#[derive(Clone)]
+pub struct Entry<T> {
+    key: String,
+    value: T,
+}
+
+impl<T> Entry<T> {
+    /// The key as it was given.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What the caller gave with it.
+    #[must_use]
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Entry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &Shown(&self.key))
+            .field("value", &self.value)
+            .finish()
+    }
+}
+
+/// The entries that a kubelet tries for an image, from [`Keyring::lookup`].
+pub struct Matches<'k, T> {
+    keyring: &'k Keyring<T>,
+    slots: Slots,
+    next_slot: usize,
+    entries: Range<usize>,
+}
+
+impl<'k, T> Iterator for Matches<'k, T> {
+    type Item = &'k Entry<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.entries.is_empty() {
+            let slot = self.slots.get(self.next_slot)?;
+            self.next_slot += 1;
+            self.entries = self.keyring.starts[slot]..self.keyring.starts[slot + 1];
+        }
+        let at = self.entries.next()?;
+        Some(&self.keyring.entries[self.keyring.order[at]])
+    }
+}
+
+impl<T> FusedIterator for Matches<'_, T> {}
+
+impl<T> Clone for Matches<'_, T> {
+    fn clone(&self) -> Self {
+        Self {
+            keyring: self.keyring,
+            slots: self.slots.clone(),
+            next_slot: self.next_slot,
+            entries: self.entries.clone(),
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Matches<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}

@@ -1,0 +1,147 @@
+//! The kubelet's rules, key by key, as
+//! [its keyring](https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/credentialprovider/keyring.go)
+//! has them.
+
+use super::glob;
+use super::go_url::{self, UrlError, split_host_port};
+use crate::ImageReference;
+
+/// The key exactly which stands in for all others with images of Docker Hub.
+pub(super) const FALLBACK_KEY: &[u8] = b"index.docker.io";
+
+/// The key under which the kubelet files what was given under `key`: without scheme, user, query,
+/// fragment, and without `/v1` or `/v2` where a slash follows.
+pub(super) fn normalise(key: &str) -> Result<Vec<u8>, UrlError> {
+    let url = if key.starts_with("https://") || key.starts_with("http://") {
+        go_url::parse(key.as_bytes())?
+    } else {
+        go_url::parse(&[b"https://", key.as_bytes()].concat())?
+    };
+    let path = if url.path.starts_with(b"/v1/") || url.path.starts_with(b"/v2/") {
+        &url.path[3..]
+    } else {
+        &url.path[..]
+    };
+    let mut normal = url.host;
+    if path != b"/" {
+        normal.extend_from_slice(path);
+    }
+    Ok(normal)
+}
+
+/// What an image is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) host: Vec<u8>,
+    pub(super) port: Vec<u8>,
+    pub(super) path: Vec<u8>,
+}
+
+impl Rule {
+    /// Reads a normalised key. The kubelet parses it once more for each look-up, so what was
+    /// escaped twice is unescaped twice, and what only then is no URL matches nothing.
+    pub(super) fn of(normal: &[u8]) -> Result<Self, UrlError> {
+        let url = go_url::parse(&[b"https://", normal].concat())?;
+        let (host, port) = split_host_port(&url.host);
+        Ok(Self {
+            host: host.to_vec(),
+            port: port.to_vec(),
+            path: url.path,
+        })
+    }
+
+    pub(super) fn matches(&self, target: &Target<'_>) -> bool {
+        self.matches_host(target) && target.path.as_bytes().starts_with(&self.path)
+    }
+
+    /// Ports are compared as text, hosts label by label.
+    pub(super) fn matches_host(&self, target: &Target<'_>) -> bool {
+        self.port == target.port.as_bytes()
+            && self.labels().count() == target.labels().count()
+            && self
+                .labels()
+                .zip(target.labels())
+                .all(|(pattern, label)| glob::matches(pattern, label.as_bytes()))
+    }
+
+    pub(super) fn labels(&self) -> impl Iterator<Item = &[u8]> {
+        self.host.split(|&byte| byte == b'.')
+    }
+
+    pub(super) fn is_glob(&self) -> bool {
+        glob::is_glob(&self.host)
+    }
+
+    /// The image's host and port that alone can match; `None` when several can, or none.
+    pub(super) fn literal_domain(&self) -> Option<Vec<u8>> {
+        if self.is_glob() {
+            return None;
+        }
+        let mut domain = self.host.clone();
+        if self.host.contains(&b':') {
+            // An IPv6 address, whose brackets are gone; an image has them with or without a port.
+            domain = [b"[", &self.host[..], b"]"].concat();
+            if self.port.is_empty() {
+                return None;
+            }
+        }
+        if !self.port.is_empty() {
+            domain.push(b':');
+            domain.extend_from_slice(&self.port);
+        }
+        Some(domain)
+    }
+}
+
+/// An image's name, taken apart as the kubelet does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// Domain and path.
+    pub(super) name: &'a str,
+    /// Host and port as the image has them.
+    pub(super) domain: &'a str,
+    pub(super) host: &'a str,
+    pub(super) port: &'a str,
+    /// With its slash.
+    pub(super) path: &'a str,
+    /// Whether the kubelet can read the name as a URL at all.
+    pub(super) is_url: bool,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn of(image: &'a ImageReference) -> Self {
+        let name = image.name();
+        // Not `image.domain()`: that knows no host with an underscore, kubelets do.
+        let (domain, path) = name.split_at(name.find('/').unwrap_or(name.len()));
+        let mut target = Self {
+            name,
+            domain,
+            host: domain,
+            port: "",
+            path,
+            is_url: true,
+        };
+        if let Some(inner) = domain.strip_prefix('[') {
+            let (address, port) = inner.split_once(']').unwrap_or((inner, ""));
+            target.is_url = address.parse::<std::net::Ipv6Addr>().is_ok();
+            if let Some(port) = port.strip_prefix(':') {
+                (target.host, target.port) = (address, port);
+            }
+        } else if let Some((host, port)) = domain.split_once(':') {
+            (target.host, target.port) = (host, port);
+        }
+        target
+    }
+
+    pub(super) fn labels(&self) -> impl Iterator<Item = &'a str> {
+        self.host.split('.')
+    }
+
+    /// Whether the kubelet takes the image for one of Docker Hub: also when its host has neither
+    /// dot nor port, as `localhost/app`.
+    pub(super) fn is_default_registry(&self) -> bool {
+        self.domain == "docker.io"
+            || self.domain == "index.docker.io"
+            || !self.domain.contains(['.', ':'])
+    }
+}

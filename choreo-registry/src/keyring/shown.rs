@@ -1,0 +1,33 @@
+//! Keys as people may see them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::quote::Quoted;
+
+/// A key in quotes, without what stands before its `@`: some write a password there.
+pub(super) struct Shown<'a>(pub(super) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Quoted(&without_user(self.0)).fmt(f)
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Cuts at the last `@`, wherever it stands: a password may hold a slash.
+fn without_user(key: &str) -> Cow<'_, str> {
+    let Some((user, rest)) = key.rsplit_once('@') else {
+        return Cow::Borrowed(key);
+    };
+    let scheme = ["https://", "http://"]
+        .into_iter()
+        .find(|scheme| user.starts_with(scheme))
+        .unwrap_or_default();
+    Cow::Owned(format!("{scheme}…@{rest}"))
+}
