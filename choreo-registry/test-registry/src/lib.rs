@@ -51,7 +51,9 @@
 //! only given to a client whose `Accept` header names its type (`*/*` does not), an upload's location
 //! has a query of its own, and tokens come from a
 //! [realm](https://github.com/distribution/distribution/blob/main/docs/content/spec/auth/token.md)
-//! by `GET` or `POST`. Tests push to it and pull from it with skopeo.
+//! by `GET` or `POST`. It passes the
+//! [conformance tests](https://github.com/opencontainers/distribution-spec/tree/main/conformance) of the
+//! specification; tests also push to it and pull from it with skopeo.
 //!
 //! # What it does not do
 //!

@@ -31,6 +31,11 @@ struct Upload {
 }
 
 impl Store {
+    /// All repositories that anything was pushed to.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = (&RepositoryName, &Repository)> {
+        self.repositories.iter()
+    }
+
     /// The repository, when anything was pushed to it.
     pub(crate) fn repository(&self, name: &RepositoryName) -> Option<&Repository> {
         self.repositories.get(name)

@@ -70,23 +70,26 @@ pub(super) fn cancel(exchange: &Exchange<'_>, name: &RepositoryName, id: &str) -
     Ok(status(StatusCode::NO_CONTENT))
 }
 
-/// The blob that `?mount=DIGEST&from=REPOSITORY` names, if it is there and may be pulled there. If
-/// not, the specification has an ordinary upload begin, not an error.
+/// The blob that `?mount=DIGEST&from=REPOSITORY` names, if it is there and may be pulled there; without
+/// `from`, one of any repository that may be pulled. If there is none, the specification has an ordinary
+/// upload begin, not an error.
 fn mounted(exchange: &Exchange<'_>, store: &Store) -> Result<Option<(Digest, Bytes)>, ApiError> {
     let Some(text) = exchange.query("mount") else {
         return Ok(None);
     };
     let digest = digest(&text)?;
     let from = exchange.query("from");
-    let from = from.and_then(|from| RepositoryName::parse(&from));
     let open = |repository: &RepositoryName| {
         let action = Action::Pull;
         let need = Some(Need { action, repository });
         exchange.gate.admit(exchange.headers, need).is_ok()
     };
-    let content = from
-        .filter(open)
-        .and_then(|from| store.repository(&from)?.blobs.get(&digest).cloned());
+    let content = store
+        .repositories()
+        .filter(|(name, _)| from.as_ref().is_none_or(|from| from == name.as_str()))
+        .filter_map(|(name, repository)| Some((name, repository.blobs.get(&digest)?)))
+        .find(|(name, _)| open(name))
+        .map(|(_, content)| content.clone());
     Ok(content.map(|content| (digest, content)))
 }
 

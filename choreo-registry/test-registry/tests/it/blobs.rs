@@ -131,18 +131,21 @@ async fn only_who_may_pull_there_mounts_from_there() {
         .start()
         .await
         .unwrap();
-    registry.push_blob("open", "hello").unwrap();
     registry.push_blob("closed", "hello").unwrap();
     // u:p
     let login = [("authorization", "Basic dTpw")];
-    for (from, status) in [("closed", 202), ("open", 201)] {
-        let line = format!("POST /v2/team/app/blobs/uploads/?mount={HELLO}&from={from}");
-        assert_eq!(
-            ask(&registry, &line, &login, "").await.status,
-            status,
-            "{from}"
-        );
-    }
+    let mount = async |from| {
+        let line = format!("POST /v2/team/app/blobs/uploads/?mount={HELLO}{from}");
+        ask(&registry, &line, &login, "").await.status
+    };
+    assert_eq!(mount("&from=closed").await, 202);
+    assert_eq!(mount("&from=open").await, 202);
+    assert_eq!(mount("").await, 202);
+    registry.push_blob("open", "hello").unwrap();
+    assert_eq!(mount("&from=closed").await, 202);
+    assert_eq!(mount("&from=open").await, 201);
+    // Without a repository, one is looked for among those that may be pulled.
+    assert_eq!(mount("").await, 201);
 }
 
 #[tokio::test]

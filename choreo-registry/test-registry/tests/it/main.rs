@@ -1,4 +1,5 @@
-//! The registry as clients meet it: the protocol by hand, faults, logins, and skopeo.
+//! The registry as clients meet it: the protocol by hand, faults, logins, skopeo, and the conformance
+//! tests of the specification.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,6 +9,7 @@
 mod authentication;
 mod blobs;
 mod client;
+mod conformance;
 mod faults;
 mod manifests;
 mod skopeo;
