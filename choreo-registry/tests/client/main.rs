@@ -9,6 +9,7 @@ mod isolation;
 mod resolve;
 mod scripted;
 mod secrets;
+mod ssrf;
 mod verify;
 
 use std::sync::Arc;

@@ -110,9 +110,9 @@ impl Resolve for Scheduled {
 
 fn guarded(
     egress: Egress,
-    lookup: Arc<dyn Lookup>,
+    lookup: Arc<impl Lookup + 'static>,
 ) -> Result<ReqwestTransport, BuildTransportError> {
-    ReqwestTransport::with_lookup(egress, &lookup)
+    ReqwestTransport::with_lookup(egress, &(lookup as Arc<dyn Lookup>))
 }
 
 fn get(url: &str) -> Outbound {
