@@ -1,0 +1,320 @@
+//! What registering a container registry would say: accepted or refused, and what is doubtful.
+//!
+//! ```sh
+//! cargo run --example check_registry -- --vendor-table
+//! cargo run --example check_registry -- --host acme.azurecr.io --type vendor
+//! echo "$TOKEN" | cargo run --example check_registry -- \
+//!     --host ghcr.io --type basic --username alice --password-stdin
+//! cargo run --example check_registry -- \
+//!     --host docker.io --type docker-config --docker-config ~/.docker/config.json
+//! ```
+//!
+//! The exit status is 0 when the registry is accepted, 1 when it is refused, 2 when the arguments
+//! are wrong. No secret is printed, and nothing is contacted.
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use choreo_registry::authentication::AuthenticationType;
+use choreo_registry::vendor::VendorTable;
+use choreo_registry::{Authentication, ContainerRegistry};
+
+fn main() -> ExitCode {
+    let said = Arguments::parse(std::env::args().skip(1))
+        .map_err(Said::Misused)
+        .and_then(|arguments| run(&arguments, io::stdin().lock()));
+    match said.unwrap_or_else(|said| said) {
+        Said::Accepted(text) => say(io::stdout(), &text, 0),
+        Said::Refused(why) => say(io::stderr(), &format!("refused: {why}\n"), 1),
+        Said::Misused(why) => say(
+            io::stderr(),
+            &format!("check_registry: {why}\n\n{USAGE}"),
+            2,
+        ),
+    }
+}
+
+fn say(mut to: impl Write, text: &str, status: u8) -> ExitCode {
+    // A reader who has gone away has read enough.
+    let _ = to.write_all(text.as_bytes());
+    status.into()
+}
+
+/// What is printed, by exit status.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Accepted(String),
+    Refused(String),
+    Misused(String),
+}
+
+fn run(arguments: &Arguments, stdin: impl Read) -> Result<Said, Said> {
+    if arguments.vendor_table {
+        return Ok(Said::Accepted(VendorTable::built_in().to_markdown()));
+    }
+    let misused = |why: &str| Said::Misused(why.to_owned());
+    let host = arguments
+        .host
+        .as_deref()
+        .ok_or(misused("--host is missing"))?;
+    let given = arguments.authentication_type.as_deref();
+    let given = given.ok_or(misused("--type is missing"))?;
+    let authentication_type: AuthenticationType = given
+        .parse()
+        .map_err(|error| misused(&format!("{error}")))?;
+    if authentication_type != AuthenticationType::Basic
+        && (arguments.username.is_some() || arguments.password_stdin)
+    {
+        return Err(misused(
+            "--username and --password-stdin go with --type basic",
+        ));
+    }
+    if authentication_type != AuthenticationType::DockerConfig && arguments.docker_config.is_some()
+    {
+        return Err(misused("--docker-config goes with --type docker-config"));
+    }
+    let authentication = authentication(authentication_type, arguments, stdin)?;
+    let refused = |error: &dyn std::error::Error| Said::Refused(error.to_string());
+    let host = host.parse().map_err(|error| refused(&error))?;
+    let registry = ContainerRegistry::new("Checked registry", host, authentication)
+        .map_err(|error| refused(&error))?;
+    Ok(Said::Accepted(describe(&registry)))
+}
+
+fn authentication(
+    authentication_type: AuthenticationType,
+    arguments: &Arguments,
+    stdin: impl Read,
+) -> Result<Authentication, Said> {
+    let misused = |why: String| Said::Misused(why);
+    let refused = |error: &dyn std::error::Error| Said::Refused(error.to_string());
+    match authentication_type {
+        AuthenticationType::Public => Ok(Authentication::Public),
+        AuthenticationType::Vendor => Ok(Authentication::Vendor),
+        AuthenticationType::Basic => {
+            let (Some(username), true) = (&arguments.username, arguments.password_stdin) else {
+                let why = "--type basic needs --username and --password-stdin";
+                return Err(misused(why.to_owned()));
+            };
+            let password = io::read_to_string(stdin)
+                .map_err(|error| misused(format!("standard input cannot be read: {error}")))?;
+            // The line break is the shell's.
+            let password = password.strip_suffix('\n').unwrap_or(&password);
+            Authentication::basic(username, password).map_err(|error| refused(&error))
+        }
+        AuthenticationType::DockerConfig => {
+            let Some(path) = &arguments.docker_config else {
+                return Err(misused(
+                    "--type docker-config needs --docker-config".to_owned(),
+                ));
+            };
+            let document = std::fs::read_to_string(path)
+                .map_err(|error| misused(format!("{path:?} cannot be read: {error}")))?;
+            let config = document.parse().map_err(
+                |error: choreo_registry::docker_config::DockerConfigError| refused(&error),
+            )?;
+            Ok(Authentication::DockerConfig(config))
+        }
+        other => Err(misused(format!("the type {other} is not known here"))),
+    }
+}
+
+fn describe(registry: &ContainerRegistry) -> String {
+    let vendor = registry.vendor();
+    let mut text = format!(
+        "accepted: {} ({vendor}), {}\n",
+        registry.host(),
+        registry.authentication_type()
+    );
+    for finding in registry.findings() {
+        text += &format!(
+            "{} {}: {}\n  help: {}\n",
+            finding.severity(),
+            finding.code(),
+            finding.message(),
+            finding.help()
+        );
+    }
+    text
+}
+
+/// The command line; whether its parts fit together is for [`run`].
+#[derive(Default)]
+struct Arguments {
+    vendor_table: bool,
+    host: Option<String>,
+    authentication_type: Option<String>,
+    username: Option<String>,
+    password_stdin: bool,
+    docker_config: Option<String>,
+}
+
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut arguments = Self::default();
+        while let Some(word) = words.next() {
+            let value = match word.as_str() {
+                "--vendor-table" => {
+                    arguments.vendor_table = true;
+                    continue;
+                }
+                "--password-stdin" => {
+                    arguments.password_stdin = true;
+                    continue;
+                }
+                "--host" => &mut arguments.host,
+                "--type" => &mut arguments.authentication_type,
+                "--username" => &mut arguments.username,
+                "--docker-config" => &mut arguments.docker_config,
+                // Not repeated: it may be a password.
+                _ => return Err("an argument is not known".to_owned()),
+            };
+            *value = Some(words.next().ok_or(format!("{word} needs a value"))?);
+        }
+        Ok(arguments)
+    }
+}
+
+const USAGE: &str = "\
+usage: check_registry --vendor-table
+       check_registry --host HOST --type public|vendor
+       check_registry --host HOST --type basic --username USER --password-stdin
+       check_registry --host HOST --type docker-config --docker-config FILE
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(words: &str, stdin: &str) -> Said {
+        let words = words.split_whitespace().map(str::to_owned);
+        Arguments::parse(words)
+            .map_err(Said::Misused)
+            .and_then(|arguments| run(&arguments, stdin.as_bytes()))
+            .unwrap_or_else(|said| said)
+    }
+
+    #[test]
+    fn the_vendor_table_is_markdown() {
+        let Said::Accepted(table) = check("--vendor-table", "") else {
+            panic!("the table is always there")
+        };
+        assert!(table.starts_with("| vendor | hosts |"));
+        assert!(table.contains("| GitHub Container Registry (`ghcr`) | `ghcr.io` |"));
+    }
+
+    #[test]
+    fn findings_are_told_and_no_secret() {
+        assert_eq!(
+            check(
+                "--host https://GHCR.io/ --type basic --username alice --password-stdin",
+                "ghs_hunter2hunter2\n"
+            ),
+            Said::Accepted(
+                "accepted: ghcr.io (GitHub Container Registry), basic\n\
+                 warning ghcr-app-token: the token is one of a GitHub App or a workflow, which \
+                 expires and may be denied pulls\n  \
+                 help: create a classic personal access token with the scope read:packages\n"
+                    .to_owned()
+            ),
+        );
+        assert_eq!(
+            check("--host acme.azurecr.io --type vendor", ""),
+            Said::Accepted(
+                "accepted: acme.azurecr.io (Azure Container Registry), vendor\n".to_owned()
+            ),
+        );
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let basic = "--type basic --username alice --password-stdin";
+        for (words, stdin, why) in [
+            (
+                format!("--host ghcr.io {basic}"),
+                "github_pat_hunter2\n",
+                "GHCR accepts no fine-grained token (github_pat_…): create a classic personal \
+                 access token with the scope read:packages",
+            ),
+            (
+                format!("--host ghcr.io {basic}"),
+                "",
+                "password is empty: enter the password or token, or choose public access",
+            ),
+            (
+                "--host quay.io --type vendor".to_owned(),
+                "",
+                "\"quay.io\" (Quay) gives nodes no access by their identity: choose basic or \
+                 docker-config",
+            ),
+        ] {
+            assert_eq!(
+                check(&words, stdin),
+                Said::Refused(why.to_owned()),
+                "{words}"
+            );
+        }
+        let said = check("--host a..b --type public", "");
+        assert!(matches!(said, Said::Refused(_)), "{said:?}");
+    }
+
+    #[test]
+    fn a_docker_config_is_read_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let words = format!(
+            "--host quay.io --type docker-config --docker-config {}",
+            path.display()
+        );
+        std::fs::write(
+            &path,
+            r#"{"auths":{"quay.io":{"auth":"YStiOmh1bnRlcjI="}}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            check(&words, ""),
+            Said::Accepted("accepted: quay.io (Quay), docker-config\n".to_owned())
+        );
+        std::fs::write(&path, "hunter2").unwrap();
+        let Said::Refused(why) = check(&words, "") else {
+            panic!("no JSON is no docker config")
+        };
+        assert!(!why.contains("hunter2"), "{why}");
+    }
+
+    #[test]
+    fn wrong_arguments_are_named_and_not_repeated() {
+        for (words, why) in [
+            ("", "--host is missing"),
+            ("--host ghcr.io", "--type is missing"),
+            ("--host", "--host needs a value"),
+            (
+                "--host ghcr.io --type basic hunter2",
+                "an argument is not known",
+            ),
+            (
+                "--host ghcr.io --type token",
+                "unknown authentication type \"token\": write public, basic, docker-config or \
+                 vendor",
+            ),
+            (
+                "--host ghcr.io --type basic --username alice",
+                "--type basic needs --username and --password-stdin",
+            ),
+            (
+                "--host ghcr.io --type public --username alice",
+                "--username and --password-stdin go with --type basic",
+            ),
+            (
+                "--host ghcr.io --type public --docker-config x",
+                "--docker-config goes with --type docker-config",
+            ),
+            (
+                "--host ghcr.io --type docker-config",
+                "--type docker-config needs --docker-config",
+            ),
+        ] {
+            assert_eq!(check(words, ""), Said::Misused(why.to_owned()), "{words}");
+        }
+    }
+}
