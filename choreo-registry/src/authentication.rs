@@ -1,5 +1,8 @@
 //! Authentication types: the four ways in which a user gives a platform access to a registry.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -4,6 +4,9 @@
 //! ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617#section-2)), the only form in which a
 //! kubelet hands credentials on.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 

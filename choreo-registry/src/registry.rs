@@ -4,6 +4,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 
 pub use self::error::RegistryError;
@@ -48,7 +49,6 @@ use crate::{Authentication, Credential, ImageReference, RegistryHost};
 ///
 /// It does not contact the registry; the client does. It is not `Serialize`: store the display
 /// name, the host and the [`AuthenticationType`], and seal the secret apart.
-#[derive(Debug)]
 pub struct ContainerRegistry {
     display_name: String,
     host: RegistryHost,
@@ -261,6 +261,18 @@ impl ContainerRegistry {
             vendors: self.vendors,
         }
         .authenticate(authentication)
+    }
+}
+
+impl fmt::Debug for ContainerRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContainerRegistry")
+            .field("display_name", &self.display_name)
+            .field("host", &self.host.as_str())
+            .field("vendor", &self.vendor.id())
+            .field("authentication", &self.authentication)
+            .field("findings", &self.findings)
+            .finish_non_exhaustive()
     }
 }
 

@@ -72,5 +72,8 @@ fn a_finding_displays_as_one_line_and_serialises_as_four_strings() {
         serde_json::to_string(&finding).unwrap(),
         r#"{"code":"loopback-host","severity":"warning","message":"it is local","help":"enter another"}"#,
     );
+    assert_eq!(finding.code(), Code::LoopbackHost);
     assert_eq!(finding.severity(), Severity::Warning);
+    assert_eq!(finding.message(), "it is local");
+    assert_eq!(finding.help(), "enter another");
 }

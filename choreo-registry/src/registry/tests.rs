@@ -321,8 +321,23 @@ fn another_host_or_authentication_drops_the_secret() {
 
     let again = moved.with_authentication(basic("b", "x")).unwrap();
     let again = again.with_display_name("Others").unwrap();
+    assert_eq!(again.display_name(), "Others");
     assert_eq!(again.credential().map(Credential::username), Some("b"));
     assert!(again.with_authentication(Authentication::Vendor).is_err());
+}
+
+#[test]
+fn debug_shows_everything_but_secrets_and_tables() {
+    let registry =
+        ContainerRegistry::new("Images", host("ghcr.io"), basic("alice", "ghp_0")).unwrap();
+    assert_eq!(
+        format!("{registry:?}"),
+        "ContainerRegistry { display_name: \"Images\", host: \"ghcr.io\", vendor: \"ghcr\", \
+         authentication: Basic(Credential { username: \"alice\", password: [redacted], \
+         expires_at: None }), findings: [], .. }",
+    );
+    let table = format!("{:?}", VendorTable::built_in());
+    assert!(table.starts_with("{\"alibaba\", \"ecr\", "), "{table}");
 }
 
 #[test]

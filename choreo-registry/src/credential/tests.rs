@@ -1,0 +1,88 @@
+use super::*;
+
+#[test]
+fn fields_have_bounds_and_refusals_say_what_to_do() {
+    let of = |username: &str, password: &str| {
+        let made = Credential::new(username, password);
+        made.map(drop).map_err(|error| error.to_string())
+    };
+    let refused = |why: &str| Err(why.to_owned());
+    for sound in ["a", "robot$acme+ci", "acme/alice", "1|-x", "a@b", "é", " "] {
+        assert_eq!(of(sound, "x"), Ok(()), "{sound}");
+    }
+    assert_eq!(of(&"a".repeat(255), &"x".repeat(16 * 1024)), Ok(()));
+    assert_eq!(
+        of("alice", ""),
+        refused("password is empty: enter the password or token, or choose public access")
+    );
+    assert_eq!(
+        of("alice", &"x".repeat(16 * 1024 + 1)),
+        refused("password is longer than 16 KiB: check what was pasted")
+    );
+    assert_eq!(
+        of("a:b", "x"),
+        refused(
+            "user name holds a colon: Basic authentication cannot carry it, check that the \
+             password is in its own field"
+        )
+    );
+    for username in ["a\n", "\u{7f}", "a\0b"] {
+        assert_eq!(
+            of(username, "x"),
+            refused("user name holds a line break or another control character: remove it")
+        );
+    }
+    assert_eq!(
+        of("", "x"),
+        refused("user name is empty: enter the name that goes with the password or token")
+    );
+    assert_eq!(
+        of(&"a".repeat(256), "x"),
+        refused("user name is longer than 255 bytes: check what was pasted")
+    );
+}
+
+#[test]
+fn basic_is_the_base64_of_both() {
+    let credential = Credential::new("alice", "hunter2").unwrap();
+    let basic = credential.expose_basic();
+    assert_eq!(*basic, "YWxpY2U6aHVudGVyMg==");
+    // It never grew, so no copy of it is left in freed memory.
+    assert_eq!(basic.capacity(), basic.len());
+    assert_eq!(credential.expires_at(), None);
+    let until: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let copy = credential.with_expiry(until).duplicate();
+    assert_eq!(copy.username(), "alice");
+    assert_eq!(copy.expose_password(), "hunter2");
+    assert_eq!(copy.password().expose(), "hunter2");
+    assert_eq!(copy.expires_at(), Some(until));
+}
+
+#[test]
+fn debug_shows_no_password_in_either_field() {
+    let shown = |username: &str, password: &str| {
+        let credential = Credential::new(username, password).unwrap();
+        format!("{credential:?}")
+    };
+    let with = |username: &str| {
+        format!("Credential {{ username: {username:?}, password: [redacted], expires_at: None }}")
+    };
+    for (username, password, is_shown) in [
+        ("alice", "hunter2", true),
+        ("dop_v1_0123", "dop_v1_0123", false),
+        ("admin", "admin", false),
+        ("my-hunter2-name", "hunter2", false),
+        ("01234567", "x01234567x", false),
+        ("x01234567x", "01234567y", false),
+        ("0123456", "x0123456x", true),
+        ("0123456x", "0123456y", true),
+    ] {
+        let expected = with(if is_shown { username } else { "[redacted]" });
+        assert_eq!(shown(username, password), expected, "{username} {password}");
+    }
+    let password: Password = "hunter2".parse().unwrap();
+    assert_eq!(format!("{:?}", password.duplicate()), "[redacted]");
+    let until: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let credential = Credential::new("alice", "hunter2").unwrap();
+    assert!(format!("{:?}", credential.with_expiry(until)).contains("2030-01-01T00:00:00Z"));
+}
