@@ -110,6 +110,28 @@ fn credentials_are_accepted_doubted_or_refused() {
 }
 
 #[test]
+fn a_row_gives_what_it_was_given() {
+    let ghcr = Vendor::of(&host("ghcr.io"));
+    assert_eq!(ghcr.token_realm(), Some("https://ghcr.io/token"));
+    assert!(ghcr.help().starts_with("create a classic"));
+    let accepted: Vec<_> = ghcr
+        .credentials()
+        .iter()
+        .map(CredentialForm::is_accepted)
+        .collect();
+    assert_eq!(accepted, [false, false, false, true, true]);
+    assert_eq!(
+        "x".parse::<Cloud>().unwrap_err().to_string(),
+        "unknown cloud \"x\": write alibaba, aws, azure, digitalocean, gcp, ibm, oracle or \
+         scaleway",
+    );
+    let form = CredentialForm::new("*", "acme_*");
+    assert_eq!((form.username(), form.password()), ("any", "`acme_*`"));
+    let form = form.with_description("a", "b");
+    assert_eq!((form.username(), form.password()), ("a", "b"));
+}
+
+#[test]
 fn no_length_of_a_token_is_refused() {
     for (id, username, prefix) in [
         ("ghcr", "alice", "ghp_"),
