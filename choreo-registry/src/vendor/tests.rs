@@ -176,6 +176,17 @@ fn service_account_keys_are_told_by_their_contents() {
                 C::ServiceAccountKeyMalformed,
             ),
             ("_json_key", "x".to_owned(), C::ServiceAccountKeyMalformed),
+            // Base64 of something else.
+            (
+                "_json_key",
+                "aHVudGVyMg==".to_owned(),
+                C::ServiceAccountKeyMalformed,
+            ),
+            (
+                "_json_key_base64",
+                "aHVudGVyMg==".to_owned(),
+                C::ServiceAccountKeyMalformed,
+            ),
             ("_json_key", without("type"), C::ServiceAccountKeyMalformed),
             (
                 "_json_key",
