@@ -71,6 +71,9 @@
 //! | `client` | yes | the registry client, on a transport of yours |
 //! | `reqwest` | yes | the transport on reqwest, behind the guarded egress |
 //! | `tls` | yes | TLS for that transport: rustls with aws-lc-rs |
+//! | `acr` | no | short-lived credentials of Azure Container Registry |
+//! | `ecr` | no | short-lived credentials of Amazon ECR and ECR Public |
+//! | `gar` | no | short-lived credentials of Google's Artifact Registry |
 //!
 //! Without features the crate is values only: no I/O, no async, no HTTP.
 //!

@@ -111,7 +111,7 @@ impl GarSource {
         self
     }
 
-    async fn from_metadata(
+    async fn by_metadata(
         &self,
         deadline: Instant,
     ) -> Result<http::Response<bytes::Bytes>, SourceError> {
@@ -133,7 +133,7 @@ impl GarSource {
         }
     }
 
-    async fn from_key(
+    async fn by_key(
         &self,
         key: &ServiceAccountKey,
         deadline: Instant,
@@ -156,8 +156,8 @@ impl CredentialSource for GarSource {
         let deadline = self.exchange.deadline();
         let asked_at = self.exchange.clock.now();
         let (service, answer) = match &self.identity.0 {
-            Identity::Metadata => (METADATA, self.from_metadata(deadline).await?),
-            Identity::Key(key) => (OAUTH, self.from_key(key, deadline).await?),
+            Identity::Metadata => (METADATA, self.by_metadata(deadline).await?),
+            Identity::Key(key) => (OAUTH, self.by_key(key, deadline).await?),
         };
         let (token, end) = exchange::access_token(service, answer.body(), asked_at)?;
         let credential = Credential::new("oauth2accesstoken", token.expose())
