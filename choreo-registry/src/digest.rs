@@ -5,12 +5,17 @@
 //! limited to the algorithms that it registers and kubelets verify: `sha256`, `sha384` and
 //! `sha512`, in lower case and of the exact length.
 
+mod borrowed;
+mod error;
+
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use crate::quote::Quoted;
+pub use self::borrowed::DigestRef;
+pub use self::error::ParseDigestError;
+pub(crate) use self::error::Rule;
 use crate::string_value::string_value;
 
 /// The digest of some content, such as `sha256:` and 64 hexadecimal digits.
@@ -77,6 +82,28 @@ impl Digest {
         std::str::from_utf8(&self.text[..len]).expect("a digest is ASCII")
     }
 
+    /// The same digest, borrowed: what [`ImageReference::digest`](crate::ImageReference::digest)
+    /// gives, to compare with.
+    ///
+    /// ```
+    /// use choreo_registry::{Digest, ImageReference};
+    ///
+    /// let digest = Digest::sha256_of(b"the manifest");
+    /// let image = "nginx".parse::<ImageReference>()?.with_digest(digest);
+    /// assert_eq!(image.digest(), Some(digest.as_borrowed()));
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    #[must_use]
+    pub fn as_borrowed(&self) -> DigestRef<'_> {
+        DigestRef::checked(self.as_str(), self.algorithm)
+    }
+
+    fn copied(checked: &str, algorithm: Algorithm) -> Self {
+        let mut text = [0; MAX_LEN];
+        text[..checked.len()].copy_from_slice(checked.as_bytes());
+        Self { text, algorithm }
+    }
+
     fn new(algorithm: Algorithm, hash: &[u8]) -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let name = algorithm.as_str().as_bytes();
@@ -95,33 +122,7 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
-        let error = |rule| ParseDigestError {
-            input: input.to_owned(),
-            rule,
-        };
-        let Some((name, hex)) = input.split_once(':') else {
-            return Err(error(Rule::NoAlgorithm));
-        };
-        let Some(algorithm) = Algorithm::ALL.into_iter().find(|a| a.as_str() == name) else {
-            return Err(error(Rule::Algorithm));
-        };
-        if let Some(at) = hex
-            .bytes()
-            .position(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        {
-            return Err(error(Rule::Character {
-                at: name.len() + 1 + at,
-            }));
-        }
-        if hex.len() != algorithm.hex_len() {
-            return Err(error(Rule::Length {
-                algorithm,
-                found: hex.len(),
-            }));
-        }
-        let mut text = [0; MAX_LEN];
-        text[..input.len()].copy_from_slice(input.as_bytes());
-        Ok(Self { text, algorithm })
+        DigestRef::parse(input).map(DigestRef::to_owned)
     }
 }
 
@@ -182,66 +183,46 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Why a string is no [`Digest`].
+/// The algorithm of a string that is a digest, or the rule that it breaks.
+pub(crate) fn check(input: &str) -> Result<Algorithm, Rule> {
+    accept(input.as_bytes()).ok_or_else(|| broken_rule(input))
+}
+
+/// The algorithm of a string that is a digest.
+pub(crate) fn accept(text: &[u8]) -> Option<Algorithm> {
+    let (algorithm, hex) = match text {
+        [b's', b'h', b'a', b'2', b'5', b'6', b':', hex @ ..] => (Algorithm::Sha256, hex),
+        [b's', b'h', b'a', b'3', b'8', b'4', b':', hex @ ..] => (Algorithm::Sha384, hex),
+        [b's', b'h', b'a', b'5', b'1', b'2', b':', hex @ ..] => (Algorithm::Sha512, hex),
+        _ => return None,
+    };
+    (hex.len() == algorithm.hex_len() && is_hex(hex)).then_some(algorithm)
+}
+
+/// Whether all bytes are hexadecimal digits in lower case.
 ///
-/// ```
-/// use choreo_registry::Digest;
-///
-/// assert_eq!(
-///     "md5:d41d8cd98f00b204e9800998ecf8427e".parse::<Digest>().unwrap_err().to_string(),
-///     "invalid digest \"md5:d41d8cd98f00b204e9800998ecf8427e\": unsupported algorithm: \
-///      use sha256, sha384 or sha512",
-/// );
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseDigestError {
-    input: String,
-    rule: Rule,
+/// Without an early end, so that many bytes are looked at together.
+pub(crate) fn is_hex(bytes: &[u8]) -> bool {
+    let is_digit = |b: u8| (b.wrapping_sub(b'0') < 10) | (b.wrapping_sub(b'a') < 6);
+    bytes.iter().fold(true, |all, &b| all & is_digit(b))
 }
 
-impl ParseDigestError {
-    pub(crate) fn rule(&self) -> Rule {
-        self.rule
-    }
-}
-
-impl fmt::Display for ParseDigestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid digest {}: {}", Quoted(&self.input), self.rule)
-    }
-}
-
-impl std::error::Error for ParseDigestError {}
-
-/// The rule that a digest breaks, and what to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rule {
-    Algorithm,
-    Character { at: usize },
-    Length { algorithm: Algorithm, found: usize },
-    NoAlgorithm,
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Algorithm => f.write_str("unsupported algorithm: use sha256, sha384 or sha512"),
-            Self::Character { at } => {
-                write!(
-                    f,
-                    "byte {at} is not one of 0-9 and a-f: digests are in lower case"
-                )
-            }
-            Self::Length { algorithm, found } => {
-                write!(
-                    f,
-                    "{algorithm} has {} hexadecimal digits, found ",
-                    algorithm.hex_len()
-                )?;
-                write!(f, "{found}")
-            }
-            Self::NoAlgorithm => f.write_str("no algorithm: a digest looks like sha256:…"),
-        }
+#[cold]
+fn broken_rule(input: &str) -> Rule {
+    let Some((name, hex)) = input.split_once(':') else {
+        return Rule::NoAlgorithm;
+    };
+    let Some(algorithm) = Algorithm::ALL.into_iter().find(|a| a.as_str() == name) else {
+        return Rule::Algorithm;
+    };
+    match hex.bytes().position(|b| !is_hex(&[b])) {
+        Some(at) => Rule::Character {
+            at: name.len() + 1 + at,
+        },
+        None => Rule::Length {
+            algorithm,
+            found: hex.len(),
+        },
     }
 }
 

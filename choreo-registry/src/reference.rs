@@ -6,24 +6,29 @@
 //! itself must exist, [`RegistryHost`](crate::RegistryHost) adds the rules of the network: a port
 //! up to 65535, an address that is one.
 
+mod borrowed;
+mod diagnose;
 mod error;
 mod name;
-mod parse;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use self::borrowed::{ImageReferenceRef, Normalized};
 pub use self::error::ParseReferenceError;
-use self::error::Subject;
 pub use self::name::{Repository, RepositoryRef, Tag, TagRef};
-use self::parse::{Domain, LIBRARY};
+use self::walk::Parts;
 use crate::Digest;
+use crate::digest::DigestRef;
 use crate::string_value::string_value;
 
 /// The name of an image, normalised: domain, repository, and a tag, a digest, both or neither.
 ///
 /// No tag stays apart from the tag `latest`, and a reference with a tag and a digest keeps both.
-/// Parsing allocates the normalised text and nothing else.
+/// Parsing allocates the normalised text and nothing else; an [`ImageReferenceRef`] not even that.
 ///
 /// ```
 /// use choreo_registry::ImageReference;
@@ -45,14 +50,10 @@ use crate::string_value::string_value;
 /// does not either. [`ContainerRegistry::serves`](crate::ContainerRegistry::serves) does.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageReference {
-    /// The normalised reference. The offsets below follow from it.
+    /// The normalised reference.
     text: String,
-    /// 0 when there is no domain, else the byte after the domain's slash.
-    path_start: usize,
-    path_end: usize,
-    /// Equal to `path_end` when there is no tag.
-    tag_end: usize,
-    digest: Option<Digest>,
+    /// They follow from the text.
+    parts: Parts,
 }
 
 impl ImageReference {
@@ -62,26 +63,25 @@ impl ImageReference {
     /// dot, as in `exa_mple.com/app`, is no domain, and the whole name is the repository.
     #[must_use]
     pub fn domain(&self) -> &str {
-        &self.text[..self.path_start.saturating_sub(1)]
+        self.as_borrowed().domain()
     }
 
     /// The repository, without the domain: `library/nginx`.
     #[must_use]
     pub fn repository(&self) -> RepositoryRef<'_> {
-        RepositoryRef::checked(&self.text[self.path_start..self.path_end])
+        RepositoryRef::checked(&self.text[self.parts.path_start..self.parts.path_end])
     }
 
     /// The tag, if the reference has one. `latest` is never implied.
     #[must_use]
     pub fn tag(&self) -> Option<TagRef<'_>> {
-        (self.tag_end > self.path_end)
-            .then(|| TagRef::checked(&self.text[self.path_end + 1..self.tag_end]))
+        self.as_borrowed().tag()
     }
 
     /// The digest, if the reference has one.
     #[must_use]
-    pub fn digest(&self) -> Option<&Digest> {
-        self.digest.as_ref()
+    pub fn digest(&self) -> Option<DigestRef<'_>> {
+        self.as_borrowed().digest()
     }
 
     /// The domain and the repository, without tag and digest: `docker.io/library/nginx`.
@@ -89,7 +89,7 @@ impl ImageReference {
     /// This is the name against which a kubelet matches the keys of pull secrets.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.text[..self.path_end]
+        &self.text[..self.parts.path_end]
     }
 
     /// The normalised reference, as `Display` writes it.
@@ -101,14 +101,23 @@ impl ImageReference {
     /// The short form that people write: without `docker.io/`, and without `library/` where that
     /// is implied.
     #[must_use]
-    pub fn familiar(&self) -> String {
-        let Some(rest) = self.text.strip_prefix(HUB) else {
-            return self.text.clone();
-        };
-        match rest.strip_prefix(LIBRARY) {
-            Some(short) if !short.contains('/') => short.to_owned(),
-            _ => rest.to_owned(),
-        }
+    pub fn familiar(&self) -> &str {
+        self.as_borrowed().familiar()
+    }
+
+    /// This reference, borrowed.
+    ///
+    /// ```
+    /// use choreo_registry::{ImageReference, reference::ImageReferenceRef};
+    ///
+    /// let image: ImageReference = "docker.io/library/nginx".parse()?;
+    /// assert_eq!(image.as_borrowed(), ImageReferenceRef::parse("nginx")?);
+    /// assert!(image.as_borrowed().is_normalized());
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    #[must_use]
+    pub fn as_borrowed(&self) -> ImageReferenceRef<'_> {
+        ImageReferenceRef::checked(&self.text, self.parts)
     }
 
     /// This reference with another tag; a digest stays.
@@ -124,7 +133,7 @@ impl ImageReference {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a part goes into the whole")]
     pub fn with_tag(&self, tag: Tag) -> Self {
-        self.with_parts(Some(tag.as_str()), self.digest)
+        self.with_parts(Some(tag.as_str()), self.digest())
     }
 
     /// This reference pinned to a digest; a tag stays.
@@ -139,7 +148,7 @@ impl ImageReference {
     /// ```
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
-        self.with_parts(self.tag().map(TagRef::as_str), Some(digest))
+        self.with_parts(self.tag().map(TagRef::as_str), Some(digest.as_borrowed()))
     }
 
     /// The same reference without its tag.
@@ -153,25 +162,27 @@ impl ImageReference {
     /// ```
     #[must_use]
     pub fn without_tag(&self) -> Self {
-        self.with_parts(None, self.digest)
+        self.with_parts(None, self.digest())
     }
 
-    fn with_parts(&self, tag: Option<&str>, digest: Option<Digest>) -> Self {
-        let mut text = self.name().to_owned();
+    fn with_parts(&self, tag: Option<&str>, digest: Option<DigestRef<'_>>) -> Self {
+        let name = self.name();
+        let tag_len = tag.map_or(0, |tag| 1 + tag.len());
+        let digest_len = digest.map_or(0, |digest| 1 + digest.as_str().len());
+        let mut text = String::with_capacity(name.len() + tag_len + digest_len);
+        text.push_str(name);
         if let Some(tag) = tag {
             text.extend([":", tag]);
         }
-        let tag_end = text.len();
-        if let Some(digest) = &digest {
+        if let Some(digest) = digest {
             text.extend(["@", digest.as_str()]);
         }
-        Self {
-            text,
-            path_start: self.path_start,
-            path_end: self.path_end,
-            tag_end,
-            digest,
-        }
+        let parts = Parts {
+            tag_end: name.len() + tag_len,
+            algorithm: digest.map(DigestRef::algorithm),
+            ..self.parts
+        };
+        Self { text, parts }
     }
 }
 
@@ -179,29 +190,7 @@ impl FromStr for ImageReference {
     type Err = ParseReferenceError;
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
-        let layout = parse::reference(input).map_err(|violation| {
-            ParseReferenceError::new(Subject::ImageReference, input, violation)
-        })?;
-        let path = &input[layout.path.clone()];
-        let (domain, library) = match layout.domain {
-            Domain::Absent => ("", ""),
-            Domain::Hub if parse::implied_library(layout.domain, path.as_bytes()) => (HUB, LIBRARY),
-            Domain::Hub => (HUB, ""),
-            Domain::Named => (&input[..layout.path.start], ""),
-        };
-        let rest = &input[layout.path.start..];
-        let mut text = String::with_capacity(domain.len() + library.len() + rest.len());
-        text.extend([domain, library, rest]);
-
-        let path_end = domain.len() + library.len() + path.len();
-        let tag_end = path_end + layout.tag.map_or(0, |tag| 1 + tag.len());
-        Ok(Self {
-            text,
-            path_start: domain.len(),
-            path_end,
-            tag_end,
-            digest: layout.digest,
-        })
+        ImageReferenceRef::parse(input).map(ImageReferenceRef::to_owned)
     }
 }
 
@@ -216,6 +205,3 @@ impl fmt::Debug for ImageReference {
         f.debug_tuple("ImageReference").field(&self.text).finish()
     }
 }
-
-/// Docker Hub's domain and its slash.
-const HUB: &str = "docker.io/";

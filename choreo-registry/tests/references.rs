@@ -52,7 +52,7 @@ fn every_vector_gives_what_distribution_reference_gives() {
             "normalised {input}"
         );
         assert_eq!(
-            Some(image.familiar().as_str()),
+            Some(image.familiar()),
             field("familiar"),
             "familiar {input}"
         );

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::parse;
+use super::walk;
 use crate::digest;
 use crate::quote::Quoted;
 
@@ -22,7 +22,10 @@ use crate::quote::Quoted;
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseReferenceError {
+pub struct ParseReferenceError(Box<Details>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Details {
     subject: Subject,
     /// `None` when the input may carry a password.
     input: Option<String>,
@@ -37,7 +40,7 @@ impl ParseReferenceError {
     /// missing at its end.
     #[must_use]
     pub fn position(&self) -> usize {
-        self.violation.at
+        self.0.violation.at
     }
 
     /// A corrected reference, where there is an obvious one.
@@ -49,16 +52,21 @@ impl ParseReferenceError {
     /// ```
     #[must_use]
     pub fn suggestion(&self) -> Option<&str> {
-        self.suggestion.as_deref()
+        self.0.suggestion.as_deref()
     }
 
-    pub(super) fn new(subject: Subject, input: &str, violation: Violation) -> Self {
+    /// `diagnosis` is what is wrong with an `input` that was refused.
+    #[cold]
+    pub(super) fn new(subject: Subject, input: &str, diagnosis: Result<(), Violation>) -> Self {
+        let violation = diagnosis
+            .err()
+            .unwrap_or_else(|| Violation::new(Rule::Character, 0));
         let violation = match subject {
             Subject::ImageReference => explain(input, violation),
             Subject::Repository | Subject::Tag => violation,
         };
         let is_shown = !may_carry_password(input);
-        Self {
+        Self(Box::new(Details {
             subject,
             input: is_shown.then(|| input.to_owned()),
             violation,
@@ -70,11 +78,19 @@ impl ParseReferenceError {
             } else {
                 None
             },
-        }
+        }))
     }
 }
 
 impl fmt::Display for ParseReferenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ParseReferenceError {}
+
+impl fmt::Display for Details {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invalid {}", self.subject.as_str())?;
         if let Some(input) = &self.input {
@@ -105,8 +121,6 @@ impl fmt::Display for ParseReferenceError {
         }
     }
 }
-
-impl std::error::Error for ParseReferenceError {}
 
 /// What was being parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,9 +299,9 @@ fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
         _ => return None,
     };
     let is_valid = match subject {
-        Subject::ImageReference => parse::reference(&candidate).is_ok(),
-        Subject::Repository => parse::path(&candidate).is_ok(),
-        Subject::Tag => parse::tag(&candidate).is_ok(),
+        Subject::ImageReference => walk::reference(candidate.as_bytes()).is_some(),
+        Subject::Repository => walk::is_path(candidate.as_bytes()),
+        Subject::Tag => walk::is_tag(candidate.as_bytes()),
     };
     (is_valid && candidate != input).then_some(candidate)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::{ParseReferenceError, Subject};
-use super::parse;
+use super::{diagnose, walk};
 use crate::string_value::string_value;
 
 /// A repository's name within its registry, such as `library/ubuntu`: the path, without a host.
@@ -64,14 +64,15 @@ impl<'a> RepositoryRef<'a> {
     ///
     /// When the name breaks a rule of [`Repository`].
     pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
-        match parse::path(input) {
-            Ok(()) => Ok(Self(input)),
-            Err(violation) => Err(ParseReferenceError::new(
-                Subject::Repository,
-                input,
-                violation,
-            )),
+        if walk::is_path(input.as_bytes()) {
+            return Ok(Self(input));
         }
+        let diagnosis = diagnose::path(input);
+        Err(ParseReferenceError::new(
+            Subject::Repository,
+            input,
+            diagnosis,
+        ))
     }
 
     /// The name.
@@ -160,10 +161,11 @@ impl<'a> TagRef<'a> {
     ///
     /// When the tag breaks a rule of [`Tag`].
     pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
-        match parse::tag(input) {
-            Ok(()) => Ok(Self(input)),
-            Err(violation) => Err(ParseReferenceError::new(Subject::Tag, input, violation)),
+        if walk::is_tag(input.as_bytes()) {
+            return Ok(Self(input));
         }
+        let diagnosis = diagnose::tag(input);
+        Err(ParseReferenceError::new(Subject::Tag, input, diagnosis))
     }
 
     /// The tag.

@@ -1,83 +1,39 @@
-//! The grammar of image references, as one walk over the bytes.
+//! Which rule a string breaks that [`walk`](super::walk) has refused, and at which byte.
 //!
-//! ```text
-//! reference = name [ ":" tag ] [ "@" digest ]
-//! name      = [ domain "/" ] path
-//! domain    = host [ ":" digit+ ]
-//! host      = label *( "." label ) | "[" ( hex | ":" )+ "]"
-//! path      = component *( "/" component )
-//! component = alnum+ *( separator alnum+ )      ; lower case
-//! separator = "." | "_" | "__" | "-"+
-//! tag       = ( alnum | "_" ) *127( alnum | "_" | "." | "-" )
-//! ```
-//!
-//! The grammar and the rule that tells a domain from a path are those of
-//! <https://github.com/distribution/reference>.
+//! Nothing but errors comes through here, so it is written to be plain: one rule at a time, each
+//! with the byte at which it is broken.
 
 use std::ops::Range;
 
 use super::error::{Rule, Violation};
-use crate::Digest;
-use crate::digest::{self, ParseDigestError};
+use super::walk::{self, TAG_MAX};
+use crate::digest;
 
-/// Where the parts of an accepted reference lie in the input.
-pub(super) struct Layout {
-    pub(super) domain: Domain,
-    pub(super) path: Range<usize>,
-    pub(super) tag: Option<Range<usize>>,
-    pub(super) digest: Option<Digest>,
-}
-
-/// The first part of a reference.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Domain {
-    /// Docker Hub, whether named or implied.
-    Hub,
-    /// The bytes before the path and its slash.
-    Named,
-    /// None: the first segment is no domain and yet a path component, as in `exa_mple.com/app`.
-    Absent,
-}
-
-/// Walks over a whole reference.
-pub(super) fn reference(input: &str) -> Result<Layout, Violation> {
+/// The rule that a whole reference breaks.
+pub(super) fn reference(input: &str) -> Result<(), Violation> {
     let bytes = input.as_bytes();
     if bytes.is_empty() {
         return Err(Violation::new(Rule::Empty, 0));
     }
-    if bytes.len() == 64 && bytes.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+    if walk::is_identifier(bytes) {
         return Err(Violation::new(Rule::Identifier, 0));
     }
     let (domain, start) = split_domain(bytes)?;
     let path = start..scan_path(bytes, start)?;
-    check_path_len(&path, implied_library(domain, &bytes[path.clone()]))?;
+    let is_library = domain == Domain::Hub && !bytes[path.clone()].contains(&b'/');
+    check_path_len(&path, is_library)?;
 
     let mut end = path.end;
-    let mut tag = None;
     if bytes.get(end) == Some(&b':') {
-        let tag_end = scan_tag(bytes, end + 1)?;
-        tag = Some(end + 1..tag_end);
-        end = tag_end;
+        end = scan_tag(bytes, end + 1)?;
     }
-    let digest = if end < bytes.len() {
-        Some(scan_digest(input, end + 1)?)
-    } else {
-        None
-    };
-    Ok(Layout {
-        domain,
-        path,
-        tag,
-        digest,
-    })
+    if end < bytes.len() {
+        check_digest(input, end + 1)?;
+    }
+    Ok(())
 }
 
-/// Whether Docker Hub's `library/` is to be put in front of the path.
-pub(super) fn implied_library(domain: Domain, path: &[u8]) -> bool {
-    domain == Domain::Hub && !path.contains(&b'/')
-}
-
-/// Checks a path alone.
+/// The rule that a path alone breaks.
 pub(super) fn path(input: &str) -> Result<(), Violation> {
     if input.is_empty() {
         return Err(Violation::new(Rule::Empty, 0));
@@ -89,7 +45,7 @@ pub(super) fn path(input: &str) -> Result<(), Violation> {
     check_path_len(&(0..end), false)
 }
 
-/// Checks a tag alone.
+/// The rule that a tag alone breaks.
 pub(super) fn tag(input: &str) -> Result<(), Violation> {
     if input.is_empty() {
         return Err(Violation::new(Rule::Empty, 0));
@@ -99,6 +55,17 @@ pub(super) fn tag(input: &str) -> Result<(), Violation> {
         return Err(Violation::new(Rule::TagCharacter, end));
     }
     Ok(())
+}
+
+/// The first part of a reference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Domain {
+    /// Docker Hub, whether named or implied.
+    Hub,
+    /// The bytes before the path and its slash.
+    Named,
+    /// None: the first segment is no domain and yet a path component, as in `exa_mple.com/app`.
+    Absent,
 }
 
 /// Tells the domain from the path; returns where the path begins.
@@ -225,12 +192,8 @@ fn separator_len(bytes: &[u8]) -> usize {
     }
 }
 
-fn check_path_len(path: &Range<usize>, library: bool) -> Result<(), Violation> {
-    let limit = if library {
-        PATH_MAX - LIBRARY.len()
-    } else {
-        PATH_MAX
-    };
+fn check_path_len(path: &Range<usize>, is_library: bool) -> Result<(), Violation> {
+    let limit = walk::path_limit(is_library);
     if path.len() > limit {
         return Err(Violation::new(Rule::PathTooLong, path.start + limit));
     }
@@ -257,10 +220,10 @@ fn scan_tag(bytes: &[u8], start: usize) -> Result<usize, Violation> {
     Ok(bytes.len())
 }
 
-fn scan_digest(input: &str, start: usize) -> Result<Digest, Violation> {
-    input[start..]
-        .parse()
-        .map_err(|error: ParseDigestError| match error.rule() {
+fn check_digest(input: &str, start: usize) -> Result<(), Violation> {
+    digest::check(&input[start..])
+        .map(drop)
+        .map_err(|rule| match rule {
             digest::Rule::Character { at } => {
                 let at = start + at;
                 Violation::new(Rule::Digest(digest::Rule::Character { at }), at)
@@ -268,8 +231,3 @@ fn scan_digest(input: &str, start: usize) -> Result<Digest, Violation> {
             rule => Violation::new(Rule::Digest(rule), start),
         })
 }
-
-/// What Docker Hub puts in front of a path of one component.
-pub(super) const LIBRARY: &str = "library/";
-const PATH_MAX: usize = 255;
-const TAG_MAX: usize = 128;

@@ -1,0 +1,70 @@
+//! What is wrong with a digest, and what to write instead.
+
+use std::fmt;
+
+use super::Algorithm;
+use crate::quote::Quoted;
+
+/// Why a string is no [`Digest`](crate::Digest).
+///
+/// ```
+/// use choreo_registry::Digest;
+///
+/// assert_eq!(
+///     "md5:d41d8cd98f00b204e9800998ecf8427e".parse::<Digest>().unwrap_err().to_string(),
+///     "invalid digest \"md5:d41d8cd98f00b204e9800998ecf8427e\": unsupported algorithm: \
+///      use sha256, sha384 or sha512",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseDigestError {
+    input: String,
+    rule: Rule,
+}
+
+impl ParseDigestError {
+    #[cold]
+    pub(super) fn new(input: &str, rule: Rule) -> Self {
+        let input = input.to_owned();
+        Self { input, rule }
+    }
+}
+
+impl fmt::Display for ParseDigestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid digest {}: {}", Quoted(&self.input), self.rule)
+    }
+}
+
+impl std::error::Error for ParseDigestError {}
+
+/// The rule that a digest breaks, and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Algorithm,
+    Character { at: usize },
+    Length { algorithm: Algorithm, found: usize },
+    NoAlgorithm,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Algorithm => f.write_str("unsupported algorithm: use sha256, sha384 or sha512"),
+            Self::Character { at } => {
+                write!(
+                    f,
+                    "byte {at} is not one of 0-9 and a-f: digests are in lower case"
+                )
+            }
+            Self::Length { algorithm, found } => {
+                let expected = algorithm.hex_len();
+                write!(
+                    f,
+                    "{algorithm} has {expected} hexadecimal digits, found {found}"
+                )
+            }
+            Self::NoAlgorithm => f.write_str("no algorithm: a digest looks like sha256:…"),
+        }
+    }
+}

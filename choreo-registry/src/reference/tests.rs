@@ -1,0 +1,94 @@
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const VECTORS: &str = include_str!("../../tests/vectors/references.jsonl");
+
+fn inputs() -> Vec<String> {
+    VECTORS
+        .lines()
+        .map(|line| {
+            let vector: serde_json::Value = serde_json::from_str(line).unwrap();
+            vector["input"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// What one of the two readers refuses, the other one can explain, and nothing else.
+fn readers_agree(input: &str) {
+    let bytes = input.as_bytes();
+    let walk = walk::reference(bytes).is_some();
+    assert_eq!(walk, diagnose::reference(input).is_ok(), "{input:?}");
+    assert_eq!(walk::is_path(bytes), diagnose::path(input).is_ok(), "path {input:?}");
+    assert_eq!(walk::is_tag(bytes), diagnose::tag(input).is_ok(), "tag {input:?}");
+}
+
+#[test]
+fn the_walk_accepts_what_breaks_no_rule() {
+    for input in inputs() {
+        readers_agree(&input);
+        // Every change of one byte, too.
+        for at in 0..input.len().min(40) {
+            for byte in b"aZ0._-/:@[]\x7f" {
+                let mut changed = input.clone().into_bytes();
+                changed[at] = *byte;
+                if let Ok(changed) = String::from_utf8(changed) {
+                    readers_agree(&changed);
+                }
+            }
+        }
+    }
+}
+
+/// All strings of up to seven of the bytes that the grammar tells apart.
+#[test]
+fn the_walk_accepts_what_breaks_no_rule_in_all_short_strings() {
+    const BYTES: &[u8] = b"aA0._-/:@[]";
+    let mut string = String::new();
+    for len in 0..=6 {
+        for number in 0..BYTES.len().pow(len) {
+            let mut rest = number;
+            string.clear();
+            for _ in 0..len {
+                string.push(char::from(BYTES[rest % BYTES.len()]));
+                rest /= BYTES.len();
+            }
+            readers_agree(&string);
+        }
+    }
+}
+
+#[test]
+fn spellings_of_one_image_are_equal_and_hash_alike() {
+    let hash = |image: ImageReferenceRef<'_>| {
+        let mut hasher = DefaultHasher::new();
+        image.hash(&mut hasher);
+        hasher.finish()
+    };
+    let inputs = inputs();
+    let images: Vec<_> = inputs
+        .iter()
+        .filter_map(|input| ImageReferenceRef::parse(input).ok())
+        .collect();
+    for a in &images {
+        for b in &images {
+            let are_equal = a.to_string() == b.to_string();
+            assert_eq!(a == b, are_equal, "{a} and {b}");
+            assert_eq!(hash(*a) == hash(*b), are_equal, "{a} and {b}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_walk_accepts_what_breaks_no_rule_in_longer_strings(
+        input in "[a-cA0._:@\\[\\]/-]{0,12}(/[a-c0._-]{0,250})?(:[a-cA0._-]{0,130})?(@sha256:[0-9a-f]{63,65})?",
+    ) {
+        readers_agree(&input);
+    }
+}
