@@ -12,6 +12,7 @@ use std::io::{self, BufRead, Error, ErrorKind, Write};
 use std::process::ExitCode;
 
 use choreo_registry::ImageReference;
+use choreo_registry::digest::DigestRef;
 use choreo_registry::reference::{ParseReferenceError, TagRef};
 use serde::Serialize;
 
@@ -61,7 +62,7 @@ enum Outcome<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         digest: Option<&'a str>,
         normalized: &'a str,
-        familiar: String,
+        familiar: &'a str,
     },
     Refused {
         error: String,
@@ -75,7 +76,7 @@ impl<'a> Description<'a> {
                 domain: image.domain(),
                 path: image.repository().as_str(),
                 tag: image.tag().map(TagRef::as_str),
-                digest: image.digest().map(|digest| digest.as_str()),
+                digest: image.digest().map(DigestRef::as_str),
                 normalized: image.as_str(),
                 familiar: image.familiar(),
             },

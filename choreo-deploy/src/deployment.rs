@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use choreo_registry::digest::DigestRef;
 use choreo_registry::{Digest, ImageReference};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -188,7 +189,7 @@ impl RequestedImage {
     pub fn new(reference: ImageReference) -> Self {
         Self {
             as_written: reference.to_string(),
-            claimed: reference.digest().cloned(),
+            claimed: reference.digest().map(DigestRef::to_owned),
             reference,
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use choreo_registry::digest::DigestRef;
 use choreo_registry::{Digest, ImageReference};
 
 use crate::Target;
@@ -169,9 +170,10 @@ impl DeploymentBackend for InMemoryBackend {
             match shown
                 .image
                 .digest()
-                .or_else(|| state.reported.get(&shown.image))
+                .map(DigestRef::to_owned)
+                .or_else(|| state.reported.get(&shown.image).copied())
             {
-                Some(digest) => rollout.running(*digest),
+                Some(digest) => rollout.running(digest),
                 None => rollout,
             },
         )

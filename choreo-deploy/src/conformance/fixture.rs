@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use choreo_registry::{Credential, Digest, ImageReference, PullSecret, RegistryHost};
+use choreo_registry::{Credential, ImageReference, PullSecret, RegistryHost};
 use jiff::Timestamp;
 
 use crate::backend::{DeploymentBackend, DeploymentBackendExt, Intent};
@@ -209,7 +209,7 @@ fn example_workload() -> Workload {
 }
 
 fn release_of(number: u64, workload: Workload, image: &ImageReference) -> Release {
-    let digest: Digest = image.digest().cloned().expect("the image has a digest");
+    let digest = image.digest().expect("the image has a digest").to_owned();
     let image = ReleaseImage::unpinned(image.clone()).pinned(Pin::new(digest, Pinning::Claimed));
     Release::new(
         "orders".parse().expect("the name is an id"),

@@ -32,7 +32,7 @@ async fn an_image_is_resolved_pinned_and_deployed() {
     let shown = world.backend.shown(&deployment.target).expect("it runs");
     assert_eq!(
         shown.image.digest(),
-        Some(&pin.digest),
+        Some(pin.digest.as_borrowed()),
         "what runs is what was hashed"
     );
     assert_eq!(
@@ -332,7 +332,7 @@ async fn a_digest_that_ci_claims_is_what_runs() {
     world.deployer.work_until_idle().await.unwrap();
     assert_eq!(world.read(&accepted).await.phase, Phase::Ready);
     let shown = world.backend.shown(&target("orders", "dev")).unwrap();
-    assert_eq!(shown.image.digest(), Some(&digest));
+    assert_eq!(shown.image.digest(), Some(digest.as_borrowed()));
 }
 
 #[tokio::test(start_paused = true)]

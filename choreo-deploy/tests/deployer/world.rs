@@ -17,6 +17,7 @@ use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, Endpoint, ManualTask, Protocol, Scaling, Service};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
 use choreo_registry::authentication::AuthenticationType;
+use choreo_registry::digest::DigestRef;
 use choreo_registry::image::{MediaType, ResolvedImage};
 use choreo_registry::{Credential, Digest, ImageReference};
 use jiff::Timestamp;
@@ -149,7 +150,7 @@ impl ImageResolver for FakeRegistry {
         }
         let digest = image
             .digest()
-            .copied()
+            .map(DigestRef::to_owned)
             .unwrap_or_else(|| Digest::sha256_of(image.as_str().as_bytes()));
         let platforms = self.platforms.lock().unwrap();
         let platforms = platforms

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Credential, Digest, ImageReference, RegistryHost,
+    digest::DigestRef,
     image::{Platform, ResolvedImage},
     reference::TagRef,
 };
@@ -219,8 +220,9 @@ impl RegistryClient {
             (None, tag) => tag.map_or("latest", TagRef::as_str),
         };
         let resource = Resource::manifest(image.repository(), name);
+        let expected = image.digest().map(DigestRef::to_owned);
         let read = self.fetch(&resource, deadline).await.and_then(|answer| {
-            self.hashed_manifest(&answer, image.digest())
+            self.hashed_manifest(&answer, expected.as_ref())
                 .map_err(|error| error.with_host(&answer.host))
         });
         read.map_err(|error| error.about(image))

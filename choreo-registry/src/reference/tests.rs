@@ -22,8 +22,16 @@ fn readers_agree(input: &str) {
     let bytes = input.as_bytes();
     let walk = walk::reference(bytes).is_some();
     assert_eq!(walk, diagnose::reference(input).is_ok(), "{input:?}");
-    assert_eq!(walk::is_path(bytes), diagnose::path(input).is_ok(), "path {input:?}");
-    assert_eq!(walk::is_tag(bytes), diagnose::tag(input).is_ok(), "tag {input:?}");
+    assert_eq!(
+        walk::is_path(bytes),
+        diagnose::path(input).is_ok(),
+        "path {input:?}"
+    );
+    assert_eq!(
+        walk::is_tag(bytes),
+        diagnose::tag(input).is_ok(),
+        "tag {input:?}"
+    );
 }
 
 #[test]

@@ -62,7 +62,11 @@ pub(super) struct Parts {
 
 /// Walks over a whole reference; `None` when it is none.
 pub(super) fn reference(bytes: &[u8]) -> Option<Walk> {
-    let Name { is_hub, start, path } = name(bytes)?;
+    let Name {
+        is_hub,
+        start,
+        path,
+    } = name(bytes)?;
     let is_library = is_hub && path.seen & SLASH == 0;
     if path.end - start > path_limit(is_library) {
         return None;

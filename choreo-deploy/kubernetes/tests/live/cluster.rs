@@ -324,7 +324,7 @@ pub(crate) fn example(component: &str) -> Target {
 
 /// A release of an image by digest.
 pub(crate) fn release(workload: impl Into<workload::Workload>, image: &ImageReference) -> Release {
-    let digest = *image.digest().expect("the image has a digest");
+    let digest = image.digest().expect("the image has a digest").to_owned();
     let image = ReleaseImage::unpinned(image.clone()).pinned(Pin::new(digest, Pinning::Claimed));
     Release::new(
         "orders".parse().expect("an id"),

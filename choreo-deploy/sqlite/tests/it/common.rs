@@ -58,7 +58,10 @@ pub(crate) async fn claim(store: &SqliteStore, now: Timestamp) -> Option<Claimed
 pub(crate) async fn finish(store: &SqliteStore, now: Timestamp) -> Deployment {
     let claimed = claim(store, now).await.expect("something is due");
     let image = example_image(1);
-    let pin = Pin::new(image.digest().cloned().expect("a digest"), Pinning::Claimed);
+    let pin = Pin::new(
+        image.digest().expect("a digest").to_owned(),
+        Pinning::Claimed,
+    );
     let draft = ReleaseDraft::new(
         ManualTask::new().into(),
         ReleaseImage::unpinned(image).pinned(pin),

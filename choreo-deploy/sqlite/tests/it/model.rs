@@ -152,7 +152,7 @@ impl<'s> Caller<'s> {
             return String::new();
         };
         let image = example_image(u64::from(b) + 1);
-        let pin = Pin::new(image.digest().cloned().unwrap(), Pinning::Observed);
+        let pin = Pin::new(image.digest().unwrap().to_owned(), Pinning::Observed);
         if b % 3 == 0 {
             return show(self.store.record_pin(&claim, pin).await);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use choreo_registry::{Digest, ImageReference};
+use choreo_registry::ImageReference;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::conformance::fixture::{example_image, example_target};
@@ -38,10 +38,10 @@ pub(super) fn workload() -> Workload {
 }
 
 pub(super) fn pin(number: u64) -> Pin {
-    let digest: Digest = example_image(number)
+    let digest = example_image(number)
         .digest()
-        .cloned()
-        .expect("it has a digest");
+        .expect("it has a digest")
+        .to_owned();
     Pin::new(digest, Pinning::Resolved)
 }
 

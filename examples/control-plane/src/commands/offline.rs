@@ -7,6 +7,7 @@ use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, 
 use choreo_deploy::workload::Workload;
 use choreo_deploy_kubernetes::{Object, render as render_objects};
 use choreo_registry::authentication::AuthenticationType;
+use choreo_registry::digest::DigestRef;
 use choreo_registry::{Credential, ImageReference, PullSecret};
 use choreo_webhook::Snippet;
 use choreo_webhook::snippet::Ci;
@@ -100,7 +101,7 @@ pub(super) fn snippet(
 
 /// The release as it would be, but for its number and the digest behind a tag.
 fn release(component: ComponentId, workload: Workload, image: ImageReference) -> Release {
-    let digest = image.digest().cloned();
+    let digest = image.digest().map(DigestRef::to_owned);
     let image = ReleaseImage::unpinned(image);
     let image = match digest {
         Some(digest) => image.pinned(Pin::new(digest, Pinning::Claimed)),
