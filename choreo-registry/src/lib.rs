@@ -101,6 +101,8 @@ pub mod keyring;
 pub mod pull_secret;
 pub mod reference;
 pub mod registry;
+#[cfg(any(test, feature = "proptest"))]
+pub mod strategies;
 pub mod vendor;
 
 mod quote;
