@@ -74,6 +74,7 @@
 //! | `acr` | no | short-lived credentials of Azure Container Registry |
 //! | `ecr` | no | short-lived credentials of Amazon ECR and ECR Public |
 //! | `gar` | no | short-lived credentials of Google's Artifact Registry |
+//! | `proptest` | no | `strategies`: generators of every value, for property tests |
 //!
 //! Without features the crate is values only: no I/O, no async, no HTTP.
 //!

@@ -56,6 +56,7 @@ mod reference;
 mod registry;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use self::canary::{CANARY, exposes_secret};
 pub use self::credential::{credential, password, username, vendor_credential};

@@ -9,6 +9,7 @@ use proptest::strategy::Union;
 
 use super::CANARY;
 use super::host::{dns_host, parsed};
+use super::text::like;
 use crate::credential::Password;
 use crate::{Credential, RegistryHost};
 
@@ -25,9 +26,9 @@ use crate::{Credential, RegistryHost};
 /// ```
 pub fn username() -> impl Strategy<Value = String> {
     prop_oneof![
-        2 => Union::new(FORMS.iter().map(|form| form.username)),
-        1 => "[a-z]{1,8}@[a-z]{1,8}\\.example",
-        2 => "[^:\\p{Cc}]{1,20}",
+        2 => Union::new(FORMS.iter().map(|form| like(form.username))),
+        1 => like("[a-z]{1,8}@[a-z]{1,8}\\.example"),
+        2 => like("[^:\\p{Cc}]{1,20}"),
     ]
 }
 
@@ -43,7 +44,8 @@ pub fn username() -> impl Strategy<Value = String> {
 ///
 /// proptest!(ProptestConfig::with_cases(16), |(password in password())| {
 ///     prop_assert!(exposes_secret(password.expose()));
-///     prop_assert!(!exposes_secret(&format!("{password:?}")));
+///     let shown = format!("{password:?}");
+///     prop_assert!(!exposes_secret(&shown));
 /// });
 /// ```
 pub fn password() -> impl Strategy<Value = Password> {
@@ -60,7 +62,8 @@ pub fn password() -> impl Strategy<Value = Password> {
 /// use proptest::prelude::*;
 ///
 /// proptest!(ProptestConfig::with_cases(16), |(credential in credential())| {
-///     prop_assert!(!exposes_secret(&format!("{credential:?}")));
+///     let shown = format!("{credential:?}");
+///     prop_assert!(!exposes_secret(&shown));
 /// });
 /// ```
 pub fn credential() -> impl Strategy<Value = Credential> {
@@ -98,13 +101,13 @@ pub fn vendor_credential() -> impl Strategy<Value = (RegistryHost, Credential)> 
         let host = if form.host.is_empty() {
             dns_host().boxed()
         } else {
-            form.host.prop_map(parsed).boxed()
+            like(form.host).prop_map(parsed).boxed()
         };
-        (host, form.username, form.secret.text())
+        (host, like(form.username), form.secret.text())
     }));
     prop_oneof![
         4 => vendors,
-        1 => (dns_host().boxed(), "[^:\\p{Cc}]{1,20}", password_text().boxed()),
+        1 => (dns_host().boxed(), like("[^:\\p{Cc}]{1,20}"), password_text().boxed()),
     ]
     .prop_map(|(host, username, password)| (host, checked(username, password)))
 }
@@ -117,8 +120,8 @@ pub(super) fn password_text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => Secret::Token("").text(),
         3 => Union::new(FORMS.iter().map(|form| form.secret.text())),
-        1 => "[^\\x00]{0,12}".prop_map(|rest| format!("{CANARY}{rest}")),
-        1 => "[^\\x00]{0,12}".prop_map(|start| format!("{start}{CANARY}")),
+        1 => like("[^\\x00]{0,12}").prop_map(|rest| format!("{CANARY}{rest}")),
+        1 => like("[^\\x00]{0,12}").prop_map(|start| format!("{start}{CANARY}")),
     ]
 }
 
@@ -142,8 +145,8 @@ enum Secret {
 
 impl Secret {
     fn text(self) -> BoxedStrategy<String> {
-        let rest = "[A-Za-z0-9_=/+-]{0,24}";
-        let key = "[a-z]{1,8}".prop_map(|name| {
+        let rest = like("[A-Za-z0-9_=/+-]{0,24}");
+        let key = like("[a-z]{1,8}").prop_map(|name| {
             format!(
                 "{{\"type\":\"service_account\",\"project_id\":\"{name}\",\"private_key\":\
                  \"-----BEGIN PRIVATE KEY-----\\n{CANARY}\\n-----END PRIVATE KEY-----\\n\",\
@@ -179,29 +182,65 @@ pub(super) const FORMS: &[Form] = &[
     form("docker\\.io", "[a-z0-9]{4,16}", Secret::Token("dckr_pat_")),
     form("docker\\.io", "[a-z0-9]{4,16}", Secret::Token("dckr_oat_")),
     form("docker\\.io", "[a-z]{1,8}@[a-z]{1,8}\\.example", ANY),
-    form("ghcr\\.io", "[A-Za-z][A-Za-z0-9-]{0,15}", Secret::Token("ghp_")),
-    form("ghcr\\.io", "[A-Za-z][A-Za-z0-9-]{0,15}", Secret::Token("ghs_")),
-    form("[0-9]{12}\\.dkr\\.ecr\\.(us-east-1|eu-west-1)\\.amazonaws\\.com", "AWS", ANY),
+    form(
+        "ghcr\\.io",
+        "[A-Za-z][A-Za-z0-9-]{0,15}",
+        Secret::Token("ghp_"),
+    ),
+    form(
+        "ghcr\\.io",
+        "[A-Za-z][A-Za-z0-9-]{0,15}",
+        Secret::Token("ghs_"),
+    ),
+    form(
+        "[0-9]{12}\\.dkr\\.ecr\\.(us-east-1|eu-west-1)\\.amazonaws\\.com",
+        "AWS",
+        ANY,
+    ),
     form("public\\.ecr\\.aws", "AWS", ANY),
     form("[a-z0-9]{5,12}\\.azurecr\\.io", GUID, ANY),
-    form("[a-z0-9]{5,12}\\.azurecr\\.io", "0{8}-0{4}-0{4}-0{4}-0{12}", ANY),
+    form(
+        "[a-z0-9]{5,12}\\.azurecr\\.io",
+        "0{8}-0{4}-0{4}-0{4}-0{12}",
+        ANY,
+    ),
     form("[a-z0-9]{5,12}\\.azurecr\\.io", "[a-z][a-z0-9-]{4,15}", ANY),
     form(GAR, "_json_key", Secret::Key),
     form(GAR, "_json_key_base64", Secret::KeyInBase64),
     form(GAR, "oauth2accesstoken", Secret::Token("ya29.")),
     form("((us|eu|asia)\\.)?gcr\\.io", "_json_key", Secret::Key),
     form("registry\\.gitlab\\.com", "gitlab-ci-token", ANY),
-    form("registry\\.gitlab\\.com", "gitlab\\+deploy-token-[0-9]{1,6}", Secret::Token("gldt-")),
-    form("registry\\.gitlab\\.com", "[a-z]{1,12}", Secret::Token("glpat-")),
+    form(
+        "registry\\.gitlab\\.com",
+        "gitlab\\+deploy-token-[0-9]{1,6}",
+        Secret::Token("gldt-"),
+    ),
+    form(
+        "registry\\.gitlab\\.com",
+        "[a-z]{1,12}",
+        Secret::Token("glpat-"),
+    ),
     form("", "robot\\$[a-z]{1,8}(\\+[a-z]{1,8})?", ANY),
     form("quay\\.io", "[a-z]{2,8}\\+[a-z]{2,8}", ANY),
     form("quay\\.io", "\\$(oauthtoken|app|token)", ANY),
     form("registry\\.redhat\\.io", "[0-9]{7,8}\\|[a-z]{1,8}", ANY),
     form("(us\\.|de\\.)?icr\\.io", "iam(apikey|bearer|refresh)", ANY),
-    form("(fra|iad)\\.ocir\\.io", "[a-z]{4,12}/([a-z]{4,12}/)?[a-z]{1,8}", ANY),
+    form(
+        "(fra|iad)\\.ocir\\.io",
+        "[a-z]{4,12}/([a-z]{4,12}/)?[a-z]{1,8}",
+        ANY,
+    ),
     form("nvcr\\.io", "\\$oauthtoken", Secret::Token("nvapi-")),
-    form("registry\\.digitalocean\\.com", "[a-z]{1,8}@[a-z]{1,8}\\.example", Secret::Token("dop_v1_")),
-    form("registry\\.cn-(hangzhou|beijing)\\.aliyuncs\\.com", "[a-z]{1,8}@[0-9]{16}", ANY),
+    form(
+        "registry\\.digitalocean\\.com",
+        "[a-z]{1,8}@[a-z]{1,8}\\.example",
+        Secret::Token("dop_v1_"),
+    ),
+    form(
+        "registry\\.cn-(hangzhou|beijing)\\.aliyuncs\\.com",
+        "[a-z]{1,8}@[0-9]{16}",
+        ANY,
+    ),
     form("cgr\\.dev", "[0-9a-f]{40}/[0-9a-f]{16}", ANY),
     form("[a-z]{2,12}\\.jfrog\\.io", "[a-z]{1,12}", ANY),
     form("registry\\.heroku\\.com", "_", ANY),

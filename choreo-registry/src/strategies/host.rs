@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::text::like;
 use crate::RegistryHost;
 
 /// Registry hosts of all shapes: [names](dns_host), [IPv4](ipv4_host) and [IPv6](ipv6_host)
@@ -51,7 +52,7 @@ pub fn registry_host() -> impl Strategy<Value = RegistryHost> {
 /// });
 /// ```
 pub fn dns_host() -> impl Strategy<Value = RegistryHost> {
-    let labels = proptest::collection::vec(LABEL, 1..=3);
+    let labels = proptest::collection::vec(like(LABEL), 1..=3);
     let zone = select(&["example", "test", "invalid"]);
     (labels, zone, port()).prop_map(|(labels, zone, port)| {
         parsed(format!("{}.{zone}{}", labels.join("."), port_text(port)))
@@ -81,7 +82,11 @@ pub fn ipv4_host() -> impl Strategy<Value = RegistryHost> {
         [127, 0, 0],
     ]);
     (range, 1..=254_u8, port()).prop_map(|([a, b, c], last, port)| {
-        parsed(format!("{}{}", Ipv4Addr::new(a, b, c, last), port_text(port)))
+        parsed(format!(
+            "{}{}",
+            Ipv4Addr::new(a, b, c, last),
+            port_text(port)
+        ))
     })
 }
 
@@ -99,16 +104,14 @@ pub fn ipv4_host() -> impl Strategy<Value = RegistryHost> {
 /// });
 /// ```
 pub fn ipv6_host() -> impl Strategy<Value = RegistryHost> {
-    let documentation = any::<[u16; 6]>().prop_map(|[a, b, c, d, e, f]| {
-        Ipv6Addr::new(0x2001, 0xdb8, a, b, c, d, e, f)
-    });
+    let documentation = any::<[u16; 6]>()
+        .prop_map(|[a, b, c, d, e, f]| Ipv6Addr::new(0x2001, 0xdb8, a, b, c, d, e, f));
     let address = prop_oneof![
         1 => Just(Ipv6Addr::LOCALHOST),
         4 => documentation,
         1 => any::<u8>().prop_map(|last| Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped()),
     ];
-    (address, port())
-        .prop_map(|(address, port)| parsed(format!("[{address}]{}", port_text(port))))
+    (address, port()).prop_map(|(address, port)| parsed(format!("[{address}]{}", port_text(port))))
 }
 
 /// What people paste for a registry host, and the host that is meant: with a scheme, the path of
@@ -192,7 +195,7 @@ pub fn auths_key() -> impl Strategy<Value = String> {
     let scheme = || select(&["", "https://", "http://"]);
     let glob = (scheme(), select(&["*", "*.*", "reg*", "r?g"]), dns_host())
         .prop_map(|(scheme, label, host)| format!("{scheme}{label}.{host}"));
-    let path = "(/[a-z0-9]{1,6}){1,3}/?";
+    let path = like("(/[a-z0-9]{1,6}){1,3}/?");
     let with_path = (scheme(), registry_host(), path)
         .prop_map(|(scheme, host, path)| format!("{scheme}{host}{path}"));
     prop_oneof![
@@ -204,14 +207,14 @@ pub fn auths_key() -> impl Strategy<Value = String> {
 }
 
 pub(super) fn parsed(text: String) -> RegistryHost {
-    text.parse().expect("a generated host is one")
+    RegistryHost::try_from(text).expect("a generated host is one")
 }
 
 /// `localhost`, and names without a dot, which have to have a port.
 fn local_host() -> impl Strategy<Value = RegistryHost> {
     prop_oneof![
         port().prop_map(|port| parsed(format!("localhost{}", port_text(port)))),
-        (LABEL, 1..=u16::MAX).prop_map(|(label, port)| parsed(format!("{label}:{port}"))),
+        (like(LABEL), 1..=u16::MAX).prop_map(|(label, port)| parsed(format!("{label}:{port}"))),
     ]
 }
 

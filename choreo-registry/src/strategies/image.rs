@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::reference::digest;
+use super::text::like;
 use crate::image::{ExposedPort, MediaType, Platform, ResolvedImage};
 
 /// The media types of manifests and indexes, each as likely as the others.
@@ -44,7 +45,7 @@ pub fn platform() -> impl Strategy<Value = Platform> {
         "linux/s390x",
         "windows/amd64",
     ]);
-    let other = "[A-Za-z0-9._-]{1,32}(/[A-Za-z0-9._-]{1,32}){1,2}";
+    let other = like("[A-Za-z0-9._-]{1,32}(/[A-Za-z0-9._-]{1,32}){1,2}");
     prop_oneof![4 => usual.prop_map(str::to_owned), 1 => other]
         .prop_map(|text| text.parse().expect("a generated platform is one"))
 }
@@ -83,8 +84,8 @@ pub fn exposed_port() -> impl Strategy<Value = ExposedPort> {
 pub fn resolved_image() -> impl Strategy<Value = ResolvedImage> {
     let user = prop_oneof![
         Just("nonroot".to_owned()),
-        "[0-9]{1,5}(:[0-9]{1,5})?",
-        "\\PC{1,12}",
+        like("[0-9]{1,5}(:[0-9]{1,5})?"),
+        like("\\PC{1,12}"),
     ];
     (
         (digest(), media_type()),

@@ -4,6 +4,7 @@ use proptest::collection::btree_map;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::text::like;
 use crate::pull_secret::SecretMetadata;
 
 /// Metadata that the API server accepts: a name, perhaps a namespace, labels and annotations.
@@ -24,15 +25,15 @@ use crate::pull_secret::SecretMetadata;
 /// );
 /// ```
 pub fn secret_metadata() -> impl Strategy<Value = SecretMetadata> {
-    let name = "[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\\.[a-z0-9]{1,5}){0,2}";
-    let namespace = "[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?";
-    let key = || "([a-z]{1,6}\\.example/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,9}[A-Za-z0-9])?";
-    let value = "([A-Za-z0-9]([A-Za-z0-9_.-]{0,9}[A-Za-z0-9])?)?";
+    let name = like("[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\\.[a-z0-9]{1,5}){0,2}");
+    let namespace = like("[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?");
+    let key = || like("([a-z]{1,6}\\.example/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,9}[A-Za-z0-9])?");
+    let value = like("([A-Za-z0-9]([A-Za-z0-9_.-]{0,9}[A-Za-z0-9])?)?");
     (
         name,
         option::of(namespace),
         btree_map(key(), value, 0..3),
-        btree_map(key(), "\\PC{0,20}", 0..3),
+        btree_map(key(), like("\\PC{0,20}"), 0..3),
     )
         .prop_map(|(name, namespace, labels, annotations)| {
             let mut metadata = SecretMetadata::new(name);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::host::registry_host;
+use super::text::like;
 use crate::digest::Algorithm;
 use crate::reference::{Repository, Tag};
 use crate::{Digest, ImageReference, RegistryHost};
@@ -176,14 +177,15 @@ struct Spelled {
 }
 
 fn spelled() -> impl Strategy<Value = Spelled> {
-    let hub = (names_of_hub(), end(), any::<prop::sample::Index>()).prop_map(
-        |(name, end, spelling)| Spelled {
-            typed: format!("{}{end}", spelling.get(&name.spellings())),
-            canonical: format!("{HUB}/{}{end}", name.full),
-        },
-    );
+    let hub =
+        (names_of_hub(), end(), any::<prop::sample::Index>()).prop_map(|(name, end, spelling)| {
+            Spelled {
+                typed: format!("{}{end}", spelling.get(&name.spellings())),
+                canonical: format!("{HUB}/{}{end}", name.full),
+            }
+        });
     // An underscore belongs to no domain: this is a repository in a place without a name.
-    let nowhere = ("[a-z]{1,4}_[a-z]{1,4}\\.[a-z]{2,3}", component());
+    let nowhere = (like("[a-z]{1,4}_[a-z]{1,4}\\.[a-z]{2,3}"), component());
     let name = prop_oneof![
         9 => (domain(), path()),
         1 => nowhere,
@@ -210,7 +212,7 @@ fn domain() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => host(),
         1 => host().prop_map(|host| host.to_ascii_uppercase()),
-        1 => "[a-zA-Z0-9]{1,6}:0{0,2}[1-9][0-9]{0,5}",
+        1 => like("[a-zA-Z0-9]{1,6}:0{0,2}[1-9][0-9]{0,5}"),
     ]
 }
 
@@ -249,21 +251,21 @@ impl HubName {
 fn path() -> impl Strategy<Value = String> {
     prop_oneof![
         19 => vec(component(), 1..=4).prop_map(|components| components.join("/")),
-        1 => "[a-z]{1,9}/[a-z0-9]{200,245}",
+        1 => like("[a-z]{1,9}/[a-z0-9]{200,245}"),
     ]
 }
 
 /// One component of a repository's name, with every separator.
 fn component() -> impl Strategy<Value = String> {
-    "[a-z0-9]{1,8}((\\.|_|__|-{1,3})[a-z0-9]{1,5}){0,2}"
+    like("[a-z0-9]{1,8}((\\.|_|__|-{1,3})[a-z0-9]{1,5}){0,2}")
 }
 
 fn tag_text() -> impl Strategy<Value = String> {
     prop_oneof![
         1 => Just("latest".to_owned()),
-        3 => "v?[0-9]{1,2}(\\.[0-9]{1,3}){0,2}(-[a-z]{1,6})?",
-        3 => "[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}",
-        1 => "[A-Za-z0-9_][A-Za-z0-9_.-]{127}",
+        3 => like("v?[0-9]{1,2}(\\.[0-9]{1,3}){0,2}(-[a-z]{1,6})?"),
+        3 => like("[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}"),
+        1 => like("[A-Za-z0-9_][A-Za-z0-9_.-]{127}"),
     ]
 }
 

@@ -6,6 +6,7 @@ use proptest::sample::select;
 use super::credential::{credential, vendor_credential};
 use super::docker_config::docker_config;
 use super::host::registry_host;
+use super::text::like;
 use crate::authentication::AuthenticationType;
 use crate::finding::{Code, Finding};
 use crate::vendor::{Vendor, VendorTable};
@@ -74,7 +75,7 @@ pub fn container_registry() -> impl Strategy<Value = ContainerRegistry> {
     let config = docker_config()
         .prop_map(|config| (config.host().clone(), Authentication::DockerConfig(config)));
     let by_node = host_with_node_identity().prop_map(|host| (host, Authentication::Vendor));
-    let name = prop_oneof![3 => "[A-Z][a-z]{0,8}( [a-z]{1,8}){0,2}", 1 => "[^\\p{Cc}\\s]{1,20}"];
+    let name = prop_oneof![3 => like("[A-Z][a-z]{0,8}( [a-z]{1,8}){0,2}"), 1 => like("[^\\p{Cc}\\s]{1,20}")];
     let parts = prop_oneof![2 => public, 4 => basic, 2 => config, 1 => by_node];
     (name, parts).prop_map(|(name, (host, authentication))| {
         ContainerRegistry::new(name, host, authentication)
@@ -111,8 +112,8 @@ pub fn finding_code() -> impl Strategy<Value = Code> {
 /// });
 /// ```
 pub fn finding() -> impl Strategy<Value = Finding> {
-    let words = "[^\\p{Cc}]{1,60}";
-    (finding_code(), words, words)
+    let words = || like("[^\\p{Cc}]{1,60}");
+    (finding_code(), words(), words())
         .prop_map(|(code, message, help)| Finding::new(code, message, help))
 }
 
@@ -133,10 +134,10 @@ pub fn vendor() -> impl Strategy<Value = Vendor> {
 /// Hosts of the registries that know the nodes of their cloud.
 fn host_with_node_identity() -> impl Strategy<Value = RegistryHost> {
     prop_oneof![
-        "[a-z0-9]{5,12}\\.azurecr\\.io",
-        "(us|europe-west1)-docker\\.pkg\\.dev",
-        "((us|eu|asia)\\.)?gcr\\.io",
-        "[0-9]{12}\\.dkr\\.ecr\\.(us-east-1|eu-west-1)\\.amazonaws\\.com",
+        like("[a-z0-9]{5,12}\\.azurecr\\.io"),
+        like("(us|europe-west1)-docker\\.pkg\\.dev"),
+        like("((us|eu|asia)\\.)?gcr\\.io"),
+        like("[0-9]{12}\\.dkr\\.ecr\\.(us-east-1|eu-west-1)\\.amazonaws\\.com"),
     ]
     .prop_map(super::host::parsed)
 }

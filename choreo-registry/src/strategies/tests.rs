@@ -10,8 +10,6 @@ use crate::vendor::{Vendor, VendorTable};
 use crate::{ContainerRegistry, Credential, ImageReference, RegistryHost};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
     #[test]
     fn a_spelling_means_its_host((text, host) in registry_host_spelling()) {
         prop_assert_eq!(text.parse::<RegistryHost>(), Ok(host));
@@ -84,12 +82,21 @@ fn every_vendor_that_a_host_tells_has_one() {
 
 #[test]
 fn every_code_and_type_is_made() {
-    assert_eq!(seen(finding_code(), |code| code).len(), crate::finding::Code::ALL.len());
-    let types = seen(container_registry(), |registry| registry.authentication_type());
+    assert_eq!(
+        seen(finding_code(), |code| code).len(),
+        crate::finding::Code::ALL.len()
+    );
+    let types = seen(container_registry(), |registry| {
+        registry.authentication_type()
+    });
     assert_eq!(types.len(), 4);
     // All shapes: no domain, no tag, no digest, and each of their opposites.
     let shapes = seen(image_reference(), |image| {
-        (image.domain().is_empty(), image.tag().is_some(), image.digest().is_some())
+        (
+            image.domain().is_empty(),
+            image.tag().is_some(),
+            image.digest().is_some(),
+        )
     });
     assert_eq!(shapes.len(), 8);
 }

@@ -1,0 +1,10 @@
+//! Texts by regular expression.
+
+use proptest::strategy::Strategy;
+use proptest::string::string_regex;
+
+/// Texts that the expression matches. A string is such a strategy as well, but one that reads
+/// the expression anew for each value, which takes ten times longer.
+pub(super) fn like(pattern: &'static str) -> impl Strategy<Value = String> + use<> {
+    string_regex(pattern).expect("the expressions of this module are constants that are tested")
+}
