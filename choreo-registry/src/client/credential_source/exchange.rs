@@ -131,6 +131,10 @@ pub(super) fn invalid(service: &'static str, detail: &'static str) -> SourceErro
 
 /// An OAuth access token and when it ends: the answer of Microsoft's and Google's services
 /// ([RFC 6749, section 5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1)).
+#[cfg_attr(
+    not(any(test, feature = "acr", feature = "gar")),
+    expect(dead_code, reason = "Amazon hands out no access tokens of OAuth")
+)]
 pub(super) fn access_token(
     service: &'static str,
     body: &[u8],
