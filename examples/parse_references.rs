@@ -1,7 +1,7 @@
 //! What an image reference means: JSON strings in, JSON objects out.
 //!
 //! Reads one JSON string per line and writes one object per line: `input`, `ok`, and either
-//! `domain`, `path`, `tag`, `digest`, `normalized` and `familiar`, as far as the reference has
+//! `domain`, `path`, `tag`, `digest`, `normalized`, `familiar` and `lints`, as far as the reference has
 //! them, or `error`. A line that is no JSON string ends the program with a non-zero status.
 //!
 //! ```sh
@@ -11,9 +11,9 @@
 use std::io::{self, BufRead, Error, ErrorKind, Write};
 use std::process::ExitCode;
 
-use choreo_registry::ImageReference;
 use choreo_registry::digest::DigestRef;
 use choreo_registry::reference::{ParseReferenceError, TagRef};
+use choreo_registry::{Finding, ImageReference};
 use serde::Serialize;
 
 fn main() -> ExitCode {
@@ -63,6 +63,7 @@ enum Outcome<'a> {
         digest: Option<&'a str>,
         normalized: &'a str,
         familiar: &'a str,
+        lints: Vec<Finding>,
     },
     Refused {
         error: String,
@@ -79,6 +80,7 @@ impl<'a> Description<'a> {
                 digest: image.digest().map(DigestRef::as_str),
                 normalized: image.as_str(),
                 familiar: image.familiar(),
+                lints: image.lints(),
             },
             Err(error) => Outcome::Refused {
                 error: error.to_string(),
@@ -110,6 +112,12 @@ mod tests {
             .collect()
     }
 
+    fn describe(input: &str) -> Vec<Value> {
+        let mut output = Vec::new();
+        describe_lines(input.as_bytes(), &mut output).unwrap();
+        objects(std::str::from_utf8(&output).unwrap())
+    }
+
     #[test]
     fn every_vector_comes_out_as_distribution_reference_has_it() {
         let expected = objects(VECTORS);
@@ -117,14 +125,27 @@ mod tests {
             .iter()
             .map(|vector| format!("{}\n", vector["input"]))
             .collect();
-        let mut output = Vec::new();
-        describe_lines(input.as_bytes(), &mut output).unwrap();
-
-        let found = objects(std::str::from_utf8(&output).unwrap());
+        let found = describe(&input);
         assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.iter().zip(&expected) {
+        for (mut found, expected) in found.into_iter().zip(expected) {
+            // distribution/reference has no lints: each accepted reference has a list of its own.
+            let lints = found.as_object_mut().unwrap().remove("lints");
+            assert_eq!(
+                lints.is_some_and(|lints| lints.is_array()),
+                expected["ok"] == true
+            );
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn what_is_doubtful_stands_in_lints() {
+        let found = describe("\"ghcr.io/acme/app:1\"\n\"DOCKER.IO/ubuntu:1\"\n");
+        assert_eq!(found[0]["lints"], serde_json::json!([]));
+        let lint = &found[1]["lints"][0];
+        assert_eq!(lint["code"], "docker-hub-alias");
+        assert_eq!(lint["severity"], "warning");
+        assert_eq!(lint["help"], "write \"docker.io/library/ubuntu:1\"");
     }
 
     #[test]

@@ -178,26 +178,48 @@ codes! {
         "Everybody may pull from the registry, so the credential is of no use."
     DataPlaneOfAnotherCloud "data-plane-of-another-cloud" Warning
         "Nodes have access by their identity, and those of the data plane are of another cloud."
+    DigestAsTag "digest-as-tag" Warning
+        "A digest without a name is read as the tag of an image named `sha256`."
     DockerConfigConverted "docker-config-converted" Info
         "The docker config was a `.dockercfg` or held an identity token, and has been converted."
     DockerConfigRepaired "docker-config-repaired" Info
         "The docker config had a byte order mark or an `auth` that was no clean base64, and has been put right."
+    DockerHubAlias "docker-hub-alias" Warning
+        "The image names Docker Hub by a host for which nodes look for no credential of Docker Hub."
     DockerHubAnonymousLimit "docker-hub-anonymous-limit" Info
         "The registry is Docker Hub without a credential: pulls are limited by address."
     DockerHubEmailUsername "docker-hub-email-username" Warning
         "The user name for Docker Hub is an e-mail address; it wants the Docker ID."
+    DockerHubWebSite "docker-hub-web-site" Warning
+        "The image's host is Docker Hub's web site, which serves no images."
     GhcrAppToken "ghcr-app-token" Warning
         "The token for GHCR is one of a GitHub App: login succeeds, pulls are denied."
+    HostAsName "host-as-name" Warning
+        "The image's name looks like a host alone, and is read as an image of Docker Hub."
+    HostImpossible "host-impossible" Warning
+        "The image's host cannot exist: its port, its length or its address is none."
+    HostNotCanonical "host-not-canonical" Warning
+        "The image's host is spelt otherwise than its registry, and nodes compare byte by byte."
+    HostWithUnderscore "host-with-underscore" Warning
+        "The image's host holds an underscore, so it is read as a part of the repository."
     Ipv6WithoutPort "ipv6-without-port" Warning
         "The host is an IPv6 address without a port, for which kubelets find no credential."
+    LatestImplied "latest-implied" Info
+        "The image has neither a tag nor a digest, which means the tag `latest`."
     LoopbackHost "loopback-host" Warning
         "The host means another machine on each node."
+    NameTooLong "name-too-long" Warning
+        "The image's host and repository together are longer than some clients allow."
+    NamespaceAsHost "namespace-as-host" Warning
+        "The image's first part has upper case, so it is read as a host."
     NodeIdentityAvailable "node-identity-available" Info
         "The registry can give nodes of its cloud access without any password."
     PasswordSurroundedByBlanks "password-surrounded-by-blanks" Warning
         "The password begins or ends with a blank or a line break."
     ShortLivedPassword "short-lived-password" Warning
         "The password is of a kind that expires within hours or days."
+    TagBesideDigest "tag-beside-digest" Info
+        "The image has a tag beside its digest, and nodes ignore the tag."
     TokenAsUsername "token-as-username" Info
         "The user name is a token or the password itself, and user names are shown to people."
     TokenOfAnotherVendor "token-of-another-vendor" Warning

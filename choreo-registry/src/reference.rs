@@ -9,6 +9,7 @@
 mod borrowed;
 mod diagnose;
 mod error;
+mod lint;
 mod name;
 #[cfg(test)]
 mod tests;
@@ -21,9 +22,9 @@ pub use self::borrowed::{ImageReferenceRef, Normalized};
 pub use self::error::ParseReferenceError;
 pub use self::name::{Repository, RepositoryRef, Tag, TagRef};
 use self::walk::Parts;
-use crate::Digest;
 use crate::digest::DigestRef;
 use crate::string_value::string_value;
+use crate::{Digest, Finding};
 
 /// The name of an image, normalised: domain, repository, and a tag, a digest, both or neither.
 ///
@@ -103,6 +104,28 @@ impl ImageReference {
     #[must_use]
     pub fn familiar(&self) -> &str {
         self.as_borrowed().familiar()
+    }
+
+    /// What is doubtful about this reference, though the grammar accepts it.
+    ///
+    /// The grammar is that of the nodes, and lets through hosts that cannot exist, names that
+    /// mean something else than they look like, and spellings for which nodes find no credential.
+    /// [`Code`](crate::finding::Code) lists what may be found.
+    ///
+    /// ```
+    /// use choreo_registry::{ImageReference, finding::Code};
+    ///
+    /// let image: ImageReference = "registry-1.docker.io/acme/app:1.0".parse()?;
+    /// let findings = image.lints();
+    /// assert_eq!(findings[0].code(), Code::DockerHubAlias);
+    /// assert_eq!(findings[0].help(), "write \"docker.io/acme/app:1.0\"");
+    ///
+    /// assert!("ghcr.io/acme/app:1.0".parse::<ImageReference>()?.lints().is_empty());
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
+    #[must_use]
+    pub fn lints(&self) -> Vec<Finding> {
+        lint::lints(self)
     }
 
     /// This reference, borrowed.

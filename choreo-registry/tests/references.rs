@@ -441,3 +441,174 @@ fn check(input: &str) -> Result<(), TestCaseError> {
     prop_assert!(image.repository().as_str().parse::<Repository>().is_ok());
     Ok(())
 }
+
+#[test]
+fn what_is_doubtful_is_found_and_said() {
+    let hex = "be178c0543eb17f5f3043021c9e5fcf30285e557a4fc309cce97ff9ca6182912";
+    let digest_alone = format!("sha256:{hex}");
+    let other_algorithm = format!("sha512:{hex}");
+    let both = format!("ghcr.io/acme/app:1@sha256:{hex}");
+    let pinned = format!("ghcr.io/acme/app@sha256:{hex}");
+    let long_label = format!("{}.example.com/app:1", "a".repeat(64));
+    let long = format!("ghcr.io/{}:1", "a".repeat(248));
+    let fits = format!("ghcr.io/{}:1", "a".repeat(247));
+    for (input, expected) in [
+        ("ghcr.io/acme/app:1", &[][..]),
+        ("nginx:1.26", &[]),
+        ("registry:5000/app:1", &[]),
+        (&pinned, &[]),
+        (&fits, &[]),
+        (&other_algorithm, &[]),
+        (
+            "nginx",
+            &[
+                "info: without a tag and a digest, nodes pull the tag latest, whatever it is at that time: \
+               write a tag that does not move, or a digest (latest-implied)",
+            ],
+        ),
+        (
+            &both,
+            &[
+                "info: the digest decides, and the tag \"1\" is ignored: leave the tag out, or keep it \
+               as a note for people (tag-beside-digest)",
+            ],
+        ),
+        (
+            "exa_mple.com/app:1",
+            &[
+                "warning: \"exa_mple.com\" holds an underscore, so it is no host but a part of the \
+               repository: use another DNS name for the registry (host-with-underscore)",
+            ],
+        ),
+        (
+            "hub.docker.com/r/library/nginx:1",
+            &[
+                "warning: hub.docker.com is Docker Hub's web site, which serves no images: write the \
+               name alone, as in nginx or acme/app (docker-hub-web-site)",
+            ],
+        ),
+        (
+            "Acme/app:1",
+            &[
+                "warning: \"Acme\" has upper case, so it is read as a host: for a namespace of Docker \
+               Hub write \"acme/app:1\" (namespace-as-host)",
+            ],
+        ),
+        (
+            "example.com:0/app:1",
+            &[
+                "warning: invalid registry host \"example.com:0\": the port must be a number from 1 to \
+               65535: write the host as the registry's operator gives it (host-impossible)",
+            ],
+        ),
+        (
+            "999.1.1.1/app:1",
+            &[
+                "warning: invalid registry host \"999.1.1.1\": it ends in a number and is no IPv4 \
+               address: write four numbers from 0 to 255, without leading zeros: write the host as \
+               the registry's operator gives it (host-impossible)",
+            ],
+        ),
+        (
+            "[:::]:5000/app:1",
+            &[
+                "warning: invalid registry host \"[:::]:5000\": the brackets do not hold an IPv6 \
+               address: write [2001:db8::1]:5000: write the host as the registry's operator gives \
+               it (host-impossible)",
+            ],
+        ),
+        (
+            &long_label,
+            &[
+                "warning: invalid registry host \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\": \
+               each part of a host is at most 63 characters long: write the host as the registry's \
+               operator gives it (host-impossible)",
+            ],
+        ),
+        (
+            "GHCR.io:443/acme/app:1",
+            &[
+                "warning: nodes compare hosts byte by byte, and \"GHCR.io:443\" is \"ghcr.io\" in \
+               another spelling: write \"ghcr.io/acme/app:1\" (host-not-canonical)",
+            ],
+        ),
+        (
+            "example.com:05000/app:1",
+            &[
+                "warning: nodes compare hosts byte by byte, and \"example.com:05000\" is \
+               \"example.com:5000\" in another spelling: write \"example.com:5000/app:1\" \
+               (host-not-canonical)",
+            ],
+        ),
+        (
+            "DOCKER.IO/ubuntu:1",
+            &[
+                "warning: \"DOCKER.IO\" is Docker Hub, but nodes look for no credential of Docker Hub \
+               under that name: write \"docker.io/library/ubuntu:1\" (docker-hub-alias)",
+            ],
+        ),
+        (
+            "docker.io:443/acme/app:1",
+            &[
+                "warning: \"docker.io:443\" is Docker Hub, but nodes look for no credential of Docker \
+               Hub under that name: write \"docker.io/acme/app:1\" (docker-hub-alias)",
+            ],
+        ),
+        (
+            "localhost:5000/app:1",
+            &[
+                "warning: \"localhost:5000\" is another machine on each node: write the name by which \
+               nodes reach the registry (loopback-host)",
+            ],
+        ),
+        (
+            "LOCALHOST/app:1",
+            &[
+                "warning: nodes compare hosts byte by byte, and \"LOCALHOST\" is \"localhost\" in \
+                 another spelling: write \"localhost/app:1\" (host-not-canonical)",
+                "warning: \"localhost\" is another machine on each node: write the name by which nodes \
+                 reach the registry (loopback-host)",
+            ],
+        ),
+        ("[2001:db8::1]:5000/app:1", &[]),
+        (
+            "[2001:db8::1]/app:1",
+            &[
+                "warning: kubelets find no credential for an IPv6 address without a port: use a DNS \
+               name, or a port other than 443 (ipv6-without-port)",
+            ],
+        ),
+        (
+            &digest_alone,
+            &[
+                "warning: a digest alone is read as the tag of an image named sha256: write the image's \
+               name before it, as in acme/app@sha256:… (digest-as-tag)",
+            ],
+        ),
+        (
+            "example.com:5000",
+            &[
+                "warning: \"example.com:5000\" looks like a host, and is read as an image of Docker Hub: \
+               write a repository after it, as in \"example.com:5000/acme/app\" (host-as-name)",
+            ],
+        ),
+        (
+            "localhost:5000",
+            &[
+                "warning: \"localhost:5000\" looks like a host, and is read as an image of Docker Hub: \
+               write a repository after it, as in \"localhost:5000/acme/app\" (host-as-name)",
+            ],
+        ),
+        (
+            &long,
+            &[
+                "warning: host and repository together have 256 bytes, and some clients stop at 255: \
+               use a shorter repository name (name-too-long)",
+            ],
+        ),
+    ] {
+        let image: ImageReference = input.parse().unwrap();
+        let found: Vec<_> = image.lints().iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{input}");
+    }
+}
