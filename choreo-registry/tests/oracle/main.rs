@@ -11,3 +11,4 @@
 
 mod go;
 mod keyring;
+mod reference;
