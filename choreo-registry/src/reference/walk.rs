@@ -225,6 +225,7 @@ fn tag_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// A run of letters, digits and separators that stand as they may.
+#[derive(Clone, Copy)]
 struct Run {
     /// The first byte that does not belong to it, or the end.
     end: usize,
