@@ -61,6 +61,7 @@ pub struct PullSecret {
     host: RegistryHost,
     /// Sorted, as kubectl sorts them.
     keys: Vec<String>,
+    /// As it may be shown.
     username: String,
     /// The value under each key.
     entry: Zeroizing<String>,
@@ -107,7 +108,7 @@ impl PullSecret {
         Self {
             host: host.clone(),
             keys: vec![host.auths_key().to_owned()],
-            username: credential.username().to_owned(),
+            username: credential.shown_username().to_owned(),
             entry: entry(credential),
         }
     }

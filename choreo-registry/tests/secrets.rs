@@ -2,8 +2,10 @@
 
 use std::error::Error;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use choreo_registry::docker_config::DockerConfig;
-use choreo_registry::pull_secret::SecretMetadata;
+use choreo_registry::pull_secret::{Format, SecretMetadata};
 use choreo_registry::{
     Authentication, ContainerRegistry, Credential, ImageReference, PullSecret, RegistryHost,
 };
@@ -205,4 +207,175 @@ proptest! {
     fn any_document_is_read_or_refused(json in "(?s).{0,200}") {
         drop(json.parse::<DockerConfig>());
     }
+}
+
+/// How many documents the property below reads: `CHOREO_TEST_CASES`, or 20,000.
+fn cases() -> u32 {
+    std::env::var("CHOREO_TEST_CASES").map_or(20_000, |cases| {
+        cases.parse().expect("CHOREO_TEST_CASES is a number")
+    })
+}
+
+/// Passwords of letters that no message of ours has eight of in a row.
+fn secret() -> impl Strategy<Value = String> {
+    "[QXZJqxzj0-9]{8,24}"
+}
+
+/// A document with the secret in every place where one may stand by right or by mistake, whole or
+/// cut off or with a byte changed.
+fn document(secret: &str) -> impl Strategy<Value = String> + use<> {
+    let encoded = STANDARD.encode(format!("alice:{secret}"));
+    let value = prop_oneof![
+        6 => Just(format!("\"{secret}\"")),
+        3 => Just(format!("\"{encoded}\"")),
+        1 => Just(format!("\"{}\"", encoded.trim_end_matches('='))),
+        1 => Just(format!("\"alice:{secret}\"")),
+        1 => Just(format!("\"{secret}\\ud800\"")),
+        1 => Just(format!("\"{secret}\\n\"")),
+        1 => Just(format!("[\"{secret}\",{{\"{secret}\":1}}]")),
+        1 => Just(format!("{{\"auth\":\"{secret}\"}}")),
+        1 => Just(format!("\"{secret}")),
+        1 => Just(secret.to_owned()),
+        1 => Just("null".to_owned()),
+        1 => Just("17".to_owned()),
+        1 => Just("\"\"".to_owned()),
+    ];
+    let name = prop_oneof![
+        4 => Just("auth".to_owned()),
+        4 => Just("username".to_owned()),
+        4 => Just("password".to_owned()),
+        2 => Just("identitytoken".to_owned()),
+        1 => Just("registrytoken".to_owned()),
+        1 => Just("email".to_owned()),
+        1 => Just("Password".to_owned()),
+        1 => Just(secret.to_owned()),
+    ];
+    let key = prop_oneof![
+        6 => Just("ghcr.io".to_owned()),
+        2 => Just("acme.azurecr.io".to_owned()),
+        1 => Just("https://index.docker.io/v1/".to_owned()),
+        1 => Just(format!("alice:{secret}@ghcr.io")),
+        1 => Just(format!("ghcr.io/{secret}")),
+        1 => Just(format!("{secret}_")),
+        1 => Just(secret.to_owned()),
+    ];
+    let secret = secret.to_owned();
+    let entry = proptest::collection::vec((name, value.clone()), 0..5).prop_map(object);
+    let entry = prop_oneof![8 => entry, 1 => value.clone()];
+    let entries = proptest::collection::vec((key, entry), 0..3).prop_map(object);
+    (entries, value, 0..9, any::<u8>(), 0..500_usize).prop_map(
+        move |(entries, value, shape, byte, place)| {
+            let mut text = match shape {
+                0 => entries,
+                1 => format!("{{\"auths\":{entries},\"credHelpers\":{entries}}}"),
+                2 => format!("{{\"auths\":{entries},\"credsStore\":{value}}}"),
+                3 => format!("{{\"auths\":{value}}}"),
+                4 => format!("\u{feff}{{\"auths\":{entries}}} {secret}"),
+                5 => format!("{{\"auths\":{{\"auths\":{entries}}},\"auths\":{entries}}}"),
+                _ => format!("{{\"auths\":{entries}}}"),
+            };
+            // All of it is ASCII but the byte order mark, which stays whole.
+            let place = 3 + place;
+            if shape == 7 && place < text.len() {
+                text.truncate(place);
+            } else if shape == 8 && place < text.len() {
+                text.replace_range(place..=place, &char::from(byte & 0x7f).to_string());
+            }
+            text
+        },
+    )
+}
+
+fn object(fields: Vec<(String, String)>) -> String {
+    let fields: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| format!("\"{name}\":{value}"))
+        .collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+/// Eight bytes in a row of the secret, or of what encodes it, that are shown.
+fn slice_shown(secret: &str, shown: &str) -> Option<String> {
+    let lower = shown.to_ascii_lowercase();
+    let encoded = ["", "a", "ab"].map(|before| STANDARD.encode(format!("{before}{secret}")));
+    // The ends of the encoded forms also encode what stands around the secret.
+    let inner = encoded.iter().map(|text| &text[4..text.len() - 4]);
+    let plain = (0..=secret.len() - 8).map(|at| &secret[at..at + 8]);
+    plain
+        .chain(inner.flat_map(|text| (0..text.len().saturating_sub(7)).map(|at| &text[at..at + 8])))
+        .find(|slice| shown.contains(slice) || lower.contains(&slice.to_ascii_lowercase()))
+        .map(str::to_owned)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    /// The promise of the crate's front page, eight bytes at a time.
+    #[test]
+    fn no_eight_bytes_of_a_secret_are_shown(
+        (secret, document) in secret().prop_flat_map(|s| (Just(s.clone()), document(&s)))
+    ) {
+        let host: RegistryHost = "ghcr.io".parse().unwrap();
+        for read in [document.parse::<DockerConfig>(), DockerConfig::for_host(&document, &host)] {
+            let shown = match read {
+                // A user name is shown: this document has the secret there, and another password.
+                Ok(config) if is_username_alone(&config, &secret) => continue,
+                Ok(config) => everything_shown(config),
+                // A key that is a host is shown, and is none that a secret would be.
+                Err(error) if error.hosts().iter().any(|h| h.as_str().eq_ignore_ascii_case(&secret)) => {
+                    continue;
+                }
+                Err(error) => format!("{error} {error:?} {:?}", error.source()),
+            };
+            let found = slice_shown(&secret, &shown);
+            prop_assert!(found.is_none(), "{found:?} of {secret} in {shown}");
+        }
+    }
+}
+
+fn is_username_alone(config: &DockerConfig, secret: &str) -> bool {
+    let (username, password) = (
+        config.credential().username(),
+        config.credential().expose_password(),
+    );
+    let mut parts = username.as_bytes().windows(password.len().min(8));
+    slice_shown(secret, username).is_some()
+        && !parts.any(|part| {
+            password
+                .as_bytes()
+                .windows(part.len())
+                .any(|other| other == part)
+        })
+}
+
+/// All that values made of the config say without being asked to expose anything.
+fn everything_shown(config: DockerConfig) -> String {
+    use std::fmt::Write as _;
+
+    let metadata = SecretMetadata::new("images").unwrap();
+    let pull_secret = PullSecret::new(config.host(), config.credential());
+    let host = config.host().clone();
+    let findings = config.findings();
+    let mut shown = format!("{config:?} {pull_secret:?} {findings:?}");
+    write!(shown, "{}", pull_secret.redacted_manifest(&metadata)).unwrap();
+    // The control: what is exposed does hold it.
+    let exposed = pull_secret.expose_docker_config_json();
+    assert!(exposed.contains(&*config.credential().expose_basic()));
+    let text = pull_secret.expose_text(&metadata, Format::Yaml);
+    assert!(text.contains(&STANDARD.encode(&*exposed)));
+    match ContainerRegistry::new("Images", host, Authentication::DockerConfig(config)) {
+        Ok(registry) => {
+            write!(shown, "{:?}", registry.authentication()).unwrap();
+            for finding in registry.findings() {
+                write!(
+                    shown,
+                    "{finding} {}",
+                    serde_json::to_string(finding).unwrap()
+                )
+                .unwrap();
+            }
+        }
+        Err(error) => write!(shown, "{error} {error:?} {:?}", error.source()).unwrap(),
+    }
+    shown
 }

@@ -1,0 +1,85 @@
+//! Docker configs: what is accepted comes back from its pull secret as the same credential; an
+//! error repeats nothing of the document's values.
+
+#![no_main]
+
+use choreo_registry::PullSecret;
+use choreo_registry::docker_config::{DockerConfig, DockerConfigError};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+fuzz_target!(|document: &str| match document.parse::<DockerConfig>() {
+    Ok(config) => comes_back(&config),
+    Err(error) => {
+        repeats_nothing(document, &error);
+        if let Some(host) = error.hosts().last() {
+            match DockerConfig::for_host(document, host) {
+                Ok(config) => comes_back(&config),
+                Err(error) => repeats_nothing(document, &error),
+            }
+        }
+    }
+});
+
+fn comes_back(config: &DockerConfig) {
+    let credential = config.credential();
+    let json = PullSecret::new(config.host(), credential).expose_docker_config_json();
+    let again: DockerConfig = json.parse().expect("a pull secret is a docker config");
+    assert_eq!(again.host(), config.host());
+    assert_eq!(again.credential().username(), credential.username());
+    // Docker reads NULs at the end as padding, and so do we.
+    let password = credential.expose_password();
+    assert_eq!(
+        again.credential().expose_password(),
+        password.trim_end_matches('\0')
+    );
+    let shown = format!("{:?}", config.findings());
+    assert!(leak(credential.expose_password(), &shown).is_none());
+}
+
+fn repeats_nothing(document: &str, error: &DockerConfigError) {
+    let document = document.trim_start_matches('\u{feff}');
+    let Ok(root) = serde_json::from_str::<Value>(document) else {
+        return;
+    };
+    let (mut keys, mut values) = (String::new(), Vec::new());
+    collect(&root, &mut keys, &mut values);
+    // Keys may be shown as far as they are hosts, which are written in lower case.
+    keys.make_ascii_lowercase();
+    let shown = format!("{error} {error:?}");
+    for value in values {
+        if let Some(window) = leak(value, &shown) {
+            assert!(keys.contains(window), "{shown}");
+        }
+    }
+}
+
+/// The first 8 bytes of a value that are shown and belong to no sentence of ours.
+fn leak<'v>(value: &'v str, shown: &str) -> Option<&'v str> {
+    (0..value.len())
+        .filter_map(|at| value.get(at..at + 8))
+        .find(|window| shown.contains(window) && !SOURCES.iter().any(|text| text.contains(window)))
+}
+
+fn collect<'v>(value: &'v Value, keys: &mut String, values: &mut Vec<&'v str>) {
+    match value {
+        Value::String(text) => values.push(text),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, keys, values)),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                keys.push_str(key);
+                keys.push('\n');
+                collect(value, keys, values);
+            }
+        }
+        Value::Bool(_) | Value::Null | Value::Number(_) => {}
+    }
+}
+
+/// Where the words of messages come from.
+const SOURCES: [&str; 4] = [
+    include_str!("../../choreo-registry/src/docker_config.rs"),
+    include_str!("../../choreo-registry/src/docker_config/error.rs"),
+    include_str!("../../choreo-registry/src/credential.rs"),
+    include_str!("../../choreo-registry/src/host/error.rs"),
+];
