@@ -108,7 +108,11 @@ impl PullSecret {
         Self {
             host: host.clone(),
             keys: vec![host.auths_key().to_owned()],
-            username: credential.shown_username().to_owned(),
+            username: if credential.username_tells_password() {
+                "[redacted]".to_owned()
+            } else {
+                credential.username().to_owned()
+            },
             entry: entry(credential),
         }
     }

@@ -349,6 +349,7 @@ fn is_username_alone(config: &DockerConfig, secret: &str) -> bool {
 }
 
 /// All that values made of the config say without being asked to expose anything.
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 fn everything_shown(config: DockerConfig) -> String {
     use std::fmt::Write as _;
 

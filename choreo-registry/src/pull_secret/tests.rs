@@ -51,6 +51,148 @@ fn the_manifest_is_a_secret_that_kubernetes_accepts() {
     );
 }
 
+/// As DigitalOcean's tool writes it.
+#[test]
+fn a_token_that_is_the_user_name_as_well_is_not_shown() {
+    let token = "dop_v1_0123456789";
+    let credential = Credential::new(token, token).unwrap();
+    let secret = PullSecret::new(&"registry.digitalocean.com".parse().unwrap(), &credential);
+    let metadata = SecretMetadata::new("images").unwrap();
+    assert!(secret.expose_docker_config_json().contains(token));
+    assert_eq!(
+        secret.redacted_manifest(&metadata)["data"][".dockerconfigjson"],
+        "<redacted: user name \"[redacted]\" and a password for \"registry.digitalocean.com\">",
+    );
+    assert!(!format!("{secret:?}").contains(token));
+}
+
+#[test]
+fn further_spellings_get_entries_and_other_registries_none() {
+    let secret = || {
+        let credential = Credential::new("alice", "hunter2").unwrap();
+        PullSecret::new(&"docker.io".parse().unwrap(), &credential)
+    };
+    let images = |names: &[&str]| -> Vec<ImageReference> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    };
+    let keys = |names: &[&str]| secret().with_spellings_of(&images(names)).unwrap().keys;
+    assert_eq!(
+        keys(&["nginx", "index.docker.io/a/b"]),
+        ["https://index.docker.io/v1/"]
+    );
+    let spelled = images(&[
+        "registry-1.docker.io/a/b:1",
+        "docker.io:443/a/b",
+        "registry-1.docker.io/c",
+        "DOCKER.io/a/b",
+    ]);
+    let secret_of_all = secret().with_spellings_of(&spelled).unwrap();
+    assert_eq!(
+        secret_of_all.keys(),
+        [
+            "DOCKER.io",
+            "docker.io:443",
+            "https://index.docker.io/v1/",
+            "registry-1.docker.io",
+        ]
+    );
+    assert_eq!(secret_of_all.auths_key(), "https://index.docker.io/v1/");
+    let entry = r#"{"username":"alice","password":"hunter2","auth":"YWxpY2U6aHVudGVyMg=="}"#;
+    assert_eq!(
+        *secret_of_all.expose_docker_config_json(),
+        format!(
+            "{{\"auths\":{{\"DOCKER.io\":{entry},\"docker.io:443\":{entry},\
+             \"https://index.docker.io/v1/\":{entry},\"registry-1.docker.io\":{entry}}}}}"
+        )
+    );
+    assert_eq!(
+        secret_of_all.docker_config_len(),
+        secret_of_all.expose_docker_config_json().len()
+    );
+    // As many spellings as upper case makes are too many, but not before 1 MiB.
+    let credential = Credential::new("alice", "x".repeat(16 * 1024)).unwrap();
+    let host: RegistryHost = "abcdefgh.example".parse().unwrap();
+    let upper = |bits: usize| {
+        let name = "abcdefgh".char_indices().map(|(index, letter)| {
+            let is_upper = bits >> index & 1 == 1;
+            if is_upper {
+                letter.to_ascii_uppercase()
+            } else {
+                letter
+            }
+        });
+        let image = format!("{}.example/a", name.collect::<String>());
+        image.parse::<ImageReference>().unwrap()
+    };
+    // Each entry has 16,384 + 21,856 bytes and some 80 more; 27 of them fit.
+    let all: Vec<_> = (0..28).map(upper).collect();
+    let secret = || PullSecret::new(&host, &credential);
+    let most = secret().with_spellings_of(&all[..27]).unwrap();
+    assert!(most.expose_docker_config_json().len() <= 1024 * 1024);
+    let error = secret().with_spellings_of(&all).unwrap_err();
+    assert_eq!(error, PullSecretError::TooLarge);
+    assert_eq!(
+        error.to_string(),
+        "pull secret is larger than 1 MiB with an entry for each spelling: spell the registry in \
+         one way"
+    );
+}
+
+#[test]
+fn annotations_have_room_for_256_kib_together() {
+    let with = |len: usize| {
+        let metadata = SecretMetadata::new("a")?.with_annotation("a", "v")?;
+        metadata.with_annotation("b", "x".repeat(len))
+    };
+    assert!(with(256 * 1024 - 3).is_ok());
+    assert_eq!(
+        with(256 * 1024 - 2).unwrap_err().to_string(),
+        "annotations of a Secret are larger than 256 KiB with \"b\": shorten it or leave it out"
+    );
+}
+
+/// The buffers do not move, which would leave copies of the secret: a debug assertion in the
+/// writer sees to it.
+#[test]
+fn every_format_says_the_same() {
+    let credential = Credential::new("a<b>", "p\"\u{2028}").unwrap();
+    let secret = PullSecret::new(&"ghcr.io".parse().unwrap(), &credential);
+    let control = "\u{1}".repeat(500);
+    let metadata = SecretMetadata::new("images")
+        .and_then(|m| m.with_namespace("yes"))
+        .and_then(|m| m.with_label("a.example/b", "1.0"))
+        .and_then(|m| m.with_label("c", ""))
+        .and_then(|m| m.with_annotation("d", "x: y\n\u{7f}"))
+        .and_then(|m| m.with_annotation("e", control.clone()))
+        .unwrap();
+    let value = secret.expose_manifest(&metadata);
+    for format in [Format::Json, Format::KubectlJson] {
+        let text = secret.expose_text(&metadata, format);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert!(text.ends_with("}\n"));
+    }
+    let data = STANDARD.encode(secret.expose_docker_config_json().as_bytes());
+    let control = "\\u0001".repeat(500);
+    assert_eq!(
+        *secret.expose_text(&metadata, Format::Yaml),
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: images\n  namespace: \"yes\"\n  \
+             labels:\n    a.example/b: \"1.0\"\n    c: \"\"\n  annotations:\n    \
+             d: \"x: y\\n\\u007f\"\n    e: \"{control}\"\n\
+             type: kubernetes.io/dockerconfigjson\ndata:\n  .dockerconfigjson: {data}\n"
+        )
+    );
+    assert_eq!(
+        *secret.expose_text(&metadata, Format::KubectlYaml),
+        format!(
+            "apiVersion: v1\ndata:\n  .dockerconfigjson: {data}\nkind: Secret\nmetadata:\n  \
+             annotations:\n    d: \"x: y\\n\\u007f\"\n    e: \"{control}\"\n  \
+             labels:\n    a.example/b: \"1.0\"\n    c: \"\"\n  name: images\n  \
+             namespace: \"yes\"\ntype: kubernetes.io/dockerconfigjson\n"
+        )
+    );
+}
+
 #[test]
 fn public_and_vendor_registries_need_no_pull_secret() {
     use crate::Authentication;
