@@ -23,6 +23,10 @@ struct Registry {
 }
 
 impl Registry {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "asks whether a program of the test listens"
+    )]
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let users = directory.path().join("htpasswd");
