@@ -44,7 +44,8 @@
 //!
 //! - [`RegistryClient`] asks one registry with one credential. [`verify`](RegistryClient::verify)
 //!   explains, [`resolve`](RegistryClient::resolve) pins, [`inspect`](RegistryClient::inspect)
-//!   reads more.
+//!   reads more; [`tags`](RegistryClient::tags) lists, and [`compare`](RegistryClient::compare)
+//!   tells cheaply whether a tag has moved.
 //! - [`Access`] and [`ClientError`] say what came of it, with a class to decide by, plain words,
 //!   and the evidence.
 //! - [`HttpTransport`] carries the requests. [`Egress`] is the operator's policy for where they may
@@ -65,11 +66,12 @@
 //!
 //! | what | bound |
 //! |---|---|
-//! | one call of `verify`, `resolve` or `inspect`, all its requests together | 30 s, [`with_timeout`](RegistryClient::with_timeout) |
+//! | one call of any kind, all its requests together | 30 s, [`with_timeout`](RegistryClient::with_timeout) |
 //! | redirects of one request | 5 |
 //! | repetitions of one request that failed in passing | 2, [`with_retries`](RegistryClient::with_retries) |
 //! | a wait before a repetition | 2 s |
-//! | a manifest, an index, an image's configuration | 4 MiB each |
+//! | a manifest, an index, an image's configuration, a page of tags | 4 MiB each |
+//! | a list of tags | 100 pages, 100,000 tags |
 //! | a token server's answer | 64 KiB |
 //! | the part of an error's body that is read | 16 KiB |
 //! | `WWW-Authenticate` | 8 challenges, 8 KiB |
@@ -85,12 +87,15 @@
 
 mod access;
 mod challenge;
+mod compare;
 pub mod credential_source;
 mod egress;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod known;
+mod link;
 mod manifest;
 mod rate_limit;
 mod registry_client;
@@ -99,11 +104,13 @@ mod retry;
 mod scope;
 mod scripted;
 mod session;
+mod tags;
 mod token;
 mod transport;
 mod words;
 
 pub use self::access::{Access, AccessClass};
+pub use self::compare::Comparison;
 pub use self::egress::{
     Blocked, BlockedReason, Egress, IpNetwork, ParseNetworkError, ParseProxyError, Proxy,
 };
@@ -113,4 +120,5 @@ pub use self::error::{ClientError, ErrorKind, Evidence};
 pub use self::rate_limit::RateLimit;
 pub use self::registry_client::RegistryClient;
 pub use self::scripted::ScriptedTransport;
+pub use self::tags::TagList;
 pub use self::transport::{HttpTransport, Outbound, TransportError, TransportErrorKind};

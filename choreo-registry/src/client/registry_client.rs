@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use super::{
     Access, ClientError, ErrorKind, HttpTransport,
+    known::KnownImages,
     manifest::{self, Child, Config, Manifest, ManifestError},
     request::Resource,
     session::{Answer, Plan, Session, content_type},
@@ -57,8 +58,9 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct RegistryClient {
-    session: Session,
+    pub(super) session: Session,
     timeout: Duration,
+    known: KnownImages,
 }
 
 impl RegistryClient {
@@ -72,6 +74,7 @@ impl RegistryClient {
         Self {
             session: Session::new(registry, credential, transport),
             timeout: DEFAULT_TIMEOUT,
+            known: KnownImages::default(),
         }
     }
 
@@ -145,6 +148,10 @@ impl RegistryClient {
     /// Reads the manifest of an image and hashes it: which digest does this name have now, and
     /// which platforms is it built for?
     ///
+    /// Asked again for the same name, it begins with a `HEAD` request: while the registry names the
+    /// digest that was read before, that is all it takes, and no registry counts it as a pull. What
+    /// it returns was hashed by this client in any case. The latest 64 names are kept.
+    ///
     /// A reference with a digest is asked for by that digest, and what comes must be its content.
     /// One without tag and digest means the tag `latest`, as on a node.
     ///
@@ -153,9 +160,9 @@ impl RegistryClient {
     /// [`ClientError`] of any kind; [`ErrorKind`] lists them.
     pub async fn resolve(&self, image: &ImageReference) -> Result<ResolvedImage, ClientError> {
         let span = tracing::debug_span!("resolve", registry = self.registry().as_str());
-        let read = self.read_manifest(image, self.deadline()).instrument(span);
-        let (digest, manifest) = read.await?;
-        Ok(describe(digest, &manifest))
+        self.resolve_by(image, self.deadline())
+            .instrument(span)
+            .await
     }
 
     /// [`resolve`](Self::resolve), and what the image's configuration says: user, exposed ports,
@@ -172,6 +179,27 @@ impl RegistryClient {
             .instrument(span)
             .await
             .map_err(|error| error.about(image))
+    }
+
+    async fn resolve_by(
+        &self,
+        image: &ImageReference,
+        deadline: Instant,
+    ) -> Result<ResolvedImage, ClientError> {
+        self.check_registry(image)?;
+        if self.known.has(image) {
+            let claimed = self
+                .claimed(image.repository(), name_of(image), deadline)
+                .await;
+            let claimed = claimed.map_err(|error| error.about(image))?;
+            if let Some(known) = claimed.and_then(|digest| self.known.get(image, &digest)) {
+                return Ok(known);
+            }
+        }
+        let (digest, manifest) = self.read_manifest(image, deadline).await?;
+        let resolved = describe(digest, &manifest);
+        self.known.keep(image, &resolved);
+        Ok(resolved)
     }
 
     async fn verify_login(&self) -> Result<Access, ClientError> {
@@ -215,11 +243,7 @@ impl RegistryClient {
         deadline: Instant,
     ) -> Result<(Digest, Manifest), ClientError> {
         self.check_registry(image)?;
-        let name = match (image.digest(), image.tag()) {
-            (Some(digest), _) => digest.as_str(),
-            (None, tag) => tag.map_or("latest", TagRef::as_str),
-        };
-        let resource = Resource::manifest(image.repository(), name);
+        let resource = Resource::manifest(image.repository(), name_of(image));
         let expected = image.digest().map(DigestRef::to_owned);
         let read = self.fetch(&resource, deadline).await.and_then(|answer| {
             self.hashed_manifest(&answer, expected.as_ref())
@@ -228,7 +252,7 @@ impl RegistryClient {
         read.map_err(|error| error.about(image))
     }
 
-    fn hashed_manifest(
+    pub(super) fn hashed_manifest(
         &self,
         answer: &Answer,
         expected: Option<&Digest>,
@@ -291,7 +315,11 @@ impl RegistryClient {
         config.map_err(|error| error.with_host(&answer.host))
     }
 
-    async fn fetch(&self, resource: &Resource, deadline: Instant) -> Result<Answer, ClientError> {
+    pub(super) async fn fetch(
+        &self,
+        resource: &Resource,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
         let answer = self.session.get(resource, deadline).await?;
         if answer.response.status() == StatusCode::OK {
             Ok(answer)
@@ -300,7 +328,7 @@ impl RegistryClient {
         }
     }
 
-    fn check_registry(&self, image: &ImageReference) -> Result<(), ClientError> {
+    pub(super) fn check_registry(&self, image: &ImageReference) -> Result<(), ClientError> {
         if image.domain().parse::<RegistryHost>().as_ref() == Ok(self.registry()) {
             Ok(())
         } else {
@@ -314,7 +342,7 @@ impl RegistryClient {
             .with_detail(reason)
     }
 
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         let now = Instant::now();
         now.checked_add(self.timeout)
             .unwrap_or(now + DEFAULT_TIMEOUT)
@@ -341,6 +369,18 @@ fn describe(digest: Digest, manifest: &Manifest) -> ResolvedImage {
     }
 }
 
+/// The name under which a registry is asked for an image: its digest, its tag, or `latest`.
+fn name_of(image: &ImageReference) -> &str {
+    image
+        .digest()
+        .map_or_else(|| tag_of(image), DigestRef::as_str)
+}
+
+/// The tag, or `latest`.
+pub(super) fn tag_of(image: &ImageReference) -> &str {
+    image.tag().map_or("latest", TagRef::as_str)
+}
+
 fn preferred(children: &[Child]) -> Option<&Child> {
     let is_usual =
         |platform: &Platform| platform.os() == "linux" && platform.architecture() == "amd64";
@@ -351,7 +391,7 @@ fn preferred(children: &[Child]) -> Option<&Child> {
 }
 
 /// What the registry claims the digest to be. An empty or unknown one is no claim.
-fn claimed_digest(headers: &HeaderMap) -> Option<Digest> {
+pub(super) fn claimed_digest(headers: &HeaderMap) -> Option<Digest> {
     headers
         .get("docker-content-digest")?
         .to_str()

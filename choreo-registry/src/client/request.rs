@@ -12,6 +12,7 @@ use crate::{Digest, image::MediaType, reference::RepositoryRef};
 /// Something that a registry serves.
 #[derive(Debug)]
 pub(super) struct Resource {
+    pub(super) method: Method,
     path: String,
     accept: Option<HeaderValue>,
     /// The right that a token needs for it.
@@ -24,6 +25,7 @@ impl Resource {
     /// `/v2/`: is this a registry, and what does it want?
     pub(super) fn api() -> Self {
         Self {
+            method: Method::GET,
             path: "v2/".to_owned(),
             accept: None,
             scope: None,
@@ -34,6 +36,7 @@ impl Resource {
     /// A manifest by tag or digest.
     pub(super) fn manifest(repository: RepositoryRef<'_>, tag_or_digest: &str) -> Self {
         Self {
+            method: Method::GET,
             path: format!("v2/{}/manifests/{tag_or_digest}", repository.as_str()),
             accept: accept_manifests(),
             scope: Some(pull(repository)),
@@ -41,9 +44,18 @@ impl Resource {
         }
     }
 
+    /// What a registry says about a manifest without sending it.
+    pub(super) fn manifest_head(repository: RepositoryRef<'_>, tag_or_digest: &str) -> Self {
+        Self {
+            method: Method::HEAD,
+            ..Self::manifest(repository, tag_or_digest)
+        }
+    }
+
     /// An image's configuration.
     pub(super) fn config(repository: RepositoryRef<'_>, digest: &Digest) -> Self {
         Self {
+            method: Method::GET,
             path: format!("v2/{}/blobs/{digest}", repository.as_str()),
             accept: None,
             scope: Some(pull(repository)),
@@ -54,10 +66,27 @@ impl Resource {
     /// One tag of a repository, whichever: enough to see whether it may be read.
     pub(super) fn one_tag(repository: RepositoryRef<'_>) -> Self {
         Self {
+            method: Method::GET,
             path: format!("v2/{}/tags/list?n=1", repository.as_str()),
             accept: None,
             scope: Some(pull(repository)),
             limit: MANIFEST_LIMIT,
+        }
+    }
+
+    /// The first page of a repository's tags.
+    pub(super) fn tags(repository: RepositoryRef<'_>) -> Self {
+        Self {
+            path: format!("v2/{}/tags/list?n={TAGS_PER_PAGE}", repository.as_str()),
+            ..Self::one_tag(repository)
+        }
+    }
+
+    /// A further page of a repository's tags, at the address that the registry named.
+    pub(super) fn more_tags(repository: RepositoryRef<'_>, page: &Url) -> Self {
+        Self {
+            path: page.as_str().to_owned(),
+            ..Self::one_tag(repository)
         }
     }
 
@@ -113,6 +142,8 @@ fn accept_manifests() -> Option<HeaderValue> {
 }
 
 const USER_AGENT: &str = concat!("choreo-registry/", env!("CARGO_PKG_VERSION"));
+/// As many as a registry gives at once; more would only be cut down.
+const TAGS_PER_PAGE: usize = 1000;
 const PING_LIMIT: usize = 64 * 1024;
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 const CONFIG_LIMIT: usize = 4 * 1024 * 1024;

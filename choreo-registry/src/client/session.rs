@@ -220,7 +220,7 @@ impl Session {
             headers.insert(header::AUTHORIZATION, value);
         }
         let ask = Ask {
-            method: Method::GET,
+            method: resource.method.clone(),
             headers,
             body: Bytes::new(),
             limit: resource.limit,
@@ -347,7 +347,7 @@ impl Session {
         Ok(result)
     }
 
-    fn base(&self) -> Result<&Url, ClientError> {
+    pub(super) fn base(&self) -> Result<&Url, ClientError> {
         self.base
             .as_ref()
             .ok_or_else(|| self.error(ErrorKind::NotARegistry))

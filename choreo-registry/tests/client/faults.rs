@@ -100,19 +100,20 @@ async fn slow_answers_end_at_the_deadline() {
 #[tokio::test]
 async fn broken_connections_are_repeated_and_then_unreachable() {
     let registry = open().await;
-    let client = client(&registry, None);
-    resolve(&client, &registry, "team/app:1").await.unwrap();
     for fault in [
         Fault::on(Method::GET, MANIFESTS).hang_up(),
         Fault::on(Method::GET, MANIFESTS).cut_after(10),
     ] {
+        let client = client(&registry, None);
         registry.inject(fault.clone().times(2));
         registry.clear_requests();
         resolve(&client, &registry, "team/app:1").await.unwrap();
-        assert_eq!(registry.requests().len(), 3);
+        assert_eq!(registry.requests().len(), 4, "the first question too");
 
+        // A name that is not known yet, so that its manifest is asked for.
+        registry.push("team/app", "2", &cart()).unwrap();
         registry.inject(fault.times(3));
-        let error = resolve(&client, &registry, "team/app:1").await.unwrap_err();
+        let error = resolve(&client, &registry, "team/app:2").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreachable, "{:?}", error);
         assert!(error.is_retryable());
     }

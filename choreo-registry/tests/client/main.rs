@@ -11,6 +11,7 @@ mod resolve;
 mod scripted;
 mod secrets;
 mod ssrf;
+mod tags;
 mod verify;
 
 use std::sync::Arc;

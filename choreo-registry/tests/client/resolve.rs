@@ -149,25 +149,75 @@ async fn a_token_that_was_revoked_is_replaced_once() {
     );
 
     // A registry that refuses every token is not asked for ever.
-    registry.inject(
-        Fault::on(Method::GET, MANIFESTS)
-            .answer(StatusCode::UNAUTHORIZED)
-            .header(
-                "www-authenticate",
-                format!(
-                    r#"Bearer realm="{}",service="{}",error="invalid_token""#,
-                    registry.realm().unwrap(),
-                    registry.host()
-                ),
-            )
-            .always(),
+    let wants = format!(
+        r#"Bearer realm="{}",service="{}",error="invalid_token""#,
+        registry.realm().unwrap(),
+        registry.host()
     );
+    for method in [Method::GET, Method::HEAD] {
+        let refuses = Fault::on(method, MANIFESTS).answer(StatusCode::UNAUTHORIZED);
+        registry.inject(refuses.header("www-authenticate", wants.clone()).always());
+    }
     registry.clear_requests();
     assert_eq!(
         kind(&client, &registry, "team/app:1").await,
         ErrorKind::Denied
     );
-    assert!(registry.requests().len() <= 4);
+    assert!(registry.requests().len() <= 5);
+}
+
+/// The requests for manifests so far, by method.
+fn asked(registry: &TestRegistry) -> Vec<String> {
+    let requests = registry.requests();
+    requests
+        .iter()
+        .filter(|request| request.path().contains("/manifests/"))
+        .map(|request| request.method().to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn asking_again_takes_one_request_without_a_body() {
+    let registry = guarded(true).await;
+    let client = client(&registry, Some(PASSWORD));
+    let first = resolve(&client, &registry, "team/app:1").await.unwrap();
+    // What it wants, a token, the manifest.
+    assert_eq!(registry.requests().len(), 3);
+
+    registry.clear_requests();
+    let again = resolve(&client, &registry, "team/app:1").await.unwrap();
+    assert_eq!(again, first);
+    assert_eq!(registry.requests().len(), 1);
+    assert_eq!(asked(&registry), ["HEAD"]);
+
+    // The tag moves: its new content is read and hashed, once.
+    let moved = Image::builder().user("other").build();
+    registry.push("team/app", "1", &moved).unwrap();
+    registry.clear_requests();
+    let now = resolve(&client, &registry, "team/app:1").await.unwrap();
+    assert_ne!(now.digest(), first.digest());
+    assert_eq!(asked(&registry), ["HEAD", "GET"]);
+    registry.clear_requests();
+    resolve(&client, &registry, "team/app:1").await.unwrap();
+    assert_eq!(asked(&registry), ["HEAD"]);
+}
+
+#[tokio::test]
+async fn a_claim_alone_is_never_taken_for_content() {
+    let registry = open().await;
+    let client = client(&registry, None);
+    let honest = resolve(&client, &registry, "team/app:1").await.unwrap();
+    let lie = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    registry.inject(
+        Fault::on(Method::HEAD, MANIFESTS)
+            .answer(StatusCode::OK)
+            .header("docker-content-digest", lie)
+            .always(),
+    );
+    registry.clear_requests();
+    let resolved = resolve(&client, &registry, "team/app:1").await.unwrap();
+    assert_eq!(resolved, honest);
+    assert_eq!(asked(&registry), ["HEAD", "GET"]);
 }
 
 #[tokio::test]

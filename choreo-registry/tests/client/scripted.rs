@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use choreo_registry::{
-    Credential,
+    Credential, Digest,
     client::{AccessClass, ErrorKind, RegistryClient, ScriptedTransport, TransportErrorKind},
 };
 use http::Response;
@@ -55,7 +55,14 @@ async fn docker_hub_is_spoken_to_at_its_own_hosts() {
                 &format!("GET {token}"),
                 Response::new(r#"{"token":"t1","expires_in":300}"#),
             )
-            .answer(&format!("GET {hub}/library/nginx/manifests/1"), index()),
+            .answer(&format!("GET {hub}/library/nginx/manifests/1"), index())
+            .answer(&format!("HEAD {hub}/library/nginx/manifests/1"), {
+                let mut head = Response::new("");
+                let digest = Digest::sha256_of(index().body().as_bytes());
+                let value = digest.as_str().parse().unwrap();
+                head.headers_mut().insert("docker-content-digest", value);
+                head
+            }),
     );
     let client = client("docker.io", &transport);
     let image = "nginx:1".parse().unwrap();
