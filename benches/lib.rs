@@ -15,3 +15,10 @@ pub const REFERENCES: [&str; 12] = [
     "ghcr.io/acme/orders/api@sha256:be178c0543eb17f5f3043021c9e5fcf30285e557a4fc309cce97ff9ca6182912",
     "registry.example.com/acme/app:1.0@sha256:be178c0543eb17f5f3043021c9e5fcf30285e557a4fc309cce97ff9ca6182912",
 ];
+
+/// Pinned references, where the digest is most of the text.
+pub const LONG_DIGESTS: [&str; 3] = [
+    "ghcr.io/acme/orders/api@sha256:be178c0543eb17f5f3043021c9e5fcf30285e557a4fc309cce97ff9ca6182912",
+    "ghcr.io/acme/orders/api@sha384:38b060a751ac96384cd9327eb1b1e36a21fdb71114be07434c0cc7bf63f6e1da274edebfe76f65fbd51ad2f14898b95b",
+    "ghcr.io/acme/orders/api@sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+];
