@@ -24,10 +24,16 @@ use crate::string_value::string_value;
 ///
 /// let host: RegistryHost = "https://Registry.Example.com:443/".parse()?;
 /// assert_eq!(host.as_str(), "registry.example.com");
+/// assert_eq!(host.port(), None);
+///
+/// let host: RegistryHost = "localhost:5000".parse()?;
+/// assert_eq!((host.name(), host.port()), ("localhost", Some(5000)));
+/// assert!(host.is_loopback());
 ///
 /// let hub: RegistryHost = "https://index.docker.io/v1/".parse()?;
 /// assert_eq!(hub.as_str(), "docker.io");
 /// assert_eq!(hub.api_host(), "registry-1.docker.io");
+/// assert_eq!(hub.image_domain(), "docker.io");
 /// # Ok::<(), choreo_registry::host::ParseHostError>(())
 /// ```
 ///

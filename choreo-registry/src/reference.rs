@@ -40,6 +40,8 @@ use crate::{Digest, Finding};
 /// assert_eq!(image.repository().as_str(), "library/nginx");
 /// assert_eq!(image.tag().unwrap().as_str(), "1.26");
 /// assert_eq!(image.digest(), None);
+/// assert_eq!(image.name(), "docker.io/library/nginx");
+/// assert_eq!(image.as_str(), "docker.io/library/nginx:1.26");
 /// assert_eq!(image.familiar(), "nginx:1.26");
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```

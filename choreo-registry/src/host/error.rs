@@ -27,6 +27,14 @@ pub struct ParseHostError {
 impl ParseHostError {
     /// Whether the refused input carried a user name or password, which may by now be in places
     /// where it should not be.
+    ///
+    /// ```
+    /// # use choreo_registry::RegistryHost;
+    /// let error = "alice:hunter2@ghcr.io".parse::<RegistryHost>().unwrap_err();
+    /// assert!(error.carries_credential());
+    /// assert!(!error.to_string().contains("hunter2"));
+    /// # Ok::<(), choreo_registry::host::ParseHostError>(())
+    /// ```
     #[must_use]
     pub fn carries_credential(&self) -> bool {
         self.rule == Rule::Userinfo

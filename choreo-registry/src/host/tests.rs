@@ -163,6 +163,30 @@ fn a_pasted_credential_is_never_repeated() {
 }
 
 #[test]
+fn what_may_be_anything_is_not_repeated() {
+    for (input, rule) in [
+        (
+            "a.com,b.com",
+            "it holds a character that is not allowed: a host is letters, digits, hyphens and dots",
+        ),
+        (
+            "registry",
+            "a host without a dot needs a port, or image references take it for a namespace of \
+             Docker Hub: write host:443, or its full name",
+        ),
+        (
+            "ghcr.io/acme",
+            "a host has no path: write the host alone, the rest belongs to the image",
+        ),
+        ("a.com:0", "the port must be a number from 1 to 65535"),
+    ] {
+        let error = input.parse::<RegistryHost>().unwrap_err().into_unquoted();
+        assert_eq!(error.to_string(), format!("invalid registry host: {rule}"));
+        assert!(!format!("{error:?}").contains(input));
+    }
+}
+
+#[test]
 fn loopback_is_told_apart() {
     for (host, loopback) in [
         ("localhost:5000", true),

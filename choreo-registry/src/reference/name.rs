@@ -48,10 +48,12 @@ string_value!(
 /// A [`Repository`] borrowed from a string, most often from an image reference.
 ///
 /// ```
-/// use choreo_registry::ImageReference;
+/// use choreo_registry::{ImageReference, reference::RepositoryRef};
 ///
 /// let image: ImageReference = "ghcr.io/acme/app:1".parse()?;
 /// assert_eq!(image.repository().as_str(), "acme/app");
+/// assert_eq!(image.repository(), RepositoryRef::parse("acme/app")?);
+/// assert_eq!(image.repository().to_owned(), "acme/app".parse()?);
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,6 +151,8 @@ string_value!(Tag, ParseReferenceError, "a tag such as \"1.26\"");
 ///
 /// let image: ImageReference = "nginx:1.26".parse()?;
 /// assert_eq!(image.tag().map(TagRef::as_str), Some("1.26"));
+/// assert_eq!(image.tag(), Some(TagRef::parse("1.26")?));
+/// assert_eq!(image.tag().map(TagRef::to_owned), Some("1.26".parse()?));
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
