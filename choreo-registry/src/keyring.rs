@@ -39,14 +39,12 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::ops::Range;
 
 pub use self::explain::{Explanation, Reason, Tool, ToolExplanation};
 pub use self::go_url::UrlError;
-use self::index::{Index, Slots};
+use self::index::{Index, Ranks};
 use self::kubelet::Target;
 use self::shown::Shown;
 use crate::{ContainerRegistry, ImageReference};
@@ -82,10 +80,6 @@ use crate::{ContainerRegistry, ImageReference};
 /// for one with a path some more, at most nine times.
 pub struct Keyring<T = ()> {
     entries: Vec<Entry<T>>,
-    /// Entries in the kubelet's order, without those that it drops.
-    order: Vec<usize>,
-    /// Where in `order` each slot of the index begins, and the end.
-    starts: Vec<usize>,
     index: Index,
 }
 
@@ -147,26 +141,14 @@ impl<T> Keyring<T> {
         let mut sorted: Vec<_> = entries
             .iter()
             .enumerate()
-            .filter_map(|(at, entry)| Some((Reverse(kubelet::normalise(&entry.key).ok()?), at)))
+            .filter_map(|(given, entry)| Some((kubelet::normalise(&entry.key).ok()?, given)))
             .collect();
-        sorted.sort_unstable();
-
-        let mut slots: Vec<Vec<u8>> = Vec::new();
-        let mut starts = Vec::new();
-        let mut order = Vec::with_capacity(sorted.len());
-        for (Reverse(normal), at) in sorted {
-            if slots.last() != Some(&normal) {
-                starts.push(order.len());
-                slots.push(normal);
-            }
-            order.push(at);
-        }
-        starts.push(order.len());
+        sorted.sort_unstable_by(|(left, first), (right, second)| {
+            right.cmp(left).then(first.cmp(second))
+        });
         Self {
-            index: Index::of(&slots),
+            index: Index::of(&sorted),
             entries,
-            order,
-            starts,
         }
     }
 
@@ -178,9 +160,8 @@ impl<T> Keyring<T> {
     pub fn lookup(&self, image: &ImageReference) -> Matches<'_, T> {
         Matches {
             keyring: self,
-            slots: self.index.find(&Target::of(image)),
-            next_slot: 0,
-            entries: 0..0,
+            ranks: self.index.find(&Target::of(image)),
+            next: 0,
         }
     }
 
@@ -267,22 +248,17 @@ impl<T: fmt::Debug> fmt::Debug for Entry<T> {
 /// The entries that a kubelet tries for an image, from [`Keyring::lookup`].
 pub struct Matches<'k, T> {
     keyring: &'k Keyring<T>,
-    slots: Slots,
-    next_slot: usize,
-    entries: Range<usize>,
+    ranks: Ranks,
+    next: usize,
 }
 
 impl<'k, T> Iterator for Matches<'k, T> {
     type Item = &'k Entry<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.entries.is_empty() {
-            let slot = self.slots.get(self.next_slot)?;
-            self.next_slot += 1;
-            self.entries = self.keyring.starts[slot]..self.keyring.starts[slot + 1];
-        }
-        let at = self.entries.next()?;
-        Some(&self.keyring.entries[self.keyring.order[at]])
+        let rank = self.ranks.get(self.next)?;
+        self.next += 1;
+        Some(&self.keyring.entries[self.keyring.index.given(rank)])
     }
 }
 
@@ -292,9 +268,8 @@ impl<T> Clone for Matches<'_, T> {
     fn clone(&self) -> Self {
         Self {
             keyring: self.keyring,
-            slots: self.slots.clone(),
-            next_slot: self.next_slot,
-            entries: self.entries.clone(),
+            ranks: self.ranks.clone(),
+            next: self.next,
         }
     }
 }

@@ -16,6 +16,13 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
         }
         let step = match (pattern, name) {
             ([], []) => return true,
+            // Most of most patterns.
+            ([literal, pattern_rest @ ..], [byte, name_rest @ ..])
+                if literal == byte && !is_special(*literal) =>
+            {
+                (pattern, name) = (pattern_rest, name_rest);
+                continue;
+            }
             ([], _) => Some(None),
             _ => one(pattern, name),
         };
@@ -39,7 +46,11 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
 
 /// Whether a pattern can match something else than itself.
 pub(super) fn is_glob(pattern: &[u8]) -> bool {
-    pattern.iter().any(|byte| b"*?[\\".contains(byte))
+    pattern.iter().copied().any(is_special)
+}
+
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'*' | b'?' | b'[' | b'\\')
 }
 
 type Rests<'p, 'n> = (&'p [u8], &'n [u8]);

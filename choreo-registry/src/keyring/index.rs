@@ -1,7 +1,7 @@
 //! The kubelet's order and matching, with a look-up whose cost does not grow with the keys.
 //!
-//! Keys that the kubelet files under one name share a *slot*; slots are numbered in the order in
-//! which it tries them. A look-up finds the slots of an image in three steps:
+//! Keys are numbered by *rank*, their place in the kubelet's order. A look-up finds the ranks of an
+//! image's keys in three steps:
 //!
 //! 1. The image's host leads by a hash table to the paths of that host, and by few hashes of what
 //!    an image's host has in common with a glob to the paths of that glob.
@@ -12,7 +12,8 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::ops::Range;
 
 use super::glob;
 use super::kubelet::{FALLBACK_KEY, Rule, Target};
@@ -25,17 +26,25 @@ pub(super) struct Index {
     /// Hosts without globs, by host and port as images write them.
     hosts: HashMap<Box<[u8]>, Paths>,
     globs: Globs,
-    /// For each slot the next one that matches as well: of the same path, or of a shorter prefix.
-    next: Vec<Option<usize>>,
-    fallback: Option<usize>,
+    ranks: Vec<Rank>,
+    /// The ranks of the keys that stand in for all others.
+    fallback: Range<usize>,
+}
+
+#[derive(Debug)]
+struct Rank {
+    /// Where the key stands among those that were given.
+    given: usize,
+    /// The rank of the next key that matches as well: of the same path, or of a shorter prefix.
+    next: Option<usize>,
 }
 
 impl Index {
-    /// Builds the index of normalised keys in the kubelet's order, without duplicates.
-    pub(super) fn of(slots: &[Vec<u8>]) -> Self {
-        let mut literal: BTreeMap<Vec<u8>, SlotsOfPaths> = BTreeMap::new();
-        let mut globs: BTreeMap<(Vec<u8>, Vec<u8>), SlotsOfPaths> = BTreeMap::new();
-        for (slot, normal) in slots.iter().enumerate() {
+    /// Builds the index of normalised keys in the kubelet's order, each with its given place.
+    pub(super) fn of(sorted: &[(Vec<u8>, usize)]) -> Self {
+        let mut literal: BTreeMap<Vec<u8>, RanksOfPaths> = BTreeMap::new();
+        let mut globs: BTreeMap<(Vec<u8>, Vec<u8>), RanksOfPaths> = BTreeMap::new();
+        for (rank, (normal, _)) in sorted.iter().enumerate() {
             let Ok(rule) = Rule::of(normal) else {
                 continue;
             };
@@ -47,30 +56,36 @@ impl Index {
                 continue;
             };
             if rule.path.len() <= LONGEST_PATH {
-                paths.entry(rule.path).or_default().push(slot);
+                paths.entry(rule.path).or_default().push(rank);
             }
         }
 
+        let is_fallback = |(normal, _): &&(Vec<u8>, usize)| normal == FALLBACK_KEY;
+        let first = sorted.iter().take_while(|key| !is_fallback(key)).count();
+        let rank = |(_, given): &(Vec<u8>, usize)| Rank {
+            given: *given,
+            next: None,
+        };
         let mut index = Self {
-            next: vec![None; slots.len()],
-            fallback: slots.iter().position(|normal| normal == FALLBACK_KEY),
+            ranks: sorted.iter().map(rank).collect(),
+            fallback: first..first + sorted[first..].iter().take_while(is_fallback).count(),
             ..Self::default()
         };
         for (domain, paths) in literal {
-            let paths = Paths::of(&paths, &mut index.next);
+            let paths = Paths::of(&paths, &mut index.ranks);
             index.hosts.insert(domain.into_boxed_slice(), paths);
         }
         for ((host, port), paths) in globs {
-            let paths = Paths::of(&paths, &mut index.next);
+            let paths = Paths::of(&paths, &mut index.ranks);
             let path = Vec::new();
             index.globs.insert(Rule { host, port, path }, paths);
         }
         index
     }
 
-    /// The slots that an image's credentials are in, in the kubelet's order.
-    pub(super) fn find(&self, target: &Target<'_>) -> Slots {
-        let mut found = Slots::default();
+    /// The ranks of the keys that a kubelet tries for an image, in its order.
+    pub(super) fn find(&self, target: &Target<'_>) -> Ranks {
+        let mut found = Ranks::default();
         if !target.is_url {
             return found;
         }
@@ -81,25 +96,27 @@ impl Index {
         self.globs.each(target, |paths| {
             self.follow(paths.longest(path), &mut found);
         });
-        if found.is_empty()
-            && target.is_default_registry()
-            && let Some(slot) = self.fallback
-        {
-            found.insert(slot);
+        if found.is_empty() && target.is_default_registry() {
+            self.fallback.clone().for_each(|rank| found.insert(rank));
         }
         found
     }
 
-    fn follow(&self, first: Option<usize>, found: &mut Slots) {
-        let mut slot = first;
-        while let Some(matched) = slot {
+    /// Where the key of a rank stands among those that were given.
+    pub(super) fn given(&self, rank: usize) -> usize {
+        self.ranks[rank].given
+    }
+
+    fn follow(&self, first: Option<usize>, found: &mut Ranks) {
+        let mut rank = first;
+        while let Some(matched) = rank {
             found.insert(matched);
-            slot = self.next[matched];
+            rank = self.ranks[matched].next;
         }
     }
 }
 
-type SlotsOfPaths = BTreeMap<Vec<u8>, Vec<usize>>;
+type RanksOfPaths = BTreeMap<Vec<u8>, Vec<usize>>;
 
 /// The paths of one host.
 #[derive(Debug)]
@@ -110,17 +127,17 @@ enum Paths {
         /// The different lengths, ascending.
         lengths: Box<[usize]>,
         /// Each path, and of each path the beginnings at which the search has to turn to longer
-        /// ones; with the slot of the longest path that is a prefix.
+        /// ones; with the rank of the longest path that is a prefix.
         longest: HashMap<Box<[u8]>, Option<usize>>,
     },
 }
 
 impl Paths {
-    fn of(paths: &SlotsOfPaths, next: &mut [Option<usize>]) -> Self {
-        if let Some([slot]) = paths.get(&b""[..]).map(Vec::as_slice)
+    fn of(paths: &RanksOfPaths, all: &mut [Rank]) -> Self {
+        if let Some([rank]) = paths.get(&b""[..]).map(Vec::as_slice)
             && paths.len() == 1
         {
-            return Self::Whole(*slot);
+            return Self::Whole(*rank);
         }
         let mut lengths: Vec<_> = paths.keys().map(Vec::len).collect();
         lengths.sort_unstable();
@@ -129,23 +146,23 @@ impl Paths {
         let mut longest = HashMap::with_capacity(paths.len());
         // The prefixes of the path at hand, the shortest first: paths come in order.
         let mut prefixes: Vec<(&[u8], usize)> = Vec::new();
-        for (path, slots) in paths {
+        for (path, ranks) in paths {
             while prefixes
                 .last()
                 .is_some_and(|(last, _)| !path.starts_with(last))
             {
                 prefixes.pop();
             }
-            let shorter = prefixes.last().map(|(_, slot)| *slot);
-            for (at, slot) in slots.iter().enumerate() {
-                next[*slot] = slots.get(at + 1).copied().or(shorter);
+            let shorter = prefixes.last().map(|(_, rank)| *rank);
+            for (at, rank) in ranks.iter().enumerate() {
+                all[*rank].next = ranks.get(at + 1).copied().or(shorter);
             }
-            let first = slots[0];
+            let first = ranks[0];
             for length in turns(&lengths, path.len()) {
                 let best = prefixes.iter().rfind(|(prefix, _)| prefix.len() <= length);
                 longest
                     .entry(Box::from(&path[..length]))
-                    .or_insert(best.map(|(_, slot)| *slot));
+                    .or_insert(best.map(|(_, rank)| *rank));
             }
             longest.insert(Box::from(&path[..]), Some(first));
             prefixes.push((path, first));
@@ -156,10 +173,10 @@ impl Paths {
         }
     }
 
-    /// The slot of the longest path that is a prefix of this one.
+    /// The rank of the longest path that is a prefix of this one.
     fn longest(&self, path: &[u8]) -> Option<usize> {
         let (lengths, longest) = match self {
-            Self::Whole(slot) => return Some(*slot),
+            Self::Whole(rank) => return Some(*rank),
             Self::Several { lengths, longest } => (lengths, longest),
         };
         let mut found = None;
@@ -201,10 +218,10 @@ fn turns(lengths: &[usize], wanted: usize) -> impl Iterator<Item = usize> {
 #[derive(Debug, Default)]
 struct Globs {
     /// Which labels are literal, as bits, by port and number of labels.
-    shapes: HashMap<u64, Vec<u64>>,
+    shapes: HashMap<u64, Vec<u64>, AsTheyAre>,
     /// The globs, by port, number of labels, shape and the literal labels. All keys are hashes:
     /// what shares one by chance is told apart by matching.
-    buckets: HashMap<u64, Vec<(Rule, Paths)>>,
+    buckets: HashMap<u64, Vec<(Rule, Paths)>, AsTheyAre>,
     hasher: RandomState,
 }
 
@@ -234,7 +251,7 @@ impl Globs {
         let kind = (target.port.as_bytes(), target.labels().count());
         let kind = self.hasher.hash_one(kind);
         for shape in self.shapes.get(&kind).into_iter().flatten() {
-            let bucket = self.bucket(kind, *shape, target.labels().map(str::as_bytes));
+            let bucket = self.bucket(kind, *shape, target.labels());
             for (rule, paths) in self.buckets.get(&bucket).into_iter().flatten() {
                 if rule.matches_host(target) {
                     found(paths);
@@ -243,21 +260,44 @@ impl Globs {
         }
     }
 
+    /// Labels run together: what that mixes up, matching tells apart.
     fn bucket<'a>(&self, kind: u64, shape: u64, labels: impl Iterator<Item = &'a [u8]>) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         (kind, shape).hash(&mut hasher);
         for (at, label) in labels.take(64).enumerate() {
             if shape >> at & 1 == 1 {
-                label.hash(&mut hasher);
+                hasher.write(label);
             }
         }
         hasher.finish()
     }
 }
 
-/// Slots in order; the usual few of them without allocation.
+type AsTheyAre = BuildHasherDefault<AlreadyHashed>;
+
+/// Keys that are hashes are not hashed again.
+#[derive(Debug, Default)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0 << 8 | u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// Ranks in order; the usual few of them without allocation.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Slots {
+pub(super) struct Ranks {
     inline: [usize; INLINE],
     len: usize,
     more: Vec<usize>,
@@ -265,7 +305,7 @@ pub(super) struct Slots {
 
 const INLINE: usize = 8;
 
-impl Slots {
+impl Ranks {
     pub(super) fn get(&self, at: usize) -> Option<usize> {
         self.as_slice().get(at).copied()
     }
@@ -282,18 +322,18 @@ impl Slots {
         }
     }
 
-    /// Adds a slot that is not in it.
-    fn insert(&mut self, slot: usize) {
-        let at = self.as_slice().partition_point(|&other| other < slot);
+    /// Adds a rank that is not in it.
+    fn insert(&mut self, rank: usize) {
+        let at = self.as_slice().partition_point(|&other| other < rank);
         if self.more.is_empty() && self.len < INLINE {
             self.inline.copy_within(at..self.len, at + 1);
-            self.inline[at] = slot;
+            self.inline[at] = rank;
             self.len += 1;
             return;
         }
         if self.more.is_empty() {
             self.more.extend_from_slice(&self.inline);
         }
-        self.more.insert(at, slot);
+        self.more.insert(at, rank);
     }
 }

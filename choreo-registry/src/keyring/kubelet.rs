@@ -56,12 +56,16 @@ impl Rule {
 
     /// Ports are compared as text, hosts label by label.
     pub(super) fn matches_host(&self, target: &Target<'_>) -> bool {
-        self.port == target.port.as_bytes()
-            && self.labels().count() == target.labels().count()
-            && self
-                .labels()
-                .zip(target.labels())
-                .all(|(pattern, label)| glob::matches(pattern, label.as_bytes()))
+        if self.port != target.port.as_bytes() {
+            return false;
+        }
+        let mut labels = target.labels();
+        let all_fit = self.labels().all(|pattern| {
+            labels
+                .next()
+                .is_some_and(|label| glob::matches(pattern, label))
+        });
+        all_fit && labels.next().is_none()
     }
 
     pub(super) fn labels(&self) -> impl Iterator<Item = &[u8]> {
@@ -133,8 +137,8 @@ impl<'a> Target<'a> {
         target
     }
 
-    pub(super) fn labels(&self) -> impl Iterator<Item = &'a str> {
-        self.host.split('.')
+    pub(super) fn labels(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.host.as_bytes().split(|&byte| byte == b'.')
     }
 
     /// Whether the kubelet takes the image for one of Docker Hub: also when its host has neither

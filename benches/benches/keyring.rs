@@ -1,0 +1,87 @@
+//! Looking up which registry serves an image, among few and many registries.
+//!
+//! The kubelet's own keyring, in Go, is beside it in `go/keyring`.
+
+use std::hint::black_box;
+
+use choreo_registry::ImageReference;
+use choreo_registry::keyring::Keyring;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const COUNTS: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
+
+/// As many keys as asked for, of which each shape has its own worst.
+type Shape = (&'static str, fn(usize) -> String, fn(usize) -> String);
+
+const SHAPES: [Shape; 4] = [
+    ("mix", mix, image_of_mix),
+    ("paths of one host", path, image_of_path),
+    ("nested paths of one host", nested, image_of_path),
+    ("globs", glob, image_of_glob),
+];
+
+/// Seven of ten registries are whole hosts, two are namespaces, one has a port.
+fn mix(number: usize) -> String {
+    match number % 10 {
+        0 => format!("registry{number}.example.com:5000"),
+        1 | 2 => format!("ghcr.io/team-{number}"),
+        3 => format!("https://registry{number}.example.com/v2/"),
+        _ => format!("{number}.dkr.ecr.eu-west-1.amazonaws.com"),
+    }
+}
+
+fn image_of_mix(number: usize) -> String {
+    let key = mix(number);
+    let host = key.strip_prefix("https://").unwrap_or(&key);
+    format!(
+        "{}/shop/orders-{number}:1.4",
+        host.strip_suffix("/v2/").unwrap_or(host)
+    )
+}
+
+fn path(number: usize) -> String {
+    format!("registry.example.com/team-{number}/app")
+}
+
+fn image_of_path(number: usize) -> String {
+    format!("registry.example.com/team-{number}/app/orders:1.4")
+}
+
+/// Lengths from 1 to 200, each path the beginning of others.
+fn nested(number: usize) -> String {
+    let tail = "x".repeat(number % 200);
+    format!("registry.example.com/team-{}{tail}", number / 200)
+}
+
+fn glob(number: usize) -> String {
+    format!("*.team-{number}.example.com")
+}
+
+fn image_of_glob(number: usize) -> String {
+    format!("registry.team-{number}.example.com/shop/orders:1.4")
+}
+
+fn keyring(c: &mut Criterion) {
+    for (name, key, image) in SHAPES {
+        let mut group = c.benchmark_group(format!("keyring: {name}"));
+        for count in COUNTS {
+            let keyring = Keyring::from_keys((0..count).map(key));
+            // Spread over all keys, so that no cache holds what is looked for.
+            let images: Vec<ImageReference> = (0..1_000)
+                .map(|at| image(at * 7_919 % count).parse().expect("an image"))
+                .collect();
+            group.throughput(Throughput::Elements(images.len() as u64));
+            group.bench_function(BenchmarkId::from_parameter(count), |b| {
+                b.iter(|| {
+                    for image in &images {
+                        black_box(keyring.lookup(black_box(image)).next().is_some());
+                    }
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, keyring);
+criterion_main!(benches);
