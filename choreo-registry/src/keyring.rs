@@ -73,8 +73,8 @@ use crate::{ContainerRegistry, ImageReference};
 /// A look-up takes time for the length of the image's name and for what it finds, not for the
 /// number of keys, hosts, ports or paths. Keys with a `*` in the host are found by the labels that
 /// have none: of `*.a.example.com` and `*.b.example.com` one is looked at. Only these add up:
-/// patterns in the same place beside the same labels (`a*.example.com`, `b*.example.com`: some 50
-/// nanoseconds each), and different places (`*.example.com`, `eu.*.com`: one hash each).
+/// patterns in the same place beside the same labels (`a*.example.com`, `b*.example.com`), each
+/// of which is tried, and different places (`*.example.com`, `eu.*.com`: one hash each).
 ///
 /// Up to eight keys are found without allocation. Building takes time and memory for each key, and
 /// for one with a path some more, at most nine times.
