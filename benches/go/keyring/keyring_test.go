@@ -3,8 +3,10 @@ package keyring
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/kubernetes/pkg/credentialprovider"
 )
@@ -36,10 +38,14 @@ func BenchmarkLookup(b *testing.B) {
 	keyring.Add(nil, config)
 
 	at := 0
+	best := time.Duration(math.MaxInt64)
 	for b.Loop() {
+		started := time.Now()
 		if _, found := keyring.Lookup(images[at*7_919%count]); !found {
 			b.Fatalf("no credential for %s", images[at*7_919%count])
 		}
+		best = min(best, time.Since(started))
 		at++
 	}
+	b.ReportMetric(float64(best.Nanoseconds()), "best-ns")
 }
