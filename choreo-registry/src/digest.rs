@@ -251,6 +251,52 @@ mod tests {
     }
 
     #[test]
+    fn owned_and_borrowed_show_the_same() {
+        let digest = Digest::sha256_of(b"hello");
+        let hex = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        let text = format!("sha256:{hex}");
+        let borrowed = DigestRef::try_from(&*text).unwrap();
+        assert_eq!((digest.hex(), borrowed.hex()), (hex, hex));
+        assert_eq!(digest.algorithm(), Algorithm::Sha256);
+        assert_eq!(borrowed.algorithm(), Algorithm::Sha256);
+        assert_eq!(borrowed.as_ref(), text);
+        assert_eq!(format!("{borrowed} {digest}"), format!("{text} {text}"));
+        assert_eq!(format!("{borrowed:?}"), format!("DigestRef({text:?})"));
+        assert_eq!(format!("{digest:?}"), format!("Digest({text:?})"));
+        assert!(borrowed == digest && borrowed != Digest::sha256_of(b""));
+        assert_eq!(digest.as_borrowed(), borrowed);
+        assert_eq!(borrowed.to_owned(), digest);
+        assert_eq!(format!("{:>8}", Algorithm::Sha512), "  sha512");
+    }
+
+    /// Each byte in each place: the digits and no other byte.
+    #[test]
+    fn only_the_digits_in_lower_case_are_accepted() {
+        for byte in 0..=0x7f_u8 {
+            for at in [7, 8, 40, 70] {
+                let mut text = Digest::sha256_of(b"").to_string().into_bytes();
+                text[at] = byte;
+                let is_digit = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                let text = String::from_utf8(text).unwrap();
+                let found = text.parse::<Digest>().is_ok();
+                assert_eq!(found, is_digit, "{text:?}");
+            }
+        }
+        for text in [
+            "sha256:", "sha384:", "sha512:", "sha255:", "sha256-", "Sha256:",
+        ] {
+            for len in [0, 63, 64, 65, 96, 128, 129] {
+                let is_digest = matches!(
+                    (text, len),
+                    ("sha256:", 64) | ("sha384:", 96) | ("sha512:", 128)
+                );
+                let text = format!("{text}{}", "0".repeat(len));
+                assert_eq!(text.parse::<Digest>().is_ok(), is_digest, "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn errors_name_the_rule() {
         let upper = format!("sha256:{}", "A".repeat(64));
         for (input, message) in [

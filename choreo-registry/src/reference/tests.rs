@@ -90,6 +90,35 @@ fn spellings_of_one_image_are_equal_and_hash_alike() {
     }
 }
 
+#[test]
+fn a_borrowed_reference_shows_its_normalised_form() {
+    let image = ImageReferenceRef::try_from("nginx:1").unwrap();
+    assert_eq!(
+        format!("{image:?}"),
+        "ImageReferenceRef(\"docker.io/library/nginx:1\")"
+    );
+    assert_eq!(format!("{:?}", image.name()), "\"docker.io/library/nginx\"");
+    assert_eq!(
+        format!("[{:>24}]", image.name()),
+        "[ docker.io/library/nginx]"
+    );
+    assert_eq!(format!("[{:.9}]", image.name()), "[docker.io]");
+    assert_eq!(image.repository().parts(), ("library/", "nginx"));
+    assert_eq!(image.repository().as_str(), None);
+    assert!(image.name() != "docker.io/library/nginx:1" && image.name() != "nginx");
+    assert!(!image.is_normalized());
+
+    let owned = image.to_owned();
+    let again = owned.as_borrowed();
+    assert!(again.is_normalized());
+    assert_eq!(again.repository().as_str(), Some("library/nginx"));
+    assert_eq!(again.name().parts(), ("", "docker.io/library/nginx"));
+    assert_eq!(
+        format!("{owned:?}"),
+        "ImageReference(\"docker.io/library/nginx:1\")"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
