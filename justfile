@@ -20,6 +20,7 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     .ci/style
+    .ci/examples
 
 # What stands in the dependency trees
 tree:

@@ -29,6 +29,8 @@ use crate::string_value::string_value;
 ///
 /// let authentication = Authentication::basic("alice", "hunter2")?;
 /// assert_eq!(authentication.authentication_type(), AuthenticationType::Basic);
+/// assert_eq!(authentication.credential().unwrap().username(), "alice");
+/// assert!(Authentication::Public.credential().is_none());
 /// assert!(!format!("{authentication:?}").contains("hunter2"));
 /// # Ok::<(), choreo_registry::credential::CredentialError>(())
 /// ```
@@ -86,7 +88,9 @@ impl Authentication {
 /// use choreo_registry::authentication::AuthenticationType;
 ///
 /// assert_eq!("docker-config".parse(), Ok(AuthenticationType::DockerConfig));
-/// assert_eq!(AuthenticationType::Vendor.to_string(), "vendor");
+/// assert_eq!(AuthenticationType::Vendor.as_str(), "vendor");
+/// assert!(AuthenticationType::DockerConfig.needs_secret());
+/// assert!(!AuthenticationType::Vendor.needs_secret());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

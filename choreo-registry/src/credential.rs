@@ -27,8 +27,15 @@ use zeroize::Zeroizing;
 /// let credential = Credential::new("alice", "hunter2")?;
 /// assert_eq!(credential.username(), "alice");
 /// assert_eq!(credential.expose_password(), "hunter2");
+/// assert_eq!(format!("{:?}", credential.password()), "[redacted]");
 /// assert!(!format!("{credential:?}").contains("hunter2"));
-/// # Ok::<(), choreo_registry::credential::CredentialError>(())
+///
+/// // One that holds for some hours, for two owners.
+/// let end = "2030-01-01T12:00:00Z".parse()?;
+/// let token = Credential::new("AWS", "eyJwYXlsb2Fk")?.with_expiry(end);
+/// assert_eq!(token.duplicate().expires_at(), Some(end));
+/// assert_eq!(credential.expires_at(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # What it does not do
@@ -172,6 +179,8 @@ impl fmt::Debug for Credential {
 /// let password: Password = "hunter2".parse()?;
 /// assert_eq!(format!("{password:?}"), "[redacted]");
 /// assert_eq!(password.expose(), "hunter2");
+/// assert_eq!(password.duplicate().expose(), "hunter2");
+/// assert!(Password::new("").is_err());
 /// # Ok::<(), choreo_registry::credential::CredentialError>(())
 /// ```
 pub struct Password(Zeroizing<String>);

@@ -142,6 +142,21 @@ impl StaticCredential {
     }
 
     /// Tells the time by another clock than the machine's.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// use choreo_registry::Credential;
+    /// use choreo_registry::credential_source::{Clock, CredentialSource, StaticCredential};
+    /// use jiff::Timestamp;
+    ///
+    /// let token = Credential::new("AWS", "hunter2")?.with_expiry("1970-01-01T12:00:00Z".parse()?);
+    /// let source = StaticCredential::new("registry.example.com".parse()?, token)
+    ///     .with_clock(Clock::new(|| Timestamp::UNIX_EPOCH));
+    /// assert_eq!(source.credential().await?.username(), "AWS");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }

@@ -23,9 +23,10 @@ use crate::string_value::string_value;
 /// The text lies inside the value: a digest is `Copy` and owns no memory.
 ///
 /// ```
-/// use choreo_registry::Digest;
+/// use choreo_registry::{Digest, digest::Algorithm};
 ///
 /// let digest = Digest::sha256_of(b"hello");
+/// assert_eq!(digest.algorithm(), Algorithm::Sha256);
 /// assert_eq!(
 ///     digest.as_str(),
 ///     "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
@@ -140,6 +141,7 @@ impl fmt::Debug for Digest {
 /// use choreo_registry::{Digest, digest::Algorithm};
 ///
 /// assert_eq!(Digest::sha256_of(b"").algorithm(), Algorithm::Sha256);
+/// assert_eq!(Algorithm::Sha512.as_str(), "sha512");
 /// assert_eq!(Algorithm::Sha512.hex_len(), 128);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -21,12 +21,21 @@ pub use self::parts::{
 /// ```
 /// use choreo_registry::{Digest, image::{MediaType, ResolvedImage}};
 ///
-/// let image = ResolvedImage::new(Digest::sha256_of(b"the manifest"), MediaType::OciIndex)
-///     .with_platforms(vec!["linux/amd64".parse()?, "linux/arm64/v8".parse()?]);
+/// let digest = Digest::sha256_of(b"the manifest");
+/// let image = ResolvedImage::new(digest, MediaType::OciIndex)
+///     .with_platforms(vec!["linux/amd64".parse()?, "linux/arm64/v8".parse()?])
+///     .with_user(Some("app:app".to_owned()))
+///     .with_exposed_ports(vec!["8080/tcp".parse()?])
+///     .with_size(Some(31_457_280));
 ///
+/// assert_eq!(image.digest(), digest);
 /// assert!(image.media_type().is_index());
+/// assert_eq!(image.platforms()[1].variant(), Some("v8"));
 /// assert!(image.runs_on(&"linux/amd64".parse()?));
 /// assert!(!image.runs_on(&"windows/amd64".parse()?));
+/// assert_eq!(image.user(), Some("app:app"));
+/// assert_eq!(image.exposed_ports()[0].port(), 8080);
+/// assert_eq!(image.size(), Some(31_457_280));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]

@@ -213,7 +213,17 @@ impl<T: fmt::Debug> fmt::Debug for Keyring<T> {
     }
 }
 
-/// A key and what belongs to it. [`Keyring`] has examples.
+/// A key and what belongs to it.
+///
+/// ```
+/// use choreo_registry::keyring::Keyring;
+///
+/// let keyring = Keyring::from_entries([("ghcr.io/acme", 4)]);
+/// let image = "ghcr.io/acme/app".parse()?;
+/// let entry = keyring.lookup(&image).next().expect("the key is for the image");
+/// assert_eq!((entry.key(), *entry.value()), ("ghcr.io/acme", 4));
+/// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+/// ```
 ///
 /// `Debug` leaves out user names and passwords that somebody wrote into the key.
 #[derive(Clone)]

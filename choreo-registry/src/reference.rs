@@ -40,6 +40,7 @@ use crate::{Digest, Finding};
 /// assert_eq!(image.to_string(), "docker.io/library/nginx:1.26");
 /// assert_eq!(image.domain(), "docker.io");
 /// assert_eq!(image.repository().as_str(), "library/nginx");
+/// assert_eq!(image.name(), "docker.io/library/nginx");
 /// assert_eq!(image.tag().unwrap().as_str(), "1.26");
 /// assert_eq!(image.digest(), None);
 /// assert_eq!(image.name(), "docker.io/library/nginx");

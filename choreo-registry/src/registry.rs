@@ -128,6 +128,17 @@ impl ContainerRegistry {
     }
 
     /// The choice of authentication, without its secret.
+    ///
+    /// ```
+    /// use choreo_registry::authentication::AuthenticationType;
+    /// use choreo_registry::{Authentication, ContainerRegistry};
+    ///
+    /// let registry = ContainerRegistry::new("Images", "ghcr.io".parse()?,
+    ///     Authentication::basic("alice", "ghp_0123456789")?)?;
+    /// assert_eq!(registry.authentication_type(), AuthenticationType::Basic);
+    /// assert_eq!(registry.credential().unwrap().username(), "alice");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn authentication_type(&self) -> AuthenticationType {
         self.authentication.authentication_type()
@@ -214,6 +225,14 @@ impl ContainerRegistry {
 
     /// The same registry with another display name.
     ///
+    /// ```
+    /// # use choreo_registry::{Authentication, ContainerRegistry};
+    /// # let host = "ghcr.io".parse()?;
+    /// let registry = ContainerRegistry::new("Images", host, Authentication::Public)?;
+    /// assert_eq!(registry.with_display_name(" Team images ")?.display_name(), "Team images");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the display name breaks the rules of [`new`](Self::new).
@@ -248,6 +267,16 @@ impl ContainerRegistry {
 
     /// The same registry with another authentication; the old secret is dropped.
     ///
+    /// ```
+    /// # use choreo_registry::{Authentication, ContainerRegistry};
+    /// # let host = "ghcr.io".parse()?;
+    /// let registry = ContainerRegistry::new("Images", host, Authentication::Public)?;
+    /// let private = registry
+    ///     .with_authentication(Authentication::basic("alice", "ghp_0123456789")?)?;
+    /// assert_eq!(private.credential().unwrap().username(), "alice");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the new authentication cannot work with this host, as in [`new`](Self::new).
@@ -278,7 +307,16 @@ impl fmt::Debug for ContainerRegistry {
 
 /// A registry whose host has changed and whose authentication has to be given anew.
 ///
-/// Made by [`ContainerRegistry::with_host`], which has an example.
+/// Made by [`ContainerRegistry::with_host`]. It keeps the display name and the operator's vendors.
+///
+/// ```
+/// use choreo_registry::{Authentication, ContainerRegistry};
+///
+/// let registry = ContainerRegistry::new("Images", "ghcr.io".parse()?, Authentication::Public)?;
+/// let moved = registry.with_host("quay.io".parse()?).authenticate(Authentication::Public)?;
+/// assert_eq!(moved.display_name(), "Images");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unauthenticated {
     display_name: String,

@@ -90,6 +90,17 @@ impl SourceError {
     }
 
     /// Keeps the cause, which must hold no secret.
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use std::io;
+    ///
+    /// use choreo_registry::credential_source::{SourceError, SourceErrorKind};
+    ///
+    /// let error = SourceError::new(SourceErrorKind::Unreachable, "the vault")
+    ///     .with_source(io::Error::from(io::ErrorKind::ConnectionRefused));
+    /// assert_eq!(error.source().unwrap().to_string(), "connection refused");
+    /// ```
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let source = Arc::from(source.into());

@@ -16,6 +16,7 @@ use crate::{quote::Quoted, string_value::string_value};
 /// let media_type: MediaType = "application/vnd.oci.image.index.v1+json".parse()?;
 /// assert_eq!(media_type, MediaType::OciIndex);
 /// assert!(media_type.is_index());
+/// assert_eq!(media_type.as_str(), "application/vnd.oci.image.index.v1+json");
 /// # Ok::<(), choreo_registry::image::ParseMediaTypeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -108,6 +109,11 @@ impl std::error::Error for ParseMediaTypeError {}
 /// assert_eq!(platform.os(), "linux");
 /// assert_eq!(platform.architecture(), "arm64");
 /// assert_eq!(platform.variant(), Some("v8"));
+/// assert_eq!(platform.as_str(), "linux/arm64/v8");
+///
+/// // A node that names no variant may be of any.
+/// assert!(platform.serves(&"linux/arm64".parse()?));
+/// assert!(!platform.serves(&"linux/amd64".parse()?));
 /// # Ok::<(), choreo_registry::image::ParsePlatformError>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

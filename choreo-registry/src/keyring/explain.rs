@@ -176,6 +176,17 @@ impl<'a> ToolExplanation<'a> {
 
     /// The keys that it takes, as they were given: the kubelet's in the order in which it tries
     /// them, at most one of any other tool.
+    ///
+    /// ```
+    /// use choreo_registry::keyring::{Keyring, Tool};
+    ///
+    /// let keyring = Keyring::from_keys(["ghcr.io", "ghcr.io/acme"]);
+    /// let image = "ghcr.io/acme/app".parse()?;
+    /// let explanation = keyring.explain(&image);
+    /// assert!(explanation.tool(Tool::Kubelet).keys().eq(["ghcr.io/acme", "ghcr.io"]));
+    /// assert!(explanation.tool(Tool::Docker).keys().eq(["ghcr.io"]));
+    /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
+    /// ```
     pub fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a, '_> {
         self.keys.iter().copied()
     }

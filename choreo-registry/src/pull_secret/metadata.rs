@@ -16,8 +16,12 @@ use crate::quote::Quoted;
 ///
 /// let metadata = SecretMetadata::new("team-images")?
 ///     .with_namespace("apps")?
-///     .with_label("app.kubernetes.io/managed-by", "choreo")?;
+///     .with_label("app.kubernetes.io/managed-by", "choreo")?
+///     .with_annotation("example.com/owner", "the team of the images")?;
 /// assert_eq!(metadata.name(), "team-images");
+/// assert_eq!(metadata.namespace(), Some("apps"));
+/// assert_eq!(metadata.labels()["app.kubernetes.io/managed-by"], "choreo");
+/// assert_eq!(metadata.annotations()["example.com/owner"], "the team of the images");
 /// assert!(SecretMetadata::new("Team Images").is_err());
 /// # Ok::<(), choreo_registry::pull_secret::SecretMetadataError>(())
 /// ```
