@@ -135,3 +135,44 @@ impl ResolvedImage {
         self.platforms.is_empty() || self.platforms.iter().any(|built| built.serves(platform))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_is_what_is_read() {
+        let digest = Digest::sha256_of(b"the manifest");
+        let bare = ResolvedImage::new(digest, MediaType::DockerManifest);
+        assert_eq!(bare.digest(), digest);
+        assert_eq!(bare.media_type(), MediaType::DockerManifest);
+        assert_eq!(bare.platforms(), []);
+        assert_eq!(bare.user(), None);
+        assert_eq!(bare.exposed_ports(), []);
+        assert_eq!(bare.size(), None);
+
+        let platforms = ["linux/amd64", "linux/arm64/v8"].map(|text| text.parse().unwrap());
+        let ports = ["8080/tcp", "53/udp"].map(|text| text.parse().unwrap());
+        let full = bare
+            .with_platforms(platforms.to_vec())
+            .with_user(Some("app:app".to_owned()))
+            .with_exposed_ports(ports.to_vec())
+            .with_size(Some(31_457_280));
+        assert_eq!(full.digest(), digest);
+        assert_eq!(full.media_type(), MediaType::DockerManifest);
+        assert_eq!(full.platforms(), platforms);
+        assert_eq!(full.user(), Some("app:app"));
+        assert_eq!(full.exposed_ports(), ports);
+        assert_eq!(full.size(), Some(31_457_280));
+    }
+
+    #[test]
+    fn an_image_runs_on_its_platforms_and_one_that_names_none_on_all() {
+        let bare = ResolvedImage::new(Digest::sha256_of(b""), MediaType::OciIndex);
+        let node = "linux/arm64".parse().unwrap();
+        assert!(bare.runs_on(&node));
+        let built = |text: &str| bare.clone().with_platforms(vec![text.parse().unwrap()]);
+        assert!(built("linux/arm64/v8").runs_on(&node));
+        assert!(!built("linux/amd64").runs_on(&node));
+    }
+}

@@ -109,6 +109,8 @@ pub mod vendor;
 mod quote;
 mod secret_json;
 mod string_value;
+#[cfg(test)]
+mod texts;
 
 pub use authentication::Authentication;
 pub use credential::Credential;

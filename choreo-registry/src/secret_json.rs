@@ -102,3 +102,20 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(SecretJson::Object(fields))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_core::de::value::{BytesDeserializer, Error};
+
+    use super::*;
+
+    #[test]
+    fn only_what_json_has_is_read() {
+        let error = SecretJson::deserialize(BytesDeserializer::<Error>::new(b"hunter2")).err();
+        let text = error.map(|error| error.to_string());
+        assert_eq!(
+            text.as_deref(),
+            Some("invalid type: byte array, expected a JSON value")
+        );
+    }
+}

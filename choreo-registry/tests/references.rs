@@ -284,6 +284,30 @@ fn errors_name_the_rule_the_byte_and_the_way_out() {
 }
 
 #[test]
+fn errors_without_the_input_say_what_to_do_as_well() {
+    for (input, position, message) in [
+        (
+            "nginx@md5:d41d8cd98f00b204e9800998ecf8427e",
+            6,
+            "the part after '@' is no digest: unsupported algorithm: use sha256, sha384 or sha512",
+        ),
+        (
+            "https://alice:hunter2@ghcr.io/acme/app",
+            21,
+            "it carries a user name or password before '@': remove it, register the registry with \
+             it instead, and change the password",
+        ),
+    ] {
+        let error = input.parse::<ImageReference>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("invalid image reference: {message}")
+        );
+        assert_eq!(error.position(), position, "{input}");
+    }
+}
+
+#[test]
 fn parts_alone_obey_the_same_rules() {
     for (input, message) in [
         ("", "invalid tag \"\": it is empty: write a tag such as 1.0"),
@@ -317,7 +341,13 @@ fn parts_alone_obey_the_same_rules() {
         );
     }
     assert!("a".repeat(128).parse::<Tag>().is_ok());
-    assert!("a".repeat(129).parse::<Tag>().is_err());
+    assert_eq!(
+        "a".repeat(129).parse::<Tag>().unwrap_err().to_string(),
+        format!(
+            "invalid tag \"{}…\": tag is longer than 128 bytes, found 'a' at byte 128",
+            "a".repeat(64)
+        ),
+    );
     assert!("a".repeat(255).parse::<Repository>().is_ok());
     assert!("a".repeat(256).parse::<Repository>().is_err());
 }

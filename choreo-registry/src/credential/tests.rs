@@ -1,4 +1,5 @@
 use super::*;
+use crate::texts::assert_texts;
 
 #[test]
 fn fields_have_bounds_and_refusals_say_what_to_do() {
@@ -85,4 +86,25 @@ fn debug_shows_no_password_in_either_field() {
     let until: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
     let credential = Credential::new("alice", "hunter2").unwrap();
     assert!(format!("{:?}", credential.with_expiry(until)).contains("2030-01-01T00:00:00Z"));
+}
+
+#[test]
+fn each_variant_of_the_error_has_its_text() {
+    use CredentialError as E;
+
+    assert_texts! { E:
+        E::PasswordEmpty = E::PasswordEmpty =>
+            "password is empty: enter the password or token, or choose public access";
+        E::PasswordTooLong = E::PasswordTooLong =>
+            "password is longer than 16 KiB: check what was pasted";
+        E::UsernameColon = E::UsernameColon =>
+            "user name holds a colon: Basic authentication cannot carry it, check that the \
+             password is in its own field";
+        E::UsernameControlCharacter = E::UsernameControlCharacter =>
+            "user name holds a line break or another control character: remove it";
+        E::UsernameEmpty = E::UsernameEmpty =>
+            "user name is empty: enter the name that goes with the password or token";
+        E::UsernameTooLong = E::UsernameTooLong =>
+            "user name is longer than 255 bytes: check what was pasted";
+    }
 }

@@ -68,3 +68,27 @@ impl fmt::Display for Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::assert_texts;
+
+    #[test]
+    fn each_rule_has_its_text() {
+        assert_texts! { Rule:
+            Rule::Algorithm = Rule::Algorithm =>
+                "unsupported algorithm: use sha256, sha384 or sha512";
+            Rule::Character { .. } = Rule::Character { at: 9 } =>
+                "byte 9 is not one of 0-9 and a-f: digests are in lower case";
+            Rule::Length { .. } = Rule::Length { algorithm: Algorithm::Sha512, found: 64 } =>
+                "sha512 has 128 hexadecimal digits, found 64";
+            Rule::NoAlgorithm = Rule::NoAlgorithm =>
+                "no algorithm: a digest looks like sha256:…";
+        }
+        assert_eq!(
+            ParseDigestError::new("x", Rule::NoAlgorithm).to_string(),
+            "invalid digest \"x\": no algorithm: a digest looks like sha256:…",
+        );
+    }
+}

@@ -1,5 +1,8 @@
 //! Why a docker config is refused, and what to do instead.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use crate::RegistryHost;

@@ -165,3 +165,85 @@ impl fmt::Display for Rule {
         f.write_str(rest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::assert_texts;
+
+    #[test]
+    fn each_rule_has_its_text() {
+        assert_texts! { Rule:
+            Rule::Blank = Rule::Blank => "blanks are not allowed: write one host";
+            Rule::Character(Some(_)) = Rule::Character(Some('!')) =>
+                "character '!' is not allowed: a host is letters, digits, hyphens and dots";
+            Rule::Character(None) = Rule::Character(None) =>
+                "it holds a character that is not allowed: a host is letters, digits, hyphens and \
+                 dots";
+            Rule::DotlessWithoutPort(Some(_)) = Rule::DotlessWithoutPort(Some("r".to_owned())) =>
+                "a host without a dot needs a port, or image references take it for a namespace of \
+                 Docker Hub: write \"r:443\", or its full name";
+            Rule::DotlessWithoutPort(None) = Rule::DotlessWithoutPort(None) =>
+                "a host without a dot needs a port, or image references take it for a namespace of \
+                 Docker Hub: write host:443, or its full name";
+            Rule::Empty = Rule::Empty => "it is empty: write a host such as registry.example.com";
+            Rule::HostTooLong = Rule::HostTooLong => "a host is at most 253 characters long";
+            Rule::Hyphen = Rule::Hyphen => "no part of a host begins or ends with a hyphen";
+            Rule::Ipv4 = Rule::Ipv4 =>
+                "it ends in a number and is no IPv4 address: write four numbers from 0 to 255, \
+                 without leading zeros";
+            Rule::Ipv6 = Rule::Ipv6 =>
+                "the brackets do not hold an IPv6 address: write [2001:db8::1]:5000";
+            Rule::Ipv6Zone = Rule::Ipv6Zone =>
+                "image references know no IPv6 zone: write the address without '%'";
+            Rule::Label = Rule::Label => "it has an empty part: write single dots between names";
+            Rule::LabelTooLong = Rule::LabelTooLong =>
+                "each part of a host is at most 63 characters long";
+            Rule::NonAscii = Rule::NonAscii =>
+                "write an international name in its ASCII form, which begins with xn--";
+            Rule::Path(Some(_)) = Rule::Path(Some("ghcr.io".to_owned())) =>
+                "a host has no path: write \"ghcr.io\", the rest belongs to the image";
+            Rule::Path(None) = Rule::Path(None) =>
+                "a host has no path: write the host alone, the rest belongs to the image";
+            Rule::Port = Rule::Port => "the port must be a number from 1 to 65535";
+            Rule::Scheme = Rule::Scheme => "the scheme is unknown: write the host without it";
+            Rule::Template = Rule::Template =>
+                "a variable was not replaced by its value: replace it first";
+            Rule::UnbracketedIpv6 = Rule::UnbracketedIpv6 =>
+                "an IPv6 address stands in brackets: write [2001:db8::1]:5000";
+            Rule::Underscore = Rule::Underscore =>
+                "image references allow no underscore in a host: use another DNS name for it";
+            Rule::Userinfo = Rule::Userinfo =>
+                "it carries a user name or password before '@': write the host alone, enter the \
+                 credential in its own fields, and change the password if this text was stored or \
+                 sent";
+            Rule::WebSite = Rule::WebSite => "this is Docker Hub's web site: write docker.io";
+        }
+    }
+
+    #[test]
+    fn an_unquoted_error_shows_nothing_of_the_input() {
+        for (input, text) in [
+            (
+                "hunter2!",
+                "it holds a character that is not allowed: a host is letters, digits, hyphens and \
+                 dots",
+            ),
+            (
+                "hunter2",
+                "a host without a dot needs a port, or image references take it for a namespace of \
+                 Docker Hub: write host:443, or its full name",
+            ),
+            (
+                "ghcr.io/hunter2",
+                "a host has no path: write the host alone, the rest belongs to the image",
+            ),
+        ] {
+            let error = input.parse::<crate::RegistryHost>().unwrap_err();
+            assert_eq!(
+                error.into_unquoted().to_string(),
+                format!("invalid registry host: {text}"),
+            );
+        }
+    }
+}

@@ -401,6 +401,8 @@ mod tests {
         for media_type in MediaType::ALL {
             assert_eq!(media_type.as_str().parse(), Ok(media_type));
         }
+        assert!(MediaType::OciIndex.is_index() && MediaType::DockerManifestList.is_index());
+        assert!(!MediaType::OciManifest.is_index() && !MediaType::DockerManifest.is_index());
         assert_eq!(
             "text/html".parse::<MediaType>().unwrap_err().to_string(),
             r#"media type "text/html" is not that of a container image"#

@@ -160,5 +160,18 @@ mod tests {
             error.to_string().starts_with("missing field `digest`"),
             "{error}"
         );
+        for (json, text) in [
+            (
+                "[1]",
+                "invalid type: sequence, expected a resolved image at line 1 column 1",
+            ),
+            (
+                "7",
+                "invalid type: integer `7`, expected a resolved image at line 1 column 1",
+            ),
+        ] {
+            let error = serde_json::from_str::<ResolvedImage>(json).unwrap_err();
+            assert_eq!(error.to_string(), text);
+        }
     }
 }

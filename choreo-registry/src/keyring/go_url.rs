@@ -246,3 +246,24 @@ fn cut(text: &[u8], separator: u8) -> (&[u8], &[u8]) {
 fn position(text: &[u8], wanted: u8) -> Option<usize> {
     text.iter().position(|&byte| byte == wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::assert_texts;
+
+    #[test]
+    fn each_variant_has_its_text() {
+        use UrlError as E;
+
+        assert_texts! { E:
+            E::Address = E::Address => "only an IPv6 address may stand in brackets";
+            E::Character = E::Character => "its host holds a character that no host has";
+            E::Control = E::Control => "it holds a control character";
+            E::Escape = E::Escape => "a '%' in it begins no escape that may stand there";
+            E::Port = E::Port => "what follows the first colon of its host is no port";
+            E::UserInfo = E::UserInfo =>
+                "what stands before its '@' is no user name and password";
+        }
+    }
+}

@@ -83,3 +83,32 @@ impl fmt::Display for PullSecretError {
 }
 
 impl std::error::Error for PullSecretError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::assert_texts;
+
+    #[test]
+    fn each_variant_has_its_text() {
+        use PullSecretError as E;
+
+        assert_texts! { NoPullSecret:
+            NoPullSecret::Public = NoPullSecret::Public =>
+                "the registry needs no pull secret: everybody may pull from it";
+            NoPullSecret::Vendor = NoPullSecret::Vendor =>
+                "the registry needs no pull secret: the data plane's nodes have access of their own";
+        }
+        assert_texts! { E:
+            E::ForeignImage { .. } = E::ForeignImage {
+                image: "quay.io/acme/app".to_owned(),
+                host: "ghcr.io".parse().unwrap(),
+            } =>
+                "image \"quay.io/acme/app\" is not of the registry \"ghcr.io\": leave it out, or \
+                 use the pull secret of its own registry";
+            E::TooLarge = E::TooLarge =>
+                "pull secret is larger than 1 MiB with an entry for each spelling: spell the \
+                 registry in one way";
+        }
+    }
+}

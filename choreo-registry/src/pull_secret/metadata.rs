@@ -253,3 +253,38 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 const KEY_RULE: &str = "write at most 63 letters, digits, '-', '_' and '.', with a letter or digit \
                         at both ends, after a DNS name and '/' if need be";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::assert_texts;
+
+    #[test]
+    fn each_part_has_its_text() {
+        let of = |part| SecretMetadataError {
+            part,
+            input: "é".to_owned(),
+        };
+        assert_texts! { SecretMetadataError:
+            SecretMetadataError { part: Part::Annotations, .. } = of(Part::Annotations) =>
+                "annotations of a Secret are larger than 256 KiB with \"é\": shorten it or leave it \
+                 out";
+            SecretMetadataError { part: Part::AnnotationKey, .. } = of(Part::AnnotationKey) =>
+                "invalid annotation key \"é\" of a Secret: write at most 63 letters, digits, '-', \
+                 '_' and '.', with a letter or digit at both ends, after a DNS name and '/' if need \
+                 be";
+            SecretMetadataError { part: Part::LabelKey, .. } = of(Part::LabelKey) =>
+                "invalid label key \"é\" of a Secret: write at most 63 letters, digits, '-', '_' \
+                 and '.', with a letter or digit at both ends, after a DNS name and '/' if need be";
+            SecretMetadataError { part: Part::LabelValue, .. } = of(Part::LabelValue) =>
+                "invalid label value \"é\" of a Secret: write at most 63 letters, digits, '-', '_' \
+                 and '.', with a letter or digit at both ends";
+            SecretMetadataError { part: Part::Name, .. } = of(Part::Name) =>
+                "invalid name \"é\" of a Secret: write at most 253 lower-case letters, digits, '-' \
+                 and '.', with a letter or digit at both ends of each part";
+            SecretMetadataError { part: Part::Namespace, .. } = of(Part::Namespace) =>
+                "invalid namespace \"é\" of a Secret: write at most 63 lower-case letters, digits \
+                 and '-', with a letter or digit at both ends";
+        }
+    }
+}

@@ -321,3 +321,43 @@ fn lowercase_path(input: &str) -> String {
 }
 
 const ALGORITHMS: [&str; 3] = ["sha256:", "sha384:", "sha512:"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::assert_texts;
+
+    #[test]
+    fn each_rule_has_its_text() {
+        assert_texts! { Rule:
+            Rule::Blank = Rule::Blank => "blanks are not allowed";
+            Rule::Character = Rule::Character =>
+                "repository name may hold only a-z, 0-9 and the separators '.', '_', '-' and '/'";
+            Rule::Digest(_) = Rule::Digest(digest::Rule::Algorithm) =>
+                "the part after '@' is no digest: unsupported algorithm: use sha256, sha384 or sha512";
+            Rule::Empty = Rule::Empty => "it is empty";
+            Rule::EmptyComponent = Rule::EmptyComponent => "repository name has an empty part";
+            Rule::Host = Rule::Host =>
+                "host must be dotted labels of letters, digits and inner hyphens";
+            Rule::Identifier = Rule::Identifier =>
+                "64 hexadecimal digits alone are an image's id, not a reference";
+            Rule::Ipv6 = Rule::Ipv6 =>
+                "an IPv6 host must be hexadecimal digits and colons in brackets";
+            Rule::NonAscii = Rule::NonAscii => "only ASCII is allowed";
+            Rule::PathTooLong = Rule::PathTooLong => "repository name is longer than 255 bytes";
+            Rule::Port = Rule::Port => "port must be a number";
+            Rule::Scheme = Rule::Scheme => "it begins with a scheme";
+            Rule::Separator = Rule::Separator =>
+                "repository name needs a letter or digit on both sides of '.', '_', '__' or hyphens";
+            Rule::TagCharacter = Rule::TagCharacter =>
+                "tag may hold only letters, digits, '_', '.' and '-'";
+            Rule::TagEmpty = Rule::TagEmpty => "tag is empty";
+            Rule::TagStart = Rule::TagStart => "tag must start with a letter, a digit or '_'";
+            Rule::TagTooLong = Rule::TagTooLong => "tag is longer than 128 bytes";
+            Rule::Template = Rule::Template => "a variable was not replaced by its value";
+            Rule::Underscore = Rule::Underscore => "host must not hold an underscore";
+            Rule::Uppercase = Rule::Uppercase => "repository name must be lowercase";
+            Rule::Userinfo = Rule::Userinfo => "it carries a user name or password before '@'";
+        }
+    }
+}

@@ -98,3 +98,39 @@ impl From<CredentialRefusal> for RegistryError {
         Self::Credential(refusal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::assert_texts;
+
+    #[test]
+    fn each_variant_has_its_text() {
+        use RegistryError as E;
+
+        let host = |host: &str| host.parse::<RegistryHost>().unwrap();
+        assert_texts! { E:
+            E::Credential(_) = E::from(CredentialRefusal::FineGrainedToken) =>
+                "GHCR accepts no fine-grained token (github_pat_…): create a classic personal \
+                 access token with the scope read:packages";
+            E::DataEndpoint { .. } =
+                E::DataEndpoint { host: host("acme.westeurope.data.azurecr.io") } =>
+                "\"acme.westeurope.data.azurecr.io\" is a data endpoint, which serves layers only: \
+                 enter the login server, such as \"acme.azurecr.io\"";
+            E::DisplayNameControlCharacter = E::DisplayNameControlCharacter =>
+                "display name holds a line break or another control character: remove it";
+            E::DisplayNameEmpty = E::DisplayNameEmpty =>
+                "display name is empty: enter a name by which people know the registry";
+            E::DisplayNameTooLong = E::DisplayNameTooLong =>
+                "display name is longer than 128 characters: shorten it";
+            E::DockerConfigHost { .. } =
+                E::DockerConfigHost { registry: host("ghcr.io"), config: host("quay.io") } =>
+                "docker config is for \"quay.io\", not for \"ghcr.io\": paste the one of \
+                 \"ghcr.io\", or register \"quay.io\"";
+            E::NoNodeIdentity { .. } =
+                E::NoNodeIdentity { host: host("quay.io"), vendor: "Quay".to_owned() } =>
+                "\"quay.io\" (Quay) gives nodes no access by their identity: choose basic or \
+                 docker-config";
+        }
+    }
+}

@@ -250,9 +250,12 @@ mod tests {
             "*_.example",
         ] {
             let error = input.parse::<HostPattern>().unwrap_err().to_string();
-            assert!(
-                error.starts_with(&format!("invalid host pattern \"{input}\": ")),
-                "{input}"
+            assert_eq!(
+                error,
+                format!(
+                    "invalid host pattern \"{input}\": write a host such as \
+                     registry.acme.example, with at most one * in each label"
+                ),
             );
         }
         let shown: HostPattern = "*.A.example:*".parse().unwrap();

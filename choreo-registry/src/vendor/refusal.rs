@@ -62,3 +62,35 @@ impl fmt::Display for CredentialRefusal {
 }
 
 impl std::error::Error for CredentialRefusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::assert_texts;
+
+    #[test]
+    fn each_variant_has_its_text() {
+        use CredentialRefusal as C;
+
+        assert_texts! { C:
+            C::EcrPublicUsername = C::EcrPublicUsername =>
+                "Amazon ECR Public accepts no user name but AWS: choose public access, for everybody \
+                 may pull from it";
+            C::EcrUsername = C::EcrUsername =>
+                "Amazon ECR accepts no user name but AWS: choose the authentication type vendor, or \
+                 enter AWS and the output of aws ecr get-login-password";
+            C::FineGrainedToken = C::FineGrainedToken =>
+                "GHCR accepts no fine-grained token (github_pat_…): create a classic personal access \
+                 token with the scope read:packages";
+            C::ServiceAccountKeyInBase64 = C::ServiceAccountKeyInBase64 =>
+                "the key for _json_key is in base64: enter the user name _json_key_base64, or the \
+                 JSON itself";
+            C::ServiceAccountKeyMalformed = C::ServiceAccountKeyMalformed =>
+                "the password is no service account key: paste the whole JSON file with \"type\": \
+                 \"service_account\", \"client_email\" and \"private_key\"";
+            C::ServiceAccountKeyNotInBase64 = C::ServiceAccountKeyNotInBase64 =>
+                "the key for _json_key_base64 is not in base64: enter the user name _json_key, or \
+                 encode the JSON file";
+        }
+    }
+}

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Credential;
 use crate::finding::Code;
+use crate::texts::assert_texts;
 
 mod samples;
 
@@ -206,40 +207,6 @@ fn service_account_keys_are_told_by_their_contents() {
         ] {
             assert_eq!(codes(id, username, &password), Err(refusal), "{password}");
         }
-    }
-}
-
-#[test]
-fn refusals_say_what_to_do() {
-    use CredentialRefusal as C;
-    for (refusal, text) in [
-        (
-            C::EcrPublicUsername,
-            "Amazon ECR Public accepts no user name but AWS: choose public access, for everybody \
-             may pull from it",
-        ),
-        (
-            C::FineGrainedToken,
-            "GHCR accepts no fine-grained token (github_pat_…): create a classic personal access \
-             token with the scope read:packages",
-        ),
-        (
-            C::ServiceAccountKeyInBase64,
-            "the key for _json_key is in base64: enter the user name _json_key_base64, or the \
-             JSON itself",
-        ),
-        (
-            C::ServiceAccountKeyMalformed,
-            "the password is no service account key: paste the whole JSON file with \"type\": \
-             \"service_account\", \"client_email\" and \"private_key\"",
-        ),
-        (
-            C::ServiceAccountKeyNotInBase64,
-            "the key for _json_key_base64 is not in base64: enter the user name _json_key, or \
-             encode the JSON file",
-        ),
-    ] {
-        assert_eq!(refusal.to_string(), text);
     }
 }
 
@@ -487,10 +454,14 @@ fn what_makes_no_row_is_refused() {
         let error = Vendor::new("acme", name).unwrap_err();
         assert_eq!(error, VendorError::Name(name.to_owned()));
     }
-    assert_eq!(
-        VendorError::Name("a\nb".to_owned()).to_string(),
-        "invalid vendor name \"a\\nb\": write a name for people, on one line",
-    );
+    assert_texts! { VendorError:
+        VendorError::Id(_) = VendorError::Id("A".to_owned()) =>
+            "invalid vendor id \"A\": write lower-case letters and digits, parted by hyphens";
+        VendorError::Name(_) = VendorError::Name("a\nb".to_owned()) =>
+            "invalid vendor name \"a\\nb\": write a name for people, on one line";
+        VendorError::Url(_) = VendorError::Url("x".to_owned()) =>
+            "invalid URL \"x\" of a vendor: write one that begins with https:// and a host";
+    }
     let acme = || Vendor::new("acme", "Acme").unwrap();
     for url in [
         "",
@@ -506,10 +477,6 @@ fn what_makes_no_row_is_refused() {
         assert_eq!(acme().with_documentation(url), Err(error.clone()));
         assert_eq!(acme().with_token_realm(url), Err(error));
     }
-    assert_eq!(
-        VendorError::Url("x".to_owned()).to_string(),
-        "invalid URL \"x\" of a vendor: write one that begins with https:// and a host",
-    );
     for url in ["https://acme.example", "https://acme.example:8443/a?b#c"] {
         assert_eq!(acme().with_documentation(url).unwrap().documentation(), url);
     }
