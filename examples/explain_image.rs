@@ -61,8 +61,9 @@ fn parse(arguments: &[String]) -> Option<Command<'_>> {
     while let Some(argument) = arguments.next() {
         match argument {
             "--key" => keys.push(arguments.next()?),
-            _ if argument.starts_with('-') || image.is_some() => return None,
-            _ => image = Some(argument),
+            _ if argument.starts_with('-') => return None,
+            // The last one is the image; others before it go on with the keys.
+            _ => keys.extend(image.replace(argument)),
         }
     }
     let image = image.filter(|_| !keys.is_empty())?;
@@ -213,15 +214,11 @@ mod tests {
             parsed("--key a nginx --key b").unwrap(),
             r#"Table { keys: ["a", "b"], image: "nginx" }"#
         );
-        for wrong in [
-            "",
-            "nginx",
-            "--key a",
-            "--key",
-            "--jsonl nginx",
-            "--key a b c",
-            "--help",
-        ] {
+        assert_eq!(
+            parsed("--key a b c").unwrap(),
+            r#"Table { keys: ["a", "b"], image: "c" }"#
+        );
+        for wrong in ["", "nginx", "--key a", "--key", "--jsonl nginx", "--help"] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
     }
