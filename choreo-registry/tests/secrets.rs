@@ -308,7 +308,8 @@ fn slice_shown(secret: &str, shown: &str) -> Option<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    // Shrinking a long document to its end takes minutes and says no more.
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(cases()) })]
 
     /// The promise of the crate's front page, eight bytes at a time.
     #[test]
@@ -321,16 +322,25 @@ proptest! {
                 // A user name is shown: this document has the secret there, and another password.
                 Ok(config) if is_username_alone(&config, &secret) => continue,
                 Ok(config) => everything_shown(config),
-                // A key that is a host is shown, and is none that a secret would be.
-                Err(error) if error.hosts().iter().any(|h| h.as_str().eq_ignore_ascii_case(&secret)) => {
-                    continue;
-                }
+                // A key that is a host is shown: this document has the secret in one.
+                Err(_) if is_in_host(&document, &secret) => continue,
                 Err(error) => format!("{error} {error:?} {:?}", error.source()),
             };
             let found = slice_shown(&secret, &shown);
             prop_assert!(found.is_none(), "{found:?} of {secret} in {shown}");
         }
     }
+}
+
+/// Whether a key of the document that names a host holds a part of the secret.
+fn is_in_host(document: &str, secret: &str) -> bool {
+    let secret = secret.to_ascii_lowercase();
+    let holds = |key: &str| {
+        let host = key.parse::<RegistryHost>();
+        host.is_ok_and(|host| slice_shown(&secret, host.as_str()).is_some())
+    };
+    // Quoted strings are a superset of the keys, whatever else is wrong with the document.
+    document.split('"').any(holds)
 }
 
 fn is_username_alone(config: &DockerConfig, secret: &str) -> bool {
@@ -379,4 +389,14 @@ fn everything_shown(config: DockerConfig) -> String {
         Err(error) => write!(shown, "{error} {error:?} {:?}", error.source()).unwrap(),
     }
     shown
+}
+
+/// A host is shown, also one that holds a secret; a value that is no host is not.
+#[test]
+fn only_hosts_are_shown_of_a_document() {
+    let secret = "J6qZxjzxqjjxz1Qz";
+    let key = format!(r#"{{"auths":{{"ghcr.io-{secret}":{{}}}}}}"#);
+    assert!(is_in_host(&key, secret));
+    let value = format!(r#"{{"auths":{{"ghcr.io":{{"auth":"{secret} {secret}"}}}}}}"#);
+    assert!(!is_in_host(&value, secret));
 }

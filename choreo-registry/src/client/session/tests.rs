@@ -111,6 +111,7 @@ async fn a_token_server_without_get_is_asked_by_post_and_remembered() {
                 &format!("{get} {BASIC}"),
                 &format!("POST /token {FORM}"),
                 "GET /v2/team/app/manifests/1 Bearer t",
+                "HEAD /v2/team/app/manifests/1 Bearer t",
                 "GET /v2/team/app/manifests/1 Bearer t",
                 &format!("POST /token {FORM}"),
                 "GET /v2/team/app/manifests/1 Bearer t",
@@ -273,7 +274,8 @@ async fn many_callers_ask_for_one_token() {
     assert_eq!(asked("GET /v2/ "), 0);
     assert_eq!(asked("GET /token"), 1);
     assert_eq!(asked("GET /v2/team"), 3);
-    assert_eq!(talk.lines().len(), 5);
+    // Who comes when the first has its answer asks for the digest alone; this script has none.
+    assert_eq!(talk.lines().len() - asked("HEAD "), 5);
 }
 
 #[tokio::test(start_paused = true)]
