@@ -59,7 +59,7 @@ fn docker_config(c: &mut Criterion) {
         group.bench_function(bench("choreo"), |b| {
             b.iter(|| {
                 let config: DockerConfig = black_box(&*document).parse().expect("it is accepted");
-                PullSecret::new(config.host(), config.credential()).expose_docker_config_json()
+                PullSecret::new(config.host(), config.credential())
             });
         });
         group.bench_function(bench("choreo, whole Secret"), |b| {

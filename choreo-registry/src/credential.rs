@@ -15,6 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use crate::wiped::WipedText;
+
 /// A user name and a password, with the time until which they hold, if that is known.
 ///
 /// A credential is not `Clone`, `PartialEq` or `Serialize`; its `Debug` shows no password, not
@@ -117,13 +119,25 @@ impl Credential {
     /// ```
     #[must_use]
     pub fn expose_basic(&self) -> Zeroizing<String> {
-        // Exact capacities: a growing buffer would leave copies behind.
+        // An exact capacity: a growing buffer would leave copies behind.
         let len = self.username.len() + 1 + self.expose_password().len();
-        let mut plain = Zeroizing::new(String::with_capacity(len));
-        plain.extend([self.username.as_str(), ":", self.expose_password()]);
         let mut encoded = Zeroizing::new(String::with_capacity(len.div_ceil(3) * 4));
-        STANDARD.encode_string(plain.as_bytes(), &mut encoded);
+        self.push_basic(&mut encoded);
         encoded
+    }
+
+    /// Appends what [`expose_basic`](Self::expose_basic) returns.
+    pub(crate) fn push_basic(&self, out: &mut String) {
+        // Base64 takes three bytes at a time: only the first few of the password are copied.
+        let password = self.expose_password().as_bytes();
+        let missing = (3 - (self.username.len() + 1) % 3) % 3;
+        let (head, rest) = password.split_at(missing.min(password.len()));
+        let mut start = Zeroizing::new(Vec::with_capacity(self.username.len() + 3));
+        start.extend_from_slice(self.username.as_bytes());
+        start.push(b':');
+        start.extend_from_slice(head);
+        STANDARD.encode_string(&*start, out);
+        STANDARD.encode_string(rest, out);
     }
 
     /// When the credential ceases to hold; `None` when that is not known.
@@ -136,13 +150,23 @@ impl Credential {
     /// in both places.
     pub(crate) fn username_tells_password(&self) -> bool {
         let (username, password) = (self.username.as_bytes(), self.expose_password().as_bytes());
-        let width = password.len().min(8);
-        let mut parts = password.windows(width);
-        parts.any(|part| {
-            username
-                .windows(width)
-                .any(|of_username| of_username == part)
-        })
+        let Some((first, later)) = password.split_at_checked(8) else {
+            let mut parts = username.windows(password.len());
+            return parts.any(|part| part == password);
+        };
+        // Eight bytes are compared as one number: passwords may have thousands.
+        let parts: Vec<u64> = (username.windows(8))
+            .map(|part| part.iter().fold(0, shifted))
+            .collect();
+        if parts.is_empty() {
+            return false;
+        }
+        let mut current = first.iter().fold(0, shifted);
+        parts.contains(&current)
+            || later.iter().any(|byte| {
+                current = shifted(current, byte);
+                parts.contains(&current)
+            })
     }
 
     /// A second copy of the secret, where two owners need it.
@@ -154,6 +178,11 @@ impl Credential {
             expires_at: self.expires_at,
         }
     }
+}
+
+/// The eight bytes that end with `byte`, after those before it.
+fn shifted(bytes: u64, byte: &u8) -> u64 {
+    bytes << 8 | u64::from(*byte)
 }
 
 impl fmt::Debug for Credential {
@@ -183,7 +212,7 @@ impl fmt::Debug for Credential {
 /// assert!(Password::new("").is_err());
 /// # Ok::<(), choreo_registry::credential::CredentialError>(())
 /// ```
-pub struct Password(Zeroizing<String>);
+pub struct Password(WipedText);
 
 impl Password {
     /// Takes over a password; nothing is trimmed.
@@ -192,11 +221,11 @@ impl Password {
     ///
     /// When it is empty or longer than 16 KiB.
     pub fn new(password: impl Into<String>) -> Result<Self, CredentialError> {
-        let password = Zeroizing::new(password.into());
-        if password.is_empty() {
+        let password = WipedText::new(password.into());
+        if password.as_str().is_empty() {
             return Err(CredentialError::PasswordEmpty);
         }
-        if password.len() > PASSWORD_MAX {
+        if password.as_str().len() > PASSWORD_MAX {
             return Err(CredentialError::PasswordTooLong);
         }
         Ok(Self(password))
@@ -205,13 +234,13 @@ impl Password {
     /// The characters. Do not log or store them.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 
     /// A second copy of the secret, where two owners need it.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self(self.0.clone())
+        Self(WipedText::new(self.0.as_str().to_owned()))
     }
 }
 

@@ -111,6 +111,7 @@ mod secret_json;
 mod string_value;
 #[cfg(test)]
 mod texts;
+mod wiped;
 
 pub use authentication::Authentication;
 pub use credential::Credential;

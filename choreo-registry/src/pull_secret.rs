@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 pub use self::error::{NoPullSecret, PullSecretError};
 pub use self::manifest::Format;
 pub use self::metadata::{SecretMetadata, SecretMetadataError};
+use crate::wiped::WipedText;
 use crate::{Authentication, ContainerRegistry, Credential, ImageReference, RegistryHost};
 
 /// The content of a Secret of type
@@ -41,7 +42,7 @@ use crate::{Authentication, ContainerRegistry, Credential, ImageReference, Regis
 /// )?;
 /// let secret = PullSecret::for_registry(&registry)?;
 /// assert_eq!(
-///     *secret.expose_docker_config_json(),
+///     secret.expose_docker_config_json(),
 ///     r#"{"auths":{"registry.example.com:5000":{"username":"tiger","password":"pass1234","auth":"dGlnZXI6cGFzczEyMzQ="}}}"#,
 /// );
 /// let metadata = SecretMetadata::new("team-images")?.with_namespace("apps")?;
@@ -59,12 +60,13 @@ use crate::{Authentication, ContainerRegistry, Credential, ImageReference, Regis
 /// [`with_spellings_of`](Self::with_spellings_of).
 pub struct PullSecret {
     host: RegistryHost,
-    /// Sorted, as kubectl sorts them.
-    keys: Vec<String>,
+    /// The keys beside the host's own, sorted.
+    spellings: Vec<String>,
     /// As it may be shown.
     username: String,
-    /// The value under each key.
-    entry: Zeroizing<String>,
+    docker_config_json: WipedText,
+    /// The length of the value under each key.
+    entry_len: usize,
 }
 
 impl PullSecret {
@@ -105,15 +107,17 @@ impl PullSecret {
     /// ```
     #[must_use]
     pub fn new(host: &RegistryHost, credential: &Credential) -> Self {
+        let (docker_config_json, entry_len) = docker_config_json(host.auths_key(), credential);
         Self {
             host: host.clone(),
-            keys: vec![host.auths_key().to_owned()],
+            spellings: Vec::new(),
             username: if credential.username_tells_password() {
                 "[redacted]".to_owned()
             } else {
                 credential.username().to_owned()
             },
-            entry: entry(credential),
+            docker_config_json,
+            entry_len,
         }
     }
 
@@ -154,13 +158,15 @@ impl PullSecret {
             if domain == self.host.image_domain() {
                 continue;
             }
-            if let Err(at) = self.keys.binary_search_by(|key| key.as_str().cmp(domain)) {
-                self.keys.insert(at, domain.to_owned());
+            let at = self.spellings.binary_search_by(|key| (**key).cmp(domain));
+            if let Err(at) = at {
+                self.spellings.insert(at, domain.to_owned());
                 if self.docker_config_len() > MAX_SECRET_LEN {
                     return Err(PullSecretError::TooLarge);
                 }
             }
         }
+        self.docker_config_json = self.with_all_keys();
         Ok(self)
     }
 
@@ -170,27 +176,20 @@ impl PullSecret {
         self.host.auths_key()
     }
 
-    /// The keys of all entries under `auths`, in their order.
+    /// The keys of all entries under `auths`, in their order, which is that of their bytes.
     #[must_use]
-    pub fn keys(&self) -> &[String] {
-        &self.keys
+    pub fn keys(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = self.spellings.iter().map(String::as_str).collect();
+        let at = keys.partition_point(|key| *key < self.auths_key());
+        keys.insert(at, self.auths_key());
+        keys
     }
 
     /// The docker config, as compact JSON: the value of the Secret's `.dockerconfigjson`, before
     /// base64, byte for byte as kubectl writes it.
     #[must_use]
-    pub fn expose_docker_config_json(&self) -> Zeroizing<String> {
-        // An exact capacity: a growing buffer would leave copies behind.
-        let mut json = Zeroizing::new(String::with_capacity(self.docker_config_len()));
-        json.push_str("{\"auths\":");
-        for (index, key) in self.keys.iter().enumerate() {
-            json.push(if index == 0 { '{' } else { ',' });
-            text::push_json(&mut json, key);
-            json.push(':');
-            json.push_str(&self.entry);
-        }
-        json.push_str("}}");
-        json
+    pub fn expose_docker_config_json(&self) -> &str {
+        self.docker_config_json.as_str()
     }
 
     /// The whole Secret as text, ready for `kubectl create -f`; the same bytes for the same input.
@@ -263,41 +262,66 @@ impl PullSecret {
     }
 
     fn docker_config_len(&self) -> usize {
-        let keys: usize = self.keys.iter().map(|key| text::json_len(key)).sum();
-        let around = "{\"auths\":}}".len() + self.keys.len() * ",:".len();
-        around + keys + self.keys.len() * self.entry.len()
+        let keys = self.keys();
+        let texts: usize = keys.iter().map(|key| text::json_len(key)).sum();
+        let around = "{\"auths\":}}".len() + keys.len() * ",:".len();
+        around + texts + keys.len() * self.entry_len
+    }
+
+    /// The docker config with the same entry under each key.
+    fn with_all_keys(&self) -> WipedText {
+        let old = self.docker_config_json.as_str();
+        let entries_end = old.len() - "}}".len();
+        let entry = &old[entries_end - self.entry_len..entries_end];
+        // An exact capacity: a growing buffer would leave copies behind.
+        let mut json = String::with_capacity(self.docker_config_len());
+        json.push_str("{\"auths\":");
+        for (index, key) in self.keys().into_iter().enumerate() {
+            json.push(if index == 0 { '{' } else { ',' });
+            text::push_json(&mut json, key);
+            json.push(':');
+            json.push_str(entry);
+        }
+        json.push_str("}}");
+        WipedText::new(json)
     }
 }
 
 impl fmt::Debug for PullSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PullSecret")
-            .field("keys", &self.keys)
+            .field("keys", &self.keys())
             .field("username", &self.username)
             .finish_non_exhaustive()
     }
 }
 
-/// The fields of an entry, in the order in which kubectl writes them.
-fn entry(credential: &Credential) -> Zeroizing<String> {
-    let auth = credential.expose_basic();
-    let fields = [
-        ("{\"username\":", credential.username()),
-        (",\"password\":", credential.expose_password()),
-        (",\"auth\":", auth.as_str()),
-    ];
-    let len: usize = fields
-        .iter()
-        .map(|(name, value)| name.len() + text::json_len(value))
-        .sum();
-    let mut json = Zeroizing::new(String::with_capacity(len + 1));
-    for (name, value) in fields {
-        json.push_str(name);
-        text::push_json(&mut json, value);
-    }
-    json.push('}');
-    json
+/// The docker config with one key, and the length of the entry in it. The fields stand in the order
+/// in which kubectl writes them.
+fn docker_config_json(key: &str, credential: &Credential) -> (WipedText, usize) {
+    let (username, password) = (credential.username(), credential.expose_password());
+    let auth_len = (username.len() + ":".len() + password.len()).div_ceil(3) * 4;
+    // At least as much as is written: a growing buffer would leave copies behind.
+    let texts = text::json_len(key) + text::json_len(username) + text::json_len(password);
+    let mut json = String::with_capacity(AROUND_TEXTS + texts + auth_len);
+    json.push_str("{\"auths\":{");
+    text::push_json(&mut json, key);
+    json.push(':');
+    let start = json.len();
+    json.push_str("{\"username\":");
+    text::push_json(&mut json, username);
+    json.push_str(",\"password\":");
+    text::push_json(&mut json, password);
+    json.push_str(",\"auth\":\"");
+    credential.push_basic(&mut json);
+    json.push_str("\"}");
+    let entry_len = json.len() - start;
+    json.push_str("}}");
+    (WipedText::new(json), entry_len)
 }
+
+/// The bytes of a docker config with one key that belong to no text in it.
+const AROUND_TEXTS: usize = r#"{"auths":{:{"username":,"password":,"auth":""}}}"#.len();
 
 /// The most that a Secret's values may have together
 /// (<https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size>). One

@@ -373,7 +373,7 @@ fn everything_shown(config: DockerConfig) -> String {
     let exposed = pull_secret.expose_docker_config_json();
     assert!(exposed.contains(&*config.credential().expose_basic()));
     let text = pull_secret.expose_text(&metadata, Format::Yaml);
-    assert!(text.contains(&STANDARD.encode(&*exposed)));
+    assert!(text.contains(&STANDARD.encode(exposed)));
     match ContainerRegistry::new("Images", host, Authentication::DockerConfig(config)) {
         Ok(registry) => {
             write!(shown, "{:?}", registry.authentication()).unwrap();

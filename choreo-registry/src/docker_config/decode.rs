@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::{AuthDefect, DockerConfigError, Problem, Repairs, Text, check_names, object, string};
 use crate::credential::CredentialError;
 use crate::vendor::Vendor;
+use crate::wiped::Wiped;
 use crate::{Credential, RegistryHost};
 
 /// The fields of an entry that Docker or Kubernetes know.
@@ -147,14 +148,14 @@ fn credential(username: &str, password: &str) -> Result<Credential, DockerConfig
 
 /// The bytes of a decoded `auth`.
 struct Auth {
-    bytes: Zeroizing<Vec<u8>>,
+    bytes: Wiped,
     repaired: bool,
 }
 
 impl Auth {
     /// The user name and the password: the first colon divides.
     fn split(&self) -> Result<(&str, &str), DockerConfigError> {
-        let text = std::str::from_utf8(&self.bytes)
+        let text = std::str::from_utf8(self.bytes.as_bytes())
             .map_err(|_| DockerConfigError::Auth(AuthDefect::NotUtf8))?;
         text.trim_end_matches('\0')
             .split_once(':')
@@ -166,7 +167,7 @@ impl Auth {
 fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
     // Nearly always it is clean.
     if let Some(bytes) = decode_base64(auth) {
-        let repaired = bytes.ends_with(b"\0");
+        let repaired = bytes.as_bytes().ends_with(b"\0");
         return Ok(Auth { bytes, repaired });
     }
     let mut clean = Zeroizing::new(String::with_capacity(auth.len()));
@@ -187,16 +188,17 @@ fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
     }
 }
 
-fn decode_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+fn decode_base64(text: &str) -> Option<Wiped> {
     let engine = if text.ends_with('=') {
         &PADDED
     } else {
         &UNPADDED
     };
-    let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
-    let len = engine.decode_slice(text, &mut bytes).ok()?;
-    bytes.truncate(len);
-    Some(bytes)
+    let mut bytes = vec![0; base64::decoded_len_estimate(text.len())];
+    let decoded = engine.decode_slice(text, &mut bytes);
+    bytes.truncate(*decoded.as_ref().unwrap_or(&0));
+    let bytes = Wiped::new(bytes);
+    decoded.is_ok().then_some(bytes)
 }
 
 const PADDED: GeneralPurpose = lenient(DecodePaddingMode::RequireCanonical);

@@ -11,7 +11,7 @@ fn docker_hub_stands_under_the_key_that_all_tools_find() {
     let secret = PullSecret::new(&"registry-1.docker.io".parse().unwrap(), &credential);
     assert_eq!(secret.auths_key(), "https://index.docker.io/v1/");
     assert_eq!(
-        *secret.expose_docker_config_json(),
+        secret.expose_docker_config_json(),
         r#"{"auths":{"https://index.docker.io/v1/":{"username":"alice","password":"hunter2","auth":"YWxpY2U6aHVudGVyMg=="}}}"#,
     );
 }
@@ -75,9 +75,9 @@ fn further_spellings_get_entries_and_other_registries_none() {
     let images = |names: &[&str]| -> Vec<ImageReference> {
         names.iter().map(|name| name.parse().unwrap()).collect()
     };
-    let keys = |names: &[&str]| secret().with_spellings_of(&images(names)).unwrap().keys;
+    let same = images(&["nginx", "index.docker.io/a/b"]);
     assert_eq!(
-        keys(&["nginx", "index.docker.io/a/b"]),
+        secret().with_spellings_of(&same).unwrap().keys(),
         ["https://index.docker.io/v1/"]
     );
     let spelled = images(&[
@@ -99,7 +99,7 @@ fn further_spellings_get_entries_and_other_registries_none() {
     assert_eq!(secret_of_all.auths_key(), "https://index.docker.io/v1/");
     let entry = r#"{"username":"alice","password":"hunter2","auth":"YWxpY2U6aHVudGVyMg=="}"#;
     assert_eq!(
-        *secret_of_all.expose_docker_config_json(),
+        secret_of_all.expose_docker_config_json(),
         format!(
             "{{\"auths\":{{\"DOCKER.io\":{entry},\"docker.io:443\":{entry},\
              \"https://index.docker.io/v1/\":{entry},\"registry-1.docker.io\":{entry}}}}}"
@@ -276,9 +276,10 @@ proptest! {
     ) {
         let host: RegistryHost = "registry.example.com:5000".parse().unwrap();
         let credential = Credential::new(username.clone(), password.clone()).unwrap();
-        let json = PullSecret::new(&host, &credential).expose_docker_config_json();
+        let secret = PullSecret::new(&host, &credential);
+        let json = secret.expose_docker_config_json();
 
-        let entry = &serde_json::from_str::<Value>(&json).unwrap()["auths"][host.auths_key()];
+        let entry = &serde_json::from_str::<Value>(json).unwrap()["auths"][host.auths_key()];
         prop_assert_eq!(&entry["username"], &json!(username));
         prop_assert_eq!(&entry["password"], &json!(password));
         prop_assert_eq!(&entry["auth"], &json!(STANDARD.encode(format!("{username}:{password}"))));

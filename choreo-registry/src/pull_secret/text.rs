@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 pub(super) fn push_json(out: &mut String, text: &str) {
     out.push('"');
     let mut written = 0;
-    for (at, byte) in text.bytes().enumerate() {
+    // Most texts need no look at each byte.
+    let suspects = if count_suspects(text) == 0 { "" } else { text };
+    for (at, byte) in suspects.bytes().enumerate() {
         if is_suspect(byte)
             && let Some((escape, len)) = escape(&text.as_bytes()[at..])
         {
@@ -24,6 +26,9 @@ pub(super) fn push_json(out: &mut String, text: &str) {
 /// The number of bytes that [`push_json`] writes.
 pub(super) fn json_len(text: &str) -> usize {
     let mut len = "\"\"".len() + text.len();
+    if count_suspects(text) == 0 {
+        return len;
+    }
     for (at, byte) in text.bytes().enumerate() {
         if is_suspect(byte)
             && let Some((escape, read)) = escape(&text.as_bytes()[at..])
@@ -63,6 +68,11 @@ pub(super) fn push_yaml(out: &mut String, text: &str) {
 /// Whether an escape may begin with this byte.
 fn is_suspect(byte: u8) -> bool {
     matches!(byte, 0..=0x1f | b'"' | b'&' | b'<' | b'>' | b'\\' | 0xe2)
+}
+
+/// Without branches, so that many bytes are counted at once.
+fn count_suspects(text: &str) -> usize {
+    text.bytes().map(|byte| usize::from(is_suspect(byte))).sum()
 }
 
 /// The escape of the first character, if it needs one, and the length of that character.

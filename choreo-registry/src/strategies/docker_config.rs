@@ -28,7 +28,8 @@ use crate::{Credential, PullSecret, RegistryHost};
 /// ```
 pub fn docker_config() -> impl Strategy<Value = DockerConfig> {
     vendor_credential().prop_map(|(host, credential)| {
-        let document = PullSecret::new(&host, &credential).expose_docker_config_json();
+        let secret = PullSecret::new(&host, &credential);
+        let document = secret.expose_docker_config_json();
         document.parse().expect("a rendered docker config is one")
     })
 }

@@ -101,8 +101,8 @@ impl Registry {
         let credential = Credential::new(USERNAME, password).unwrap();
         let host = self.address.to_string().parse().unwrap();
         let file = self.directory.path().join(name);
-        let json = PullSecret::new(&host, &credential).expose_docker_config_json();
-        std::fs::write(&file, json.as_bytes()).unwrap();
+        let secret = PullSecret::new(&host, &credential);
+        std::fs::write(&file, secret.expose_docker_config_json()).unwrap();
         file.display().to_string()
     }
 }

