@@ -263,7 +263,7 @@ impl PullSecret {
 
     fn docker_config_len(&self) -> usize {
         let keys = self.keys();
-        let texts: usize = keys.iter().map(|key| text::json_len(key)).sum();
+        let texts: usize = keys.iter().map(|key| text::max_json_len(key)).sum();
         let around = "{\"auths\":}}".len() + keys.len() * ",:".len();
         around + texts + keys.len() * self.entry_len
     }
@@ -302,7 +302,8 @@ fn docker_config_json(key: &str, credential: &Credential) -> (WipedText, usize) 
     let (username, password) = (credential.username(), credential.expose_password());
     let auth_len = (username.len() + ":".len() + password.len()).div_ceil(3) * 4;
     // At least as much as is written: a growing buffer would leave copies behind.
-    let texts = text::json_len(key) + text::json_len(username) + text::json_len(password);
+    let texts =
+        text::max_json_len(key) + text::max_json_len(username) + text::max_json_len(password);
     let mut json = String::with_capacity(AROUND_TEXTS + texts + auth_len);
     json.push_str("{\"auths\":{");
     text::push_json(&mut json, key);
