@@ -6,6 +6,7 @@ mod egress;
 mod faults;
 mod hostile;
 mod isolation;
+mod museum;
 mod real;
 mod resolve;
 mod scripted;
