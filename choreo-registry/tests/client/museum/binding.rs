@@ -9,7 +9,7 @@ use choreo_registry::{
 use http::{Request, Response, header};
 
 use super::{
-    Answer, Flaw, HOME, Internet, PASSWORD, RESOLVE, Scene, Task, challenge, manifest,
+    Answer, Flaw, HOME, Internet, Outcome, PASSWORD, RESOLVE, Scene, Task, challenge, manifest,
     naive::{Naive, Tokens},
 };
 
@@ -43,10 +43,7 @@ async fn cve_2026_40161_tekton_sent_its_token_to_a_users_server() {
         }
         challenge("Basic realm=\"x\"")
     });
-    scene
-        .held(WrongRegistry)
-        .shows(super::Outcome::robbed)
-        .await;
+    scene.held(WrongRegistry).shows(Outcome::robbed).await;
 }
 
 /// A token for whoever logs in: `of-` and the login.
@@ -112,7 +109,7 @@ async fn artifact_keeper_3606_shared_tokens_between_tenants() {
 /// headers of its own. Guarded: a user name has no line break, and a password travels as base64.
 #[test]
 fn rustsec_2017_0002_hyper_wrote_line_breaks_into_headers() {
-    let hostile = "robot\r\nX-Admin: yes";
+    let hostile = "robot\r\nX-Admin";
     let naive = format!("X-User: {hostile}\r\n");
     assert_eq!(naive.lines().count(), 2, "the naive twin");
     assert!(Credential::new(hostile, PASSWORD).is_err());

@@ -13,7 +13,7 @@ use choreo_registry::{
 };
 use http::Response;
 
-use super::{Flaw, HOME, Internet, PASSWORD, RESOLVE, Scene, home, page, robot};
+use super::{Flaw, HOME, Internet, Outcome, PASSWORD, RESOLVE, Scene, home, page, robot};
 
 /// oci-client #260: a derived `Debug` showed tokens and passwords. Guarded: secrets have a `Debug` of
 /// their own, and so has what holds them.
@@ -43,7 +43,7 @@ async fn oci_client_logged_what_the_registry_said() {
         let response = Response::builder().status(403).body(body.into());
         Ok(response.unwrap())
     });
-    let fell = |end: &super::Outcome| end.result.as_ref().unwrap_err().contains("canary");
+    let fell = |end: &Outcome| end.result.as_ref().unwrap_err().contains("canary");
     scene.held(Denied).shows(fell).await;
 }
 

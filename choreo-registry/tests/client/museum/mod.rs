@@ -1,12 +1,12 @@
 //! The museum: mistakes that registry clients have made, one test for each.
 //!
-//! Each exhibit is a scene that is played three times: with our code, which must hold; with a naive
-//! twin that makes the mistake, which must fall for it; and with the same twin without the mistake,
-//! so that it is this mistake and no other that the scene is about. All play over one recorder, a
-//! made-up internet in process: nothing is sent anywhere.
+//! Each exhibit is shown with our code, which must hold, and with a naive twin that makes the mistake,
+//! which must fall for it. A conversation is played a third time, with the twin without its mistake,
+//! so that it is this mistake and no other that the scene is about. Conversations are with a made-up
+//! internet in process: nothing is sent anywhere, but for one name that is dialled on loopback.
 //!
-//! Only what a public advisory, a public thread or the peer's public source says is shown; a word of
-//! ours stands for the rest. Left out: what is known at second hand only (CVE-2026-33990,
+//! What went wrong is what a public advisory, a public thread or the peer's public source says; the
+//! scene around it is made up. Left out: what is known at second hand only (CVE-2026-33990,
 //! CVE-2026-12566), and what this client has no part of (uploads: CVE-2026-50151; files:
 //! GHSA-fxhp-mv3v-67qp).
 //!
@@ -117,7 +117,8 @@ struct Internet {
 impl Internet {
     fn new(script: Script) -> Arc<Self> {
         Arc::new(Self {
-            egress: Egress::tenant(),
+            // So that leaving https for this host is stopped as that, and not for the scheme.
+            egress: Egress::tenant().allow_plain_http("storage.example".parse().unwrap()),
             script,
             seen: Mutex::default(),
             received: AtomicUsize::default(),

@@ -2,7 +2,7 @@
 
 use choreo_registry::client::ErrorKind::{InvalidResponse, RealmNotTrusted};
 
-use super::{Flaw, RESOLVE, Scene, challenge, home, moved, page};
+use super::{Flaw, Outcome, RESOLVE, Scene, challenge, home, moved, page};
 
 /// CVE-2026-33540: distribution, as a proxy, took its upstream's word for the token server and
 /// logged in there. Guarded: a password goes to the registry's own origin, or where it was allowed.
@@ -32,10 +32,7 @@ async fn cve_2026_48978_oras_go_asked_any_realm() {
             _ => home(request),
         }
     });
-    scene
-        .held(RealmNotTrusted)
-        .shows(super::Outcome::robbed)
-        .await;
+    scene.held(RealmNotTrusted).shows(Outcome::robbed).await;
 }
 
 /// CVE-2026-24845: malcontent, a scanner, gave its registry credential to a malicious image's
@@ -48,10 +45,7 @@ async fn cve_2026_24845_malcontent_was_asked_by_a_registry_of_strangers() {
         }
         _ => home(request),
     });
-    scene
-        .held(RealmNotTrusted)
-        .shows(super::Outcome::robbed)
-        .await;
+    scene.held(RealmNotTrusted).shows(Outcome::robbed).await;
 }
 
 /// jib #4523: jib sends its credential to any realm. Guarded: a realm with the registry's name
@@ -180,10 +174,7 @@ async fn oras_go_took_every_port_for_the_registrys() {
             _ => home(request),
         }
     });
-    scene
-        .held(RealmNotTrusted)
-        .shows(super::Outcome::robbed)
-        .await;
+    scene.held(RealmNotTrusted).shows(Outcome::robbed).await;
 }
 
 /// distribution 3.1.0, seen in its source: a realm of the registry's domain passes. Guarded: a
@@ -198,10 +189,7 @@ async fn distribution_3_1_took_the_neighbour_for_the_registry() {
             _ => home(request),
         }
     });
-    scene
-        .held(RealmNotTrusted)
-        .shows(super::Outcome::robbed)
-        .await;
+    scene.held(RealmNotTrusted).shows(Outcome::robbed).await;
 }
 
 /// devcontainers/cli #1276: a challenge's parameters went into the query as they came, and could add

@@ -3,7 +3,9 @@
 use choreo_registry::client::ErrorKind::{self, Blocked, InvalidResponse};
 use http::{Response, header};
 
-use super::{Answer, Flaw, INSPECT, RESOLVE, Scene, TAGS, challenge, home, manifest, moved, page};
+use super::{
+    Answer, Flaw, INSPECT, Outcome, RESOLVE, Scene, TAGS, challenge, home, manifest, moved, page,
+};
 
 const MANIFEST: &str = "https://registry.example.com/v2/team/app/manifests/1";
 
@@ -20,7 +22,7 @@ async fn ghsa_vh4v_oras_go_kept_the_login_for_another_port() {
             _ => home(request),
         }
     });
-    scene.shows(super::Outcome::robbed).await;
+    scene.shows(Outcome::robbed).await;
 }
 
 /// go-containerregistry #2349: a repair (#2337) attached the token again after a redirect to another
@@ -58,10 +60,17 @@ async fn regclient_746d6cf_logged_in_where_it_was_redirected() {
             _ => home(request),
         }
     });
-    scene
-        .held(InvalidResponse)
-        .shows(|end| end.shown_to("https://evil.example/"))
-        .await;
+    let fell = |end: &Outcome| end.shown_to("https://evil.example/") || gave_password(end);
+    scene.held(InvalidResponse).shows(fell).await;
+}
+
+/// Whether the registry got the password where it had asked for a token: a stranger's wish, too.
+fn gave_password(end: &Outcome) -> bool {
+    end.seen(|request| {
+        let shown = request.headers().get(header::AUTHORIZATION);
+        request.uri().path().starts_with("/v2/")
+            && shown.is_some_and(|value| value.to_str().unwrap().starts_with("Basic"))
+    })
 }
 
 /// regclient 1a80807: before it, redirects went from https to http. Guarded: nothing leaves https.
