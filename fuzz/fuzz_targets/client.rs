@@ -22,6 +22,10 @@ use crate::{
 };
 
 fuzz_target!(|input: &[u8]| {
+    // A script that guesses a secret and says it itself.
+    if exposes(&String::from_utf8_lossy(input)) {
+        return;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
