@@ -1,10 +1,13 @@
 //! The private parsers of what registries send, for the fuzz targets alone: there is no such module
 //! without `--cfg fuzzing`.
 
-use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{LINK, WWW_AUTHENTICATE},
+};
 use jiff::Timestamp;
 
-use super::{challenge, error, scope, token};
+use super::{challenge, error, link, manifest, scope, token};
 
 /// `WWW-Authenticate`: each line is a header. What is read is within bounds, comes back the same
 /// when it is written as a well-behaved server writes it, and never asks for more than reading.
@@ -69,5 +72,62 @@ pub fn error_envelope(input: &[u8]) {
         headers.insert("ratelimit-limit", value);
         assert!(error::retry_after(&headers).is_none_or(|wait| wait.as_secs() <= 86_400));
         let _ = super::RateLimit::read(&headers);
+    }
+}
+
+/// `Link`: each line is a header. The address of the next page stands in one of them, between angle
+/// brackets.
+///
+/// # Panics
+///
+/// When it does not.
+pub fn link(input: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in input.split(|byte| *byte == b'\n').take(16) {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(LINK, value);
+        }
+    }
+    if let Some(target) = link::next(&headers) {
+        let whole = format!("<{target}>");
+        let mut values = headers.values().filter_map(|value| value.to_str().ok());
+        assert!(values.any(|value| value.contains(&whole)));
+    }
+}
+
+/// A manifest or an index, after a line with its `Content-Type`: it has one reading, and is no image's
+/// configuration with another. The same bytes as a configuration: what is read is bounded.
+///
+/// # Panics
+///
+/// When one of these does not hold.
+pub fn manifest(input: &[u8]) {
+    let mut parts = input.splitn(2, |byte| *byte == b'\n');
+    let content_type = parts.next().and_then(|line| std::str::from_utf8(line).ok());
+    let body = parts.next().unwrap_or_default();
+    match manifest::read(content_type, body) {
+        Ok(manifest::Manifest::Index {
+            media_type,
+            children,
+        }) => {
+            assert!(media_type.is_index());
+            let is_known = |child: &manifest::Child| child.platform.os() != "unknown";
+            assert!(children.iter().all(is_known) && children.len() <= body.len());
+        }
+        Ok(manifest::Manifest::Single {
+            media_type, config, ..
+        }) => {
+            assert!(!media_type.is_index());
+            assert!(config.as_str().parse().as_ref() == Ok(&config));
+        }
+        Err(reason) => assert!(!reason.to_string().is_empty()),
+    }
+    if let Ok(config) = manifest::read_config(body) {
+        assert!(
+            config
+                .user
+                .is_none_or(|user| (1..=255).contains(&user.len()))
+        );
+        assert!(config.exposed_ports.len() <= body.len());
     }
 }

@@ -13,7 +13,7 @@ use super::{
     known::KnownImages,
     manifest::{self, Child, Config, Manifest, ManifestError},
     request::Resource,
-    session::{Answer, Plan, Session, content_type},
+    session::{Answer, Plan, Session, content_type, now},
 };
 use crate::{
     Credential, Digest, ImageReference, RegistryHost,
@@ -343,7 +343,7 @@ impl RegistryClient {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        let now = Instant::now();
+        let now = now();
         now.checked_add(self.timeout)
             .unwrap_or(now + DEFAULT_TIMEOUT)
     }

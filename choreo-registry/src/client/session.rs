@@ -386,7 +386,7 @@ impl Session {
 const MAX_REDIRECTS: usize = 5;
 
 /// The clock of deadlines and tokens: Tokio's, so that tests can turn it.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

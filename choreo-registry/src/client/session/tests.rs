@@ -352,6 +352,20 @@ async fn retries_end_before_the_deadline() {
     assert_eq!(talk.transport.requests().len(), 2);
 }
 
+/// Deadlines are told by the clock that ends waits, also where a test has turned it.
+#[tokio::test(start_paused = true)]
+async fn a_call_has_its_whole_time_on_a_clock_that_was_turned() {
+    let talk = Talk::new("", ScriptedTransport::new().answer(PING, status(503)));
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    let started = tokio::time::Instant::now();
+    assert_eq!(
+        talk.client.verify(None).await.evidence().status(),
+        Some(503)
+    );
+    assert_eq!(talk.lines().len(), 3);
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
 /// A call that is dropped at any of its waits leaves a client that works.
 #[tokio::test]
 async fn a_dropped_call_leaves_nothing_half_done() {

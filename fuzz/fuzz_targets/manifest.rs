@@ -1,0 +1,8 @@
+//! Manifests, indexes and configurations: a document has one reading, and what is read is in it.
+
+#![no_main]
+
+use choreo_registry::client::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| fuzzing::manifest(input));
