@@ -1,0 +1,49 @@
+//! The tags of a repository, one a line, in the order of the registry.
+//!
+//! ```sh
+//! cargo run --features tls --example list_tags -- ghcr.io/home-assistant/core
+//! echo "$TOKEN" | cargo run --features tls --example list_tags -- \
+//!     registry.example.com/team/app --username robot --password-stdin --json
+//! ```
+//!
+//! The flags and the exit statuses are those of `verify_access`; why there is no list goes to
+//! standard error, with `--json` to standard output. A list that was cut (after 100 pages or 100,000
+//! tags) says so on standard error, or as `"complete": false`.
+
+use std::{io, process::ExitCode};
+
+use choreo_examples::registry_flags::{Answer, Asked, image};
+use choreo_registry::{ImageReference, client::TagList};
+use serde_json::json;
+
+pub(crate) const USAGE: &str = "\
+usage: list_tags HOST/REPOSITORY [FLAG]...
+";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let asked = Asked::parse(USAGE, image, std::env::args().skip(1), io::stdin().lock());
+    let answer = match asked {
+        Ok((asked, image)) => ask(&asked, &image).await,
+        Err(misused) => misused,
+    };
+    answer.print()
+}
+
+pub(crate) async fn ask(asked: &Asked, image: &ImageReference) -> Answer {
+    match asked.client.tags(image).await {
+        Ok(list) => show(asked, &list),
+        Err(error) => Answer::failed(asked, &error.into()),
+    }
+}
+
+fn show(asked: &Asked, list: &TagList) -> Answer {
+    let tags: Vec<_> = list.tags().iter().map(|tag| tag.as_str()).collect();
+    let text: String = tags.iter().map(|tag| format!("{tag}\n")).collect();
+    let value = json!({"tags": tags, "complete": list.is_complete()});
+    let mut answer = Answer::found(asked, text, &value);
+    if !list.is_complete() {
+        answer.stderr = "there are more tags than these\n".to_owned();
+    }
+    answer
+}
