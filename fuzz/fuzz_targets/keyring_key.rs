@@ -23,7 +23,7 @@ fuzz_target!(|input: &str| -> Corpus {
         assert_eq!(found, plain);
     }
     // Explanations take longer than all else here, and are the other linear scan.
-    if input.len() % 4 == 0 {
+    if input.len().is_multiple_of(4) {
         let explanation = keyring.explain(&image);
         let scanned: Vec<&str> = explanation.tool(Tool::Kubelet).keys().collect();
         assert_eq!(found, scanned);

@@ -173,7 +173,7 @@ impl Script {
         match self.choices.below(10) {
             0 | 1 => self.challenge(401),
             2 => self.challenge(403),
-            3 | 4 | 5 => self.redirect(),
+            3..=5 => self.redirect(),
             6 => self.token(token),
             7 => self.manifest(),
             8 => self.tags(),
