@@ -15,6 +15,7 @@ mod secrets;
 mod ssrf;
 mod tags;
 mod verify;
+mod wire;
 
 use std::sync::Arc;
 
