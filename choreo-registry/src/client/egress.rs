@@ -258,6 +258,9 @@ impl Egress {
         }
         let opened = self.opens_host(url);
         let allowed = match url.host() {
+            Some(Host::Domain(name)) if name.trim_end_matches('.').len() > MAX_HOST => {
+                return blocked(BlockedReason::Unreadable);
+            }
             Some(Host::Domain(name)) => opened || !self.is_inside(name),
             Some(Host::Ipv4(address)) => self.judges(IpAddr::V4(address), opened),
             Some(Host::Ipv6(address)) => self.judges(IpAddr::V6(address), opened),

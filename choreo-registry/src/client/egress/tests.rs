@@ -154,6 +154,19 @@ fn schemes_and_user_names_are_judged() {
     }
 }
 
+/// What is longer than a name of DNS can be is never looked up, and never kept as evidence.
+#[test]
+fn a_name_that_is_too_long_is_no_host() {
+    let name = |count: usize| format!("https://{}.b/", "a".repeat(count - 2));
+    let dotted = name(253).replace("b/", "b./");
+    assert_eq!(reason(&Egress::tenant(), &name(253)), None);
+    assert_eq!(reason(&Egress::tenant(), &dotted), None);
+    assert_eq!(
+        reason(&Egress::tenant(), &name(254)),
+        Some(BlockedReason::Unreadable)
+    );
+}
+
 #[test]
 fn plain_http_does_not_open_the_address() {
     let egress = Egress::tenant().allow_plain_http(host("127.0.0.1:5000"));

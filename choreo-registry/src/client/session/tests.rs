@@ -387,3 +387,24 @@ async fn a_dropped_call_leaves_nothing_half_done() {
         talk.resolve().await.unwrap();
     }
 }
+
+/// A registry may redirect to a name of any length; what is kept of it has the length of a host.
+#[tokio::test]
+async fn evidence_of_an_endless_host_has_an_end() {
+    let redirect = Response::builder()
+        .status(307)
+        .header(
+            "location",
+            format!("https://{}.example/", "a".repeat(20_000)),
+        )
+        .body("")
+        .unwrap();
+    let transport =
+        ScriptedTransport::new().answer("GET https://registry.example.com/v2/", redirect);
+    let registry = "registry.example.com".parse().unwrap();
+    let client = RegistryClient::new(registry, None, Arc::new(transport));
+    let access = client.verify(None).await;
+    assert_eq!(access.class(), AccessClass::Blocked);
+    let shown = format!("{access:?}{access}");
+    assert!(shown.len() < 1_000, "{} bytes", shown.len());
+}
