@@ -387,3 +387,38 @@ async fn a_dropped_call_leaves_nothing_half_done() {
         talk.resolve().await.unwrap();
     }
 }
+
+/// Answers everything with a manifest of this many blanks more, whatever the limit.
+#[derive(Debug)]
+struct Boundless(super::super::Egress, usize);
+
+#[async_trait::async_trait]
+impl super::HttpTransport for Boundless {
+    async fn send(
+        &self,
+        outbound: super::Outbound,
+    ) -> Result<Response<bytes::Bytes>, super::TransportError> {
+        let is_manifest = outbound.request.uri().path().contains("manifests");
+        let blanks = " ".repeat(if is_manifest { self.1 } else { 0 });
+        Ok(index().map(|body| format!("{body}{blanks}").into()))
+    }
+
+    fn egress(&self) -> &super::super::Egress {
+        &self.0
+    }
+}
+
+#[tokio::test]
+async fn a_transport_that_ignores_the_limit_is_not_believed() {
+    let resolve = async |blanks| {
+        let transport = Arc::new(Boundless(super::super::Egress::tenant(), blanks));
+        let host = "registry.example.com".parse().unwrap();
+        let client = RegistryClient::new(host, None, transport);
+        let image = "registry.example.com/team/app:1".parse().unwrap();
+        client.resolve(&image).await
+    };
+    // The control: less than the limit of a manifest, 4 MiB, is taken.
+    resolve(1 << 20).await.unwrap();
+    let error = resolve(4 << 20).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+}
