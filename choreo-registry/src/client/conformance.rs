@@ -61,6 +61,9 @@ macro_rules! transport_conformance {
     };
 }
 
+/// A function that panics when the transport does not keep its promise.
+pub type Clause = fn(&TransportFixture);
+
 /// Every clause with its name, to run outside a test.
 ///
 /// ```no_run
@@ -74,7 +77,7 @@ macro_rules! transport_conformance {
 /// }
 /// ```
 #[must_use]
-pub fn all() -> Vec<(&'static str, fn(&TransportFixture))> {
+pub fn all() -> Vec<(&'static str, Clause)> {
     crate::transport_conformance!(@list all)
 }
 

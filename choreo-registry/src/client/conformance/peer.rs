@@ -121,7 +121,7 @@ fn serve(mut stream: TcpStream, seen: &Seen, answer: &dyn Fn(&Received) -> Answe
     seen.requests().push(request.clone());
     let finished = match answer(&request) {
         Answer::Bytes(bytes) => stream.write_all(&bytes),
-        Answer::Dribble(head) => drip(&mut stream, &head, &[b'.'], Duration::from_millis(50)),
+        Answer::Dribble(head) => drip(&mut stream, &head, b".", Duration::from_millis(50)),
         Answer::Endless(head) => drip(&mut stream, &head, &[0; 16 * 1024], Duration::ZERO),
         Answer::Silence => match stream.read(&mut [0]) {
             Ok(0) => Err(io::ErrorKind::BrokenPipe.into()),
