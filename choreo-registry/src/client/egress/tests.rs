@@ -351,3 +351,29 @@ fn messages_name_the_host_and_no_address_behind_it() {
         );
     }
 }
+
+#[test]
+fn addresses_of_a_uri_are_judged_as_the_operator_opened_its_host() {
+    let egress = Egress::tenant()
+        .allow_host(host("registry.corp.example:5000"))
+        .allow_plain_http(host("registry.corp.example:5000"));
+    let judge = |uri: &str, addresses: &[&str]| {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|it| it.parse().unwrap()).collect();
+        let judged = egress.check_addresses_of(&uri.parse().unwrap(), &addresses);
+        judged.err().map(|blocked| blocked.reason())
+    };
+    let (opened, other) = (
+        "https://registry.corp.example:5000/",
+        "https://registry.corp.example/",
+    );
+    let blocked = Some(BlockedReason::Address);
+    for scheme in ["https", "http"] {
+        let opened = format!("{scheme}://REGISTRY.corp.example:5000/");
+        assert_eq!(judge(&opened, &["10.0.0.7", "8.8.8.8"]), None);
+    }
+    assert_eq!(judge(opened, &["10.0.0.7", "169.254.169.254"]), blocked);
+    assert_eq!(judge(other, &["8.8.8.8"]), None);
+    assert_eq!(judge(other, &["8.8.8.8", "10.0.0.7"]), blocked);
+    let plain = judge("http://registry.corp.example/", &["8.8.8.8"]);
+    assert_eq!(plain, Some(BlockedReason::PlainHttp));
+}
