@@ -49,7 +49,7 @@
 //! - [`Access`] and [`ClientError`] say what came of it, with a class to decide by, plain words,
 //!   and the evidence.
 //! - [`HttpTransport`] carries the requests. [`Egress`] is the operator's policy for where they may
-//!   go.
+//!   go. [`conformance`] checks a transport of your own.
 //!
 //! # What reaches whom
 //!
@@ -88,6 +88,7 @@
 mod access;
 mod challenge;
 mod compare;
+pub mod conformance;
 pub mod credential_source;
 mod egress;
 mod error;

@@ -128,15 +128,18 @@ impl Credential {
 
     /// Appends what [`expose_basic`](Self::expose_basic) returns.
     pub(crate) fn push_basic(&self, out: &mut String) {
-        // Base64 takes three bytes at a time: only the first few of the password are copied.
-        let password = self.expose_password().as_bytes();
-        let missing = (3 - (self.username.len() + 1) % 3) % 3;
+        // Base64 takes three bytes at a time: only those around the colon are copied.
+        let (username, password) = (self.username.as_bytes(), self.expose_password().as_bytes());
+        let (start, last) = username.split_at(username.len() / 3 * 3);
+        let missing = (3 - (last.len() + 1) % 3) % 3;
         let (head, rest) = password.split_at(missing.min(password.len()));
-        let mut start = Zeroizing::new(Vec::with_capacity(self.username.len() + 3));
-        start.extend_from_slice(self.username.as_bytes());
-        start.push(b':');
-        start.extend_from_slice(head);
-        STANDARD.encode_string(&*start, out);
+        let mut around = Zeroizing::new([0; 5]);
+        let len = last.len() + 1 + head.len();
+        around[..last.len()].copy_from_slice(last);
+        around[last.len()] = b':';
+        around[last.len() + 1..len].copy_from_slice(head);
+        STANDARD.encode_string(start, out);
+        STANDARD.encode_string(&around[..len], out);
         STANDARD.encode_string(rest, out);
     }
 
@@ -150,23 +153,23 @@ impl Credential {
     /// in both places.
     pub(crate) fn username_tells_password(&self) -> bool {
         let (username, password) = (self.username.as_bytes(), self.expose_password().as_bytes());
-        let Some((first, later)) = password.split_at_checked(8) else {
+        if password.len() < 8 {
             let mut parts = username.windows(password.len());
             return parts.any(|part| part == password);
-        };
-        // Eight bytes are compared as one number: passwords may have thousands.
-        let parts: Vec<u64> = (username.windows(8))
-            .map(|part| part.iter().fold(0, shifted))
-            .collect();
-        if parts.is_empty() {
-            return false;
         }
-        let mut current = first.iter().fold(0, shifted);
-        parts.contains(&current)
-            || later.iter().any(|byte| {
-                current = shifted(current, byte);
-                parts.contains(&current)
-            })
+        // Passwords may have thousands of bytes. Eight in a row hold the four that begin at a
+        // multiple of five, so these alone are looked at, as numbers, until some are in both.
+        let quad = |bytes: &[u8]| bytes.iter().fold(0, shifted);
+        let quads: Vec<u32> = username.windows(4).map(quad).collect();
+        let common = |at: usize| {
+            let near = &password[at.saturating_sub(4)..(at + 8).min(password.len())];
+            near.windows(8)
+                .any(|part| username.windows(8).any(|other| part == other))
+        };
+        username.len() >= 8
+            && (0..password.len() - 3)
+                .step_by(5)
+                .any(|at| quads.contains(&quad(&password[at..at + 4])) && common(at))
     }
 
     /// A second copy of the secret, where two owners need it.
@@ -180,9 +183,9 @@ impl Credential {
     }
 }
 
-/// The eight bytes that end with `byte`, after those before it.
-fn shifted(bytes: u64, byte: &u8) -> u64 {
-    bytes << 8 | u64::from(*byte)
+/// The four bytes that end with `byte`, after those before it.
+fn shifted(bytes: u32, byte: &u8) -> u32 {
+    bytes << 8 | u32::from(*byte)
 }
 
 impl fmt::Debug for Credential {

@@ -9,6 +9,7 @@
 mod decode;
 mod error;
 mod fields;
+mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -190,8 +191,8 @@ impl DockerConfig {
         }
         let (entries, legacy_format) = entries(text).map_err(|problem| problem.into_error(text))?;
         let (host, entry) = choose(&entries)?;
-        let (credential, repairs) =
-            decode::entry(&host, entry).map_err(|problem| problem.into_error(text))?;
+        let texts = decode::texts(&host, entry).map_err(|problem| problem.into_error(text))?;
+        let (credential, repairs) = decode::credential_of(&host, &texts)?;
         Ok(Self {
             host,
             credential,
@@ -202,12 +203,24 @@ impl DockerConfig {
             },
         })
     }
-}
 
-impl FromStr for DockerConfig {
-    type Err = DockerConfigError;
+    /// The short way; `None` for what has to be read with more care, if only to say what is wrong.
+    fn read_plain(document: &str) -> Option<Self> {
+        if document.len() > MAX_LEN {
+            return None;
+        }
+        let (key, texts) = plain::read(document)?;
+        let host = key.parse().ok()?;
+        let (credential, repairs) = decode::credential_of(&host, &texts).ok()?;
+        Some(Self {
+            host,
+            credential,
+            repairs,
+        })
+    }
 
-    fn from_str(document: &str) -> Result<Self, Self::Err> {
+    /// The way of every document that [`read_plain`](Self::read_plain) does not take.
+    fn read_only(document: &str) -> Result<Self, DockerConfigError> {
         Self::read(document, |entries| {
             let mut all = entries.iter();
             match (all.next(), all.next()) {
@@ -220,6 +233,14 @@ impl FromStr for DockerConfig {
                 },
             }
         })
+    }
+}
+
+impl FromStr for DockerConfig {
+    type Err = DockerConfigError;
+
+    fn from_str(document: &str) -> Result<Self, Self::Err> {
+        Self::read_plain(document).map_or_else(|| Self::read_only(document), Ok)
     }
 }
 

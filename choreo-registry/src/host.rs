@@ -129,7 +129,7 @@ impl RegistryHost {
     #[must_use]
     pub fn auths_key(&self) -> &str {
         if self.is_docker_hub() {
-            "https://index.docker.io/v1/"
+            DOCKER_HUB_KEY
         } else {
             &self.text
         }
@@ -211,12 +211,17 @@ impl FromStr for RegistryHost {
     type Err = ParseHostError;
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
+        let docker_hub = || Self {
+            text: DOCKER_HUB.to_owned(),
+            name_end: DOCKER_HUB.len(),
+        };
+        // Most docker configs are for it.
+        if input == DOCKER_HUB_KEY {
+            return Ok(docker_hub());
+        }
         let (name, port) = parse::host(input).map_err(|rule| ParseHostError::new(input, rule))?;
         if port.is_none() && DOCKER_HUB_NAMES.contains(&name.as_str()) {
-            return Ok(Self {
-                text: DOCKER_HUB.to_owned(),
-                name_end: DOCKER_HUB.len(),
-            });
+            return Ok(docker_hub());
         }
         let name_end = name.len();
         let mut text = name;
@@ -235,6 +240,9 @@ string_value!(
 );
 
 const DOCKER_HUB: &str = "docker.io";
+
+/// The key that `docker login` and kubectl write for Docker Hub.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// All names by which Docker Hub is known as a registry.
 pub(crate) const DOCKER_HUB_NAMES: [&str; 5] = [

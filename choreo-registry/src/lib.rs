@@ -107,6 +107,7 @@ pub mod strategies;
 pub mod vendor;
 
 mod quote;
+mod scan;
 mod secret_json;
 mod string_value;
 #[cfg(test)]

@@ -34,6 +34,12 @@ impl WipedText {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Appends within the capacity that the text came with: one that moved would leave a copy behind.
+    pub(crate) fn push_str(&mut self, part: &str) {
+        debug_assert!(self.0.len() + part.len() <= self.0.capacity());
+        self.0.push_str(part);
+    }
 }
 
 impl Drop for WipedText {

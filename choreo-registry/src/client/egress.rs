@@ -215,6 +215,38 @@ impl Egress {
         self.check_resolved(host, addresses, false)
     }
 
+    /// [`check_addresses`](Self::check_addresses) for the host of a URI, which may be one that the
+    /// operator opened with [`allow_host`](Self::allow_host): for a transport of your own, which
+    /// dials these addresses and no others.
+    ///
+    /// ```
+    /// use choreo_registry::client::Egress;
+    ///
+    /// let egress = Egress::tenant().allow_host("registry.corp.example:5000".parse()?);
+    /// let inside = ["10.0.0.7".parse()?];
+    /// let opened = "https://registry.corp.example:5000/v2/".parse()?;
+    /// assert!(egress.check_addresses_of(&opened, &inside).is_ok());
+    /// let other = "https://registry.corp.example/v2/".parse()?;
+    /// assert!(egress.check_addresses_of(&other, &inside).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`], also when the URI is not one that [`check_uri`](Self::check_uri) lets through.
+    pub fn check_addresses_of(&self, uri: &http::Uri, addresses: &[IpAddr]) -> Result<(), Blocked> {
+        self.check_uri(uri)?;
+        let host = uri.host().unwrap_or_default();
+        let unreadable = |_| Blocked::new(host, BlockedReason::Unreadable);
+        let opened = self.opens_host(&Url::parse(&uri.to_string()).map_err(unreadable)?);
+        let allowed = |address: &IpAddr| self.judges(*address, opened);
+        if addresses.iter().all(allowed) {
+            Ok(())
+        } else {
+            Err(Blocked::new(host, BlockedReason::Address))
+        }
+    }
+
     fn check_resolved(
         &self,
         host: &str,
@@ -258,6 +290,9 @@ impl Egress {
         }
         let opened = self.opens_host(url);
         let allowed = match url.host() {
+            Some(Host::Domain(name)) if name.trim_end_matches('.').len() > MAX_HOST => {
+                return blocked(BlockedReason::Unreadable);
+            }
             Some(Host::Domain(name)) => opened || !self.is_inside(name),
             Some(Host::Ipv4(address)) => self.judges(IpAddr::V4(address), opened),
             Some(Host::Ipv6(address)) => self.judges(IpAddr::V6(address), opened),

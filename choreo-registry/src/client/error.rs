@@ -152,7 +152,7 @@ impl ClientError {
             TransportErrorKind::TooLarge => ErrorKind::TooLarge,
         };
         let mut this = Self::new(kind, registry);
-        this.0.evidence.host = host.to_owned();
+        this.0.evidence.host = bounded(host);
         this.0.source = Some(error);
         this
     }
@@ -180,7 +180,7 @@ impl ClientError {
 
     #[must_use]
     pub(super) fn with_host(mut self, host: &str) -> Self {
-        host.clone_into(&mut self.0.evidence.host);
+        self.0.evidence.host = bounded(host);
         self
     }
 
@@ -297,7 +297,7 @@ impl Evidence {
 
     pub(super) fn of(host: &str, status: StatusCode) -> Self {
         Self {
-            host: host.to_owned(),
+            host: bounded(host),
             status: Some(status.as_u16()),
             ..Self::default()
         }
@@ -324,6 +324,14 @@ pub(super) enum Sent {
     /// A token that was issued for the credential.
     Token,
 }
+
+/// A host as evidence keeps it: whoever redirects may name one that is longer than any host.
+fn bounded(host: &str) -> String {
+    host.chars().take(MAX_HOST).collect()
+}
+
+/// A DNS name of 253 characters, a colon and a port.
+const MAX_HOST: usize = 253 + 6;
 
 /// The one table from an answer to its meaning.
 fn kind_of(status: StatusCode, code: Option<&str>, sent: Sent) -> ErrorKind {

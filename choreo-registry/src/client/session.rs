@@ -342,7 +342,8 @@ impl Session {
             .instrument(span.clone());
         let result = tokio::time::timeout_at(ask.deadline.into(), exchange)
             .await
-            .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)));
+            .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)))
+            .and_then(|response| bounded(response, ask.limit));
         close(&span, &result, now().saturating_duration_since(started));
         Ok(result)
     }
@@ -416,6 +417,17 @@ fn close(span: &Span, result: &Result<http::Response<Bytes>, TransportError>, du
             span.in_scope(|| tracing::debug!("no answer"));
         }
     }
+}
+
+/// The limit is the transport's promise; a transport that breaks it is not believed.
+fn bounded(
+    response: http::Response<Bytes>,
+    limit: usize,
+) -> Result<http::Response<Bytes>, TransportError> {
+    if response.body().len() > limit {
+        return Err(TransportError::new(TransportErrorKind::TooLarge));
+    }
+    Ok(response)
 }
 
 /// The `Content-Type` of a response.

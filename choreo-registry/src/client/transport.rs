@@ -14,16 +14,26 @@ use super::Egress;
 /// [`ScriptedTransport`](super::ScriptedTransport) is for tests. Implement it yourself to go
 /// through a proxy of your own, or to count requests: wrap another transport and forward.
 ///
-/// **Contract**
-/// - One call is one exchange: redirects are returned, not followed; nothing is retried.
+/// **Contract**, each sentence of which is a clause of [`conformance`](super::conformance):
+/// - The method, the path, the query, the headers and the body go out as they are; nothing is added
+///   but what HTTP needs: no credential, cookie, referer or accepted encoding.
+/// - The status, the headers and the body come back as they are, not decompressed; an answer to
+///   `HEAD` has no body, whatever length it tells.
+/// - One call is one exchange: redirects are returned, not followed; nothing is retried; cookies are
+///   not kept.
+/// - A body that ends early is [`TransportErrorKind::Connect`], never a shorter body.
+/// - The body is read up to `body_limit` bytes; a longer one is [`TransportErrorKind::TooLarge`] and
+///   left.
+/// - The call ends at `deadline`, body included, with [`TransportErrorKind::Timeout`].
+/// - Cancelling the future closes the exchange. Calls do not wait for one another.
 /// - Each connection goes only where [`egress`](Self::egress) allows, judged on the address that is
-///   really dialled. **A transport of your own takes over this promise**: the client judges schemes
-///   and literal addresses before it sends, but it cannot see what a name resolves to.
-/// - The body is read up to `body_limit` bytes and not decompressed; a longer one is
-///   [`TransportErrorKind::TooLarge`].
-/// - The call ends at `deadline`, body included.
-/// - Requests hold credentials in their headers and bodies: they are never logged.
-/// - Cancelling the future closes the exchange.
+///   really dialled: [`Egress::check_uri`] before anything is looked up, then
+///   [`Egress::check_addresses_of`] for what the name resolves to, and only those addresses are
+///   dialled. What is forbidden is [`TransportErrorKind::Blocked`], without a connection. **A
+///   transport of your own takes over this promise**: the client judges schemes and literal
+///   addresses before it sends, but it cannot see what a name resolves to.
+/// - Requests hold credentials in their queries, headers and bodies: no error shows them, and they
+///   are never logged. (That nothing is logged, no clause can see.)
 ///
 /// # Example
 ///
@@ -175,9 +185,9 @@ impl Error for TransportError {
 pub enum TransportErrorKind {
     /// The egress policy forbids the address.
     Blocked,
-    /// The connection was refused, reset or closed.
+    /// The connection was refused, reset or closed, also in the middle of an answer.
     Connect,
-    /// The answer is not HTTP, or ended early.
+    /// The answer is not HTTP.
     Protocol,
     /// The host's name has no address.
     Resolve,

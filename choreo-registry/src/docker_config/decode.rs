@@ -22,12 +22,14 @@ pub(super) const ENTRY_FIELDS: [&str; 7] = [
     "serveraddress",
 ];
 
+/// The values of an entry's known fields, in the order of [`ENTRY_FIELDS`].
+pub(super) type Texts<'d> = [Option<Text<'d>>; 7];
+
 /// Reads the credential of an entry; also tells what had to be put right.
-pub(super) fn entry(
+pub(super) fn credential_of(
     host: &RegistryHost,
-    value: &RawValue,
-) -> Result<(Credential, Repairs), Problem> {
-    let texts = texts(host, value)?;
+    texts: &Texts<'_>,
+) -> Result<(Credential, Repairs), DockerConfigError> {
     // An empty string means absent, as it does to Docker and to kubelets.
     let [
         auth,
@@ -47,14 +49,14 @@ pub(super) fn entry(
         identity_token,
         registry_token,
     };
-    Ok(match auth {
-        Some(auth) => entry.with_auth(auth)?,
-        None => entry.without_auth()?,
-    })
+    match auth {
+        Some(auth) => entry.with_auth(auth),
+        None => entry.without_auth(),
+    }
 }
 
-/// The values of the known fields, in the order of their names.
-fn texts<'d>(host: &RegistryHost, value: &'d RawValue) -> Result<[Option<Text<'d>>; 7], Problem> {
+/// The texts of an entry.
+pub(super) fn texts<'d>(host: &RegistryHost, value: &'d RawValue) -> Result<Texts<'d>, Problem> {
     let place = || format!("auths.\"{host}\"");
     let Some(fields) = object(value, place)? else {
         return Err(Problem::wrong_type(place(), "an object", "null"));

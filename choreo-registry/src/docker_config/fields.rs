@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use zeroize::Zeroizing;
+
+use crate::wiped::WipedText;
 
 /// The names and values of one object, in the order of the document.
 pub(super) struct Fields<'d>(Vec<(Cow<'d, str>, &'d RawValue)>);
@@ -143,7 +144,7 @@ pub(super) fn type_name(value: &RawValue) -> &'static str {
 /// A string of the document, in memory that is overwritten if it had to be decoded.
 pub(super) enum Text<'d> {
     Borrowed(&'d str),
-    Decoded(Zeroizing<String>),
+    Decoded(WipedText),
 }
 
 /// A string with half a surrogate pair: of all that JSON's grammar accepts, the one thing that is
@@ -160,29 +161,34 @@ impl<'d> Text<'d> {
             .and_then(|rest| rest.strip_suffix('"'));
         Ok(match inner {
             None => None,
-            Some(inner) if inner.contains('\\') => Some(Self::Decoded(unescape(inner)?)),
+            Some(inner) if inner.contains('\\') => Some(Self::unescaped(inner)?),
             Some(inner) => Some(Self::Borrowed(inner)),
         })
+    }
+
+    /// The text between the quotes of a string that has escapes and is grammatical.
+    pub(super) fn unescaped(inner: &str) -> Result<Self, LoneSurrogate> {
+        unescape(inner).map(Self::Decoded)
     }
 
     pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Borrowed(text) => text,
-            Self::Decoded(text) => text,
+            Self::Decoded(text) => text.as_str(),
         }
     }
 }
 
 /// Decodes the escapes of a string of which the grammar has been checked
 /// (<https://www.rfc-editor.org/rfc/rfc8259#section-7>).
-fn unescape(inner: &str) -> Result<Zeroizing<String>, LoneSurrogate> {
+fn unescape(inner: &str) -> Result<WipedText, LoneSurrogate> {
     // No escape is shorter than what it stands for, so the buffer never moves.
-    let mut text = Zeroizing::new(String::with_capacity(inner.len()));
+    let mut text = WipedText::new(String::with_capacity(inner.len()));
     let mut rest = inner;
     while let Some((plain, escape)) = rest.split_once('\\') {
         text.push_str(plain);
         let mut characters = escape.chars();
-        text.push(match characters.next() {
+        let character = match characters.next() {
             Some('b') => '\u{8}',
             Some('f') => '\u{c}',
             Some('n') => '\n',
@@ -195,7 +201,8 @@ fn unescape(inner: &str) -> Result<Zeroizing<String>, LoneSurrogate> {
             }
             Some(itself) => itself,
             None => return Err(LoneSurrogate),
-        });
+        };
+        text.push_str(character.encode_utf8(&mut [0; 4]));
         rest = characters.as_str();
     }
     text.push_str(rest);

@@ -1,5 +1,8 @@
+use proptest::{prelude::*, strategy::ValueTree as _};
+
 use super::*;
 use crate::credential::CredentialError;
+use crate::strategies;
 
 /// Parses a config whose only entry is for `ghcr.io`.
 fn entry(entry: &str) -> Result<(String, String, bool), DockerConfigError> {
@@ -557,4 +560,67 @@ fn keys_are_hosts_in_any_spelling() {
             assert!(!format!("{error} {error:?}").contains("hunter2"));
         }
     }
+}
+
+/// What both ways make of a document, for those that the short way takes.
+fn both_ways(document: &str) -> Option<[(RegistryHost, String, String, usize); 2]> {
+    let short = DockerConfig::read_plain(document)?;
+    let long = DockerConfig::read_only(document).unwrap();
+    Some([short, long].map(|config| {
+        (
+            config.host().clone(),
+            config.credential().username().to_owned(),
+            config.credential().expose_password().to_owned(),
+            config.findings().len(),
+        )
+    }))
+}
+
+proptest! {
+    #[test]
+    fn the_short_way_leads_where_the_long_one_does(
+        document in strategies::docker_config_text(),
+        broken in strategies::broken_docker_config(),
+    ) {
+        if let Some([short, long]) = both_ways(&document) {
+            prop_assert_eq!(short, long);
+        }
+        prop_assert!(both_ways(&broken.0).is_none(), "{}", broken.0);
+    }
+
+    /// One byte more, less or other: where a grammar is read wrongly.
+    #[test]
+    fn the_short_way_is_no_wider(
+        document in strategies::docker_config_text(),
+        at in any::<prop::sample::Index>(),
+        byte in prop::sample::select(&br#"{}:,"\ unbx0"#[..]),
+        change in 0..3,
+    ) {
+        let mut bytes = document.into_bytes();
+        let at = at.index(bytes.len());
+        match change {
+            0 => bytes.insert(at, byte),
+            1 => bytes[at] = byte,
+            _ => { bytes.remove(at); }
+        }
+        if let Ok(changed) = String::from_utf8(bytes)
+            && let Some([short, long]) = both_ways(&changed)
+        {
+            prop_assert_eq!(short, long);
+        }
+    }
+}
+
+/// The short way is taken by what the strategies write, so the properties above compare something.
+#[test]
+fn many_documents_take_the_short_way() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let taken = (0..200).filter(|_| {
+        let document = strategies::docker_config_text()
+            .new_tree(&mut runner)
+            .unwrap();
+        both_ways(&document.current()).is_some()
+    });
+    let taken = taken.count();
+    assert!(taken > 20, "{taken}");
 }

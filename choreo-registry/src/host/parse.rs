@@ -7,8 +7,11 @@ use super::error::Rule;
 
 /// Cleans and checks `input`; returns the name and the port to write.
 pub(super) fn host(input: &str) -> Result<(String, Option<u16>), Rule> {
-    let authority = strip_decoration(input)?;
-    let (name, port) = split_port(authority)?;
+    let (name, port) = if is_bare(input) {
+        (input, None)
+    } else {
+        split_port(strip_decoration(input)?)?
+    };
     let name = check_name(name)?;
     if name == "hub.docker.com" {
         return Err(Rule::WebSite);
@@ -20,6 +23,12 @@ pub(super) fn host(input: &str) -> Result<(String, Option<u16>), Rule> {
         Some(DEFAULT_PORT) if !needs_port => Ok((name, None)),
         port => Ok((name, port)),
     }
+}
+
+/// Whether nothing can surround the name: most hosts are stored as they are.
+fn is_bare(input: &str) -> bool {
+    let in_name = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    !input.is_empty() && input.bytes().all(in_name)
 }
 
 /// Removes what surrounds the host in a pasted URL, and refuses what must not be removed.

@@ -2,21 +2,21 @@
 
 use std::fmt::Write as _;
 
+use crate::scan;
+
 /// Writes a JSON string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>) as Go writes it:
 /// what HTML or JavaScript could misread is escaped too
 /// (<https://pkg.go.dev/encoding/json#Marshal>).
 pub(super) fn push_json(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    // Most texts need no look at each byte.
-    let mut left = count_suspects(text);
     let mut from = 0;
-    while left > 0
-        && let Some(at) = rest.bytes().skip(from).position(is_suspect)
-    {
-        left -= 1;
-        let at = from + at;
-        if let Some((escape, len)) = escape(&rest.as_bytes()[at..]) {
+    loop {
+        let at = from + scan::first(&rest.as_bytes()[from..], is_suspect);
+        let Some(character) = rest.as_bytes().get(at..).filter(|c| !c.is_empty()) else {
+            break;
+        };
+        if let Some((escape, len)) = escape(character) {
             out.push_str(&rest[..at]);
             out.push_str(escape);
             rest = &rest[at + len..];

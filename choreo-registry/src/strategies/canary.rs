@@ -5,16 +5,18 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Stands in every generated secret: look for it where no secret may be.
+/// Stands in every generated secret, plainly or, in a key file that is given in base64, encoded: look
+/// for it with [`exposes_secret`] where no secret may be.
 ///
 /// It holds nothing that JSON, YAML or a URL would escape.
 ///
 /// ```
-/// use choreo_registry::strategies::{CANARY, password};
+/// use choreo_registry::strategies::{CANARY, exposes_secret, password};
 /// use proptest::prelude::*;
 ///
-/// proptest!(ProptestConfig::with_cases(16), |(password in password())| {
-///     prop_assert!(password.expose().contains(CANARY));
+/// assert!(exposes_secret(CANARY));
+/// proptest!(ProptestConfig::with_cases(256), |(password in password())| {
+///     prop_assert!(exposes_secret(password.expose()));
 /// });
 /// ```
 pub const CANARY: &str = "c4n4ry-s3cr3t-";

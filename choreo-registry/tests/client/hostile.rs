@@ -92,7 +92,7 @@ async fn play_by(choices: Choices, seed: u64) -> Tally {
     }
     let faults = stage.faults();
     assert!(faults.is_empty(), "seed {seed}: {faults:?}");
-    if seed % 64 == 0 {
+    if seed.is_multiple_of(64) {
         let kept = format!("{client:?}");
         assert!(!exposes(&kept), "seed {seed}: {kept}");
         assert!(kept.len() < KEPT, "seed {seed}: {} bytes", kept.len());

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod conformance;
 mod egress;
 mod faults;
 mod hostile;
@@ -15,6 +16,7 @@ mod secrets;
 mod ssrf;
 mod tags;
 mod verify;
+mod wire;
 
 use std::sync::Arc;
 

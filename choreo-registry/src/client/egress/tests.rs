@@ -154,6 +154,19 @@ fn schemes_and_user_names_are_judged() {
     }
 }
 
+/// What is longer than a name of DNS can be is never looked up, and never kept as evidence.
+#[test]
+fn a_name_that_is_too_long_is_no_host() {
+    let name = |count: usize| format!("https://{}.b/", "a".repeat(count - 2));
+    let dotted = name(253).replace("b/", "b./");
+    assert_eq!(reason(&Egress::tenant(), &name(253)), None);
+    assert_eq!(reason(&Egress::tenant(), &dotted), None);
+    assert_eq!(
+        reason(&Egress::tenant(), &name(254)),
+        Some(BlockedReason::Unreadable)
+    );
+}
+
 #[test]
 fn plain_http_does_not_open_the_address() {
     let egress = Egress::tenant().allow_plain_http(host("127.0.0.1:5000"));
@@ -337,4 +350,30 @@ fn messages_name_the_host_and_no_address_behind_it() {
             expected
         );
     }
+}
+
+#[test]
+fn addresses_of_a_uri_are_judged_as_the_operator_opened_its_host() {
+    let egress = Egress::tenant()
+        .allow_host(host("registry.corp.example:5000"))
+        .allow_plain_http(host("registry.corp.example:5000"));
+    let judge = |uri: &str, addresses: &[&str]| {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|it| it.parse().unwrap()).collect();
+        let judged = egress.check_addresses_of(&uri.parse().unwrap(), &addresses);
+        judged.err().map(|blocked| blocked.reason())
+    };
+    let (opened, other) = (
+        "https://registry.corp.example:5000/",
+        "https://registry.corp.example/",
+    );
+    let blocked = Some(BlockedReason::Address);
+    for scheme in ["https", "http"] {
+        let opened = format!("{scheme}://REGISTRY.corp.example:5000/");
+        assert_eq!(judge(&opened, &["10.0.0.7", "8.8.8.8"]), None);
+    }
+    assert_eq!(judge(opened, &["10.0.0.7", "169.254.169.254"]), blocked);
+    assert_eq!(judge(other, &["8.8.8.8"]), None);
+    assert_eq!(judge(other, &["8.8.8.8", "10.0.0.7"]), blocked);
+    let plain = judge("http://registry.corp.example/", &["8.8.8.8"]);
+    assert_eq!(plain, Some(BlockedReason::PlainHttp));
 }

@@ -387,3 +387,59 @@ async fn a_dropped_call_leaves_nothing_half_done() {
         talk.resolve().await.unwrap();
     }
 }
+
+/// A registry may redirect to a name of any length; what is kept of it has the length of a host.
+#[tokio::test]
+async fn evidence_of_an_endless_host_has_an_end() {
+    let redirect = Response::builder()
+        .status(307)
+        .header(
+            "location",
+            format!("https://{}.example/", "a".repeat(20_000)),
+        )
+        .body("")
+        .unwrap();
+    let transport =
+        ScriptedTransport::new().answer("GET https://registry.example.com/v2/", redirect);
+    let registry = "registry.example.com".parse().unwrap();
+    let client = RegistryClient::new(registry, None, Arc::new(transport));
+    let access = client.verify(None).await;
+    assert_eq!(access.class(), AccessClass::Blocked);
+    let shown = format!("{access:?}{access}");
+    assert!(shown.len() < 1_000, "{} bytes", shown.len());
+}
+
+/// Answers everything with a manifest of this many blanks more, whatever the limit.
+#[derive(Debug)]
+struct Boundless(super::super::Egress, usize);
+
+#[async_trait::async_trait]
+impl super::HttpTransport for Boundless {
+    async fn send(
+        &self,
+        outbound: super::Outbound,
+    ) -> Result<Response<bytes::Bytes>, super::TransportError> {
+        let is_manifest = outbound.request.uri().path().contains("manifests");
+        let blanks = " ".repeat(if is_manifest { self.1 } else { 0 });
+        Ok(index().map(|body| format!("{body}{blanks}").into()))
+    }
+
+    fn egress(&self) -> &super::super::Egress {
+        &self.0
+    }
+}
+
+#[tokio::test]
+async fn a_transport_that_ignores_the_limit_is_not_believed() {
+    let resolve = async |blanks| {
+        let transport = Arc::new(Boundless(super::super::Egress::tenant(), blanks));
+        let host = "registry.example.com".parse().unwrap();
+        let client = RegistryClient::new(host, None, transport);
+        let image = "registry.example.com/team/app:1".parse().unwrap();
+        client.resolve(&image).await
+    };
+    // The control: less than the limit of a manifest, 4 MiB, is taken.
+    resolve(1 << 20).await.unwrap();
+    let error = resolve(4 << 20).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+}

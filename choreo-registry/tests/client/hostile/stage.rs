@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{
         LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -146,7 +147,7 @@ impl Stage {
         if uri.authority().unwrap().as_str().contains('@') {
             self.fault("a user name in a url", origin);
         }
-        if is_address(uri) {
+        if is_inside(uri) {
             self.fault("an address inside", origin);
         }
         if uri.scheme_str() != Some("https") && !self.home.is_origin(origin) {
@@ -232,10 +233,25 @@ fn origin(uri: &Uri) -> String {
     format!("{scheme}://{host}:{}", uri.port_u16().unwrap_or(usual))
 }
 
-/// Every address in these scripts is one inside.
-fn is_address(uri: &Uri) -> bool {
+/// Whether a host is an address that is not of the public internet. Written here once more, in a few
+/// lines, so that it is not the client that says where the client may go.
+fn is_inside(uri: &Uri) -> bool {
     let host = uri.host().unwrap();
-    host.starts_with('[') || host.ends_with(|last: char| last.is_ascii_digit())
+    if let Ok(v4) = host.parse::<Ipv4Addr>() {
+        let [a, b, c, _] = v4.octets();
+        return v4.is_private()
+            || v4.is_loopback()
+            || v4.is_link_local()
+            || v4.is_documentation()
+            || matches!((a, b), (0 | 224.., _) | (100, 64..=127) | (198, 18 | 19))
+            || matches!([a, b, c], [192, 0, 0] | [192, 88, 99])
+            || v4 == Ipv4Addr::new(168, 63, 129, 16);
+    }
+    let v6 = host.trim_matches(['[', ']']).parse::<Ipv6Addr>();
+    v6.is_ok_and(|v6| match v6.segments() {
+        [0x2001, ..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, ..=0xfff, ..] => true,
+        [first, ..] => first >> 13 != 1,
+    })
 }
 
 /// Everything that a request carries, as it is and without percent signs, in lower case.

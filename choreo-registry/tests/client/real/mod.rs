@@ -6,6 +6,8 @@
 mod agree;
 mod programs;
 mod push;
+#[cfg(feature = "tls")]
+mod tls;
 mod tokens;
 
 use std::{

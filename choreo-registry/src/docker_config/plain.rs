@@ -1,0 +1,186 @@
+//! The shortest way through a document as `docker login` and kubectl write it: one host under
+//! `auths`, known fields, all of them strings. Whatever else a document may be, it is left to the
+//! reader that can say what is wrong with it.
+
+use super::decode::{ENTRY_FIELDS, Texts};
+use super::fields::Text;
+use crate::scan;
+
+/// The one key under `auths`, and the values of its entry in the order of [`ENTRY_FIELDS`].
+///
+/// `None` means that this is no such document, not that it is wrong.
+pub(super) fn read(document: &str) -> Option<(&str, Texts<'_>)> {
+    let mut reader = Reader(document);
+    reader.sign(b'{')?;
+    if reader.name()? != "auths" {
+        return None;
+    }
+    reader.sign(b'{')?;
+    let key = reader.name()?;
+    reader.sign(b'{')?;
+    let texts = reader.entry()?;
+    reader.sign(b'}')?;
+    reader.sign(b'}')?;
+    reader.blanks();
+    reader.0.is_empty().then_some((key, texts))
+}
+
+/// What is left of a document.
+struct Reader<'d>(&'d str);
+
+impl<'d> Reader<'d> {
+    /// The fields of an entry, up to the brace at its end.
+    fn entry(&mut self) -> Option<Texts<'d>> {
+        let mut texts = [const { None }; 7];
+        loop {
+            let name = self.name()?;
+            let at = ENTRY_FIELDS.iter().position(|field| *field == name)?;
+            // A name that stands twice is a mistake to be told.
+            if texts[at].is_some() {
+                return None;
+            }
+            texts[at] = Some(self.text()?);
+            if self.sign(b',').is_none() {
+                return self.sign(b'}').map(|()| texts);
+            }
+        }
+    }
+
+    /// A string without escapes, and the colon behind it.
+    fn name(&mut self) -> Option<&'d str> {
+        let Text::Borrowed(name) = self.text()? else {
+            return None;
+        };
+        self.sign(b':')?;
+        Some(name)
+    }
+
+    /// A string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>).
+    fn text(&mut self) -> Option<Text<'d>> {
+        self.sign(b'"')?;
+        let bytes = self.0.as_bytes();
+        let mut end = plain_len(bytes);
+        let mut escaped = false;
+        while bytes.get(end)? != &b'"' {
+            end += escape_len(&bytes[end..])?;
+            end += plain_len(&bytes[end..]);
+            escaped = true;
+        }
+        let inner = &self.0[..end];
+        self.0 = &self.0[end + 1..];
+        if escaped {
+            Text::unescaped(inner).ok()
+        } else {
+            Some(Text::Borrowed(inner))
+        }
+    }
+
+    fn sign(&mut self, sign: u8) -> Option<()> {
+        self.blanks();
+        let rest = self.0.strip_prefix(char::from(sign))?;
+        self.0 = rest;
+        Some(())
+    }
+
+    fn blanks(&mut self) {
+        if self.0.as_bytes().first().is_some_and(|byte| *byte <= b' ') {
+            self.0 = self.0.trim_start_matches([' ', '\t', '\n', '\r']);
+        }
+    }
+}
+
+/// How many bytes stand before the end of a string, an escape, or what must not stand in one.
+fn plain_len(bytes: &[u8]) -> usize {
+    scan::first(bytes, |byte| {
+        (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+    })
+}
+
+/// The length of the escape that `bytes` begin with.
+fn escape_len(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [
+            b'\\',
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
+            ..,
+        ] => Some(2),
+        [b'\\', b'u', digits @ ..] if digits.get(..4)?.iter().all(u8::is_ascii_hexdigit) => Some(6),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(document: &str) -> Option<String> {
+        let (key, texts) = read(document)?;
+        let texts = texts.each_ref().map(|text| text.as_ref().map(Text::as_str));
+        Some(format!("{key} {texts:?}"))
+    }
+
+    #[test]
+    fn usual_documents_take_the_short_way() {
+        let long = "x".repeat(200);
+        for (document, auth) in [
+            (r#"{"auths":{"a.b":{"auth":"eA=="}}}"#.to_owned(), "eA=="),
+            (
+                " {\n\t\"auths\" : {\"a.b\": {\r\"auth\" : \"eA\" } } } \n".to_owned(),
+                "eA",
+            ),
+            (
+                r#"{"auths":{"a.b":{"auth":"\u0065\/\"\\\b"}}}"#.to_owned(),
+                "e/\"\\\u{8}",
+            ),
+            (
+                format!(r#"{{"auths":{{"a.b":{{"auth":"{long}\n{long}"}}}}}}"#),
+                &*format!("{long}\n{long}"),
+            ),
+        ] {
+            let (key, texts) = read(&document).expect(&document);
+            assert_eq!(key, "a.b");
+            assert_eq!(texts[0].as_ref().map(Text::as_str), Some(auth));
+        }
+        let all = r#"{"auths":{"a.b":{"username":"u","password":"p","auth":"a","email":""}}}"#;
+        let shown = shown(all).unwrap();
+        assert_eq!(
+            shown,
+            r#"a.b [Some("a"), Some("u"), Some("p"), None, None, Some(""), None]"#
+        );
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_other_reader() {
+        for document in [
+            "",
+            "{}",
+            "null",
+            r#"{"auths":{}}"#,
+            r#"{"auths":{"a.b":{}}}"#,
+            r#"{"auths":{"a.b":{"auth":"x"}}"#,
+            r#"{"auths":{"a.b":{"auth":"x"}}}}"#,
+            r#"{"auths":{"a.b":{"auth":"x"}}} x"#,
+            r#"{"auths":{"a.b":{"auth":"x",}}}"#,
+            r#"{"auths":{"a.b":{"auth":"x"},}}"#,
+            r#"{"auths":{"a.b":{"auth":"x"}},"credsStore":""}"#,
+            r#"{"auths":{"a.b":{"auth":"x"},"c.d":{"auth":"y"}}}"#,
+            r#"{"auths":{"a.b":{"auth":"x","auth":"x"}}}"#,
+            r#"{"auths":{"a.b":{"Auth":"x"}}}"#,
+            r#"{"auths":{"a.b":{"auth":null}}}"#,
+            r#"{"auths":{"a.b":{"auth":1}}}"#,
+            r#"{"auths":{"a.b":{"auth":"x","more":"y"}}}"#,
+            r#"{"\u0061uths":{"a.b":{"auth":"x"}}}"#,
+            r#"{"auths":{"a\u002eb":{"auth":"x"}}}"#,
+            r#"{"auths":{"a.b":{"auth":"\x"}}}"#,
+            r#"{"auths":{"a.b":{"auth":"\u00g0"}}}"#,
+            r#"{"auths":{"a.b":{"auth":"\ud800"}}}"#,
+            "{\"auths\":{\"a.b\":{\"auth\":\"a\nb\"}}}",
+            r#"{"auths":{"a.b":{"auth":"x"#,
+            r#"{"auths":{"a.b":{"auth":"\"#,
+            "{\"auths\":\u{a0}{\"a.b\":{\"auth\":\"x\"}}}",
+            "\u{b}{\"auths\":{\"a.b\":{\"auth\":\"x\"}}}",
+        ] {
+            assert_eq!(shown(document), None, "{document}");
+        }
+    }
+}
