@@ -290,7 +290,7 @@ impl Egress {
         }
         let opened = self.opens_host(url);
         let allowed = match url.host() {
-            Some(Host::Domain(name)) if name.trim_end_matches('.').len() > MAX_HOST => {
+            Some(Host::Domain(name)) if !is_name(name) => {
                 return blocked(BlockedReason::Unreadable);
             }
             Some(Host::Domain(name)) => opened || !self.is_inside(name),
@@ -450,6 +450,12 @@ impl fmt::Display for Blocked {
 }
 
 impl std::error::Error for Blocked {}
+
+/// Whether DNS can have this name. A proxy may take `10.0.0.1..` for an address, and so must nobody.
+fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.len() <= MAX_HOST && name.split('.').all(|label| !label.is_empty())
+}
 
 /// A DNS name has at most 253 characters.
 const MAX_HOST: usize = 253;
