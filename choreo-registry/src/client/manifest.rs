@@ -284,7 +284,7 @@ struct Settings {
 /// Go writes an empty map as `null`.
 fn null_as_empty<'de, D>(deserializer: D) -> Result<BTreeMap<String, IgnoredAny>, D::Error>
 where
-    D: serde::Deserializer<'de>,
+    D: Deserializer<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
@@ -410,13 +410,12 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_refused_not_followed() {
-        let deep = format!(
-            r#"{{"schemaVersion":2,"x":{}{}}}"#,
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
-        assert_eq!(summary(Some(OCI), &deep), "NotJson");
+    fn deep_nesting_is_refused_or_passed_over_and_never_followed() {
+        let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+        for (field, found) in [("x", "NoImage"), ("layers", "NotJson")] {
+            let deep = format!(r#"{{"schemaVersion":2,"{field}":{open}{close}}}"#);
+            assert_eq!(summary(Some(OCI), &deep), found);
+        }
     }
 
     #[test]
