@@ -92,6 +92,7 @@ pub mod conformance;
 pub mod credential_source;
 mod egress;
 mod error;
+mod form;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

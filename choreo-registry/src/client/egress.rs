@@ -271,9 +271,16 @@ impl Egress {
     ///
     /// [`Blocked`] with the reason.
     pub fn check_uri(&self, uri: &http::Uri) -> Result<(), Blocked> {
+        self.checked(uri).map(|_| ())
+    }
+
+    /// The URL that was judged, for whoever sends it: read again it might be another.
+    fn checked(&self, uri: &http::Uri) -> Result<Url, Blocked> {
         let unreadable =
             |_| Blocked::new(uri.host().unwrap_or_default(), BlockedReason::Unreadable);
-        self.check_url(&Url::parse(&uri.to_string()).map_err(unreadable)?)
+        let url = Url::parse(&uri.to_string()).map_err(unreadable)?;
+        self.check_url(&url)?;
+        Ok(url)
     }
 
     /// [`check_uri`](Self::check_uri) for a parsed URL.
@@ -290,7 +297,7 @@ impl Egress {
         }
         let opened = self.opens_host(url);
         let allowed = match url.host() {
-            Some(Host::Domain(name)) if name.trim_end_matches('.').len() > MAX_HOST => {
+            Some(Host::Domain(name)) if !is_name(name) => {
                 return blocked(BlockedReason::Unreadable);
             }
             Some(Host::Domain(name)) => opened || !self.is_inside(name),
@@ -382,8 +389,27 @@ const KNOWN_REALMS: [(&str, &str); 3] = [
 
 /// Whether `host` or `host:port` is the authority of the URL, its scheme's port when none is given.
 fn names(host: &str, url: &Url) -> bool {
+    if is_authority(host, url) {
+        return true;
+    }
     Url::parse(&format!("{}://{host}/", url.scheme()))
         .is_ok_and(|other| other.origin() == url.origin())
+}
+
+/// [`names`] to the letter, which is nearly always how it is.
+fn is_authority(host: &str, url: &Url) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, digits)) if !digits.ends_with(']') => (name, digits.parse().ok()),
+        _ => (
+            host,
+            if url.scheme() == "https" {
+                Some(443)
+            } else {
+                Some(80)
+            },
+        ),
+    };
+    url.host_str() == Some(name) && port.is_some() && url.port_or_known_default() == port
 }
 
 /// A connection that the [`Egress`] policy forbids.
@@ -450,6 +476,12 @@ impl fmt::Display for Blocked {
 }
 
 impl std::error::Error for Blocked {}
+
+/// Whether DNS can have this name. A proxy may take `10.0.0.1..` for an address, and so must nobody.
+fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.len() <= MAX_HOST && name.split('.').all(|label| !label.is_empty())
+}
 
 /// A DNS name has at most 253 characters.
 const MAX_HOST: usize = 253;

@@ -33,6 +33,10 @@ impl KnownImages {
     }
 
     pub(super) fn keep(&self, name: &ImageReference, image: &ResolvedImage) {
+        // An index of 4 MiB may have 30,000: it is read anew each time rather than kept.
+        if image.platforms().len() > MAX_PLATFORMS {
+            return;
+        }
         let mut kept = self.lock();
         let name = name.as_str();
         if kept.images.insert(name.to_owned(), image.clone()).is_none() {
@@ -50,6 +54,9 @@ impl KnownImages {
     }
 }
 
+/// The most platforms that an image has which is kept. Real ones have some ten.
+const MAX_PLATFORMS: usize = 64;
+
 /// The most names that one client keeps.
 const LIMIT: usize = 64;
 
@@ -60,6 +67,18 @@ mod tests {
 
     fn image(bytes: &[u8]) -> ResolvedImage {
         ResolvedImage::new(Digest::sha256_of(bytes), MediaType::OciManifest)
+    }
+
+    #[test]
+    fn an_image_for_too_many_platforms_is_not_kept() {
+        let name: ImageReference = "registry.example.com/app:1".parse().unwrap();
+        let platform: crate::image::Platform = "linux/amd64".parse().unwrap();
+        for (count, is_kept) in [(MAX_PLATFORMS, true), (MAX_PLATFORMS + 1, false)] {
+            let known = KnownImages::default();
+            let platforms = vec![platform.clone(); count];
+            known.keep(&name, &image(b"index").with_platforms(platforms));
+            assert_eq!(known.has(&name), is_kept);
+        }
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Reading manifests: as much of them as `resolve` and `inspect` need.
 //!
-//! A document is read once, strictly: which kind it is must be said the same way by the
+//! A document is read strictly: which kind it is must be said the same way by the
 //! `Content-Type`, by its own `mediaType` and by its shape. A document that can be read in two ways
 //! would be one image here and another on the node
 //! ([GHSA-77vh-xpmg-72qh](https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh)).
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::{
     Digest,
@@ -73,7 +76,8 @@ impl fmt::Display for ManifestError {
 pub(crate) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, ManifestError> {
     let document: Document = serde_json::from_slice(body).map_err(|_| ManifestError::NotJson)?;
     let media_type = media_type_of(content_type, &document)?;
-    if document.has_double() {
+    let HasDouble(has_double) = serde_json::from_slice(body).map_err(|_| ManifestError::NotJson)?;
+    if has_double {
         return Err(ManifestError::Ambiguous);
     }
     match (document.manifests, document.config, document.layers) {
@@ -197,27 +201,53 @@ struct Document {
     layers: Option<Vec<Descriptor>>,
     // Only schema 1 has it.
     fs_layers: Option<IgnoredAny>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, IgnoredAny>,
 }
 
-impl Document {
-    /// Whether a field differs from a deciding one in case only. Nodes are written in Go, whose
-    /// JSON parser takes `Layers` for `layers`.
-    fn has_double(&self) -> bool {
-        const DECIDING: [&str; 6] = [
-            "schemaversion",
-            "mediatype",
-            "manifests",
-            "config",
-            "layers",
-            "fslayers",
-        ];
-        self.rest.keys().any(|key| {
-            // Go folds the long s as well; `to_lowercase` knows the Kelvin sign.
-            DECIDING.contains(&key.to_lowercase().replace('ſ', "s").as_str())
-        })
+/// Whether a field differs from a deciding one in case only. Nodes are written in Go, whose JSON
+/// parser takes `Layers` for `layers`. Looked for apart from the document, so that nothing of what
+/// nobody reads is ever held.
+struct HasDouble(bool);
+
+impl<'de> Deserialize<'de> for HasDouble {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DoubleVisitor)
     }
+}
+
+struct DoubleVisitor;
+
+impl<'de> Visitor<'de> for DoubleVisitor {
+    type Value = HasDouble;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<HasDouble, A::Error> {
+        let mut found = false;
+        while let Some(name) = fields.next_key::<String>()? {
+            found |= is_double(&name);
+            fields.next_value::<IgnoredAny>()?;
+        }
+        Ok(HasDouble(found))
+    }
+}
+
+fn is_double(name: &str) -> bool {
+    const DECIDING: [&str; 6] = [
+        "schemaVersion",
+        "mediaType",
+        "manifests",
+        "config",
+        "layers",
+        "fsLayers",
+    ];
+    // Go folds the long s as well; `to_lowercase` knows the Kelvin sign.
+    let folded = || name.to_lowercase().replace('ſ', "s");
+    !DECIDING.contains(&name)
+        && DECIDING
+            .iter()
+            .any(|field| field.to_lowercase() == folded())
 }
 
 #[derive(Deserialize)]
@@ -254,7 +284,7 @@ struct Settings {
 /// Go writes an empty map as `null`.
 fn null_as_empty<'de, D>(deserializer: D) -> Result<BTreeMap<String, IgnoredAny>, D::Error>
 where
-    D: serde::Deserializer<'de>,
+    D: Deserializer<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
@@ -380,13 +410,12 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_refused_not_followed() {
-        let deep = format!(
-            r#"{{"schemaVersion":2,"x":{}{}}}"#,
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
-        assert_eq!(summary(Some(OCI), &deep), "NotJson");
+    fn deep_nesting_is_refused_or_passed_over_and_never_followed() {
+        let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+        for (field, found) in [("x", "NoImage"), ("layers", "NotJson")] {
+            let deep = format!(r#"{{"schemaVersion":2,"{field}":{open}{close}}}"#);
+            assert_eq!(summary(Some(OCI), &deep), found);
+        }
     }
 
     #[test]

@@ -329,7 +329,7 @@ impl RegistryClient {
     }
 
     pub(super) fn check_registry(&self, image: &ImageReference) -> Result<(), ClientError> {
-        if image.domain().parse::<RegistryHost>().as_ref() == Ok(self.registry()) {
+        if self.registry().serves(image) {
             Ok(())
         } else {
             Err(self.session.error(ErrorKind::WrongRegistry).about(image))

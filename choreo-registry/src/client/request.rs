@@ -3,6 +3,8 @@
 //! Paths are those of the [OCI distribution
 //! specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints).
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
@@ -38,7 +40,7 @@ impl Resource {
         Self {
             method: Method::GET,
             path: format!("v2/{}/manifests/{tag_or_digest}", repository.as_str()),
-            accept: accept_manifests(),
+            accept: ACCEPT_MANIFESTS.clone(),
             scope: Some(pull(repository)),
             limit: MANIFEST_LIMIT,
         }
@@ -132,14 +134,11 @@ fn pull(repository: RepositoryRef<'_>) -> String {
     format!("repository:{}:pull", repository.as_str())
 }
 
-fn accept_manifests() -> Option<HeaderValue> {
-    HeaderValue::from_str(
-        &MediaType::ALL
-            .map(|media_type| media_type.as_str())
-            .join(", "),
-    )
-    .ok()
-}
+/// Every media type that a manifest may have.
+static ACCEPT_MANIFESTS: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let all = MediaType::ALL.map(|media_type| media_type.as_str());
+    HeaderValue::from_str(&all.join(", ")).ok()
+});
 
 const USER_AGENT: &str = concat!("choreo-registry/", env!("CARGO_PKG_VERSION"));
 /// As many as a registry gives at once; more would only be cut down.

@@ -10,24 +10,26 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The scope that a challenge names, as this client asks for it: each resource once, in order, and
 /// of a repository nothing but `pull`.
 ///
-/// A client that only reads never asks for a right to write, whatever a registry says. A scope of
-/// another shape (`aws` of Amazon ECR Public, `registry:catalog:*`) is asked for as it stands.
-/// `None` when nothing is left.
+/// A client that only reads never asks for a right to write, whatever a registry says, of whatever
+/// kind of resource. A scope of another shape (`aws` of Amazon ECR Public) is asked for as it stands.
+/// `None` when nothing is left. Token servers part scopes at any blank, so a word with another one in
+/// it is two words, and one with a control character is none.
 pub(crate) fn for_reading(scope: &str) -> Option<String> {
     let mut repositories = BTreeMap::<(&str, &str), BTreeSet<&str>>::new();
     let mut others = BTreeSet::new();
-    for word in scope.split(' ').filter(|word| !word.is_empty()) {
+    let is_word = |word: &&str| word.bytes().all(|byte| byte.is_ascii_graphic());
+    for word in scope.split_ascii_whitespace().filter(is_word) {
         match parts(word) {
-            Some((kind, name, actions)) if is_repository(kind) => {
+            Some((kind, name, actions)) => {
                 let reads = actions
                     .split(',')
-                    .filter(|action| matches!(*action, "pull" | "*"));
+                    .filter(|action| *action == "pull" || *action == "*" && is_repository(kind));
                 repositories
                     .entry((kind, name))
                     .or_default()
                     .extend(reads.map(|_| "pull"));
             }
-            _ => {
+            None => {
                 others.insert(word);
             }
         }
@@ -78,17 +80,32 @@ mod tests {
                 "repository:localhost:5000/app:pull",
             ),
             ("aws", "aws"),
-            ("registry:catalog:*", "registry:catalog:*"),
+            ("registry:catalog:* repository:a:pull", "repository:a:pull"),
+            // Blanks of other kinds, and kinds of other names.
             (
-                "registry:catalog:* repository:a:pull",
-                "repository:a:pull registry:catalog:*",
+                "a:b:pull\trepository:team/app:pull,push",
+                "a:b:pull repository:team/app:pull",
+            ),
+            ("repository:a:push\tb:*\n aws", "aws b:*"),
+            ("aws\u{1}b c\u{a0}d e", "e"),
+            ("Repository:a:push,pull", "Repository:a:pull"),
+            (
+                "artifact-repository:a:push,delete,pull",
+                "artifact-repository:a:pull",
             ),
             ("repository:a", "repository:a"),
         ];
         for (scope, expected) in table {
             assert_eq!(for_reading(scope).as_deref(), Some(expected), "{scope}");
         }
-        for nothing in ["", "  ", "repository:a:push", "repository:a:delete,push"] {
+        for nothing in [
+            "",
+            "  ",
+            "repository:a:push",
+            "repository:a:delete,push",
+            "registry:catalog:*",
+            "Repository:a:push",
+        ] {
             assert_eq!(for_reading(nothing), None, "{nothing}");
         }
     }
@@ -96,7 +113,7 @@ mod tests {
     proptest! {
         /// What was asked for once is asked for in the same way again, and never writes.
         #[test]
-        fn reading_is_all_there_is(scope in "(repository:[ab:]{1,3}:(pull|push|\\*|delete)(,(pull|push))? ){0,4}") {
+        fn reading_is_all_there_is(scope in "((repository|Repository|x-repository|registry):[ab:]{1,3}:(pull|push|\\*|delete)(,(pull|push))?[ \t\r\n\u{b}\u{c}\u{85}]){0,4}") {
             let Some(once) = for_reading(&scope) else { return Ok(()) };
             let again = for_reading(&once);
             prop_assert_eq!(again.as_ref(), Some(&once));

@@ -95,6 +95,13 @@ impl RegistryClient {
             let page = self.page_url(&resource)?;
             let answer = self.fetch(&resource, deadline).await?;
             tags.extend(self.tags_of(&answer)?);
+            if tags.len() > MAX_TAGS {
+                tags.truncate(MAX_TAGS);
+                return Ok(TagList {
+                    tags,
+                    is_complete: false,
+                });
+            }
             let Some(next) = self.next_page(&page, &answer)? else {
                 return Ok(TagList {
                     tags,
@@ -105,8 +112,7 @@ impl RegistryClient {
             if pages.contains(&next) {
                 return Err(self.invalid(&answer, "its list of tags goes in circles"));
             }
-            if pages.len() >= MAX_PAGES || tags.len() >= MAX_TAGS {
-                tags.truncate(MAX_TAGS);
+            if pages.len() >= MAX_PAGES || tags.len() == MAX_TAGS {
                 return Ok(TagList {
                     tags,
                     is_complete: false,

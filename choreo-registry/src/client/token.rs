@@ -16,6 +16,7 @@ use serde::Deserialize;
 use url::{Origin, Url};
 use zeroize::Zeroizing;
 
+use super::form::form;
 use crate::Credential;
 
 /// Everything that a token depends on: whose it is, for which registry, where it was asked for, and
@@ -40,21 +41,20 @@ impl TokenKey {
     /// ([OAuth 2.0 for registries](https://distribution.github.io/distribution/spec/auth/oauth/)):
     /// it holds the secret, so it is wiped from memory when the last copy goes.
     pub(crate) fn form(&self, credential: &Credential) -> Bytes {
-        let mut form = Form::new();
-        if is_refresh_token(credential) {
-            form.add("grant_type", "refresh_token");
-            form.add("refresh_token", credential.expose_password());
+        let password = credential.expose_password();
+        let mut fields = if is_refresh_token(credential) {
+            vec![("grant_type", "refresh_token"), ("refresh_token", password)]
         } else {
-            form.add("grant_type", "password");
-            form.add("username", credential.username());
-            form.add("password", credential.expose_password());
-        }
-        form.add("client_id", CLIENT_ID);
-        form.add("service", self.service.as_deref().unwrap_or_default());
-        if let Some(scope) = &self.scope {
-            form.add("scope", scope);
-        }
-        form.finish()
+            vec![
+                ("grant_type", "password"),
+                ("username", credential.username()),
+                ("password", password),
+            ]
+        };
+        fields.push(("client_id", CLIENT_ID));
+        fields.push(("service", self.service.as_deref().unwrap_or_default()));
+        fields.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
+        form(&fields)
     }
 
     /// The token server's URL with service and scope added to whatever query the realm has already.
@@ -87,37 +87,6 @@ pub(crate) fn is_refresh_token(credential: &Credential) -> bool {
 
 /// By this name token servers know the client.
 const CLIENT_ID: &str = "choreo-registry";
-
-/// An `application/x-www-form-urlencoded` body that is wiped from memory.
-struct Form(Zeroizing<Vec<u8>>);
-
-impl Form {
-    fn new() -> Self {
-        // Enough for every credential: a buffer that grows leaves copies behind.
-        Self(Zeroizing::new(Vec::with_capacity(64 * 1024)))
-    }
-
-    fn add(&mut self, name: &str, value: &str) {
-        if !self.0.is_empty() {
-            self.0.push(b'&');
-        }
-        self.0.extend(name.bytes());
-        self.0.push(b'=');
-        for part in url::form_urlencoded::byte_serialize(value.as_bytes()) {
-            self.0.extend(part.bytes());
-        }
-    }
-
-    fn finish(self) -> Bytes {
-        Bytes::from_owner(self)
-    }
-}
-
-impl AsRef<[u8]> for Form {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// A bearer token. `Debug` does not show it; it is wiped from memory when the last copy goes.
 #[derive(Clone)]

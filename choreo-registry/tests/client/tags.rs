@@ -161,6 +161,25 @@ async fn odd_lists_are_read_and_broken_ones_refused() {
     }
 }
 
+/// The last page may have as many as there is room for.
+#[tokio::test]
+async fn a_list_ends_at_its_bound_on_the_last_page_too() {
+    for (count, kept, complete) in [(100_000, 100_000, true), (400_000, 100_000, false)] {
+        let body = format!(r#"{{"tags":["a"{}]}}"#, r#","a""#.repeat(count - 1));
+        let url = "https://registry.example.com/v2/team/app/tags/list?n=1000";
+        let transport = ScriptedTransport::new()
+            .answer(
+                "GET https://registry.example.com/v2/",
+                http::Response::new(""),
+            )
+            .answer(&format!("GET {url}"), http::Response::new(body));
+        let host = "registry.example.com".parse().unwrap();
+        let client = RegistryClient::new(host, None, Arc::new(transport));
+        let list = client.tags(&app()).await.unwrap();
+        assert_eq!((list.tags().len(), list.is_complete()), (kept, complete));
+    }
+}
+
 #[tokio::test]
 async fn a_tag_that_moved_is_seen_without_reading_it() {
     let registry = open().await;

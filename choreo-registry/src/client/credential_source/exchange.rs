@@ -10,11 +10,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
-use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use crate::{
-    client::{HttpTransport, Outbound, TransportErrorKind},
+    client::{HttpTransport, Outbound, TransportErrorKind, form::form},
     credential::Password,
     credential_source::{Clock, SourceError, SourceErrorKind},
 };
@@ -91,11 +90,9 @@ pub(super) fn get(url: &str, headers: &[(&'static str, &str)]) -> Option<http::R
 
 /// A POST of form fields.
 pub(super) fn post_form(url: &str, fields: &[(&str, &str)]) -> Option<http::Request<Bytes>> {
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    form.extend_pairs(fields);
     let kind = ("content-type", "application/x-www-form-urlencoded");
     let headers = [kind, ("accept", "application/json")];
-    request(Method::POST, url, &headers, Bytes::from(form.finish()))
+    request(Method::POST, url, &headers, form(fields))
 }
 
 /// `None` for what HTTP cannot carry.

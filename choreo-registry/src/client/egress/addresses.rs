@@ -26,7 +26,7 @@ pub(super) enum Standing {
 /// unwrapped first.
 pub(super) fn standing(address: IpAddr) -> Standing {
     let address = unwrapped(address);
-    if METADATA.contains(&address) {
+    if METADATA.contains(&address) || leads_to_metadata(address) {
         Standing::Metadata
     } else if PRIVATE.iter().any(|network| network.contains(address)) {
         Standing::Private
@@ -35,6 +35,17 @@ pub(super) fn standing(address: IpAddr) -> Standing {
     } else {
         Standing::Public
     }
+}
+
+/// Whether an address that is not public ends with an IPv4 address of [`METADATA`]: in a network for
+/// translation (64:ff9b:1::/48, RFC 8215, or one of an operator's own) it leads there.
+fn leads_to_metadata(address: IpAddr) -> bool {
+    let IpAddr::V6(v6) = address else {
+        return false;
+    };
+    let [.., a, b, c, d] = v6.octets();
+    let is_public = v6.segments()[0] >> 13 == 1;
+    !is_public && METADATA.contains(&v4(a, b, c, d))
 }
 
 /// The IPv4 address inside a v4-mapped, NAT64 or 6to4 address; any other address as it is.
@@ -58,7 +69,7 @@ pub(super) fn unwrapped(address: IpAddr) -> IpAddr {
     }
 }
 
-const METADATA: [IpAddr; 11] = [
+const METADATA: [IpAddr; 13] = [
     // Most clouds.
     v4(169, 254, 169, 254),
     // AWS: container credentials, pod identity.
@@ -69,6 +80,9 @@ const METADATA: [IpAddr; 11] = [
     // Google Cloud and OpenStack over IPv6.
     v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]),
     v6([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe]),
+    // Scaleway.
+    v4(169, 254, 42, 42),
+    v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]),
     // Tencent Cloud.
     v4(169, 254, 0, 23),
     // Azure's host: a public address that is none.
@@ -135,6 +149,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn translated_addresses_of_metadata_services_are_theirs() {
+        for text in [
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:fffe::100.100.100.200",
+            "::169.254.169.254",
+            "::ffff:0:169.254.169.254",
+            "fd12:3456::169.254.170.2",
+            "169.254.42.42",
+            "fd00:42::42",
+        ] {
+            let found = standing(text.parse().unwrap());
+            assert_eq!(found, Standing::Metadata, "{text}");
+        }
+        // Whose last bytes are like that by chance.
+        let public = "2606:4700::a9fe:a9fe".parse().unwrap();
+        assert_eq!(standing(public), Standing::Public);
+    }
+
+    #[test]
     fn addresses_stand_where_the_registries_say() {
         let table = [
             (
@@ -197,7 +230,7 @@ mod tests {
             ),
             (
                 Standing::Unusable,
-                "::ffff:0:127.0.0.1 ::ffff:0:a9fe:a9fe 64:ff9b:ffff::1 ::1:0:0:1",
+                "::ffff:0:127.0.0.1 64:ff9b:ffff::1 ::1:0:0:1",
             ),
         ];
         for (expected, addresses) in table {

@@ -135,16 +135,17 @@ impl HttpTransport for ReqwestTransport {
             body_limit,
             deadline,
         } = outbound;
-        self.egress.check_uri(request.uri()).map_err(|blocked| {
+        let url = self.egress.checked(request.uri()).map_err(|blocked| {
             TransportError::new(TransportErrorKind::Blocked).with_source(blocked)
         })?;
-        if cfg!(not(feature = "tls")) && request.uri().scheme_str() == Some("https") {
+        if cfg!(not(feature = "tls")) && url.scheme() == "https" {
             return Err(TransportError::new(TransportErrorKind::Tls)
                 .with_source("https needs the feature \"tls\" of choreo-registry"));
         }
-        let request = reqwest::Request::try_from(request).map_err(|error| {
-            TransportError::new(TransportErrorKind::Protocol).with_source(error.without_url())
-        })?;
+        let (parts, body) = request.into_parts();
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(body.into());
         tokio::time::timeout(
             deadline.saturating_duration_since(Instant::now()),
             self.exchange(request, body_limit),

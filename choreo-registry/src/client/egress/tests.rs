@@ -161,10 +161,34 @@ fn a_name_that_is_too_long_is_no_host() {
     let dotted = name(253).replace("b/", "b./");
     assert_eq!(reason(&Egress::tenant(), &name(253)), None);
     assert_eq!(reason(&Egress::tenant(), &dotted), None);
-    assert_eq!(
-        reason(&Egress::tenant(), &name(254)),
-        Some(BlockedReason::Unreadable)
-    );
+    let unreadable = Some(BlockedReason::Unreadable);
+    assert_eq!(reason(&Egress::tenant(), &name(254)), unreadable);
+
+    // Proxies remove the dots and find an address, or a name of the inside.
+    let proxy = "http://proxy.example:3128".parse().unwrap();
+    let behind = Egress::tenant().through_proxy(proxy);
+    for host in [
+        "169.254.169.254..",
+        "10.0.0.1...",
+        "localhost..",
+        "metadata.google.internal..",
+        "redis..",
+        "a..b",
+        ".a",
+        "..",
+    ] {
+        let url = format!("https://{host}/");
+        assert_eq!(reason(&behind, &url), unreadable, "{host}");
+        assert_eq!(reason(&Egress::tenant(), &url), unreadable, "{host}");
+    }
+    for host in ["169.254.169.254.", "localhost.", "redis."] {
+        let address = Some(BlockedReason::Address);
+        assert_eq!(
+            reason(&behind, &format!("https://{host}/")),
+            address,
+            "{host}"
+        );
+    }
 }
 
 #[test]
