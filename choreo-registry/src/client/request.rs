@@ -93,7 +93,18 @@ impl Resource {
     }
 
     pub(super) fn url(&self, base: &Url) -> Option<Url> {
-        base.join(&self.path).ok()
+        if self.path.contains("://") {
+            return base.join(&self.path).ok();
+        }
+        // Below the base, whose host need not be read again.
+        let mut url = base.clone();
+        let (path, query) = match self.path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (&*self.path, None),
+        };
+        url.set_path(path);
+        url.set_query(query);
+        Some(url)
     }
 
     pub(super) fn headers(&self) -> HeaderMap {
@@ -120,9 +131,8 @@ pub(super) fn build(
     let mut request = http::Request::new(body);
     *request.method_mut() = method;
     // A fragment stays with the client (RFC 9110, section 4.2.5).
-    let mut url = url.clone();
-    url.set_fragment(None);
-    *request.uri_mut() = url.as_str().parse().ok()?;
+    let (url, _) = url.as_str().split_once('#').unwrap_or((url.as_str(), ""));
+    *request.uri_mut() = url.parse().ok()?;
     *request.headers_mut() = headers;
     request
         .headers_mut()

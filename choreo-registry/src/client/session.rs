@@ -302,11 +302,10 @@ impl Session {
 
     /// One exchange, repeated where its failure passes.
     async fn send(&self, url: &Url, ask: &Ask) -> Result<http::Response<Bytes>, ClientError> {
-        let host = authority(url);
         self.transport.egress().check_url(url).map_err(|blocked| {
             self.error(ErrorKind::Blocked)
                 .with_detail(blocked)
-                .with_host(&host)
+                .with_host(&authority(url))
         })?;
         let mut attempt = 1;
         loop {
@@ -314,8 +313,9 @@ impl Session {
             let outcome = Outcome::of(&result, error::retry_after);
             let left = ask.deadline.saturating_duration_since(now());
             let Some(wait) = self.retries.wait(attempt, outcome, left) else {
-                return result
-                    .map_err(|error| ClientError::transport(self.registry.as_str(), &host, error));
+                return result.map_err(|error| {
+                    ClientError::transport(self.registry.as_str(), &authority(url), error)
+                });
             };
             tokio::time::sleep(wait).await;
             attempt += 1;
