@@ -50,7 +50,9 @@ pub(crate) struct Config {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ManifestError {
     Ambiguous,
+    Artifact,
     BadDigest,
+    EmptyIndex,
     MediaType,
     NoImage,
     NotJson,
@@ -61,7 +63,9 @@ impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ambiguous => "the document can be read as an image and as an index",
+            Self::Artifact => "the document is an artifact, such as a Helm chart, and not an image",
             Self::BadDigest => "a digest inside the document is not one",
+            Self::EmptyIndex => "the index names no image",
             Self::MediaType => "the Content-Type differs from the document's own media type",
             Self::NoImage => "the document is not an image",
             Self::NotJson => "the document is not a JSON object of the expected form",
@@ -83,6 +87,9 @@ pub(crate) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, 
     match (document.manifests, document.config, document.layers) {
         (Some(_), Some(_), _) | (Some(_), _, Some(_)) => Err(ManifestError::Ambiguous),
         (Some(children), None, None) if media_type.is_index() => {
+            if children.is_empty() {
+                return Err(ManifestError::EmptyIndex);
+            }
             let children = children
                 .into_iter()
                 .filter_map(Child::runnable)
@@ -93,6 +100,10 @@ pub(crate) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, 
             })
         }
         (None, Some(config), Some(layers)) if !media_type.is_index() => {
+            let kind = config.media_type.as_deref();
+            if kind.is_some_and(|kind| ARTIFACTS.contains(&kind)) {
+                return Err(ManifestError::Artifact);
+            }
             let size = layers
                 .iter()
                 .fold(config.size, |sum, layer| sum.saturating_add(layer.size));
@@ -109,6 +120,15 @@ pub(crate) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, 
         _ => Err(ManifestError::NoImage),
     }
 }
+
+/// Configurations of what is stored like an image and is none: a
+/// [Helm chart](https://helm.sh/docs/topics/registries/), and whatever has
+/// [nothing to configure](https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage).
+/// A closed list, for nodes may run kinds that we do not know.
+const ARTIFACTS: [&str; 2] = [
+    "application/vnd.cncf.helm.config.v1+json",
+    "application/vnd.oci.empty.v1+json",
+];
 
 /// Reads an image's configuration
 /// ([OCI](https://github.com/opencontainers/image-spec/blob/main/config.md)).
@@ -251,8 +271,10 @@ fn is_double(name: &str) -> bool {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Descriptor {
     digest: String,
+    media_type: Option<String>,
     #[serde(default)]
     size: u64,
     platform: Option<PlatformDocument>,
@@ -383,6 +405,31 @@ mod tests {
     }
 
     #[test]
+    fn artifacts_are_told_from_images() {
+        let kind = |kind: &str| {
+            single("").replacen(
+                r#""config":{"#,
+                &format!(r#""config":{{"mediaType":"{kind}","#),
+                1,
+            )
+        };
+        for image in [
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.docker.container.image.v1+json",
+            "application/vnd.wasm.config.v0+json",
+        ] {
+            assert_eq!(summary(Some(OCI), &kind(image)), "single 12", "{image}");
+        }
+        for artifact in ARTIFACTS {
+            assert_eq!(
+                summary(Some(OCI), &kind(artifact)),
+                "Artifact",
+                "{artifact}"
+            );
+        }
+    }
+
+    #[test]
     fn an_index_lists_what_can_run() {
         let entry =
             |platform: &str| format!(r#"{{"digest":"{}","platform":{platform}}}"#, digest('c'));
@@ -403,7 +450,9 @@ mod tests {
             summary(Some(INDEX), &body(&entries)),
             "index linux/amd64 linux/arm64/v8"
         );
-        assert_eq!(summary(Some(INDEX), &body(&[])), "index ");
+        // Nodes look into an entry without a platform; an index without entries is nothing to run.
+        assert_eq!(summary(Some(INDEX), &body(&[entry("null")])), "index ");
+        assert_eq!(summary(Some(INDEX), &body(&[])), "EmptyIndex");
         assert_eq!(summary(Some(OCI), &body(&entries)), "NoImage");
         let broken = body(&entries).replace(&digest('c'), "sha256:short");
         assert_eq!(summary(Some(INDEX), &broken), "BadDigest");

@@ -82,7 +82,7 @@ impl Registry {
                 .or_default() += 1;
             // One token in four has ended before its time.
             if self.random.lock().unwrap().below(4) != 0 {
-                return Response::new(r#"{"schemaVersion":2,"manifests":[]}"#.into());
+                return Response::new(r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}]}"#.into());
             }
         }
         Response::builder()

@@ -534,7 +534,10 @@ const DOCUMENTS: [(&str, &str); 10] = [
     (OCI_INDEX, "INDEX"),
     (OCI, "MANIFEST"),
     (OCI_INDEX, "INDEX"),
-    (OCI_INDEX, r#"{"schemaVersion":2,"manifests":[]}"#),
+    (
+        OCI_INDEX,
+        r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}]}"#,
+    ),
     (
         OCI,
         r#"{"schemaVersion":2,"manifests":[],"config":{"digest":"x"},"layers":[]}"#,
