@@ -14,6 +14,9 @@ use super::{RateLimit, TransportError, TransportErrorKind, words::Words};
 /// who wants the image deployed. No part of it holds a secret, an address behind a host name, or
 /// text from the registry other than a checked error code.
 ///
+/// [`source`](Error::source) is what the transport met, such as the operating system's error: for the
+/// operator's log, not for the developer, because it may tell of the network inside.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,6 +49,12 @@ pub(super) struct Inner {
 
 /// What a [`ClientError`] means for the caller: which of them help the person who registered the
 /// registry, and which the operator of the platform.
+///
+/// ```
+/// use choreo_registry::client::ErrorKind;
+///
+/// assert_eq!(ErrorKind::RealmNotTrusted.to_string(), "realm_not_trusted");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -83,6 +92,38 @@ pub enum ErrorKind {
     UnsupportedImage,
     /// The image belongs to another registry than the client's.
     WrongRegistry,
+}
+
+impl ErrorKind {
+    /// The kind as a stable code, for metrics and logs: `not_found`, `credential_refused`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::CredentialRefused => "credential_refused",
+            Self::Denied => "denied",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::InvalidResponse => "invalid_response",
+            Self::NotARegistry => "not_a_registry",
+            Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
+            Self::RealmNotTrusted => "realm_not_trusted",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::TooLarge => "too_large",
+            Self::Unauthorized => "unauthorized",
+            Self::Unavailable => "unavailable",
+            Self::Unreachable => "unreachable",
+            Self::UnsupportedImage => "unsupported_image",
+            Self::WrongRegistry => "wrong_registry",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 impl ClientError {
@@ -393,6 +434,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::transport::NoTls;
 
     #[test]
     fn each_answer_has_one_meaning() {
@@ -431,6 +473,29 @@ mod tests {
                 "{status} {code:?} {sent:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_missing_feature_is_no_bad_certificate() {
+        let told = |source: Option<NoTls>| {
+            let error = TransportError::new(TransportErrorKind::Tls);
+            let error = match source {
+                Some(source) => error.with_source(source),
+                None => error.with_source("certificate expired"),
+            };
+            ClientError::transport("ghcr.io", "ghcr.io", error).to_string()
+        };
+        assert_eq!(
+            told(None),
+            "registry \"ghcr.io\" offers no secure connection that can be trusted; check the \
+             registry's certificate; the operator of the platform can add a company's own \
+             certificate authority, or allow plain HTTP if it has no TLS"
+        );
+        assert_eq!(
+            told(Some(NoTls)),
+            "registry \"ghcr.io\" needs https, for which this platform's transport was not built; \
+             tell the operator of the platform to build it with the feature \"tls\""
+        );
     }
 
     #[test]

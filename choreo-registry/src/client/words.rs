@@ -1,6 +1,9 @@
 //! What developers read: one message and one piece of advice for each kind of failure.
 
-use super::error::{ErrorKind, Inner};
+use super::{
+    TransportError,
+    error::{ErrorKind, Inner},
+};
 use crate::quote::Quoted;
 
 pub(super) struct Words<'a> {
@@ -30,6 +33,9 @@ impl Words<'_> {
                 detailed("sends logins to a host that is not trusted with them")
             }
             ErrorKind::Timeout => of_registry("did not answer in time"),
+            ErrorKind::Tls if self.lacks_tls() => {
+                of_registry("needs https, for which this platform's transport was not built")
+            }
             ErrorKind::Tls => of_registry("offers no secure connection that can be trusted"),
             ErrorKind::TooLarge => of_registry("gives an answer that is too large"),
             ErrorKind::Unauthorized => {
@@ -76,14 +82,17 @@ impl Words<'_> {
             ErrorKind::RateLimited => return self.wait(),
             ErrorKind::RealmNotTrusted => {
                 "nothing was sent there; if it is this registry's token server, ask the operator \
-                 of the platform to trust it"
+                 of the platform to trust it; behind https only one with https can be trusted"
             }
             ErrorKind::Timeout | ErrorKind::Unavailable => {
                 "try again later, and look at the registry's status page"
             }
+            ErrorKind::Tls if self.lacks_tls() => {
+                "tell the operator of the platform to build it with the feature \"tls\""
+            }
             ErrorKind::Tls => {
                 "check the registry's certificate; the operator of the platform can add a \
-                 company's own certificate authority"
+                 company's own certificate authority, or allow plain HTTP if it has no TLS"
             }
             ErrorKind::TooLarge => "check that the name is the one of a container image",
             ErrorKind::Unauthorized => {
@@ -93,7 +102,10 @@ impl Words<'_> {
             ErrorKind::Unreachable => {
                 "check the host's spelling, and that the platform's network leads to it"
             }
-            ErrorKind::UnsupportedImage => "build and push it again with a current tool",
+            ErrorKind::UnsupportedImage => {
+                "check that the name is the one of a container image, or build and push it again \
+                 with a current tool"
+            }
             ErrorKind::WrongRegistry => "ask the client of that image's registry",
         };
         help.to_owned()
@@ -136,6 +148,13 @@ impl Words<'_> {
             .as_ref()
             .map(|source| format!(": {source}"))
             .unwrap_or_default()
+    }
+
+    fn lacks_tls(&self) -> bool {
+        self.error
+            .source
+            .as_ref()
+            .is_some_and(TransportError::lacks_tls)
     }
 
     fn status(&self) -> String {

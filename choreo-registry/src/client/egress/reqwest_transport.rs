@@ -19,7 +19,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
 use super::{Blocked, BlockedReason, Egress, Proxy};
-use crate::client::{HttpTransport, Outbound, TransportError, TransportErrorKind};
+use crate::client::{
+    HttpTransport, Outbound, TransportError, TransportErrorKind, transport::NoTls,
+};
 
 /// The [`HttpTransport`] on reqwest: HTTP/1.1, guarded by an [`Egress`] policy, with TLS by rustls
 /// when the feature `tls` is on.
@@ -139,8 +141,7 @@ impl HttpTransport for ReqwestTransport {
             TransportError::new(TransportErrorKind::Blocked).with_source(blocked)
         })?;
         if cfg!(not(feature = "tls")) && url.scheme() == "https" {
-            return Err(TransportError::new(TransportErrorKind::Tls)
-                .with_source("https needs the feature \"tls\" of choreo-registry"));
+            return Err(TransportError::new(TransportErrorKind::Tls).with_source(NoTls));
         }
         let (parts, body) = request.into_parts();
         let mut request = reqwest::Request::new(parts.method, url);

@@ -245,9 +245,13 @@ impl Session {
     /// The error that names both hosts: the registry's, and the one it wanted the credential at.
     pub(super) fn untrusted(&self, url: &Url) -> ClientError {
         let host = authority(url);
-        self.error(ErrorKind::RealmNotTrusted)
-            .with_detail(Quoted(&host))
-            .with_host(&host)
+        let error = self.error(ErrorKind::RealmNotTrusted).with_host(&host);
+        // The host alone would look like one that may be trusted.
+        if url.scheme() == "http" {
+            error.with_detail(Quoted(&format!("http://{host}")))
+        } else {
+            error.with_detail(Quoted(&host))
+        }
     }
 
     /// Asks the token server, which was trusted when its challenge was read: in one way, and where
