@@ -188,7 +188,10 @@ impl fmt::Display for DockerConfigError {
                 f.write_str(": log in to that registry first, or choose another entry")
             }
             Self::NotJson { line, column } => {
-                write!(f, "is not JSON: see line {line}, column {column}")
+                write!(
+                    f,
+                    "is not JSON: see line {line}, column {column}; paste the whole file, from \"{{\" to \"}}\""
+                )
             }
             Self::SeveralEntries(hosts) => {
                 f.write_str("has several entries under \"auths\"")?;

@@ -79,7 +79,7 @@ fn each_variant_has_its_text() {
         } =>
             "docker config has the wrong type in auths: expected an object, found an array";
         E::NotJson { .. } = E::NotJson { line: 3, column: 5 } =>
-            "docker config is not JSON: see line 3, column 5";
+            "docker config is not JSON: see line 3, column 5; paste the whole file, from \"{\" to \"}\"";
         E::Duplicate { .. } = E::Duplicate {
             field: "\"auth\"".to_owned(),
             place: "auths".to_owned(),
