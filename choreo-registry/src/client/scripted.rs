@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Egress, HttpTransport, Outbound, TransportError, TransportErrorKind};
+use crate::quote::Quoted;
 
 /// An [`HttpTransport`] without a network, for tests: it gives the answers it was told and keeps
 /// the requests it was sent.
@@ -58,14 +59,25 @@ impl ScriptedTransport {
         Self { egress, ..self }
     }
 
-    /// Answers a request, given as `GET https://registry.example.com/v2/`. Several answers for one
-    /// request are given in order, the last one again and again.
+    /// Answers a request, given by its method and its whole URL as the client writes it, query
+    /// included: `GET https://registry.example.com/v2/`. Several answers for one request are given in
+    /// order, the last one again and again. What the script does not name is answered with status
+    /// 404; [`requests`](Self::requests) tells what was asked.
+    ///
+    /// # Panics
+    ///
+    /// When `request` is not a method, a space and a URL with scheme and host: nothing would ever ask
+    /// for it.
     #[must_use]
     pub fn answer(self, request: &str, response: http::Response<impl Into<Bytes>>) -> Self {
         self.step(request, Ok(response.map(Into::into)))
     }
 
     /// Fails a request, in the order of [`answer`](Self::answer).
+    ///
+    /// # Panics
+    ///
+    /// As [`answer`](Self::answer).
     #[must_use]
     pub fn fail(self, request: &str, kind: TransportErrorKind) -> Self {
         self.step(request, Err(kind))
@@ -81,6 +93,11 @@ impl ScriptedTransport {
     }
 
     fn step(self, request: &str, step: Step) -> Self {
+        assert!(
+            can_be_asked(request),
+            "request {} is no method and URL: write it like \"GET https://registry.example.com/v2/\"",
+            Quoted(request)
+        );
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         script
             .entry(request.to_owned())
@@ -99,6 +116,15 @@ impl ScriptedTransport {
             steps.front().cloned()
         }
     }
+}
+
+fn can_be_asked(request: &str) -> bool {
+    let Some((method, url)) = request.split_once(' ') else {
+        return false;
+    };
+    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let has_host = |uri: http::Uri| uri.scheme().is_some() && uri.host().is_some();
+    is_method && url.parse().is_ok_and(has_host)
 }
 
 impl Default for ScriptedTransport {
@@ -140,5 +166,41 @@ impl HttpTransport for ScriptedTransport {
 
     fn egress(&self) -> &Egress {
         &self.egress
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_method_and_a_url_can_be_asked() {
+        for request in [
+            "GET https://registry.example.com/v2/",
+            "HEAD http://registry.example.com:5000/v2/a/manifests/1",
+            "POST https://auth.example.com/token?service=x&scope=y",
+        ] {
+            assert!(can_be_asked(request), "{request}");
+        }
+        for request in [
+            "",
+            "GET",
+            "/v2/",
+            "https://registry.example.com/v2/",
+            "GET /v2/",
+            "GET registry.example.com",
+            "get https://registry.example.com/v2/",
+            " https://registry.example.com/v2/",
+            "GET  https://registry.example.com/v2/",
+            "GET https://registry.example.com/v2/ HTTP/1.1",
+        ] {
+            assert!(!can_be_asked(request), "{request}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = r#"request "GET /v2/" is no method and URL"#)]
+    fn a_request_that_nobody_can_ask_is_refused_when_it_is_written() {
+        let _ = ScriptedTransport::new().fail("GET /v2/", TransportErrorKind::Connect);
     }
 }
