@@ -16,7 +16,7 @@ use super::{
     session::{Answer, Plan, Session, content_type, now},
 };
 use crate::{
-    Credential, Digest, ImageReference, RegistryHost,
+    Authentication, ContainerRegistry, Credential, Digest, ImageReference, RegistryHost,
     digest::DigestRef,
     image::{Platform, ResolvedImage},
     reference::TagRef,
@@ -78,8 +78,42 @@ impl RegistryClient {
         }
     }
 
-    /// Ends each call of [`verify`](Self::verify), [`resolve`](Self::resolve) and
-    /// [`inspect`](Self::inspect) after this time, all its requests together. The default is 30
+    /// A client for a registry that was registered, with the credential that was entered for it.
+    ///
+    /// `None` for [`Authentication::Vendor`](crate::Authentication::Vendor): the nodes have access to
+    /// such a registry and nobody else. Take a credential from a
+    /// [`credential_source`](super::credential_source), or answer
+    /// [`Access::not_checkable`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use choreo_registry::client::{RegistryClient, ScriptedTransport};
+    /// use choreo_registry::{Authentication, ContainerRegistry};
+    ///
+    /// let transport = Arc::new(ScriptedTransport::new());
+    /// let login = Authentication::basic("alice", "ghp_0123456789")?;
+    /// let registry = ContainerRegistry::new("Team images", "ghcr.io".parse()?, login)?;
+    /// let client = RegistryClient::for_registry(&registry, transport.clone()).unwrap();
+    /// assert_eq!(client.registry(), registry.host());
+    ///
+    /// let nodes_only =
+    ///     ContainerRegistry::new("Azure", "acme.azurecr.io".parse()?, Authentication::Vendor)?;
+    /// assert!(RegistryClient::for_registry(&nodes_only, transport).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn for_registry(
+        registry: &ContainerRegistry,
+        transport: Arc<dyn HttpTransport>,
+    ) -> Option<Self> {
+        let credential = match registry.authentication() {
+            Authentication::Vendor => return None,
+            other => other.credential().map(Credential::duplicate),
+        };
+        Some(Self::new(registry.host().clone(), credential, transport))
+    }
+
+    /// Ends each call of each method after this time, all its requests together. The default is 30
     /// seconds.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
@@ -150,7 +184,8 @@ impl RegistryClient {
     ///
     /// Asked again for the same name, it begins with a `HEAD` request: while the registry names the
     /// digest that was read before, that is all it takes, and no registry counts it as a pull. What
-    /// it returns was hashed by this client in any case. The latest 64 names are kept.
+    /// it returns was hashed by this client in any case. The latest 64 names are kept, those of
+    /// `verify` and `inspect` not among them.
     ///
     /// A reference with a digest is asked for by that digest, and what comes must be its content.
     /// One without tag and digest means the tag `latest`, as on a node.
