@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use axum::body::Bytes;
+use bytes::Bytes;
 use choreo_registry::client::conformance::{self, TransportFixture};
 use choreo_registry::client::{
     Egress, HttpTransport, Outbound, TransportError as Error, TransportErrorKind as Kind,

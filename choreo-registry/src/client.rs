@@ -40,6 +40,37 @@
 //! # }
 //! ```
 //!
+//! # From a registered registry
+//!
+//! [`RegistryClient::for_registry`] takes the host and the credential of a
+//! [`ContainerRegistry`](crate::ContainerRegistry). A vendor registry has no credential of its own:
+//! [`credential_source`] gets one from the vendor, or nothing can be told from here.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use choreo_registry::client::{Access, HttpTransport, RegistryClient};
+//! use choreo_registry::{ContainerRegistry, ImageReference};
+//!
+//! /// What to show below the form in which a registry is entered.
+//! async fn check(
+//!     registry: &ContainerRegistry,
+//!     image: Option<&ImageReference>,
+//!     transport: Arc<dyn HttpTransport>,
+//! ) -> Access {
+//!     match RegistryClient::for_registry(registry, transport) {
+//!         Some(client) => client.verify(image).await,
+//!         None => Access::not_checkable("the nodes log in to this registry as themselves"),
+//!     }
+//! }
+//! ```
+//!
+//! # What it needs
+//!
+//! - A Tokio runtime with time enabled, and with I/O enabled for `ReqwestTransport`: one built with
+//!   `enable_all`, as `#[tokio::main]` builds it.
+//! - The feature `tls`, which is a default, or a transport of your own: without it `ReqwestTransport`
+//!   speaks plain HTTP to the hosts of [`Egress::allow_plain_http`] and refuses all others.
+//!
 //! # The parts
 //!
 //! - [`RegistryClient`] asks one registry with one credential. [`verify`](RegistryClient::verify)

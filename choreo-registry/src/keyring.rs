@@ -15,7 +15,9 @@
 //! | Docker Hub | `docker.io`; `index.docker.io` when nothing else matches | `https://index.docker.io/v1/` only | `docker.io`, `index.docker.io`, `registry-1.docker.io` | `https://index.docker.io/v1/` only |
 //!
 //! [`RegistryHost::auths_key`](crate::RegistryHost::auths_key) is the one spelling that all of them
-//! find.
+//! find. It files a credential under one host; an image may spell that host otherwise (`GHCR.io:443`),
+//! which a kubelet takes for another: deploy, and look up,
+//! [`RegistryHost::canonical_image`](crate::RegistryHost::canonical_image).
 //!
 //! The rules are those of Kubernetes 1.37 with its
 //! [keyring](https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/credentialprovider/keyring.go),

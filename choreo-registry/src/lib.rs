@@ -61,6 +61,11 @@
 //! - Pin an image: [`ImageReference::with_digest`].
 //! - Put an image into a pod: [`ContainerRegistry::canonical_image`], then
 //!   [`PullSecret::expose_manifest`].
+//! - Ask the registry (feature `client`): `client::RegistryClient::for_registry` makes a client of a
+//!   registered registry; `verify` tells in plain words whether its login works and may pull an
+//!   image, `resolve` which digest a tag has now.
+//! - Ask a vendor registry, which has no credential: `credential_source` gets one from the vendor for
+//!   an hour or more; without one, answer `client::Access::not_checkable`.
 //! - Store a registry: its display name, [`RegistryHost`] and
 //!   [`authentication::AuthenticationType`] serialise; the secret does not, seal it apart.
 //!

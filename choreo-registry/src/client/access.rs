@@ -217,6 +217,19 @@ impl Access {
     }
 }
 
+/// What an error means for the person who registered the registry, one row for each:
+///
+/// | [`ErrorKind`] | [`AccessClass`] |
+/// |---|---|
+/// | `Blocked`, `RealmNotTrusted` | `Blocked` |
+/// | `CredentialRefused` | `CredentialRefused` |
+/// | `Denied` | `PullDenied` |
+/// | `InvalidResponse`, `NotARegistry` | `NotARegistry` |
+/// | `NotFound`, `WrongRegistry` | `MissingOrHidden` |
+/// | `RateLimited` | `RateLimited` |
+/// | `Timeout`, `Tls`, `Unavailable`, `Unreachable` | `Unreachable` |
+/// | `Unauthorized` | `LoginRequired` |
+/// | `DigestMismatch`, `TooLarge`, `UnsupportedImage` | `UnsupportedImage` |
 impl From<ClientError> for Access {
     fn from(error: ClientError) -> Self {
         let class = match error.kind() {

@@ -13,9 +13,10 @@
 //! # }
 //! ```
 //!
-//! Each clause starts servers of its own on loopback, asks them through the transport, and panics
+//! Call them outside a Tokio runtime: each clause builds one. Each starts servers of its own on loopback, asks them through the transport, and panics
 //! with a sentence that says what was promised. Nothing leaves the machine, unless the transport
-//! goes elsewhere than it is told. TLS and proxies are not covered. The suite is exempt from
+//! goes elsewhere than it is told. TLS, proxies and names
+//! that do not exist are not covered: to look one up would ask a name server elsewhere. The suite is exempt from
 //! semantic versioning: a stricter clause is no breaking change.
 
 mod clauses;

@@ -40,6 +40,33 @@
 //! - [`Fault`] says what goes wrong for which requests: refusals, delays, lies, cut connections.
 //! - [`Recorded`] is a request that arrived, for tests that count round trips.
 //!
+//! # With the registry client
+//!
+//! In the tests of a program that uses `choreo_registry`, a client reaches it by a policy that allows
+//! this one host without TLS:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use choreo_registry::client::{Egress, RegistryClient, ReqwestTransport};
+//! use choreo_registry::{Credential, RegistryHost};
+//! use choreo_test_registry::{Image, TestRegistry, User};
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//!
+//! let user = User::new("robot", "correct horse");
+//! let registry = TestRegistry::builder().bearer().user(user).start().await?;
+//! let pushed = registry.push("team/shop/cart", "v1", &Image::builder().build())?;
+//!
+//! let host: RegistryHost = registry.host().parse()?;
+//! let egress = Egress::tenant().allow_host(host.clone()).allow_plain_http(host.clone());
+//! let transport = Arc::new(ReqwestTransport::new(egress)?);
+//! let client = RegistryClient::new(host, Some(Credential::new("robot", "correct horse")?), transport);
+//!
+//! let image = format!("{}/team/shop/cart:v1", registry.host()).parse()?;
+//! assert_eq!(client.resolve(&image).await?.digest().to_string(), pushed.to_string());
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # How faithful it is
 //!
 //! It serves every endpoint of the
