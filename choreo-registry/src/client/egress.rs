@@ -20,6 +20,8 @@ pub use self::proxy::{ParseProxyError, Proxy};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest_transport::{BuildTransportError, ReqwestTransport};
 use crate::RegistryHost;
+#[cfg(feature = "reqwest")]
+use crate::client::Outbound;
 
 /// The operator's policy for outgoing connections: which addresses, which schemes, which token
 /// servers, which certificates.
@@ -238,8 +240,7 @@ impl Egress {
     pub fn check_addresses_of(&self, uri: &http::Uri, addresses: &[IpAddr]) -> Result<(), Blocked> {
         self.check_uri(uri)?;
         let host = uri.host().unwrap_or_default();
-        let unreadable = |_| Blocked::new(host, BlockedReason::Unreadable);
-        let opened = self.opens_host(&Url::parse(&uri.to_string()).map_err(unreadable)?);
+        let opened = self.opens_host(&Url::parse(&uri.to_string()).map_err(|_| unreadable(uri))?);
         let allowed = |address: &IpAddr| self.judges(*address, opened);
         if addresses.iter().all(allowed) {
             Ok(())
@@ -272,14 +273,14 @@ impl Egress {
     ///
     /// [`Blocked`] with the reason.
     pub fn check_uri(&self, uri: &http::Uri) -> Result<(), Blocked> {
-        self.checked(uri).map(|_| ())
+        self.check_url(&Url::parse(&uri.to_string()).map_err(|_| unreadable(uri))?)
     }
 
     /// The URL that was judged, for whoever sends it: read again it might be another.
-    fn checked(&self, uri: &http::Uri) -> Result<Url, Blocked> {
-        let unreadable =
-            |_| Blocked::new(uri.host().unwrap_or_default(), BlockedReason::Unreadable);
-        let url = Url::parse(&uri.to_string()).map_err(unreadable)?;
+    #[cfg(feature = "reqwest")]
+    fn checked(&self, outbound: &mut Outbound) -> Result<Url, Blocked> {
+        let url = outbound.take_url();
+        let url = url.map_err(|_| unreadable(outbound.request.uri()))?;
         self.check_url(&url)?;
         Ok(url)
     }
@@ -375,6 +376,10 @@ impl Egress {
             .iter()
             .any(|host| names(host.api_host(), url))
     }
+}
+
+fn unreadable(uri: &http::Uri) -> Blocked {
+    Blocked::new(uri.host().unwrap_or_default(), BlockedReason::Unreadable)
 }
 
 /// Zones that are not in the public DNS: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of

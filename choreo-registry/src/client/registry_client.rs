@@ -249,7 +249,7 @@ impl RegistryClient {
             (_, true) => Access::login_accepted(self.registry()),
             (_, false) => Access::open(self.registry()),
         };
-        Ok(access.seen(&answer.host, answer.response.status()))
+        Ok(access.seen(&answer.host(), answer.response.status()))
     }
 
     async fn verify_pull(&self, image: &ImageReference) -> Result<Access, ClientError> {
@@ -282,7 +282,7 @@ impl RegistryClient {
         let expected = image.digest().map(DigestRef::to_owned);
         let read = self.fetch(&resource, deadline).await.and_then(|answer| {
             self.hashed_manifest(&answer, expected.as_ref())
-                .map_err(|error| error.with_host(&answer.host))
+                .map_err(|error| error.with_host(&answer.host()))
         });
         read.map_err(|error| error.about(image))
     }
@@ -347,12 +347,12 @@ impl RegistryClient {
         } else {
             Err(self.session.error(ErrorKind::DigestMismatch))
         };
-        config.map_err(|error| error.with_host(&answer.host))
+        config.map_err(|error| error.with_host(&answer.host()))
     }
 
     pub(super) async fn fetch(
         &self,
-        resource: &Resource,
+        resource: &Resource<'_>,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
         let answer = self.session.get(resource, deadline).await?;

@@ -13,41 +13,41 @@ use crate::{Digest, image::MediaType, reference::RepositoryRef};
 
 /// Something that a registry serves.
 #[derive(Debug)]
-pub(super) struct Resource {
+pub(super) struct Resource<'a> {
     pub(super) method: Method,
     path: String,
-    accept: Option<HeaderValue>,
-    /// The right that a token needs for it.
-    pub(super) scope: Option<String>,
+    pub(super) accept: Option<HeaderValue>,
+    /// Where it lies; `None` for what lies in none.
+    repository: Option<RepositoryRef<'a>>,
     /// The most bytes of it.
     pub(super) limit: usize,
 }
 
-impl Resource {
+impl<'a> Resource<'a> {
     /// `/v2/`: is this a registry, and what does it want?
     pub(super) fn api() -> Self {
         Self {
             method: Method::GET,
             path: "v2/".to_owned(),
             accept: None,
-            scope: None,
+            repository: None,
             limit: PING_LIMIT,
         }
     }
 
     /// A manifest by tag or digest.
-    pub(super) fn manifest(repository: RepositoryRef<'_>, tag_or_digest: &str) -> Self {
+    pub(super) fn manifest(repository: RepositoryRef<'a>, tag_or_digest: &str) -> Self {
         Self {
             method: Method::GET,
             path: format!("v2/{}/manifests/{tag_or_digest}", repository.as_str()),
             accept: ACCEPT_MANIFESTS.clone(),
-            scope: Some(pull(repository)),
+            repository: Some(repository),
             limit: MANIFEST_LIMIT,
         }
     }
 
     /// What a registry says about a manifest without sending it.
-    pub(super) fn manifest_head(repository: RepositoryRef<'_>, tag_or_digest: &str) -> Self {
+    pub(super) fn manifest_head(repository: RepositoryRef<'a>, tag_or_digest: &str) -> Self {
         Self {
             method: Method::HEAD,
             ..Self::manifest(repository, tag_or_digest)
@@ -55,29 +55,29 @@ impl Resource {
     }
 
     /// An image's configuration.
-    pub(super) fn config(repository: RepositoryRef<'_>, digest: &Digest) -> Self {
+    pub(super) fn config(repository: RepositoryRef<'a>, digest: &Digest) -> Self {
         Self {
             method: Method::GET,
             path: format!("v2/{}/blobs/{digest}", repository.as_str()),
             accept: None,
-            scope: Some(pull(repository)),
+            repository: Some(repository),
             limit: CONFIG_LIMIT,
         }
     }
 
     /// One tag of a repository, whichever: enough to see whether it may be read.
-    pub(super) fn one_tag(repository: RepositoryRef<'_>) -> Self {
+    pub(super) fn one_tag(repository: RepositoryRef<'a>) -> Self {
         Self {
             method: Method::GET,
             path: format!("v2/{}/tags/list?n=1", repository.as_str()),
             accept: None,
-            scope: Some(pull(repository)),
+            repository: Some(repository),
             limit: MANIFEST_LIMIT,
         }
     }
 
     /// The first page of a repository's tags.
-    pub(super) fn tags(repository: RepositoryRef<'_>) -> Self {
+    pub(super) fn tags(repository: RepositoryRef<'a>) -> Self {
         Self {
             path: format!("v2/{}/tags/list?n={TAGS_PER_PAGE}", repository.as_str()),
             ..Self::one_tag(repository)
@@ -85,7 +85,7 @@ impl Resource {
     }
 
     /// A further page of a repository's tags, at the address that the registry named.
-    pub(super) fn more_tags(repository: RepositoryRef<'_>, page: &Url) -> Self {
+    pub(super) fn more_tags(repository: RepositoryRef<'a>, page: &Url) -> Self {
         Self {
             path: page.as_str().to_owned(),
             ..Self::one_tag(repository)
@@ -107,17 +107,44 @@ impl Resource {
         Some(url)
     }
 
-    pub(super) fn headers(&self) -> HeaderMap {
-        self.accept
-            .iter()
-            .map(|accept| (header::ACCEPT, accept.clone()))
-            .collect()
+    /// The right that a token needs for it. Written when a token is asked for, not before.
+    pub(super) fn scope(&self) -> Option<String> {
+        let pull =
+            |repository: RepositoryRef<'_>| format!("repository:{}:pull", repository.as_str());
+        self.repository.map(pull)
+    }
+}
+
+/// The headers of a request, of which some may repeat it with others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Headers {
+    pub(super) accept: Option<HeaderValue>,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) content_type: Option<HeaderValue>,
+}
+
+impl Headers {
+    fn write(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(4);
+        let agent = HeaderValue::from_static(USER_AGENT);
+        headers.insert(header::USER_AGENT, agent);
+        let fields = [
+            (header::ACCEPT, &self.accept),
+            (header::AUTHORIZATION, &self.authorization),
+            (header::CONTENT_TYPE, &self.content_type),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers
     }
 }
 
 /// A GET of this URL. `None` for what HTTP cannot carry.
 #[cfg(test)]
-fn get(url: &Url, headers: HeaderMap) -> Option<http::Request<Bytes>> {
+fn get(url: &Url, headers: &Headers) -> Option<http::Request<Bytes>> {
     build(Method::GET, url, headers, Bytes::new())
 }
 
@@ -125,7 +152,7 @@ fn get(url: &Url, headers: HeaderMap) -> Option<http::Request<Bytes>> {
 pub(super) fn build(
     method: Method,
     url: &Url,
-    headers: HeaderMap,
+    headers: &Headers,
     body: Bytes,
 ) -> Option<http::Request<Bytes>> {
     let mut request = http::Request::new(body);
@@ -133,15 +160,8 @@ pub(super) fn build(
     // A fragment stays with the client (RFC 9110, section 4.2.5).
     let (url, _) = url.as_str().split_once('#').unwrap_or((url.as_str(), ""));
     *request.uri_mut() = url.parse().ok()?;
-    *request.headers_mut() = headers;
-    request
-        .headers_mut()
-        .insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    *request.headers_mut() = headers.write();
     Some(request)
-}
-
-fn pull(repository: RepositoryRef<'_>) -> String {
-    format!("repository:{}:pull", repository.as_str())
 }
 
 /// Every media type that a manifest may have.
@@ -161,9 +181,13 @@ const CONFIG_LIMIT: usize = 4 * 1024 * 1024;
 mod tests {
     use super::*;
 
-    fn request(resource: &Resource) -> http::Request<Bytes> {
+    fn request(resource: &Resource<'_>) -> http::Request<Bytes> {
         let base = Url::parse("https://registry.example.com/").unwrap();
-        get(&resource.url(&base).unwrap(), resource.headers()).unwrap()
+        let headers = Headers {
+            accept: resource.accept.clone(),
+            ..Headers::default()
+        };
+        get(&resource.url(&base).unwrap(), &headers).unwrap()
     }
 
     #[test]
@@ -211,16 +235,16 @@ mod tests {
     fn tokens_are_asked_for_pulling_this_repository_and_nothing_else() {
         let repository = RepositoryRef::parse("team/app").unwrap();
         assert_eq!(
-            Resource::manifest(repository, "1").scope.unwrap(),
+            Resource::manifest(repository, "1").scope().unwrap(),
             "repository:team/app:pull"
         );
-        assert_eq!(Resource::api().scope, None);
+        assert_eq!(Resource::api().scope(), None);
     }
 
     #[test]
     fn a_fragment_stays_at_home() {
         let url = Url::parse("https://cdn.example/blob?x=1#part").unwrap();
-        let request = get(&url, HeaderMap::new()).unwrap();
+        let request = get(&url, &Headers::default()).unwrap();
         assert_eq!(request.uri().to_string(), "https://cdn.example/blob?x=1");
     }
 }

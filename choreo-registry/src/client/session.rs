@@ -28,7 +28,7 @@ pub(super) use self::login::Plan;
 use super::{
     ClientError, ErrorKind, HttpTransport, Outbound, TransportError, TransportErrorKind,
     error::{self, Sent},
-    request::{self, Resource},
+    request::{self, Headers, Resource},
     retry::{DEFAULT_RETRIES, Outcome, Retries},
     token::TokenCache,
 };
@@ -57,21 +57,28 @@ pub(super) struct Held {
     pub(super) credential: Arc<Credential>,
 }
 
-/// A response, the host that gave it, and what it was shown.
+/// A response, who gave it, and what it was shown.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) response: http::Response<Bytes>,
-    pub(super) host: String,
+    url: Url,
     pub(super) sent: Sent,
     /// A redirect led away from the registry; nothing that is said there is about the credential.
     foreign: bool,
+}
+
+impl Answer {
+    /// The host that gave it.
+    pub(super) fn host(&self) -> String {
+        authority(&self.url)
+    }
 }
 
 /// What is asked of one URL, and the bounds of it.
 #[derive(Debug)]
 struct Ask {
     method: Method,
-    headers: HeaderMap,
+    headers: Headers,
     body: Bytes,
     limit: usize,
     deadline: Instant,
@@ -120,17 +127,15 @@ impl Session {
     /// Gets something from the registry, logged in if it asks for that. Any status is an answer.
     pub(super) async fn get(
         &self,
-        resource: &Resource,
+        resource: &Resource<'_>,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
         let plan = self.plan(deadline).await?;
-        let authorization = self
-            .authorize(plan, resource.scope.clone(), deadline)
-            .await?;
+        let authorization = self.authorize(plan, || resource.scope(), deadline).await?;
         let answer = self.request(resource, &authorization, deadline).await?;
         match self.next_login(&answer, &authorization, resource)? {
             Some((plan, scope)) => {
-                let authorization = self.authorize(plan, scope, deadline).await?;
+                let authorization = self.authorize(plan, || scope, deadline).await?;
                 self.request(resource, &authorization, deadline).await
             }
             None => Ok(answer),
@@ -207,21 +212,21 @@ impl Session {
 
     async fn request(
         &self,
-        resource: &Resource,
+        resource: &Resource<'_>,
         authorization: &Authorization,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
         let url = resource
             .url(self.base()?)
             .ok_or_else(|| self.error(ErrorKind::NotARegistry))?;
-        let mut headers = resource.headers();
-        let (value, sent) = authorization.header();
-        if let Some(value) = value {
-            headers.insert(header::AUTHORIZATION, value);
-        }
+        let (authorization, sent) = authorization.header();
         let ask = Ask {
             method: resource.method.clone(),
-            headers,
+            headers: Headers {
+                accept: resource.accept.clone(),
+                authorization,
+                content_type: None,
+            },
             body: Bytes::new(),
             limit: resource.limit,
             deadline,
@@ -241,7 +246,7 @@ impl Session {
             let Some(next) = self.redirected(&url, &ask, &response)? else {
                 return Ok(Answer {
                     response,
-                    host: authority(&url),
+                    url,
                     sent: Sent::Nothing,
                     foreign,
                 });
@@ -250,7 +255,7 @@ impl Session {
                 if !ask.may_leave {
                     return Err(self.untrusted(&next));
                 }
-                ask.headers.remove(header::AUTHORIZATION);
+                ask.headers.authorization = None;
                 foreign = true;
             }
             url = next;
@@ -329,8 +334,8 @@ impl Session {
         ask: &Ask,
         attempt: u8,
     ) -> Result<Result<http::Response<Bytes>, TransportError>, ClientError> {
-        let (headers, body) = (ask.headers.clone(), ask.body.clone());
-        let request = request::build(ask.method.clone(), url, headers, body).ok_or_else(|| {
+        let (method, body) = (ask.method.clone(), ask.body.clone());
+        let request = request::build(method, url, &ask.headers, body).ok_or_else(|| {
             self.error(ErrorKind::InvalidResponse)
                 .with_detail("it leads to an unreadable address")
         })?;
@@ -338,7 +343,7 @@ impl Session {
         let started = now();
         let exchange = self
             .transport
-            .send(Outbound::new(request, ask.limit, ask.deadline))
+            .send(Outbound::new(request, ask.limit, ask.deadline).to(url))
             .instrument(span.clone());
         let result = tokio::time::timeout_at(ask.deadline.into(), exchange)
             .await
@@ -363,15 +368,15 @@ impl Session {
         if answer.foreign && !answer.response.status().is_server_error() {
             let error = self
                 .error(ErrorKind::InvalidResponse)
-                .with_host(&answer.host);
+                .with_host(&answer.host());
             return error.with_detail(format_args!(
                 "it redirects to {}, which refuses",
-                Quoted(&answer.host)
+                Quoted(&answer.host())
             ));
         }
         ClientError::response(
             self.registry.as_str(),
-            &answer.host,
+            &answer.host(),
             answer.sent,
             &answer.response,
         )
@@ -379,7 +384,7 @@ impl Session {
 
     fn not_a_registry(&self, answer: &Answer) -> ClientError {
         self.error(ErrorKind::NotARegistry)
-            .with_evidence(&answer.host, answer.response.status())
+            .with_evidence(&answer.host(), answer.response.status())
     }
 }
 

@@ -143,7 +143,7 @@ impl RegistryClient {
         }
     }
 
-    fn page_url(&self, resource: &Resource) -> Result<Url, ClientError> {
+    fn page_url(&self, resource: &Resource<'_>) -> Result<Url, ClientError> {
         let base = self.session.base()?;
         resource
             .url(base)
@@ -153,7 +153,7 @@ impl RegistryClient {
     fn invalid(&self, answer: &Answer, detail: &str) -> ClientError {
         let error = self.session.error(ErrorKind::InvalidResponse);
         error
-            .with_evidence(&answer.host, answer.response.status())
+            .with_evidence(&answer.host(), answer.response.status())
             .with_detail(detail)
     }
 }

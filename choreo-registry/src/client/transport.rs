@@ -4,6 +4,7 @@ use std::{error::Error, fmt, time::Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use url::Url;
 
 use super::Egress;
 
@@ -98,6 +99,13 @@ pub struct Outbound {
     pub body_limit: usize,
     /// When the exchange ends, finished or not.
     pub deadline: Instant,
+    /// What the URI was written from. It is no more than a saved reading: whoever changes the
+    /// request changes the URI.
+    #[cfg_attr(
+        not(any(test, feature = "reqwest")),
+        expect(dead_code, reason = "only the transport on reqwest reads it")
+    )]
+    url: Option<Url>,
 }
 
 impl Outbound {
@@ -108,8 +116,38 @@ impl Outbound {
             request,
             body_limit,
             deadline,
+            url: None,
         }
     }
+
+    /// The URL from which the URI was written, so that a transport need not read it again.
+    pub(super) fn to(self, url: &Url) -> Self {
+        Self {
+            url: Some(url.clone()),
+            ..self
+        }
+    }
+
+    /// The URL of the request as it is now.
+    #[cfg(any(test, feature = "reqwest"))]
+    pub(super) fn take_url(&mut self) -> Result<Url, url::ParseError> {
+        match self.url.take() {
+            Some(url) if is_written(self.request.uri(), &url) => Ok(url),
+            _ => Url::parse(&self.request.uri().to_string()),
+        }
+    }
+}
+
+/// Whether the two are the same text.
+#[cfg(any(test, feature = "reqwest"))]
+fn is_written(uri: &http::Uri, url: &Url) -> bool {
+    let rest = || {
+        let text = url.as_str().strip_prefix(uri.scheme_str()?)?;
+        text.strip_prefix("://")?
+            .strip_prefix(uri.authority()?.as_str())
+    };
+    let path_and_query = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
+    path_and_query.is_some() && rest() == path_and_query
 }
 
 impl fmt::Debug for Outbound {
@@ -240,6 +278,30 @@ mod tests {
             shown.contains("POST") && shown.contains("auth.example.com"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn the_url_is_the_one_of_the_request_whoever_changed_it() {
+        let url = Url::parse("https://registry.example.com:5000/v2/?n=1").unwrap();
+        let outbound = |uri: &str| {
+            let request = http::Request::get(uri).body(Bytes::new()).unwrap();
+            Outbound::new(request, 7, Instant::now()).to(&url)
+        };
+        assert_eq!(outbound(url.as_str()).take_url(), Ok(url.clone()));
+        for other in [
+            "http://registry.example.com:5000/v2/?n=1",
+            "https://registry.example.com:5001/v2/?n=1",
+            "https://registry.example.com:50/v2/?n=1",
+            "https://registry.example.com/v2/?n=1",
+            "https://registry.example.co/v2/?n=1",
+            "https://registry.example.com:5000/v2/?n=12",
+            "https://registry.example.com:5000/v2/?n=",
+            "https://registry.example.com:5000/v2/",
+            "https://registry.example.com:5000",
+        ] {
+            let url = outbound(other).take_url().unwrap();
+            assert_eq!(url, Url::parse(other).unwrap());
+        }
     }
 
     #[test]

@@ -131,15 +131,16 @@ impl ReqwestTransport {
 
 #[async_trait]
 impl HttpTransport for ReqwestTransport {
-    async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError> {
+    async fn send(&self, mut outbound: Outbound) -> Result<http::Response<Bytes>, TransportError> {
+        let url = self.egress.checked(&mut outbound).map_err(|blocked| {
+            TransportError::new(TransportErrorKind::Blocked).with_source(blocked)
+        })?;
         let Outbound {
             request,
             body_limit,
             deadline,
+            ..
         } = outbound;
-        let url = self.egress.checked(request.uri()).map_err(|blocked| {
-            TransportError::new(TransportErrorKind::Blocked).with_source(blocked)
-        })?;
         if cfg!(not(feature = "tls")) && url.scheme() == "https" {
             return Err(TransportError::new(TransportErrorKind::Tls).with_source(NoTls));
         }

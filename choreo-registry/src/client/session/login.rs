@@ -4,7 +4,7 @@
 use std::{sync::atomic::Ordering, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use url::Url;
 
@@ -14,7 +14,7 @@ use crate::{
         ClientError, ErrorKind,
         challenge::{self, Challenge, ChallengeError},
         error::Sent,
-        request::Resource,
+        request::{Headers, Resource},
         scope,
         token::{self, Token, TokenKey},
     },
@@ -79,7 +79,7 @@ impl Session {
     pub(super) async fn authorize(
         &self,
         plan: Plan,
-        scope: Option<String>,
+        scope: impl FnOnce() -> Option<String>,
         deadline: Instant,
     ) -> Result<Authorization, ClientError> {
         let held = self.credential.clone();
@@ -92,7 +92,7 @@ impl Session {
                     origin: self.base()?.origin(),
                     realm,
                     service,
-                    scope,
+                    scope: scope(),
                 };
                 self.bearer(key, held, deadline).await
             }
@@ -145,7 +145,7 @@ impl Session {
         &self,
         answer: &Answer,
         tried: &Authorization,
-        resource: &Resource,
+        resource: &Resource<'_>,
     ) -> Result<Option<(Plan, Option<String>)>, ClientError> {
         let headers = answer.response.headers();
         let asks = match answer.response.status() {
@@ -159,7 +159,7 @@ impl Session {
         let Some((plan, scope)) = self.offer(headers)? else {
             return Ok(None);
         };
-        let scope = scope.or_else(|| resource.scope.clone());
+        let scope = scope.or_else(|| resource.scope());
         match (&plan, tried) {
             (Plan::Open, _) | (Plan::Basic, Authorization::Basic(_)) => return Ok(None),
             (Plan::Basic, _) if !self.has_credential() => return Ok(None),
@@ -268,7 +268,7 @@ impl Session {
         }
         let invalid = || {
             self.error(ErrorKind::InvalidResponse)
-                .with_host(&answer.host)
+                .with_host(&answer.host())
         };
         match answer.response.status() {
             StatusCode::OK => {}
@@ -309,7 +309,7 @@ impl Session {
         } = wish;
         let mut ask = Ask {
             method: Method::GET,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             body: Bytes::new(),
             limit: TOKEN_LIMIT,
             deadline,
@@ -319,13 +319,11 @@ impl Session {
             (Grant::Post, Some(held)) => {
                 ask.method = Method::POST;
                 ask.body = key.form(&held.credential);
-                ask.headers.insert(header::CONTENT_TYPE, FORM);
+                ask.headers.content_type = Some(FORM);
                 key.realm.clone()
             }
             (Grant::Get | Grant::Post, held) => {
-                if let Some(value) = held.and_then(basic) {
-                    ask.headers.insert(header::AUTHORIZATION, value);
-                }
+                ask.headers.authorization = held.and_then(basic);
                 key.url()
             }
         };
