@@ -131,9 +131,8 @@ impl Credential {
         // Base64 takes three bytes at a time: only those around the colon are copied.
         let (username, password) = (self.username.as_bytes(), self.expose_password().as_bytes());
         let (start, last) = username.split_at(username.len() / 3 * 3);
-        let missing = (3 - (last.len() + 1) % 3) % 3;
-        let (head, rest) = password.split_at(missing.min(password.len()));
-        let mut around = Zeroizing::new([0; 5]);
+        let (head, rest) = password.split_at(password.len().min(2 - last.len()));
+        let mut around = Zeroizing::new([0; 3]);
         let len = last.len() + 1 + head.len();
         around[..last.len()].copy_from_slice(last);
         around[last.len()] = b':';

@@ -35,6 +35,11 @@ impl WipedText {
         &self.0
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// Appends within the capacity that the text came with: one that moved would leave a copy behind.
     pub(crate) fn push_str(&mut self, part: &str) {
         debug_assert!(self.0.len() + part.len() <= self.0.capacity());

@@ -16,6 +16,41 @@ fn docker_hub_stands_under_the_key_that_all_tools_find() {
     );
 }
 
+/// What grows leaves a copy behind that nobody overwrites.
+#[test]
+fn memory_is_as_large_as_what_is_written() {
+    for username in (1..6).map(|len| "u".repeat(len)) {
+        for password in (1..8).map(|len| "p".repeat(len)) {
+            let credential = Credential::new(&*username, password).unwrap();
+            let basic = credential.expose_basic();
+            assert_eq!(basic.capacity(), basic.len());
+
+            let host = "ghcr.io".parse().unwrap();
+            let secret = PullSecret::new(&host, &credential);
+            let json = &secret.docker_config_json;
+            assert_eq!(json.capacity(), json.as_str().len());
+            let data = secret.data();
+            assert_eq!(data.capacity(), data.len());
+
+            let images = ["GHCR.io:443/a", "ghcr.io:443/a"].map(|image| image.parse().unwrap());
+            let secret = secret.with_spellings_of(&images).unwrap();
+            let json = &secret.docker_config_json;
+            assert_eq!(json.capacity(), json.as_str().len());
+            assert_eq!(secret.keys().len(), 3);
+        }
+    }
+    // What is escaped is longer than it was, and never longer than what was set aside.
+    let credential = Credential::new("<&>\u{2028}", "\"\\\n\u{1}\u{2029}\u{2027}").unwrap();
+    let secret = PullSecret::new(&"ghcr.io".parse().unwrap(), &credential);
+    let json = &secret.docker_config_json;
+    // Set aside are six bytes for each byte that may need them: too many for these.
+    let (quotes, separators, other) = (3 * 4, 2 * 2, 5);
+    assert_eq!(
+        json.capacity() - json.as_str().len(),
+        quotes + separators + other
+    );
+}
+
 #[test]
 fn the_manifest_is_a_secret_that_kubernetes_accepts() {
     let credential = Credential::new("alice", "hunter2").unwrap();
