@@ -1,8 +1,11 @@
 //! A repository's tags.
 
-use std::time::Instant;
+use std::{fmt, time::Instant};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 use tracing::Instrument as _;
 use url::Url;
 
@@ -94,7 +97,7 @@ impl RegistryClient {
         loop {
             let page = self.page_url(&resource)?;
             let answer = self.fetch(&resource, deadline).await?;
-            tags.extend(self.tags_of(&answer)?);
+            tags.append(&mut self.tags_of(&answer)?);
             if tags.len() > MAX_TAGS {
                 tags.truncate(MAX_TAGS);
                 return Ok(TagList {
@@ -122,11 +125,10 @@ impl RegistryClient {
         }
     }
 
-    fn tags_of(&self, answer: &Answer) -> Result<impl Iterator<Item = Tag> + use<>, ClientError> {
+    fn tags_of(&self, answer: &Answer) -> Result<Vec<Tag>, ClientError> {
         let page: Page = serde_json::from_slice(answer.response.body())
             .map_err(|_| self.invalid(answer, "its list of tags cannot be read"))?;
-        let tags = page.tags.unwrap_or_default().into_iter();
-        Ok(tags.filter_map(|tag| Tag::try_from(tag).ok()))
+        Ok(page.tags.map(|tags| tags.0).unwrap_or_default())
     }
 
     /// The next page, if there is one, at the origin of this one.
@@ -161,7 +163,39 @@ impl RegistryClient {
 /// A page of the list. Some registries send `null` for an empty one.
 #[derive(Deserialize)]
 struct Page {
-    tags: Option<Vec<String>>,
+    tags: Option<PageTags>,
+}
+
+/// The tags among the strings of a page, at most one more than are listed: of 4 MiB of empty strings
+/// nothing is held.
+struct PageTags(Vec<Tag>);
+
+impl<'de> Deserialize<'de> for PageTags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(PageVisitor)
+    }
+}
+
+struct PageVisitor;
+
+impl<'de> Visitor<'de> for PageVisitor {
+    type Value = PageTags;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of strings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut strings: A) -> Result<PageTags, A::Error> {
+        let mut tags = Vec::new();
+        while let Some(text) = strings.next_element::<String>()? {
+            if tags.len() <= MAX_TAGS
+                && let Ok(tag) = Tag::try_from(text)
+            {
+                tags.push(tag);
+            }
+        }
+        Ok(PageTags(tags))
+    }
 }
 
 const MAX_PAGES: usize = 100;
