@@ -240,22 +240,31 @@ impl Endpoint {
         let (_, api) = SUFFIXES
             .into_iter()
             .find(|(registries, _)| *registries == suffix)?;
-        let is_region = !region.is_empty()
-            && region
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         let prefix = match (fips, api) {
             (true, "amazonaws.com") => "ecr-fips",
             (true, _) => "api.ecr-fips",
             (false, _) => "api.ecr",
         };
-        (is_account && is_region).then(|| Self {
+        (is_account && is_region(region)).then(|| Self {
             host: format!("{prefix}.{region}.{api}"),
             region: region.to_owned(),
             service: "ecr",
             target: "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
         })
     }
+}
+
+/// Whether it is written as Amazon writes them: `eu-west-1`, `us-iso-east-1`, `eusc-de-east-1`.
+fn is_region(region: &str) -> bool {
+    let Some((words, number)) = region.rsplit_once('-') else {
+        return false;
+    };
+    let is_word =
+        |word: &str| word.len() >= 2 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    words.contains('-')
+        && words.split('-').all(is_word)
+        && matches!(number.len(), 1 | 2)
+        && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Registries' domains, and the domains of the API that serves them.

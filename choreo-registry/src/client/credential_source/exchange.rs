@@ -13,7 +13,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{
-    client::{HttpTransport, Outbound, TransportErrorKind, form::form},
+    client::{HttpTransport, Outbound, TransportErrorKind, form::form, session::now},
     credential::Password,
     credential_source::{Clock, SourceError, SourceErrorKind},
 };
@@ -37,7 +37,7 @@ impl Exchange {
 
     /// When a call that begins now ends, all its requests together.
     pub(super) fn deadline(&self) -> Instant {
-        let now = Instant::now();
+        let now = now();
         now.checked_add(self.timeout).unwrap_or(now)
     }
 
@@ -56,7 +56,7 @@ impl Exchange {
             .check_uri(request.uri())
             .map_err(blocked)?;
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let started = Instant::now();
+        let started = now();
         let exchange = self
             .transport
             .send(Outbound::new(request, BODY_LIMIT, deadline));
@@ -72,7 +72,7 @@ impl Exchange {
         tracing::debug!(
             host,
             status = status.as_u16(),
-            elapsed_ms = started.elapsed().as_millis(),
+            elapsed_ms = now().saturating_duration_since(started).as_millis(),
             "identity service answered"
         );
         if status == StatusCode::OK {
