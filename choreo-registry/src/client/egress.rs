@@ -52,7 +52,10 @@ use crate::client::Outbound;
 /// ```
 ///
 /// **What it does not do**: it is no firewall. Keep a network policy around the control plane as
-/// well.
+/// well. Nor does it hide which names exist: one that leads inside is blocked, and one that leads
+/// nowhere is unreachable, so whoever registers hosts can tell the two apart. Where the names of the
+/// inside network are secret, let tenants' requests be resolved by a public name server, or send
+/// them [through a proxy](Self::through_proxy) outside.
 #[derive(Clone, Debug)]
 pub struct Egress {
     audience: Audience,
@@ -154,7 +157,8 @@ impl Egress {
         self.proxy.as_ref()
     }
 
-    /// Speaks plain HTTP to this host and port; port 80 when none is given.
+    /// Speaks plain HTTP to this host and port; port 80 when none is given, and for `:443`, which a
+    /// [`RegistryHost`] does not keep.
     ///
     /// Credentials then travel readable by everyone on the way: for a registry on the same machine
     /// or in a laboratory. The address must be allowed besides.
@@ -168,6 +172,10 @@ impl Egress {
     ///
     /// Needed when a registry of your own has its token server on another host or port. The token
     /// servers of Docker Hub, GitLab.com and DigitalOcean are known.
+    ///
+    /// Registries that share a token server trust one another with it: each chooses the service that
+    /// a token is asked for, so a hostile one of them can get a token, to pull alone, that the other
+    /// accepts.
     #[must_use]
     pub fn trust_realm(mut self, registry: RegistryHost, realm: RegistryHost) -> Self {
         self.realms.push(TrustedRealm { registry, realm });
