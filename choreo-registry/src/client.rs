@@ -117,6 +117,7 @@
 //! in the buffers of HTTP and TLS.
 
 mod access;
+mod address;
 mod challenge;
 mod compare;
 pub mod conformance;

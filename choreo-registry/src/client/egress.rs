@@ -286,8 +286,8 @@ impl Egress {
 
     /// The URL that was judged, for whoever sends it: read again it might be another.
     #[cfg(feature = "reqwest")]
-    fn checked(&self, outbound: &mut Outbound) -> Result<Url, Blocked> {
-        let url = outbound.take_url();
+    fn checked(&self, outbound: &Outbound) -> Result<Url, Blocked> {
+        let url = outbound.url();
         let url = url.map_err(|_| unreadable(outbound.request.uri()))?;
         self.check_url(&url)?;
         Ok(url)

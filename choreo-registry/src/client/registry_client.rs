@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tracing::Instrument as _;
 
 use super::{
@@ -425,12 +425,9 @@ fn preferred(children: &[Child]) -> Option<&Child> {
         .or_else(|| children.first())
 }
 
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
 /// What the registry claims the digest to be. An empty or unknown one is no claim.
 pub(super) fn claimed_digest(headers: &HeaderMap) -> Option<Digest> {
-    headers
-        .get("docker-content-digest")?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    headers.get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
 }

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
 
+use super::address::Address;
 use crate::{Digest, image::MediaType, reference::RepositoryRef};
 
 /// Something that a registry serves.
 #[derive(Debug)]
 pub(super) struct Resource<'a> {
     pub(super) method: Method,
-    path: String,
+    pub(super) path: String,
     pub(super) accept: Option<HeaderValue>,
     /// Where it lies; `None` for what lies in none.
     repository: Option<RepositoryRef<'a>>,
@@ -142,24 +143,16 @@ impl Headers {
     }
 }
 
-/// A GET of this URL. `None` for what HTTP cannot carry.
-#[cfg(test)]
-fn get(url: &Url, headers: &Headers) -> Option<http::Request<Bytes>> {
-    build(Method::GET, url, headers, Bytes::new())
-}
-
-/// A request to this URL. `None` for what HTTP cannot carry.
+/// A request to this address. `None` for what HTTP cannot carry.
 pub(super) fn build(
     method: Method,
-    url: &Url,
+    address: &Address,
     headers: &Headers,
     body: Bytes,
 ) -> Option<http::Request<Bytes>> {
     let mut request = http::Request::new(body);
     *request.method_mut() = method;
-    // A fragment stays with the client (RFC 9110, section 4.2.5).
-    let (url, _) = url.as_str().split_once('#').unwrap_or((url.as_str(), ""));
-    *request.uri_mut() = url.parse().ok()?;
+    *request.uri_mut() = address.uri()?.clone();
     *request.headers_mut() = headers.write();
     Some(request)
 }
@@ -187,7 +180,8 @@ mod tests {
             accept: resource.accept.clone(),
             ..Headers::default()
         };
-        get(&resource.url(&base).unwrap(), &headers).unwrap()
+        let address = Address::new(resource.url(&base).unwrap());
+        build(resource.method.clone(), &address, &headers, Bytes::new()).unwrap()
     }
 
     #[test]
@@ -239,12 +233,5 @@ mod tests {
             "repository:team/app:pull"
         );
         assert_eq!(Resource::api().scope(), None);
-    }
-
-    #[test]
-    fn a_fragment_stays_at_home() {
-        let url = Url::parse("https://cdn.example/blob?x=1#part").unwrap();
-        let request = get(&url, &Headers::default()).unwrap();
-        assert_eq!(request.uri().to_string(), "https://cdn.example/blob?x=1");
     }
 }

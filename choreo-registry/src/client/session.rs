@@ -27,6 +27,7 @@ use self::login::Authorization;
 pub(super) use self::login::Plan;
 use super::{
     ClientError, ErrorKind, HttpTransport, Outbound, TransportError, TransportErrorKind,
+    address::{Address, Addresses, Authority},
     error::{self, Sent},
     request::{self, Headers, Resource},
     retry::{DEFAULT_RETRIES, Outcome, Retries},
@@ -39,6 +40,7 @@ use crate::{Credential, RegistryHost, quote::Quoted};
 pub(super) struct Session {
     registry: RegistryHost,
     base: Option<Url>,
+    addresses: Addresses,
     credential: Option<Held>,
     transport: Arc<dyn HttpTransport>,
     retries: Retries,
@@ -61,7 +63,7 @@ pub(super) struct Held {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) response: http::Response<Bytes>,
-    url: Url,
+    address: Arc<Address>,
     pub(super) sent: Sent,
     /// A redirect led away from the registry; nothing that is said there is about the credential.
     foreign: bool,
@@ -70,7 +72,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The host that gave it.
     pub(super) fn host(&self) -> String {
-        authority(&self.url)
+        self.address.authority().to_string()
     }
 }
 
@@ -99,6 +101,7 @@ impl Session {
         Self {
             registry,
             base,
+            addresses: Addresses::default(),
             credential: credential.map(held),
             transport,
             retries: Retries::new(DEFAULT_RETRIES),
@@ -204,7 +207,8 @@ impl Session {
         tokio::time::timeout_at(deadline.into(), lock)
             .await
             .map_err(|_| {
-                let host = self.base.as_ref().map(authority).unwrap_or_default();
+                let host = self.base.as_ref().map(|base| Authority(base).to_string());
+                let host = host.unwrap_or_default();
                 let timeout = TransportError::new(TransportErrorKind::Timeout);
                 ClientError::transport(self.registry.as_str(), &host, timeout)
             })
@@ -216,8 +220,10 @@ impl Session {
         authorization: &Authorization,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
-        let url = resource
-            .url(self.base()?)
+        let base = self.base()?;
+        let address = self
+            .addresses
+            .of(&resource.path, || resource.url(base))
             .ok_or_else(|| self.error(ErrorKind::NotARegistry))?;
         let (authorization, sent) = authorization.header();
         let ask = Ask {
@@ -232,44 +238,44 @@ impl Session {
             deadline,
             may_leave: true,
         };
-        let mut answer = self.follow(url, ask).await?;
+        let mut answer = self.follow(address, ask).await?;
         answer.sent = sent;
         Ok(answer)
     }
 
     /// Asks and follows redirects, judging every hop. `Authorization` goes to the first origin only,
     /// and never comes back. What has a body stays at its origin, with its method.
-    async fn follow(&self, mut url: Url, mut ask: Ask) -> Result<Answer, ClientError> {
+    async fn follow(&self, mut address: Arc<Address>, mut ask: Ask) -> Result<Answer, ClientError> {
         let mut foreign = false;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&url, &ask).await?;
-            let Some(next) = self.redirected(&url, &ask, &response)? else {
+            let response = self.send(&address, &ask).await?;
+            let Some(next) = self.redirected(&address, &ask, &response)? else {
                 return Ok(Answer {
                     response,
-                    url,
+                    address,
                     sent: Sent::Nothing,
                     foreign,
                 });
             };
-            if next.origin() != url.origin() {
+            if next.origin() != address.url().origin() {
                 if !ask.may_leave {
                     return Err(self.untrusted(&next));
                 }
                 ask.headers.authorization = None;
                 foreign = true;
             }
-            url = next;
+            address = Arc::new(Address::new(next));
         }
         let error = self
             .error(ErrorKind::InvalidResponse)
-            .with_host(&authority(&url));
+            .with_host(&address.authority().to_string());
         Err(error.with_detail(format_args!("it redirects more than {MAX_REDIRECTS} times")))
     }
 
     /// Where a response sends us; `None` when it is no redirect.
     fn redirected(
         &self,
-        url: &Url,
+        address: &Address,
         ask: &Ask,
         response: &http::Response<Bytes>,
     ) -> Result<Option<Url>, ClientError> {
@@ -283,15 +289,20 @@ impl Session {
         };
         let invalid = |detail: &str| {
             let error = self.error(ErrorKind::InvalidResponse);
-            error.with_host(&authority(url)).with_detail(detail)
+            error
+                .with_host(&address.authority().to_string())
+                .with_detail(detail)
         };
+        let url = address.url();
         let next = location
             .to_str()
             .ok()
             .and_then(|location| url.join(location).ok())
             .ok_or_else(|| invalid("it redirects to an unreadable address"))?;
         if url.scheme() == "https" && next.scheme() != "https" {
-            let error = self.error(ErrorKind::Blocked).with_host(&authority(&next));
+            let error = self
+                .error(ErrorKind::Blocked)
+                .with_host(&Authority(&next).to_string());
             return Err(error.with_detail("it redirects away from https"));
         }
         // RFC 9110, section 15.4: only these two keep the method and the body.
@@ -306,20 +317,26 @@ impl Session {
     }
 
     /// One exchange, repeated where its failure passes.
-    async fn send(&self, url: &Url, ask: &Ask) -> Result<http::Response<Bytes>, ClientError> {
-        self.transport.egress().check_url(url).map_err(|blocked| {
+    async fn send(
+        &self,
+        address: &Arc<Address>,
+        ask: &Ask,
+    ) -> Result<http::Response<Bytes>, ClientError> {
+        let egress = self.transport.egress();
+        egress.check_url(address.url()).map_err(|blocked| {
             self.error(ErrorKind::Blocked)
                 .with_detail(blocked)
-                .with_host(&authority(url))
+                .with_host(&address.authority().to_string())
         })?;
         let mut attempt = 1;
         loop {
-            let result = self.attempt(url, ask, attempt).await?;
+            let result = self.attempt(address, ask, attempt).await?;
             let outcome = Outcome::of(&result, error::retry_after);
             let left = ask.deadline.saturating_duration_since(now());
             let Some(wait) = self.retries.wait(attempt, outcome, left) else {
                 return result.map_err(|error| {
-                    ClientError::transport(self.registry.as_str(), &authority(url), error)
+                    let host = address.authority().to_string();
+                    ClientError::transport(self.registry.as_str(), &host, error)
                 });
             };
             tokio::time::sleep(wait).await;
@@ -330,20 +347,20 @@ impl Session {
     /// One exchange, in a span of its own.
     async fn attempt(
         &self,
-        url: &Url,
+        address: &Arc<Address>,
         ask: &Ask,
         attempt: u8,
     ) -> Result<Result<http::Response<Bytes>, TransportError>, ClientError> {
         let (method, body) = (ask.method.clone(), ask.body.clone());
-        let request = request::build(method, url, &ask.headers, body).ok_or_else(|| {
+        let request = request::build(method, address, &ask.headers, body).ok_or_else(|| {
             self.error(ErrorKind::InvalidResponse)
                 .with_detail("it leads to an unreadable address")
         })?;
-        let span = span(&ask.method, url, attempt);
+        let span = span(&ask.method, address, attempt);
         let started = now();
         let exchange = self
             .transport
-            .send(Outbound::new(request, ask.limit, ask.deadline).to(url))
+            .send(Outbound::new(request, ask.limit, ask.deadline).to(Arc::clone(address)))
             .instrument(span.clone());
         let result = tokio::time::timeout_at(ask.deadline.into(), exchange)
             .await
@@ -397,11 +414,11 @@ pub(super) fn now() -> Instant {
 }
 
 /// Method, host, attempt, and later the outcome and the duration; never a header, a query or a body.
-fn span(method: &Method, url: &Url, attempt: u8) -> Span {
+fn span(method: &Method, address: &Address, attempt: u8) -> Span {
     tracing::debug_span!(
         "registry_request",
         %method,
-        host = authority(url),
+        host = %address.authority(),
         attempt,
         status = field::Empty,
         error = field::Empty,
@@ -451,11 +468,4 @@ fn secret_header(scheme: &str, secret: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// Host, and port unless it is the scheme's.
-fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -1,12 +1,13 @@
 //! The seam between what the client says and how it travels.
 
-use std::{error::Error, fmt, time::Instant};
+use std::{error::Error, fmt, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+#[cfg(any(test, feature = "reqwest"))]
 use url::Url;
 
-use super::Egress;
+use super::{Egress, address::Address};
 
 /// Carries one HTTP request and brings back one bounded response.
 ///
@@ -105,7 +106,7 @@ pub struct Outbound {
         not(any(test, feature = "reqwest")),
         expect(dead_code, reason = "only the transport on reqwest reads it")
     )]
-    url: Option<Url>,
+    address: Option<Arc<Address>>,
 }
 
 impl Outbound {
@@ -116,24 +117,25 @@ impl Outbound {
             request,
             body_limit,
             deadline,
-            url: None,
+            address: None,
         }
     }
 
-    /// The URL from which the URI was written, so that a transport need not read it again.
-    pub(super) fn to(self, url: &Url) -> Self {
+    /// The address that the URI is of, so that a transport need not read it again.
+    pub(super) fn to(self, address: Arc<Address>) -> Self {
         Self {
-            url: Some(url.clone()),
+            address: Some(address),
             ..self
         }
     }
 
     /// The URL of the request as it is now.
     #[cfg(any(test, feature = "reqwest"))]
-    pub(super) fn take_url(&mut self) -> Result<Url, url::ParseError> {
-        match self.url.take() {
-            Some(url) if is_written(self.request.uri(), &url) => Ok(url),
-            _ => Url::parse(&self.request.uri().to_string()),
+    pub(super) fn url(&self) -> Result<Url, url::ParseError> {
+        let uri = self.request.uri();
+        match &self.address {
+            Some(address) if is_written(uri, address.url()) => Ok(address.url().clone()),
+            _ => Url::parse(&uri.to_string()),
         }
     }
 }
@@ -285,9 +287,9 @@ mod tests {
         let url = Url::parse("https://registry.example.com:5000/v2/?n=1").unwrap();
         let outbound = |uri: &str| {
             let request = http::Request::get(uri).body(Bytes::new()).unwrap();
-            Outbound::new(request, 7, Instant::now()).to(&url)
+            Outbound::new(request, 7, Instant::now()).to(Arc::new(Address::new(url.clone())))
         };
-        assert_eq!(outbound(url.as_str()).take_url(), Ok(url.clone()));
+        assert_eq!(outbound(url.as_str()).url(), Ok(url.clone()));
         for other in [
             "http://registry.example.com:5000/v2/?n=1",
             "https://registry.example.com:5001/v2/?n=1",
@@ -299,7 +301,7 @@ mod tests {
             "https://registry.example.com:5000/v2/",
             "https://registry.example.com:5000",
         ] {
-            let url = outbound(other).take_url().unwrap();
+            let url = outbound(other).url().unwrap();
             assert_eq!(url, Url::parse(other).unwrap());
         }
     }

@@ -87,13 +87,13 @@ impl ReqwestTransport {
         }
     }
 
-    async fn exchange(
+    async fn read(
         &self,
-        request: reqwest::Request,
+        response: impl Future<Output = Result<reqwest::Response, reqwest::Error>>,
+        opened: bool,
         limit: usize,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let (client, opened) = self.client(request.url());
-        let mut response = client.execute(request).await.map_err(classify)?;
+        let mut response = response.await.map_err(classify)?;
         self.check_peer(&response, opened)?;
         if response
             .content_length()
@@ -131,8 +131,8 @@ impl ReqwestTransport {
 
 #[async_trait]
 impl HttpTransport for ReqwestTransport {
-    async fn send(&self, mut outbound: Outbound) -> Result<http::Response<Bytes>, TransportError> {
-        let url = self.egress.checked(&mut outbound).map_err(|blocked| {
+    async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError> {
+        let url = self.egress.checked(&outbound).map_err(|blocked| {
             TransportError::new(TransportErrorKind::Blocked).with_source(blocked)
         })?;
         let Outbound {
@@ -148,9 +148,11 @@ impl HttpTransport for ReqwestTransport {
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         *request.body_mut() = Some(body.into());
+        let (client, opened) = self.client(request.url());
+        let response = client.execute(request);
         tokio::time::timeout(
             deadline.saturating_duration_since(Instant::now()),
-            self.exchange(request, body_limit),
+            self.read(response, opened, body_limit),
         )
         .await
         .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)))

@@ -1,17 +1,21 @@
 //! Logging in: which proof a registry wants, who may see the credential for it, and the tokens that
 //! it earns.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use url::Url;
 
-use super::{Answer, Ask, Held, Session, authority, now, secret_header};
+use super::{Answer, Ask, Held, Session, now, secret_header};
 use crate::{
     client::{
         ClientError, ErrorKind,
+        address::{Address, Authority},
         challenge::{self, Challenge, ChallengeError},
         error::Sent,
         request::{Headers, Resource},
@@ -244,7 +248,7 @@ impl Session {
 
     /// The error that names both hosts: the registry's, and the one it wanted the credential at.
     pub(super) fn untrusted(&self, url: &Url) -> ClientError {
-        let host = authority(url);
+        let host = Authority(url).to_string();
         let error = self.error(ErrorKind::RealmNotTrusted).with_host(&host);
         // The host alone would look like one that may be trusted.
         if url.scheme() == "http" {
@@ -327,7 +331,7 @@ impl Session {
                 key.url()
             }
         };
-        let mut answer = self.follow(url, ask).await?;
+        let mut answer = self.follow(Arc::new(Address::new(url)), ask).await?;
         answer.sent = match held {
             Some(_) => Sent::Credential,
             None => Sent::Nothing,
