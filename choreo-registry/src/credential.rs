@@ -121,13 +121,13 @@ impl Credential {
     pub fn expose_basic(&self) -> Zeroizing<String> {
         // An exact capacity: a growing buffer would leave copies behind.
         let len = self.username.len() + 1 + self.expose_password().len();
-        let mut encoded = Zeroizing::new(String::with_capacity(len.div_ceil(3) * 4));
+        let mut encoded = Vec::with_capacity(len.div_ceil(3) * 4);
         self.push_basic(&mut encoded);
-        encoded
+        Zeroizing::new(String::from_utf8(encoded).expect("base64 is ASCII"))
     }
 
     /// Appends what [`expose_basic`](Self::expose_basic) returns.
-    pub(crate) fn push_basic(&self, out: &mut String) {
+    pub(crate) fn push_basic(&self, out: &mut Vec<u8>) {
         // Base64 takes three bytes at a time: only those around the colon are copied.
         let (username, password) = (self.username.as_bytes(), self.expose_password().as_bytes());
         let (start, last) = username.split_at(username.len() / 3 * 3);
@@ -137,9 +137,13 @@ impl Credential {
         around[..last.len()].copy_from_slice(last);
         around[last.len()] = b':';
         around[last.len() + 1..len].copy_from_slice(head);
-        STANDARD.encode_string(start, out);
-        STANDARD.encode_string(&around[..len], out);
-        STANDARD.encode_string(rest, out);
+        for part in [start, &around[..len], rest] {
+            let from = out.len();
+            out.resize(from + part.len().div_ceil(3) * 4, 0);
+            STANDARD
+                .encode_slice(part, &mut out[from..])
+                .expect("it has four bytes for each three");
+        }
     }
 
     /// When the credential ceases to hold; `None` when that is not known.

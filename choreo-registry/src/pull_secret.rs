@@ -314,10 +314,12 @@ fn docker_config_json(key: &str, credential: &Credential) -> (WipedText, usize) 
     json.push_str(",\"password\":");
     text::push_json(&mut json, password);
     json.push_str(",\"auth\":\"");
+    let mut json = json.into_bytes();
     credential.push_basic(&mut json);
-    json.push_str("\"}");
+    json.extend(b"\"}");
     let entry_len = json.len() - start;
-    json.push_str("}}");
+    json.extend(b"}}");
+    let json = String::from_utf8(json).expect("it was text, and base64 is ASCII");
     (WipedText::new(json), entry_len)
 }
 

@@ -7,13 +7,39 @@ use super::error::Rule;
 
 /// Cleans and checks `input`; returns the name and the port to write.
 pub(super) fn host(input: &str) -> Result<(String, Option<u16>), Rule> {
-    let (name, port) = if is_bare(input) {
-        (input, None)
-    } else {
-        split_port(strip_decoration(input)?)?
-    };
+    if is_usual(input) && input != WEB_SITE {
+        return Ok((input.to_owned(), None));
+    }
+    cleaned(input)
+}
+
+/// Whether it is a name as nearly all are stored, of which every rule below says the same: nothing
+/// surrounds it, and its last label is no number.
+fn is_usual(input: &str) -> bool {
+    let (mut label_start, mut previous) = (0, b'.');
+    for (at, byte) in input.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' => {}
+            b'-' if at > label_start => {}
+            b'.' if at > label_start && at - label_start <= LABEL_MAX && previous != b'-' => {
+                label_start = at + 1;
+            }
+            _ => return false,
+        }
+        previous = byte;
+    }
+    let label = &input[label_start..];
+    label_start > 0
+        && label.starts_with(|first: char| first.is_ascii_lowercase())
+        && label.len() <= LABEL_MAX
+        && previous != b'-'
+        && input.len() <= NAME_MAX
+}
+
+fn cleaned(input: &str) -> Result<(String, Option<u16>), Rule> {
+    let (name, port) = split_port(strip_decoration(input)?)?;
     let name = check_name(name)?;
-    if name == "hub.docker.com" {
+    if name == WEB_SITE {
         return Err(Rule::WebSite);
     }
     // Without a dot or a port an image reference reads the name as a namespace of Docker Hub.
@@ -23,12 +49,6 @@ pub(super) fn host(input: &str) -> Result<(String, Option<u16>), Rule> {
         Some(DEFAULT_PORT) if !needs_port => Ok((name, None)),
         port => Ok((name, port)),
     }
-}
-
-/// Whether nothing can surround the name: most hosts are stored as they are.
-fn is_bare(input: &str) -> bool {
-    let in_name = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-    !input.is_empty() && input.bytes().all(in_name)
 }
 
 /// Removes what surrounds the host in a pasted URL, and refuses what must not be removed.
@@ -113,14 +133,14 @@ fn check_name(name: &str) -> Result<String, Rule> {
         if label.is_empty() {
             return Err(Rule::Label);
         }
-        if label.len() > 63 {
+        if label.len() > LABEL_MAX {
             return Err(Rule::LabelTooLong);
         }
         if label.starts_with('-') || label.ends_with('-') {
             return Err(Rule::Hyphen);
         }
     }
-    if name.len() > 253 {
+    if name.len() > NAME_MAX {
         return Err(Rule::HostTooLong);
     }
     let name = name.to_ascii_lowercase();
@@ -158,5 +178,71 @@ fn ends_in_number(name: &str) -> bool {
         || hex.is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// Docker Hub's pages, which are no registry.
+const WEB_SITE: &str = "hub.docker.com";
+/// [RFC 1035, section 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
+const LABEL_MAX: usize = 63;
+/// The same, in text without the root's dot.
+const NAME_MAX: usize = 253;
 const DEFAULT_PORT: u16 = 443;
 const SCHEMES: [&str; 4] = ["https", "http", "docker", "oci"];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn usual_names_take_the_short_way() {
+        let (label, name) = ("a".repeat(63), "a.".repeat(126) + "a");
+        for usual in [
+            "ghcr.io",
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "0.a",
+            "a-b.c-d",
+            "a.b1",
+            &format!("{label}.{label}"),
+            &name,
+        ] {
+            assert!(is_usual(usual), "{usual}");
+            assert_eq!(cleaned(usual).unwrap(), (usual.to_owned(), None));
+        }
+        for other in [
+            "",
+            ".",
+            "a",
+            "localhost",
+            "a.",
+            ".a",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "a.-b",
+            "a.b-",
+            "A.b",
+            "a.1",
+            "a.0xf",
+            "127.0.0.1",
+            "a.b:5000",
+            "a.b/",
+            " a.b",
+            "a_b.c",
+            "\u{e9}.b",
+            &format!("{label}a.b"),
+            &format!("b.{label}a"),
+            &format!("{name}b"),
+        ] {
+            assert!(!is_usual(other), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_ends_where_the_long_one_does(input in "[a-c0x.-]{1,12}|[a-b.]{240,260}") {
+            if is_usual(&input) {
+                prop_assert_eq!(cleaned(&input).ok(), Some((input, None)));
+            }
+        }
+    }
+}
