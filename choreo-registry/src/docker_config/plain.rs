@@ -10,7 +10,7 @@ use crate::scan;
 ///
 /// `None` means that this is no such document, not that it is wrong.
 pub(super) fn read(document: &str) -> Option<(&str, Texts<'_>)> {
-    let mut reader = Reader(document);
+    let mut reader = Reader { document, at: 0 };
     reader.sign(b'{')?;
     if reader.name()? != "auths" {
         return None;
@@ -21,12 +21,14 @@ pub(super) fn read(document: &str) -> Option<(&str, Texts<'_>)> {
     let texts = reader.entry()?;
     reader.sign(b'}')?;
     reader.sign(b'}')?;
-    reader.blanks();
-    reader.0.is_empty().then_some((key, texts))
+    reader.next_sign().is_none().then_some((key, texts))
 }
 
-/// What is left of a document.
-struct Reader<'d>(&'d str);
+/// A document, and how far it has been read.
+struct Reader<'d> {
+    document: &'d str,
+    at: usize,
+}
 
 impl<'d> Reader<'d> {
     /// The fields of an entry, up to the brace at its end.
@@ -58,16 +60,17 @@ impl<'d> Reader<'d> {
     /// A string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>).
     fn text(&mut self) -> Option<Text<'d>> {
         self.sign(b'"')?;
-        let bytes = self.0.as_bytes();
-        let mut end = plain_len(bytes);
+        let bytes = self.document.as_bytes();
+        let start = self.at;
+        let mut end = start + plain_len(&bytes[start..]);
         let mut escaped = false;
-        while bytes.get(end)? != &b'"' {
+        while *bytes.get(end)? != b'"' {
             end += escape_len(&bytes[end..])?;
             end += plain_len(&bytes[end..]);
             escaped = true;
         }
-        let inner = &self.0[..end];
-        self.0 = &self.0[end + 1..];
+        self.at = end + 1;
+        let inner = &self.document[start..end];
         if escaped {
             Text::unescaped(inner).ok()
         } else {
@@ -76,15 +79,16 @@ impl<'d> Reader<'d> {
     }
 
     fn sign(&mut self, sign: u8) -> Option<()> {
-        self.blanks();
-        let rest = self.0.strip_prefix(char::from(sign))?;
-        self.0 = rest;
-        Some(())
+        (self.next_sign()? == sign).then(|| self.at += 1)
     }
 
-    fn blanks(&mut self) {
-        if self.0.as_bytes().first().is_some_and(|byte| *byte <= b' ') {
-            self.0 = self.0.trim_start_matches([' ', '\t', '\n', '\r']);
+    /// The next byte that is no blank; it is not yet read.
+    fn next_sign(&mut self) -> Option<u8> {
+        loop {
+            match *self.document.as_bytes().get(self.at)? {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                sign => return Some(sign),
+            }
         }
     }
 }
