@@ -136,6 +136,7 @@ mod tests {
                 r#"{"auths":{"a.b":{"auth":"\u0065\/\"\\\b"}}}"#.to_owned(),
                 "e/\"\\\u{8}",
             ),
+            (r#"{"auths":{"a.b":{"auth":"e A"}}}"#.to_owned(), "e A"),
             (
                 format!(r#"{{"auths":{{"a.b":{{"auth":"{long}\n{long}"}}}}}}"#),
                 &*format!("{long}\n{long}"),

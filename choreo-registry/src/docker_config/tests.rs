@@ -624,3 +624,15 @@ fn many_documents_take_the_short_way() {
     let taken = taken.count();
     assert!(taken > 20, "{taken}");
 }
+
+#[test]
+fn a_document_may_be_as_large_as_a_secret() {
+    let usual = r#"{"auths":{"ghcr.io":{"auth":"dTpw"}}}"#;
+    let unusual = r#"{"auths":{"ghcr.io":{"auth":"dTpw"}},"more":1}"#;
+    for document in [usual, unusual] {
+        let largest = document.to_owned() + &" ".repeat(1024 * 1024 - document.len());
+        assert!(largest.parse::<DockerConfig>().is_ok());
+        let error = (largest + " ").parse::<DockerConfig>().unwrap_err();
+        assert!(matches!(error, DockerConfigError::TooLarge), "{error}");
+    }
+}

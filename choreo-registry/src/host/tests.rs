@@ -225,3 +225,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_api_is_asked_at_the_host_itself_and_for_docker_hub_elsewhere() {
+    for (host, api) in [
+        ("ghcr.io", "ghcr.io"),
+        ("registry.example.com:5000", "registry.example.com:5000"),
+        ("docker.io", "registry-1.docker.io"),
+        ("registry.hub.docker.com", "registry-1.docker.io"),
+    ] {
+        assert_eq!(host.parse::<RegistryHost>().unwrap().api_host(), api);
+    }
+}

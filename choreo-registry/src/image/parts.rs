@@ -363,6 +363,18 @@ mod tests {
     }
 
     #[test]
+    fn a_platform_has_two_parts_or_three() {
+        for (text, parts) in [
+            ("linux/arm64/v8", ("linux", "arm64", Some("v8"))),
+            ("js/wasm", ("js", "wasm", None)),
+        ] {
+            let platform: Platform = text.parse().unwrap();
+            let read = (platform.os(), platform.architecture(), platform.variant());
+            assert_eq!((read, platform.as_str()), (parts, text));
+        }
+    }
+
+    #[test]
     fn a_platform_serves_its_like() {
         let platform = |text: &str| text.parse::<Platform>().unwrap();
         assert!(platform("linux/arm64").serves(&platform("linux/arm64/v8")));

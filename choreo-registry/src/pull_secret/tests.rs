@@ -327,3 +327,41 @@ proptest! {
         prop_assert_eq!(config.credential().expose_password(), password);
     }
 }
+
+#[test]
+fn a_secret_may_have_exactly_what_kubernetes_allows() {
+    // 63 entries of 16,632 bytes, their keys, and what stands around: 1 MiB with 14 ports.
+    let password = "\"".repeat(4) + &"p".repeat(7104);
+    let secret = || {
+        let credential = Credential::new("u", &*password).unwrap();
+        PullSecret::new(&"ghcr.io".parse().unwrap(), &credential)
+    };
+    let spellings = |ports: usize| -> Vec<ImageReference> {
+        let names = (1..63_u32).map(|bits| {
+            let name = "ghcr.io".char_indices().map(|(at, letter)| {
+                let bit = at - usize::from(at > 4);
+                if at != 4 && bits >> bit & 1 == 1 {
+                    letter.to_ascii_uppercase()
+                } else {
+                    letter
+                }
+            });
+            name.collect::<String>()
+        });
+        let names: std::collections::BTreeSet<String> = names.collect();
+        let with_ports = names.iter().map(|name| format!("{name}:443"));
+        let with_ports: Vec<String> = with_ports.take(ports).collect();
+        let plain = names.into_iter().filter(|name| name != "ghcr.io");
+        with_ports
+            .into_iter()
+            .chain(plain)
+            .take(62)
+            .map(|name| format!("{name}/a").parse().unwrap())
+            .collect()
+    };
+    let largest = secret().with_spellings_of(&spellings(14)).unwrap();
+    assert_eq!(largest.keys().len(), 63);
+    assert_eq!(largest.expose_docker_config_json().len(), 1024 * 1024);
+    let error = secret().with_spellings_of(&spellings(15)).unwrap_err();
+    assert!(matches!(error, PullSecretError::TooLarge), "{error}");
+}

@@ -129,3 +129,48 @@ proptest! {
         readers_agree(&input);
     }
 }
+
+#[test]
+fn parts_are_put_into_the_whole_and_taken_out_again() {
+    let tag = |text: &str| text.parse::<Tag>().unwrap();
+    let digest = Digest::sha256_of(b"a manifest");
+    let name = "registry.example.com:5000/a/b";
+    let plain: ImageReference = name.parse().unwrap();
+    let steps = [
+        (plain.with_tag(tag("1")), format!("{name}:1")),
+        (plain.with_digest(digest), format!("{name}@{digest}")),
+        (
+            plain.with_tag(tag("22")).with_digest(digest),
+            format!("{name}:22@{digest}"),
+        ),
+        (
+            plain.with_digest(digest).with_tag(tag("333")),
+            format!("{name}:333@{digest}"),
+        ),
+        (
+            plain.with_tag(tag("1")).with_digest(digest).without_tag(),
+            format!("{name}@{digest}"),
+        ),
+        (plain.with_tag(tag("1")).without_tag(), name.to_owned()),
+    ];
+    for (made, text) in steps {
+        let read: ImageReference = text.parse().unwrap();
+        assert_eq!(made, read, "{text}");
+        assert_eq!(made.as_str().len(), text.len());
+        assert_eq!(
+            made.tag().map(TagRef::as_str),
+            read.tag().map(TagRef::as_str)
+        );
+        assert_eq!(made.tag().is_some(), text[name.len()..].starts_with(':'));
+        assert_eq!(made.digest().is_some(), text.contains('@'));
+        if let Some(found) = made.digest() {
+            assert_eq!(found.as_str(), digest.as_str());
+            assert_eq!(found.algorithm(), digest.algorithm());
+        }
+    }
+    let hub: ImageReference = "nginx".parse().unwrap();
+    assert_eq!(hub.familiar(), "nginx");
+    assert!(plain.with_tag(tag("1")).lints().is_empty());
+    let alias: ImageReference = "index.docker.io:443/a".parse().unwrap();
+    assert!(!alias.lints().is_empty());
+}

@@ -113,6 +113,11 @@ fn lists_of_hosts_are_bounded_and_left_out_when_empty() {
          this registry",
         ),
         (
+            E::SeveralEntries(hosts(5)),
+            "docker config has several entries under \"auths\" (r0.example, r1.example, \
+         r2.example, r3.example, r4.example): choose one, or keep only the one of this registry",
+        ),
+        (
             E::NoEntryFor {
                 host: host(),
                 others: Vec::new(),
