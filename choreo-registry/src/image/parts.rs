@@ -387,7 +387,9 @@ mod tests {
     #[test]
     fn exposed_ports_parse_and_display() {
         for (text, expected) in [("80", "80/tcp"), ("53/udp", "53/udp"), ("9/sctp", "9/sctp")] {
-            assert_eq!(text.parse::<ExposedPort>().unwrap().to_string(), expected);
+            let exposed: ExposedPort = text.parse().unwrap();
+            assert_eq!(exposed.to_string(), expected);
+            assert!(expected.starts_with(&format!("{}/", exposed.port())));
         }
         for text in [
             "",

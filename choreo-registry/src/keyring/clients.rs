@@ -180,3 +180,23 @@ fn without_scheme(key: &str) -> &str {
 fn up_to_slash(text: &str) -> &str {
     text.split_once('/').map_or(text, |(host, _)| host)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Docker's `ConvertToHostname` makes of the same keys.
+    #[test]
+    fn hosts_are_those_of_docker() {
+        for (key, host) in [
+            ("https://ghcr.io", "ghcr.io"),
+            ("https://ghcr.io:5000/v1/", "ghcr.io:5000"),
+            ("https://[2001:db8::1]/v1/", "2001:db8::1"),
+            ("https://[2001:db8::1]:5000", "[2001:db8::1]:5000"),
+            ("ghcr.io:5000/a", "ghcr.io:5000"),
+            ("[2001:db8::1]:5000/a", "[2001:db8::1]:5000"),
+        ] {
+            assert_eq!(String::from_utf8(docker_host(key)).unwrap(), host, "{key}");
+        }
+    }
+}

@@ -128,3 +128,15 @@ fn character(text: &[u8]) -> (char, &[u8]) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backslash_at_the_end_is_a_mistake() {
+        assert!(matches(br"a\\", br"a\"));
+        assert!(!matches(br"a\", br"a\"));
+        assert!(!matches(br"\", br"\"));
+    }
+}

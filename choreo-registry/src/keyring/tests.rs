@@ -527,6 +527,32 @@ fn docker_reads_hosts_as_go_does() {
 }
 
 #[test]
+fn podman_knows_localhost_and_no_other_name_without_a_dot() {
+    assert!(takes(Tool::ContainersImage, "localhost", "localhost/app"));
+    assert!(!takes(Tool::ContainersImage, "LOCALHOST", "LOCALHOST/app"));
+    assert!(takes(Tool::Docker, "LOCALHOST", "LOCALHOST/app"));
+}
+
+#[test]
+fn an_explanation_is_one_line_with_every_tool() {
+    let keyring = Keyring::from_keys(["ghcr.io", "ghcr.io/acme"]);
+    let image = image("ghcr.io/acme/app");
+    let explanation = keyring.explain(&image);
+    assert_eq!(
+        explanation.to_string(),
+        "kubelet: matches \"ghcr.io/acme\", then \"ghcr.io\"; docker: matches \"ghcr.io\"; \
+         podman: matches \"ghcr.io/acme\"; oras: matches \"ghcr.io\"",
+    );
+    assert_eq!(
+        format!("{explanation:?}"),
+        "[kubelet: matches \"ghcr.io/acme\", then \"ghcr.io\", docker: matches \"ghcr.io\", \
+         podman: matches \"ghcr.io/acme\", oras: matches \"ghcr.io\"]",
+    );
+    let tools = explanation.tools().iter().map(ToolExplanation::tool);
+    assert_eq!(tools.collect::<Vec<_>>(), Tool::ALL);
+}
+
+#[test]
 fn passwords_in_keys_are_not_shown() {
     let keyring = Keyring::from_keys(["https://alice:hunter2@ghcr.io", "a:hun/ter2@quay.io"]);
     let found = keyring.lookup(&image("ghcr.io/app"));
