@@ -266,4 +266,144 @@ mod tests {
                 "what stands before its '@' is no user name and password";
         }
     }
+
+    type Read = (&'static [u8], &'static [u8], &'static [u8]);
+
+    /// What Go 1.26 reads: the URL, its host and its path.
+    const READ: &[Read] = &[
+        (b"", b"", b""),
+        (b"a", b"", b"a"),
+        (b"/a", b"", b"/a"),
+        (b"//a/b", b"a", b"/b"),
+        (b"///a/b", b"", b"///a/b"),
+        (b"a/b:c", b"", b"a/b:c"),
+        (b"a:b", b"", b""),
+        (b"a/b", b"", b"a/b"),
+        (b"a:b/c", b"", b""),
+        (b"http:a/b", b"", b""),
+        (b"http:/a/b", b"", b"/a/b"),
+        (b"http://a/b", b"a", b"/b"),
+        (b"http:///a/b", b"", b"/a/b"),
+        (b"http://a", b"a", b""),
+        (b"http://a?b", b"a", b""),
+        (b"http://a/b?c#d", b"a", b"/b"),
+        (b"http://a#b", b"a", b""),
+        (b"a#%41", b"", b"a"),
+        (b"//a@b/c", b"b", b"/c"),
+        (b"http://u:p@h/x", b"h", b"/x"),
+        (b"http://u%41@h/", b"h", b"/"),
+        (b"http://u@v@h/", b"h", b"/"),
+        (b"a1+-.://h/p", b"h", b"/p"),
+        (b"http://h:", b"h:", b""),
+        (b"http://h:80", b"h:80", b""),
+        (b"x://h:80:90", b"h:80:90", b""),
+        (b"x://h:a:2", b"h:a:2", b""),
+        (b"http://[::1]", b"[::1]", b""),
+        (b"http://[::1]:80", b"[::1]:80", b""),
+        (b"http://[fe80::1%25en0]", b"[fe80::1%en0]", b""),
+        (b"http://[fe80::1%25e%20n]", b"[fe80::1%e n]", b""),
+        (b"http://[fe80::1%25e%25n]", b"[fe80::1%e%n]", b""),
+        (b"http://[fe80::1%25e%41n]", b"[fe80::1%eAn]", b""),
+        (b"http://h%25", b"h%", b""),
+        (b"http://h%c3%a9", b"h\xc3\xa9", b""),
+        (b"http://h%C3%A9/", b"h\xc3\xa9", b"/"),
+        (b"http://\xc3\xa9", b"\xc3\xa9", b""),
+        (b"http://h\"x", b"h\"x", b""),
+        (b"http://h<x>", b"h<x>", b""),
+        (b"http://h]x", b"h]x", b""),
+        (b"/%41%4a%5A%6f", b"", b"/AJZo"),
+        (b"/a%2fb", b"", b"/a/b"),
+        (b"/a%00", b"", b"/a\x00"),
+        (b"/%e9", b"", b"/\xe9"),
+        (b"/%30%39", b"", b"/09"),
+        (b"mailto:a@b", b"", b""),
+        (b"/a?b%zz", b"", b"/a"),
+        (b"http://[::ffff:1.2.3.4]:5", b"[::ffff:1.2.3.4]:5", b""),
+    ];
+
+    /// What Go 1.26 refuses.
+    const REFUSED: &[(&[u8], UrlError)] = &[
+        (b"a#%zz", UrlError::Escape),
+        (b"http://u%4@h/", UrlError::Escape),
+        (b"http://u p@h/", UrlError::UserInfo),
+        (b"1a://h", UrlError::Port),
+        (b"+a://h", UrlError::Port),
+        (b"://h", UrlError::Port),
+        (b":", UrlError::Port),
+        (b"\xc3\xa9://h", UrlError::Port),
+        (b"http://h:8a", UrlError::Port),
+        (b"http://h:80:90", UrlError::Port),
+        (b"x://h:8a", UrlError::Port),
+        (b"HTTPS://h:1:2", UrlError::Port),
+        (b"http://[::1]:8a", UrlError::Port),
+        (b"http://[::1]8", UrlError::Port),
+        (b"http://[::1", UrlError::Address),
+        (b"http://a[::1]", UrlError::Address),
+        (b"http://[1.2.3.4]", UrlError::Address),
+        (b"http://[a]", UrlError::Address),
+        (b"http://[fe80::1%25]", UrlError::Address),
+        (b"http://[fe80::1%25e%2fn]", UrlError::Escape),
+        (b"http://[fe80::1%en0]", UrlError::Escape),
+        (b"http://h%41", UrlError::Escape),
+        (b"http://h%20", UrlError::Escape),
+        (b"http://h\x7f", UrlError::Control),
+        (b"http://h\x0a", UrlError::Control),
+        (b"http://h x", UrlError::Character),
+        (b"http://h^x", UrlError::Character),
+        (b"http://h`x", UrlError::Character),
+        (b"http://h|x", UrlError::Character),
+        (b"http://h[x", UrlError::Address),
+        (b"/%4", UrlError::Escape),
+        (b"/%", UrlError::Escape),
+        (b"/%g1", UrlError::Escape),
+        (b"/%1g", UrlError::Escape),
+        (b"http://[::1%41]", UrlError::Escape),
+        (b"http://[%3a:1]", UrlError::Escape),
+        (b"http://[[::1]]", UrlError::Address),
+    ];
+
+    #[test]
+    fn urls_are_those_of_go() {
+        for (text, host, path) in READ {
+            let (host, path) = (host.to_vec(), path.to_vec());
+            assert_eq!(
+                parse(text),
+                Ok(Url { host, path }),
+                "{}",
+                text.escape_ascii()
+            );
+        }
+        for (text, error) in REFUSED {
+            assert_eq!(parse(text), Err(*error), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn hosts_are_parted_from_ports_as_in_go() {
+        let table: &[Read] = &[
+            (b"a", b"a", b""),
+            (b"a:80", b"a", b"80"),
+            (b"a:", b"a", b""),
+            (b"[::1]", b"[::1]", b""),
+            (b"[::1]:80", b"::1", b"80"),
+            (b"[::1]:", b"::1", b""),
+            (b"a:b:80", b"a:b:80", b""),
+            (b"[a]:b]", b"[a]:b]", b""),
+            (b"[[a]:80", b"[[a]:80", b""),
+            (b"[a]b:80", b"[a]b:80", b""),
+            (b"a]:80", b"a]:80", b""),
+            (b"[a:80", b"[a:80", b""),
+            (b":80", b"", b"80"),
+            (b"[]:1", b"", b"1"),
+            (b"[a]b", b"[a]b", b""),
+        ];
+        for (text, host, port) in table {
+            assert_eq!(
+                split_host_port(text),
+                (*host, *port),
+                "{}",
+                text.escape_ascii()
+            );
+        }
+    }
 }
