@@ -10,7 +10,6 @@ use http::Uri;
 use url::Url;
 
 /// A URL, and the same as HTTP libraries read it.
-#[derive(Clone, Debug)]
 pub(super) struct Address {
     url: Url,
     uri: Option<Uri>,
@@ -36,6 +35,13 @@ impl Address {
     /// Host, and port unless it is the scheme's.
     pub(super) fn authority(&self) -> Authority<'_> {
         Authority(&self.url)
+    }
+}
+
+/// Host and port: what else a registry writes into an address may be a secret.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({})", self.authority())
     }
 }
 
@@ -66,8 +72,8 @@ impl Addresses {
             return Some(Arc::clone(address));
         }
         let address = Arc::new(Address::new(write()?));
-        // What a registry says goes elsewhere each time; who asks for more than this asks for each once.
-        if path.len() <= MAX_PATH {
+        // What a registry names, such as a further page, is asked for once and may hold a secret.
+        if path.len() <= MAX_PATH && !path.contains("://") {
             if known.len() >= LIMIT {
                 known.clear();
             }
@@ -106,6 +112,15 @@ mod tests {
         assert!(addresses.of(&long, || write(&long)).is_some());
         assert_eq!(addresses.0.lock().unwrap().len(), before);
         assert!(addresses.of("none", || None).is_none());
+
+        let page = "https://registry.example.com/v2/a/tags/list?token=canary-secret";
+        let address = addresses.of(page, || Url::parse(page).ok()).unwrap();
+        assert_eq!(address.url().as_str(), page);
+        let shown = format!("{addresses:?} {address:?}");
+        assert!(
+            shown.contains("registry.example.com") && !shown.contains("canary"),
+            "{shown}"
+        );
     }
 
     #[test]
