@@ -246,9 +246,10 @@ impl Egress {
     ///
     /// [`Blocked`], also when the URI is not one that [`check_uri`](Self::check_uri) lets through.
     pub fn check_addresses_of(&self, uri: &http::Uri, addresses: &[IpAddr]) -> Result<(), Blocked> {
-        self.check_uri(uri)?;
+        let url = Url::parse(&uri.to_string()).map_err(|_| unreadable(uri))?;
+        self.check_url(&url)?;
         let host = uri.host().unwrap_or_default();
-        let opened = self.opens_host(&Url::parse(&uri.to_string()).map_err(|_| unreadable(uri))?);
+        let opened = self.opens_host(&url);
         let allowed = |address: &IpAddr| self.judges(*address, opened);
         if addresses.iter().all(allowed) {
             Ok(())

@@ -262,12 +262,14 @@ fn is_double(name: &str) -> bool {
         "layers",
         "fsLayers",
     ];
+    if DECIDING.contains(&name) {
+        return false;
+    }
     // Go folds the long s as well; `to_lowercase` knows the Kelvin sign.
-    let folded = || name.to_lowercase().replace('ſ', "s");
-    !DECIDING.contains(&name)
-        && DECIDING
-            .iter()
-            .any(|field| field.to_lowercase() == folded())
+    let folded = name.to_lowercase().replace('ſ', "s");
+    DECIDING
+        .iter()
+        .any(|field| field.eq_ignore_ascii_case(&folded))
 }
 
 #[derive(Deserialize)]

@@ -116,7 +116,7 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// The headers of a request, of which some may repeat it with others.
+/// The headers of a request; each attempt writes them anew.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Headers {
     pub(super) accept: Option<HeaderValue>,
