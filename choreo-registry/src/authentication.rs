@@ -54,7 +54,7 @@ impl Authentication {
     ///
     /// When the two make no [`Credential`].
     pub fn basic(
-        username: impl Into<String>,
+        username: impl AsRef<str>,
         password: impl Into<String>,
     ) -> Result<Self, CredentialError> {
         Credential::new(username, password).map(Self::Basic)

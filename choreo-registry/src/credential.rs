@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::wiped::WipedText;
+use crate::wiped::{Wiped, WipedText};
 
 /// A user name and a password, with the time until which they hold, if that is known.
 ///
@@ -29,7 +29,6 @@ use crate::wiped::WipedText;
 /// let credential = Credential::new("alice", "hunter2")?;
 /// assert_eq!(credential.username(), "alice");
 /// assert_eq!(credential.expose_password(), "hunter2");
-/// assert_eq!(format!("{:?}", credential.password()), "[redacted]");
 /// assert!(!format!("{credential:?}").contains("hunter2"));
 ///
 /// // One that holds for some hours, for two owners.
@@ -44,8 +43,10 @@ use crate::wiped::WipedText;
 ///
 /// It does not say whether a registry accepts it: only the registry can.
 pub struct Credential {
-    username: String,
-    password: Password,
+    /// As Basic authentication sends them, `username ":" password`, in one piece: so it is encoded
+    /// and so it comes out of an `auth`.
+    user_pass: WipedText,
+    colon: usize,
     expires_at: Option<Timestamp>,
 }
 
@@ -58,28 +59,40 @@ impl Credential {
     /// character, or the password is empty or longer than 16 KiB. The message shows the user
     /// name in no case, for people paste passwords into the wrong field.
     pub fn new(
-        username: impl Into<String>,
+        username: impl AsRef<str>,
         password: impl Into<String>,
     ) -> Result<Self, CredentialError> {
-        let password = Password::new(password)?;
-        let username = username.into();
-        if username.is_empty() {
-            return Err(CredentialError::UsernameEmpty);
-        }
-        if username.len() > USERNAME_MAX {
-            return Err(CredentialError::UsernameTooLong);
-        }
-        if username.contains(':') {
-            return Err(CredentialError::UsernameColon);
-        }
-        if username.chars().any(char::is_control) {
-            return Err(CredentialError::UsernameControlCharacter);
+        let password = WipedText::new(password.into());
+        let (username, password) = (username.as_ref(), password.as_str());
+        check_password(password)?;
+        check_username(username)?;
+        // An exact capacity: a growing buffer would leave copies behind.
+        let len = username.len() + ":".len() + password.len();
+        let mut user_pass = WipedText::new(String::with_capacity(len));
+        for part in [username, ":", password] {
+            user_pass.push_str(part);
         }
         Ok(Self {
-            username,
-            password,
+            user_pass,
+            colon: username.len(),
             expires_at: None,
         })
+    }
+
+    /// Takes over both from where they were decoded. The first colon divides them, and stands at
+    /// this place.
+    pub(crate) fn from_user_pass(
+        user_pass: WipedText,
+        colon: usize,
+    ) -> Result<Self, CredentialError> {
+        let credential = Self {
+            user_pass,
+            colon,
+            expires_at: None,
+        };
+        check_password(credential.expose_password())?;
+        check_username(credential.username())?;
+        Ok(credential)
     }
 
     /// Notes when the credential ceases to hold.
@@ -92,19 +105,13 @@ impl Credential {
     /// The user name, as the registry expects it.
     #[must_use]
     pub fn username(&self) -> &str {
-        &self.username
+        &self.user_pass.as_str()[..self.colon]
     }
 
-    /// The password, token or key.
-    #[must_use]
-    pub fn password(&self) -> &Password {
-        &self.password
-    }
-
-    /// The password's characters. Do not log or store them.
+    /// The password, token or key. Do not log or store it.
     #[must_use]
     pub fn expose_password(&self) -> &str {
-        self.password.expose()
+        &self.user_pass.as_str()[self.colon + 1..]
     }
 
     /// `base64(username ":" password)`: what follows `Basic ` in an `Authorization` header, and
@@ -120,30 +127,30 @@ impl Credential {
     #[must_use]
     pub fn expose_basic(&self) -> Zeroizing<String> {
         // An exact capacity: a growing buffer would leave copies behind.
-        let len = self.username.len() + 1 + self.expose_password().len();
-        let mut encoded = Vec::with_capacity(len.div_ceil(3) * 4);
+        let mut encoded = Vec::with_capacity(self.basic_len());
         self.push_basic(&mut encoded);
         Zeroizing::new(String::from_utf8(encoded).expect("base64 is ASCII"))
     }
 
     /// Appends what [`expose_basic`](Self::expose_basic) returns.
     pub(crate) fn push_basic(&self, out: &mut Vec<u8>) {
-        // Base64 takes three bytes at a time: only those around the colon are copied.
-        let (username, password) = (self.username.as_bytes(), self.expose_password().as_bytes());
-        let (start, last) = username.split_at(username.len() / 3 * 3);
-        let (head, rest) = password.split_at(password.len().min(2 - last.len()));
-        let mut around = Zeroizing::new([0; 3]);
-        let len = last.len() + 1 + head.len();
-        around[..last.len()].copy_from_slice(last);
-        around[last.len()] = b':';
-        around[last.len() + 1..len].copy_from_slice(head);
-        for part in [start, &around[..len], rest] {
-            let from = out.len();
-            out.resize(from + part.len().div_ceil(3) * 4, 0);
-            STANDARD
-                .encode_slice(part, &mut out[from..])
-                .expect("it has four bytes for each three");
-        }
+        let from = out.len();
+        out.resize(from + self.basic_len(), 0);
+        STANDARD
+            .encode_slice(self.user_pass.as_str(), &mut out[from..])
+            .expect("it has four bytes for each three");
+    }
+
+    /// The length of what [`expose_basic`](Self::expose_basic) returns.
+    pub(crate) fn basic_len(&self) -> usize {
+        self.user_pass.as_str().len().div_ceil(3) * 4
+    }
+
+    /// The credential of which [`expose_basic`](Self::expose_basic) returned this.
+    pub(crate) fn from_basic(encoded: &str) -> Option<Self> {
+        let user_pass = Wiped::new(STANDARD.decode(encoded).ok()?).into_text()?;
+        let colon = user_pass.as_str().find(':')?;
+        Self::from_user_pass(user_pass, colon).ok()
     }
 
     /// When the credential ceases to hold; `None` when that is not known.
@@ -155,7 +162,8 @@ impl Credential {
     /// Whether the user name holds the password or 8 bytes of it: some registries take the token
     /// in both places.
     pub(crate) fn username_tells_password(&self) -> bool {
-        let (username, password) = (self.username.as_bytes(), self.expose_password().as_bytes());
+        let (username, password) = (self.username(), self.expose_password());
+        let (username, password) = (username.as_bytes(), password.as_bytes());
         if password.len() < 8 {
             let mut parts = username.windows(password.len());
             return parts.any(|part| part == password);
@@ -179,8 +187,8 @@ impl Credential {
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self {
-            username: self.username.clone(),
-            password: self.password.duplicate(),
+            user_pass: self.user_pass.duplicate(),
+            colon: self.colon,
             expires_at: self.expires_at,
         }
     }
@@ -196,11 +204,11 @@ impl fmt::Debug for Credential {
         let username = if self.username_tells_password() {
             "[redacted]"
         } else {
-            &self.username
+            self.username()
         };
         f.debug_struct("Credential")
             .field("username", &username)
-            .field("password", &self.password)
+            .field("password", &format_args!("[redacted]"))
             .field("expires_at", &self.expires_at.map(|at| at.to_string()))
             .finish()
     }
@@ -228,12 +236,7 @@ impl Password {
     /// When it is empty or longer than 16 KiB.
     pub fn new(password: impl Into<String>) -> Result<Self, CredentialError> {
         let password = WipedText::new(password.into());
-        if password.as_str().is_empty() {
-            return Err(CredentialError::PasswordEmpty);
-        }
-        if password.as_str().len() > PASSWORD_MAX {
-            return Err(CredentialError::PasswordTooLong);
-        }
+        check_password(password.as_str())?;
         Ok(Self(password))
     }
 
@@ -246,7 +249,7 @@ impl Password {
     /// A second copy of the secret, where two owners need it.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self(WipedText::new(self.0.as_str().to_owned()))
+        Self(self.0.duplicate())
     }
 }
 
@@ -262,6 +265,32 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
+}
+
+fn check_username(username: &str) -> Result<(), CredentialError> {
+    if username.is_empty() {
+        return Err(CredentialError::UsernameEmpty);
+    }
+    if username.len() > USERNAME_MAX {
+        return Err(CredentialError::UsernameTooLong);
+    }
+    if username.contains(':') {
+        return Err(CredentialError::UsernameColon);
+    }
+    if username.chars().any(char::is_control) {
+        return Err(CredentialError::UsernameControlCharacter);
+    }
+    Ok(())
+}
+
+fn check_password(password: &str) -> Result<(), CredentialError> {
+    if password.is_empty() {
+        return Err(CredentialError::PasswordEmpty);
+    }
+    if password.len() > PASSWORD_MAX {
+        return Err(CredentialError::PasswordTooLong);
+    }
+    Ok(())
 }
 
 /// Why a user name and a password make no [`Credential`].

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 pub use self::error::{NoPullSecret, PullSecretError};
 pub use self::manifest::Format;
 pub use self::metadata::{SecretMetadata, SecretMetadataError};
+use self::text::JsonText;
 use crate::wiped::WipedText;
 use crate::{Authentication, ContainerRegistry, Credential, ImageReference, RegistryHost};
 
@@ -62,8 +63,6 @@ pub struct PullSecret {
     host: RegistryHost,
     /// The keys beside the host's own, sorted.
     spellings: Vec<String>,
-    /// As it may be shown.
-    username: String,
     docker_config_json: WipedText,
     /// The length of the value under each key.
     entry_len: usize,
@@ -111,11 +110,6 @@ impl PullSecret {
         Self {
             host: host.clone(),
             spellings: Vec::new(),
-            username: if credential.username_tells_password() {
-                "[redacted]".to_owned()
-            } else {
-                credential.username().to_owned()
-            },
             docker_config_json,
             entry_len,
         }
@@ -246,11 +240,29 @@ impl PullSecret {
     /// ```
     #[must_use]
     pub fn redacted_manifest(&self, metadata: &SecretMetadata) -> Value {
-        let (username, key) = (&self.username, self.auths_key());
+        let (username, key) = (self.shown_username(), self.auths_key());
         manifest::value(
             metadata,
             &format!("<redacted: user name {username:?} and a password for {key:?}>"),
         )
+    }
+
+    /// The user name, unless it tells the password. Few secrets are shown: of all others nobody
+    /// needs to know.
+    fn shown_username(&self) -> String {
+        let auth = self.entry().rsplit('"').nth(1);
+        let credential = auth.and_then(Credential::from_basic);
+        match credential.expect("the entry was made of one") {
+            credential if credential.username_tells_password() => "[redacted]".to_owned(),
+            credential => credential.username().to_owned(),
+        }
+    }
+
+    /// The value under each key.
+    fn entry(&self) -> &str {
+        let json = self.expose_docker_config_json();
+        let end = json.len() - "}}".len();
+        &json[end - self.entry_len..end]
     }
 
     /// The docker config in base64.
@@ -270,9 +282,6 @@ impl PullSecret {
 
     /// The docker config with the same entry under each key.
     fn with_all_keys(&self) -> WipedText {
-        let old = self.docker_config_json.as_str();
-        let entries_end = old.len() - "}}".len();
-        let entry = &old[entries_end - self.entry_len..entries_end];
         // An exact capacity: a growing buffer would leave copies behind.
         let mut json = String::with_capacity(self.docker_config_len());
         json.push_str("{\"auths\":");
@@ -280,7 +289,7 @@ impl PullSecret {
             json.push(if index == 0 { '{' } else { ',' });
             text::push_json(&mut json, key);
             json.push(':');
-            json.push_str(entry);
+            json.push_str(self.entry());
         }
         json.push_str("}}");
         WipedText::new(json)
@@ -291,7 +300,7 @@ impl fmt::Debug for PullSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PullSecret")
             .field("keys", &self.keys())
-            .field("username", &self.username)
+            .field("username", &self.shown_username())
             .finish_non_exhaustive()
     }
 }
@@ -300,19 +309,19 @@ impl fmt::Debug for PullSecret {
 /// in which kubectl writes them.
 fn docker_config_json(key: &str, credential: &Credential) -> (WipedText, usize) {
     let (username, password) = (credential.username(), credential.expose_password());
-    let auth_len = (username.len() + ":".len() + password.len()).div_ceil(3) * 4;
     // At least as much as is written: a growing buffer would leave copies behind.
-    let texts =
-        text::max_json_len(key) + text::max_json_len(username) + text::max_json_len(password);
-    let mut json = String::with_capacity(AROUND_TEXTS + texts + auth_len);
+    let texts = [key, username, password].map(JsonText::new);
+    let texts_len: usize = texts.iter().map(JsonText::max_len).sum();
+    let mut json = String::with_capacity(AROUND_TEXTS + texts_len + credential.basic_len());
+    let [key, username, password] = texts;
     json.push_str("{\"auths\":{");
-    text::push_json(&mut json, key);
+    key.push_to(&mut json);
     json.push(':');
     let start = json.len();
     json.push_str("{\"username\":");
-    text::push_json(&mut json, username);
+    username.push_to(&mut json);
     json.push_str(",\"password\":");
-    text::push_json(&mut json, password);
+    password.push_to(&mut json);
     json.push_str(",\"auth\":\"");
     let mut json = json.into_bytes();
     credential.push_basic(&mut json);

@@ -11,8 +11,15 @@ impl Wiped {
         Self(bytes)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// The same memory as text, if it is text.
+    pub(crate) fn into_text(mut self) -> Option<WipedText> {
+        match String::from_utf8(std::mem::take(&mut self.0)) {
+            Ok(text) => Some(WipedText(text)),
+            Err(error) => {
+                self.0 = error.into_bytes();
+                None
+            }
+        }
     }
 }
 
@@ -33,6 +40,14 @@ impl WipedText {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
     }
 
     #[cfg(test)]

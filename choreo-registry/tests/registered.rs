@@ -114,7 +114,7 @@ fn shown(host: &str, username: String, password: String) -> String {
         Ok(credential) => credential,
         Err(error) => return format!("{error} {error:?}"),
     };
-    let mut shown = format!("{credential:?} {:?}", credential.password());
+    let mut shown = format!("{credential:?}");
     let vendors = VendorTable::built_in();
     let vendor = vendors.of_credential(&host, &credential);
     shown += &format!("{vendor} {:?}", vendor.misfit(Cloud::Aws));

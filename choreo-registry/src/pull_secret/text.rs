@@ -8,30 +8,54 @@ use crate::scan;
 /// what HTML or JavaScript could misread is escaped too
 /// (<https://pkg.go.dev/encoding/json#Marshal>).
 pub(super) fn push_json(out: &mut String, text: &str) {
-    out.push('"');
-    let mut rest = text;
-    let mut from = 0;
-    loop {
-        let at = from + scan::first(&rest.as_bytes()[from..], is_suspect);
-        let Some(character) = rest.as_bytes().get(at..).filter(|c| !c.is_empty()) else {
-            break;
-        };
-        if let Some((escape, len)) = escape(character) {
-            out.push_str(&rest[..at]);
-            out.push_str(escape);
-            rest = &rest[at + len..];
-            from = 0;
-        } else {
-            from = at + 1;
-        }
-    }
-    out.push_str(rest);
-    out.push('"');
+    JsonText::new(text).push_to(out);
 }
 
 /// The most bytes that [`push_json`] may write; exactly as many when nothing is escaped.
 pub(super) fn max_json_len(text: &str) -> usize {
-    "\"\"".len() + text.len() + count_suspects(text) * ("\\u0000".len() - 1)
+    JsonText::new(text).max_len()
+}
+
+/// A text for which room is made before it is written, but which is looked through once: nearly
+/// all have nothing to escape.
+pub(super) struct JsonText<'t> {
+    text: &'t str,
+    /// Where the first byte stands that may begin an escape, or the end.
+    first_suspect: usize,
+}
+
+impl<'t> JsonText<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            first_suspect: scan::first(text.as_bytes(), is_suspect),
+        }
+    }
+
+    /// See [`max_json_len`].
+    pub(super) fn max_len(&self) -> usize {
+        let suspects = count_suspects(&self.text.as_bytes()[self.first_suspect..]);
+        "\"\"".len() + self.text.len() + suspects * ("\\u0000".len() - 1)
+    }
+
+    /// See [`push_json`].
+    pub(super) fn push_to(&self, out: &mut String) {
+        out.push('"');
+        let mut rest = self.text;
+        let mut at = self.first_suspect;
+        while let Some(character) = rest.as_bytes().get(at..).filter(|c| !c.is_empty()) {
+            let mut from = at + 1;
+            if let Some((escape, len)) = escape(character) {
+                out.push_str(&rest[..at]);
+                out.push_str(escape);
+                rest = &rest[at + len..];
+                from = 0;
+            }
+            at = from + scan::first(&rest.as_bytes()[from..], is_suspect);
+        }
+        out.push_str(rest);
+        out.push('"');
+    }
 }
 
 /// Writes a YAML scalar that every reader takes for this string: plain where kubectl writes it
@@ -72,17 +96,14 @@ fn is_suspect(byte: u8) -> bool {
         | (byte == 0xe2)
 }
 
-fn count_suspects(text: &str) -> usize {
+fn count_suspects(bytes: &[u8]) -> usize {
     // Sums of bytes, of which a register holds many.
     let count = |part: &[u8]| {
         part.iter()
             .map(|byte| u8::from(is_suspect(*byte)))
             .sum::<u8>()
     };
-    text.as_bytes()
-        .chunks(255)
-        .map(|part| usize::from(count(part)))
-        .sum()
+    bytes.chunks(255).map(|part| usize::from(count(part))).sum()
 }
 
 /// The escape of the first character, if it needs one, and the length of that character.
