@@ -16,15 +16,18 @@ impl VendorTable {
     /// assert_eq!(
     ///     row,
     ///     "| Amazon ECR (`ecr`) | `*.dkr.ecr.*.amazonaws.com` | `AWS` \
-    ///      | output of `aws ecr get-login-password` | 12 hours | vendor, basic, docker-config \
-    ///      | aws | [link](https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html) |",
+    ///      | output of `aws ecr get-login-password` | none | 12 hours \
+    ///      | vendor, basic, docker-config | aws | as the registry says \
+    ///      | [enter AWS and the output of aws ecr get-login-password]\
+    ///      (https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html) |",
     /// );
     /// ```
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let mut table = String::from(
-            "| vendor | hosts | user name | password | holds for | recommended types | cloud | documentation |\n\
-             |---|---|---|---|---|---|---|---|\n",
+            "| vendor | hosts | user name | password | tokens begin with | holds for \
+             | recommended types | cloud | token server | what to do |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
         );
         for vendor in self.iter() {
             vendor.write_row(&mut table);
@@ -42,19 +45,21 @@ impl Vendor {
             .collect();
         let of_forms =
             |column: fn(&CredentialForm) -> String| lines(forms.iter().map(|&form| column(form)));
-        let link = match self.documentation() {
-            "" => "none".to_owned(),
-            link => format!("[link]({link})"),
+        let code = |text: &str| format!("`{text}`");
+        let help = match self.documentation() {
+            "" => escaped(self.help()),
+            link => format!("[{}]({link})", escaped(self.help())),
         };
         let cells = [
             format!("{} (`{}`)", self.name, self.id),
             lines(
                 self.hosts
                     .iter()
-                    .map(|host| format!("`{}`", HostPattern::as_str(host))),
+                    .map(|host| code(HostPattern::as_str(host))),
             ),
             of_forms(|form| form.username().to_owned()),
             of_forms(|form| form.password().to_owned()),
+            lines(self.token_prefixes.iter().map(|prefix| code(prefix))),
             of_forms(|form| form.lifetime().map_or("until revoked".to_owned(), in_words)),
             self.recommended
                 .iter()
@@ -63,7 +68,9 @@ impl Vendor {
                 .join(", "),
             self.cloud
                 .map_or("any".to_owned(), |cloud| cloud.to_string()),
-            link,
+            self.token_realm()
+                .map_or("as the registry says".to_owned(), code),
+            help,
         ];
         for cell in cells {
             write!(table, "| {} ", cell.replace('|', "\\|"))
@@ -71,6 +78,18 @@ impl Vendor {
         }
         table.push_str("|\n");
     }
+}
+
+/// A text that Markdown shows as it is.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if "\\`*_[]<>".contains(character) {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
 }
 
 /// Several lines in one cell.

@@ -417,8 +417,9 @@ fn rows_of_operators_are_rendered_and_judged_like_ours() {
     let table = VendorTable::built_in().with(acme);
     assert_eq!(
         table.to_markdown().lines().nth(2).unwrap(),
-        "| Acme \\| Co (`acme`) | none | `team-*` | any | 15 minutes \
-         | basic, docker-config, public | any | none |",
+        "| Acme \\| Co (`acme`) | none | `team-*` | any | `acme_` | 15 minutes \
+         | basic, docker-config, public | any | as the registry says \
+         | enter what the registry's operator gave you |",
     );
     let credential = Credential::new("alice", "acme_0").unwrap();
     let judge = |id: &str| {
