@@ -253,6 +253,11 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_takes_no_more_than_the_longest() {
+        assert_eq!(MAX_LEN, format!("sha512:{}", "0".repeat(128)).len());
+    }
+
+    #[test]
     fn owned_and_borrowed_show_the_same() {
         let digest = Digest::sha256_of(b"hello");
         let hex = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";

@@ -160,6 +160,8 @@ fn a_pasted_credential_is_never_repeated() {
         assert!(error.carries_credential(), "{input}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{input}");
     }
+    let error = "registry.example.com/a/b".parse::<RegistryHost>();
+    assert!(!error.unwrap_err().carries_credential());
 }
 
 #[test]

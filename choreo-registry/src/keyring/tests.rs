@@ -337,6 +337,36 @@ fn each_reason_has_its_words() {
         ),
         (
             Tool::ContainersImage,
+            "registry.docker.com",
+            "nginx",
+            "does not match \"registry.docker.com\", because it is compared as it is written",
+        ),
+        (
+            Tool::ContainersImage,
+            "https://registry.docker.com/v1/",
+            "nginx",
+            "does not match \"https://registry.docker.com/v1/\", because it is compared as it is written",
+        ),
+        (
+            Tool::ContainersImage,
+            "ghcr.io:444",
+            "ghcr.io/a",
+            "does not match \"ghcr.io:444\", because its port is not the one in the image's name",
+        ),
+        (
+            Tool::Kubelet,
+            "docker.io",
+            "ghcr.io/a",
+            "does not match, because no key is for its host",
+        ),
+        (
+            Tool::Kubelet,
+            "ghcr.io",
+            "nginx",
+            "does not match, because no key is for its host",
+        ),
+        (
+            Tool::ContainersImage,
             "oci://ghcr.io",
             "ghcr.io/a",
             "does not match \"oci://ghcr.io\", because only \"http://\" and \"https://\" are cut off, in lower case",

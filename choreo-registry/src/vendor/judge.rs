@@ -135,18 +135,16 @@ impl Vendor {
 
     /// A token that tells by its beginning that it is for somebody else.
     fn others_token(&self, credential: &Credential, table: &VendorTable) -> Option<Finding> {
-        if self.is_self_hosted() {
+        let password = credential.expose_password().trim();
+        if self.is_self_hosted() || self.has_token(password) {
             return None;
         }
-        let password = credential.expose_password().trim();
         let owner = table.iter().find(|vendor| vendor.has_token(password))?;
-        (owner.id != self.id && !self.has_token(password)).then(|| {
-            Finding::new(
-                Code::TokenOfAnotherVendor,
-                format!("the password is a token for {owner}, and the registry is {self}"),
-                self.advice(),
-            )
-        })
+        Some(Finding::new(
+            Code::TokenOfAnotherVendor,
+            format!("the password is a token for {owner}, and the registry is {self}"),
+            self.advice(),
+        ))
     }
 
     fn has_token(&self, text: &str) -> bool {

@@ -445,6 +445,22 @@ fn rows_of_operators_are_rendered_and_judged_like_ours() {
 }
 
 #[test]
+fn a_token_may_be_for_more_than_one_vendor() {
+    let mirror = Vendor::new("mirror", "Mirror").unwrap();
+    let table = VendorTable::built_in().with(mirror.with_token_prefix("ghp_"));
+    let credential = Credential::new("alice", "ghp_0123456789").unwrap();
+    for id in ["ghcr", "mirror"] {
+        let findings = table.get(id).unwrap().judge(&credential, &table).unwrap();
+        assert!(
+            findings
+                .iter()
+                .all(|found| found.code() != Code::TokenOfAnotherVendor),
+            "{id}: {findings:?}"
+        );
+    }
+}
+
+#[test]
 fn what_makes_no_row_is_refused() {
     for id in ["", "-", "a-", "-a", "a--b", "A", "a_b", "é"] {
         let error = Vendor::new(id, "Acme").unwrap_err();
