@@ -82,6 +82,7 @@ fn debug_shows_no_password_in_either_field() {
     }
     let password: Password = "hunter2".parse().unwrap();
     assert_eq!(format!("{:?}", password.duplicate()), "[redacted]");
+    assert_eq!(password.duplicate().expose(), "hunter2");
     let until: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
     let credential = Credential::new("alice", "hunter2").unwrap();
     assert!(format!("{:?}", credential.with_expiry(until)).contains("2030-01-01T00:00:00Z"));
