@@ -106,7 +106,15 @@ pub enum AuthenticationType {
 }
 
 impl AuthenticationType {
-    const ALL: [Self; 4] = [Self::Public, Self::Basic, Self::DockerConfig, Self::Vendor];
+    /// All of them, for a form to choose from.
+    ///
+    /// ```
+    /// use choreo_registry::authentication::AuthenticationType;
+    ///
+    /// let names = AuthenticationType::ALL.iter().map(|choice| choice.as_str());
+    /// assert_eq!(names.collect::<Vec<_>>(), ["public", "basic", "docker-config", "vendor"]);
+    /// ```
+    pub const ALL: &[Self] = &[Self::Public, Self::Basic, Self::DockerConfig, Self::Vendor];
 
     /// The name, in kebab case.
     #[must_use]
@@ -131,7 +139,8 @@ impl FromStr for AuthenticationType {
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|known| known.as_str() == input)
             .ok_or_else(|| ParseAuthenticationTypeError {
                 input: input.to_owned(),

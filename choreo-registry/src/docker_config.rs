@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 pub use self::error::{AuthDefect, DockerConfigError};
 use self::fields::{Fields, LoneSurrogate, NoObject, Text, type_name};
 use crate::finding::{Code, Finding};
+use crate::host::ParseHostError;
 use crate::secret_json::SecretJson;
 use crate::{Credential, RegistryHost};
 
@@ -109,9 +110,12 @@ impl DockerConfig {
                     Err(DockerConfigError::SeveralSpellings { host: host.clone() })
                 }
                 (None, _) if entries.is_empty() => Err(DockerConfigError::NoEntry),
-                (None, _) => Err(DockerConfigError::NoEntryFor {
-                    host: host.clone(),
-                    others: hosts(entries),
+                (None, _) => Err(match nearly(entries, host) {
+                    Some(error) => DockerConfigError::Host(error),
+                    None => DockerConfigError::NoEntryFor {
+                        host: host.clone(),
+                        others: hosts(entries),
+                    },
                 }),
             }
         })
@@ -223,14 +227,20 @@ impl DockerConfig {
     fn read_only(document: &str) -> Result<Self, DockerConfigError> {
         Self::read(document, |entries| {
             let mut all = entries.iter();
-            match (all.next(), all.next()) {
-                (None, _) => Err(DockerConfigError::NoEntry),
-                (Some(_), Some(_)) => Err(DockerConfigError::SeveralEntries(hosts(entries))),
+            let Some((key, entry)) = all.next() else {
+                return Err(DockerConfigError::NoEntry);
+            };
+            let hosts = match all.next() {
+                None => Vec::new(),
+                Some(_) => hosts(entries),
+            };
+            if !hosts.is_empty() {
+                return Err(DockerConfigError::SeveralEntries(hosts));
+            }
+            match key.parse() {
+                Ok(host) => Ok((host, entry)),
                 // What is no host may be anything, even a password.
-                (Some((key, entry)), None) => match key.parse::<RegistryHost>() {
-                    Ok(host) => Ok((host, entry)),
-                    Err(error) => Err(DockerConfigError::Host(error.into_unquoted())),
-                },
+                Err(error) => Err(DockerConfigError::Host(error.into_unquoted())),
             }
         })
     }
@@ -259,6 +269,12 @@ impl Problem {
     fn into_error(self, document: &str) -> DockerConfigError {
         let (line, column) = match self {
             Self::Error(error) => return error,
+            Self::Syntax { .. } if document.contains(".dockerconfigjson") => {
+                return DockerConfigError::KubernetesManifest;
+            }
+            Self::Syntax { .. } if is_base64_of_object(document) => {
+                return DockerConfigError::Base64;
+            }
             Self::Syntax { line, column } => (line, column),
             // Only half a surrogate pair passed the first reading; another one finds the place.
             Self::InnerSyntax => match SecretJson::parse(document) {
@@ -303,6 +319,9 @@ fn entries(document: &str) -> Result<(Fields<'_>, bool), Problem> {
             Some(entries) => (entries, false),
             None => return Err(DockerConfigError::NoEntry.into()),
         },
+        None if root.get("apiVersion").is_some() && root.get("kind").is_some() => {
+            return Err(DockerConfigError::KubernetesManifest.into());
+        }
         None => (root.into_filtered(is_entry), true),
     };
     check_names(&entries, &[], || "auths".to_owned())?;
@@ -325,6 +344,14 @@ fn check_helpers(root: &Fields<'_>) -> Result<(), Problem> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a text is the base64 of something that begins with a brace, as a Secret holds it.
+fn is_base64_of_object(document: &str) -> bool {
+    let mut signs = document.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    signs.next() == Some(b'e')
+        && matches!(signs.next(), Some(b'w'..=b'z' | b'0'..=b'9' | b'+' | b'/'))
+        && signs.all(|sign| sign.is_ascii_alphanumeric() || b"+/-_=".contains(&sign))
 }
 
 /// Whether a value of a `.dockercfg` is the entry of a registry.
@@ -384,6 +411,15 @@ fn hosts(entries: &Fields<'_>) -> Vec<RegistryHost> {
         .filter_map(|(key, _)| key.parse().ok())
         .filter(|host: &RegistryHost| seen.insert(host.clone()))
         .collect()
+}
+
+/// Why a key that names this host, and a path behind it, is no host.
+fn nearly(entries: &Fields<'_>, host: &RegistryHost) -> Option<ParseHostError> {
+    entries
+        .iter()
+        .filter_map(|(key, _)| key.parse::<RegistryHost>().err())
+        .find(|error| error.suggestion().as_ref() == Some(host))
+        .map(ParseHostError::into_unquoted)
 }
 
 /// The fields of an object; `None` for null, which is as good as absent.

@@ -14,7 +14,8 @@ use crate::string_value::string_value;
 /// Something doubtful about a registry, in words for the person who registered it.
 ///
 /// What can never work is an error instead. A finding never holds a secret, so it may be shown,
-/// logged and stored; as JSON it is an object of its four fields.
+/// logged and stored; as JSON it is an object of the strings `code`, `severity`, `message` and
+/// `help`.
 ///
 /// ```
 /// use choreo_registry::{Authentication, ContainerRegistry, Credential, finding::Code};

@@ -389,6 +389,7 @@ fn check_type(
             Err(RegistryError::NoNodeIdentity {
                 host: host.clone(),
                 vendor: vendor.name().to_owned(),
+                recommended: vendor.recommended().to_vec(),
             })
         }
         Authentication::DockerConfig(config) if config.host() != host => {

@@ -118,7 +118,9 @@ impl Vendor {
         VendorTable::built_in_ref().of(host)
     }
 
-    /// A row without hosts, for which any credential will do.
+    /// A row without hosts, for which any credential will do: basic, docker config and public
+    /// access are recommended, in this order, and nodes have no access of their own. The help is
+    /// "enter what the registry's operator gave you", without a link.
     ///
     /// ```
     /// use choreo_registry::vendor::Vendor;
@@ -170,6 +172,10 @@ impl Vendor {
     }
 
     /// Replaces the forms of credentials; the first that a credential has tells its lifetime.
+    ///
+    /// Registering any other credential gives the finding
+    /// [`UnknownCredentialForm`](crate::finding::Code::UnknownCredentialForm); a last
+    /// `CredentialForm::new("*", "*")` lets all pass.
     #[must_use]
     pub fn with_credentials(mut self, forms: impl IntoIterator<Item = CredentialForm>) -> Self {
         self.credentials = forms.into_iter().collect();
@@ -184,13 +190,20 @@ impl Vendor {
     }
 
     /// Replaces the recommended authentication types.
+    ///
+    /// They are judged by: without `Vendor` among them that type is refused, for nodes have no
+    /// access of their own; without `Public` that type gives the finding
+    /// [`AnonymousPullUnlikely`](crate::finding::Code::AnonymousPullUnlikely); `Public` alone
+    /// gives any credential the finding
+    /// [`CredentialUnneeded`](crate::finding::Code::CredentialUnneeded).
     #[must_use]
     pub fn with_recommended(mut self, types: impl IntoIterator<Item = AuthenticationType>) -> Self {
         self.recommended = types.into_iter().collect();
         self
     }
 
-    /// Sets the cloud to which the registry belongs.
+    /// Sets the cloud to which the registry belongs, for [`misfit`](Self::misfit). That its nodes
+    /// have access of their own is for [`with_recommended`](Self::with_recommended) to say.
     #[must_use]
     pub fn with_cloud(mut self, cloud: Cloud) -> Self {
         self.cloud = Some(cloud);
@@ -255,7 +268,8 @@ impl Vendor {
         &self.recommended
     }
 
-    /// The cloud to which the registry belongs, whose machines can have access by themselves.
+    /// The cloud to which the registry belongs. Whether its nodes have access by themselves says
+    /// [`offers_node_identity`](Self::offers_node_identity).
     #[must_use]
     pub fn cloud(&self) -> Option<Cloud> {
         self.cloud

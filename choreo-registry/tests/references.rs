@@ -189,13 +189,15 @@ fn errors_name_the_rule_the_byte_and_the_way_out() {
         (
             "nginx:1.26\n",
             10,
-            "\"nginx:1.26\\n\": blanks are not allowed, found '\\n' at byte 10: remove it, \
+            "\"nginx:1.26\\n\": blanks are not allowed, found '\\n' at byte 10: write the \
+             reference alone, \
              \"nginx:1.26\"",
         ),
         (
             "acme/app:",
             9,
-            "\"acme/app:\": tag is empty, found the end at byte 9: write a tag after ':', or leave ':' out",
+            "\"acme/app:\": tag is empty, found the end at byte 9: write a tag after ':', or leave \
+             ':' out, \"acme/app\"",
         ),
         (
             "acme/app:.1",
@@ -212,7 +214,36 @@ fn errors_name_the_rule_the_byte_and_the_way_out() {
             "acme//app",
             5,
             "\"acme//app\": repository name has an empty part, found '/' at byte 5: write \
-             host/name:tag with single slashes",
+             single slashes between names, \"acme/app\"",
+        ),
+        (
+            "/acme/app/",
+            0,
+            "\"/acme/app/\": repository name has an empty part, found '/' at byte 0: write \
+             single slashes between names, \"acme/app\"",
+        ),
+        (
+            "//",
+            0,
+            "\"//\": repository name has an empty part, found '/' at byte 0: write single slashes \
+             between names",
+        ),
+        (
+            "docker pull acme/app",
+            6,
+            "\"docker pull acme/app\": blanks are not allowed, found ' ' at byte 6: write the \
+             reference alone, \"acme/app\"",
+        ),
+        (
+            "acme app",
+            4,
+            "\"acme app\": blanks are not allowed, found ' ' at byte 4: write the reference alone",
+        ),
+        (
+            "https://ghcr.io/acme/app/",
+            0,
+            "\"https://ghcr.io/acme/app/\": it begins with a scheme: write it without the scheme, \
+             \"ghcr.io/acme/app\"",
         ),
         (
             "acme/a___b",

@@ -33,6 +33,8 @@ use crate::host::ParseHostError;
 pub enum DockerConfigError {
     /// `auth` cannot be decoded.
     Auth(AuthDefect),
+    /// The document is a docker config in base64.
+    Base64,
     /// The user name or the password can never work.
     Credential(CredentialError),
     /// `credHelpers` is set, for these hosts and perhaps others.
@@ -77,6 +79,8 @@ pub enum DockerConfigError {
         /// The name of the missing field.
         missing: &'static str,
     },
+    /// The document is a Secret, or another manifest of Kubernetes.
+    KubernetesManifest,
     /// `auth` disagrees with `username` or `password`.
     #[non_exhaustive]
     Mismatch {
@@ -146,6 +150,9 @@ impl fmt::Display for DockerConfigError {
         f.write_str("docker config ")?;
         match self {
             Self::Auth(defect) => write!(f, "has an \"auth\" that {defect}"),
+            Self::Base64 => {
+                f.write_str("is encoded in base64: paste what base64 -d makes of it")
+            }
             Self::Credential(error) => write!(f, "cannot be used: {error}"),
             Self::CredHelpers(hosts) => {
                 f.write_str("names credential helpers (\"credHelpers\")")?;
@@ -176,6 +183,10 @@ impl fmt::Display for DockerConfigError {
                 write!(f, "has a field in the wrong case: write \"{field}\"")
             }
             Self::Host(error) => write!(f, "has a key under \"auths\" that names no host: {error}"),
+            Self::KubernetesManifest => f.write_str(
+                "is a Kubernetes manifest: paste what its \".dockerconfigjson\" holds, decoded with \
+                 base64 -d",
+            ),
             Self::NoEntry => {
                 f.write_str("has no entry under \"auths\": log in first, or choose public access")
             }

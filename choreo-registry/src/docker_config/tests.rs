@@ -258,6 +258,28 @@ fn documents_that_are_no_single_login_are_refused_each_with_its_reason() {
             "{\"auths\":\n{,}}".to_owned(),
             E::NotJson { line: 2, column: 2 },
         ),
+        ("exhausted!".to_owned(), E::NotJson { line: 1, column: 1 }),
+        (
+            "eyJhdXRocyI6e319 \n eyJhdXRocyI6e319==".to_owned(),
+            E::Base64,
+        ),
+        ("e3-_".to_owned(), E::Base64),
+        (
+            r#"{"apiVersion":"v1","kind":"Secret","data":{".dockerconfigjson":"e30="}}"#.to_owned(),
+            E::KubernetesManifest,
+        ),
+        (
+            "apiVersion: v1\nkind: Secret\ndata:\n  .dockerconfigjson: e30=\n".to_owned(),
+            E::KubernetesManifest,
+        ),
+        (
+            format!(r#"{{"kind":{login}}}"#),
+            E::Host("kind".parse::<RegistryHost>().unwrap_err().into_unquoted()),
+        ),
+        (
+            format!(r#"{{"auths":{{"ghcr.io/a":{login},"ghcr.io/b":{login}}}}}"#),
+            E::Host("a.b/c".parse::<RegistryHost>().unwrap_err().into_unquoted()),
+        ),
         (
             format!(r#"{{"auths":{{"ghcr.io":{login}}}}} x"#),
             E::NotJson {
@@ -475,6 +497,12 @@ fn one_of_several_entries_can_be_chosen() {
     assert_eq!(
         DockerConfig::for_host(r#"{"auths":{}}"#, &host()).unwrap_err(),
         E::NoEntry
+    );
+    let path = r#"{"auths":{"quay.io":{},"ghcr.io/acme":{}}}"#;
+    let no_host = "a.b/c".parse::<RegistryHost>().unwrap_err();
+    assert_eq!(
+        DockerConfig::for_host(path, &host()).unwrap_err(),
+        E::Host(no_host.into_unquoted())
     );
     let helpers = document.replacen('{', r#"{"credHelpers":{"x.example":"y"},"#, 1);
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::RegistryHost;
 use crate::quote::Quoted;
 
 /// Why a string is no [`RegistryHost`](crate::RegistryHost), and what to do.
@@ -38,6 +39,25 @@ impl ParseHostError {
     #[must_use]
     pub fn carries_credential(&self) -> bool {
         self.rule == Rule::Userinfo
+    }
+
+    /// A host to write instead, where there is an obvious one.
+    ///
+    /// ```
+    /// # use choreo_registry::RegistryHost;
+    /// let error = "https://ghcr.io/acme".parse::<RegistryHost>().unwrap_err();
+    /// assert_eq!(error.suggestion(), Some("ghcr.io".parse()?));
+    /// assert_eq!("a host".parse::<RegistryHost>().unwrap_err().suggestion(), None);
+    /// # Ok::<(), choreo_registry::host::ParseHostError>(())
+    /// ```
+    #[must_use]
+    pub fn suggestion(&self) -> Option<RegistryHost> {
+        match &self.rule {
+            Rule::DotlessWithoutPort(Some(name)) => format!("{name}:443").parse().ok(),
+            Rule::Path(Some(host)) => host.parse().ok(),
+            Rule::WebSite => "docker.io".parse().ok(),
+            _ => None,
+        }
     }
 
     /// The same error without any of the input, for input that may be anything.
@@ -239,7 +259,7 @@ mod tests {
                 "a host has no path: write the host alone, the rest belongs to the image",
             ),
         ] {
-            let error = input.parse::<crate::RegistryHost>().unwrap_err();
+            let error = input.parse::<RegistryHost>().unwrap_err();
             assert_eq!(
                 error.into_unquoted().to_string(),
                 format!("invalid registry host: {text}"),

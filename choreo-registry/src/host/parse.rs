@@ -72,6 +72,9 @@ fn strip_decoration(input: &str) -> Result<&str, Rule> {
         Some(end) => rest.split_at(end),
         None => (rest, ""),
     };
+    if authority.eq_ignore_ascii_case(WEB_SITE) {
+        return Err(Rule::WebSite);
+    }
     if !matches!(path, "" | "/" | "/v1" | "/v1/" | "/v2" | "/v2/") {
         return Err(Rule::Path(Some(authority.to_owned())));
     }

@@ -137,6 +137,10 @@ fn refusals_say_what_to_do() {
             "https://hub.docker.com/",
             "this is Docker Hub's web site: write docker.io",
         ),
+        (
+            "https://Hub.Docker.com/r/acme/app",
+            "this is Docker Hub's web site: write docker.io",
+        ),
     ] {
         let error = input.parse::<RegistryHost>().unwrap_err();
         let quoted = crate::quote::Quoted(input);
@@ -162,6 +166,26 @@ fn a_pasted_credential_is_never_repeated() {
     }
     let error = "registry.example.com/a/b".parse::<RegistryHost>();
     assert!(!error.unwrap_err().carries_credential());
+}
+
+#[test]
+fn a_host_is_suggested_where_it_is_obvious() {
+    for (input, host) in [
+        ("https://ghcr.io/acme", Some("ghcr.io")),
+        ("a..b/acme", None),
+        ("registry", Some("registry:443")),
+        ("hub.docker.com/r/acme", Some("docker.io")),
+        ("a b", None),
+        ("hunter2@ghcr.io/acme", None),
+    ] {
+        let error = input.parse::<RegistryHost>().unwrap_err();
+        let host = host.map(|host| host.parse().unwrap());
+        assert_eq!(error.suggestion(), host, "{input}");
+        assert_eq!(
+            error.into_unquoted().suggestion().is_some(),
+            input.starts_with("hub.")
+        );
+    }
 }
 
 #[test]

@@ -223,12 +223,12 @@ impl Rule {
     /// What to do; it ends where a suggestion can follow.
     fn help(self) -> Option<&'static str> {
         match self {
-            Self::Blank => Some("remove it,"),
-            Self::EmptyComponent => Some("write host/name:tag with single slashes"),
+            Self::Blank => Some("write the reference alone,"),
+            Self::EmptyComponent => Some("write single slashes between names,"),
             Self::Identifier => Some("write the image's name, or name@sha256:… for a digest"),
             Self::NonAscii => Some("write a host's xn-- form, and tags and names in ASCII"),
             Self::Scheme => Some("write it without the scheme,"),
-            Self::TagEmpty => Some("write a tag after ':', or leave ':' out"),
+            Self::TagEmpty => Some("write a tag after ':', or leave ':' out,"),
             Self::Template => Some("replace it before this string is used"),
             Self::Userinfo => {
                 Some("remove it, register the registry with it instead, and change the password")
@@ -292,9 +292,15 @@ fn may_carry_password(input: &str) -> bool {
 
 fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
     let candidate = match rule {
-        Rule::Blank => input.trim().to_owned(),
+        Rule::Blank => match input.split_ascii_whitespace().collect::<Vec<_>>()[..] {
+            // `docker pull nginx`, copied from a page.
+            [_, "pull", image] => image.to_owned(),
+            _ => input.trim().to_owned(),
+        },
         Rule::Digest(digest::Rule::NoAlgorithm) => input.replacen('@', ":", 1),
-        Rule::Scheme => input.split_once("://")?.1.to_owned(),
+        Rule::EmptyComponent => single_slashes(input),
+        Rule::Scheme => single_slashes(input.split_once("://")?.1),
+        Rule::TagEmpty => input.trim_end_matches(':').to_owned(),
         Rule::Uppercase => lowercase_path(input),
         _ => return None,
     };
@@ -304,6 +310,12 @@ fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
         Subject::Tag => walk::is_tag(candidate.as_bytes()),
     };
     (is_valid && candidate != input).then_some(candidate)
+}
+
+/// The input without slashes at its ends and next to each other.
+fn single_slashes(input: &str) -> String {
+    let parts: Vec<_> = input.split('/').filter(|part| !part.is_empty()).collect();
+    parts.join("/")
 }
 
 /// The input with its path in lower case, and host, tag and digest as they are.

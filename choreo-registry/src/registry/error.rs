@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::RegistryHost;
+use crate::authentication::AuthenticationType;
 use crate::vendor::CredentialRefusal;
 
 /// Why a display name, a host and an authentication make no
@@ -52,6 +53,8 @@ pub enum RegistryError {
         host: RegistryHost,
         /// Its vendor's name.
         vendor: String,
+        /// The types that make sense there, the best first.
+        recommended: Vec<AuthenticationType>,
     },
 }
 
@@ -82,16 +85,34 @@ impl fmt::Display for RegistryError {
                 "docker config is for \"{config}\", not for \"{registry}\": paste the one of \
                  \"{registry}\", or register \"{config}\""
             ),
-            Self::NoNodeIdentity { host, vendor } => write!(
+            Self::NoNodeIdentity {
+                host,
+                vendor,
+                recommended,
+            } => write!(
                 f,
-                "\"{host}\" ({vendor}) gives nodes no access by their identity: choose basic or \
-                 docker-config"
+                "\"{host}\" ({vendor}) gives nodes no access by their identity: choose {}",
+                choices(recommended)
             ),
         }
     }
 }
 
 impl std::error::Error for RegistryError {}
+
+/// What to choose in place of node identity: public access where it is the best, else the types
+/// with a credential.
+fn choices(recommended: &[AuthenticationType]) -> String {
+    if recommended.first() == Some(&AuthenticationType::Public) {
+        return AuthenticationType::Public.to_string();
+    }
+    let with_secret = recommended.iter().filter(|choice| choice.needs_secret());
+    let names: Vec<_> = with_secret.map(AuthenticationType::as_str).collect();
+    match names[..] {
+        [] => "another type".to_owned(),
+        _ => names.join(" or "),
+    }
+}
 
 impl From<CredentialRefusal> for RegistryError {
     fn from(refusal: CredentialRefusal) -> Self {
@@ -101,6 +122,8 @@ impl From<CredentialRefusal> for RegistryError {
 
 #[cfg(test)]
 mod tests {
+    use AuthenticationType::{Basic, DockerConfig, Public};
+
     use super::*;
     use crate::texts::assert_texts;
 
@@ -128,9 +151,26 @@ mod tests {
                 "docker config is for \"quay.io\", not for \"ghcr.io\": paste the one of \
                  \"ghcr.io\", or register \"quay.io\"";
             E::NoNodeIdentity { .. } =
-                E::NoNodeIdentity { host: host("quay.io"), vendor: "Quay".to_owned() } =>
+                E::NoNodeIdentity {
+                    host: host("quay.io"),
+                    vendor: "Quay".to_owned(),
+                    recommended: vec![Basic, DockerConfig, Public],
+                } =>
                 "\"quay.io\" (Quay) gives nodes no access by their identity: choose basic or \
                  docker-config";
+        }
+    }
+
+    #[test]
+    fn what_is_recommended_is_what_the_vendor_has() {
+        for (recommended, text) in [
+            (vec![Public], "public"),
+            (vec![Public, Basic, DockerConfig], "public"),
+            (vec![Basic], "basic"),
+            (vec![DockerConfig, Public], "docker-config"),
+            (vec![], "another type"),
+        ] {
+            assert_eq!(choices(&recommended), text);
         }
     }
 }

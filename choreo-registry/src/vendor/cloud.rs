@@ -36,7 +36,8 @@ pub enum Cloud {
 }
 
 impl Cloud {
-    const ALL: [Self; 8] = [
+    /// All of them, in the order of their names.
+    pub const ALL: &[Self] = &[
         Self::Alibaba,
         Self::Aws,
         Self::Azure,
@@ -68,7 +69,8 @@ impl FromStr for Cloud {
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|cloud| cloud.as_str() == input)
             .ok_or_else(|| ParseCloudError {
                 input: input.to_owned(),
@@ -119,7 +121,7 @@ mod tests {
     fn all_clouds_are_in_order_and_parse() {
         assert!(Cloud::ALL.is_sorted());
         for cloud in Cloud::ALL {
-            assert_eq!(cloud.as_str().parse(), Ok(cloud));
+            assert_eq!(cloud.as_str().parse(), Ok(*cloud));
             assert_eq!(cloud.as_str(), format!("{cloud:?}").to_ascii_lowercase());
         }
     }

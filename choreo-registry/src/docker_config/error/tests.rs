@@ -27,6 +27,11 @@ fn each_variant_has_its_text() {
         E::Auth(_) = E::Auth(AuthDefect::NotBase64) =>
             "docker config has an \"auth\" that is not base64: paste it anew, or give \
              \"username\" and \"password\"";
+        E::Base64 = E::Base64 =>
+            "docker config is encoded in base64: paste what base64 -d makes of it";
+        E::KubernetesManifest = E::KubernetesManifest =>
+            "docker config is a Kubernetes manifest: paste what its \".dockerconfigjson\" holds, \
+             decoded with base64 -d";
         E::Credential(_) = E::Credential(CredentialError::UsernameEmpty) =>
             "docker config cannot be used: user name is empty: enter the name that goes with the \
              password or token";
