@@ -60,6 +60,11 @@ impl ParseHostError {
         }
     }
 
+    /// The rule alone, and what to do.
+    pub(crate) fn reason(&self) -> impl fmt::Display {
+        &self.rule
+    }
+
     /// The same error without any of the input, for input that may be anything.
     pub(crate) fn into_unquoted(self) -> Self {
         let rule = match self.rule {

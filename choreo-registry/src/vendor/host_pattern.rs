@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::ecr;
 use crate::RegistryHost;
+use crate::host::ParseHostError;
 use crate::quote::Quoted;
 
 /// A host, or the hosts that have a form in common.
@@ -94,8 +95,9 @@ impl FromStr for HostPattern {
     type Err = ParseHostPatternError;
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
-        let refused = || ParseHostPatternError {
+        let refused = |why| ParseHostPatternError {
             input: input.to_owned(),
+            why,
         };
         let (host, any_port) = match input.strip_suffix(":*") {
             Some(host) => (host, true),
@@ -103,18 +105,21 @@ impl FromStr for HostPattern {
         };
         let stars_too_many = |label: &str| label.bytes().filter(|&byte| byte == b'*').count() > 1;
         if host.split('.').any(stars_too_many) {
-            return Err(refused());
+            return Err(refused(Why::Stars));
         }
         // With a letter in place of each star it has to be a host, spelled as hosts are.
-        let sample: RegistryHost = host.replace('*', "x").parse().map_err(|_| refused())?;
+        let sample: RegistryHost = host
+            .replace('*', "x")
+            .parse()
+            .map_err(|error: ParseHostError| refused(Why::Host(error.into_unquoted())))?;
         let mut text = host.to_ascii_lowercase();
         if !text.contains('*') {
             sample.as_str().clone_into(&mut text);
         } else if text.replace('*', "x") != sample.as_str() {
-            return Err(refused());
+            return Err(refused(Why::Decorated));
         }
         if any_port && sample.port().is_some() {
-            return Err(refused());
+            return Err(refused(Why::TwoPorts));
         }
         let name_end = sample.name().len();
         if any_port {
@@ -147,23 +152,36 @@ impl fmt::Display for HostPattern {
 ///
 /// assert_eq!(
 ///     "**.acme.example".parse::<HostPattern>().unwrap_err().to_string(),
-///     "invalid host pattern \"**.acme.example\": write a host such as registry.acme.example, \
-///      with at most one * in each label",
+///     "invalid host pattern \"**.acme.example\": a label has more than one *: write one, as in \
+///      a-*.acme.example",
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseHostPatternError {
     input: String,
+    why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Why {
+    Decorated,
+    /// With letters for the stars, it is no host.
+    Host(ParseHostError),
+    Stars,
+    TwoPorts,
 }
 
 impl fmt::Display for ParseHostPatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "invalid host pattern {}: write a host such as registry.acme.example, with at most \
-             one * in each label",
-            Quoted(&self.input)
-        )
+        write!(f, "invalid host pattern {}: ", Quoted(&self.input))?;
+        f.write_str(match &self.why {
+            Why::Host(error) => return write!(f, "{}", error.reason()),
+            Why::Decorated => {
+                "beside a * write the name and the port alone, without scheme, slash or port 443"
+            }
+            Why::Stars => "a label has more than one *: write one, as in a-*.acme.example",
+            Why::TwoPorts => "it has a port and any port: write one of both",
+        })
     }
 }
 
@@ -237,26 +255,36 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_is_refused() {
-        for input in [
-            "",
-            "*",
-            "a*b*.example",
-            "*.",
-            "https://*.a.example",
-            "*.a.example/acme",
-            "*.a.example:443",
-            "*.a.example:x",
-            "a.example:5000:*",
-            "*_.example",
+        let decorated =
+            "beside a * write the name and the port alone, without scheme, slash or port 443";
+        let stars = "a label has more than one *: write one, as in a-*.acme.example";
+        let dotless = "a host without a dot needs a port, or image references take it for a \
+                       namespace of Docker Hub: write host:443, or its full name";
+        for (input, why) in [
+            ("", "it is empty: write a host such as registry.example.com"),
+            ("*", dotless),
+            ("registry", dotless),
+            ("a*b*.example", stars),
+            ("*.", dotless),
+            ("*.a.example.", decorated),
+            ("https://*.a.example", decorated),
+            (
+                "*.a.example/acme",
+                "a host has no path: write the host alone, the rest belongs to the image",
+            ),
+            ("*.a.example:443", decorated),
+            ("*.a.example:x", "the port must be a number from 1 to 65535"),
+            (
+                "a.example:5000:*",
+                "it has a port and any port: write one of both",
+            ),
+            (
+                "*_.example",
+                "image references allow no underscore in a host: use another DNS name for it",
+            ),
         ] {
             let error = input.parse::<HostPattern>().unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!(
-                    "invalid host pattern \"{input}\": write a host such as \
-                     registry.acme.example, with at most one * in each label"
-                ),
-            );
+            assert_eq!(error, format!("invalid host pattern \"{input}\": {why}"));
         }
         let shown: HostPattern = "*.A.example:*".parse().unwrap();
         assert_eq!(format!("{shown:>15}"), "  *.a.example:*");
