@@ -8,7 +8,6 @@
 
 mod decode;
 mod error;
-mod fields;
 mod plain;
 #[cfg(test)]
 mod tests;
@@ -18,10 +17,9 @@ use std::str::FromStr;
 use serde_json::value::RawValue;
 
 pub use self::error::{AuthDefect, DockerConfigError};
-use self::fields::{Fields, LoneSurrogate, NoObject, Text, type_name};
 use crate::finding::{Code, Finding};
 use crate::host::ParseHostError;
-use crate::secret_json::SecretJson;
+use crate::secret_json::{Fields, LoneSurrogate, NoObject, Text, type_name};
 use crate::{Credential, RegistryHost};
 
 /// A docker config with the credential of exactly one registry in it.
@@ -276,11 +274,8 @@ impl Problem {
                 return DockerConfigError::Base64;
             }
             Self::Syntax { line, column } => (line, column),
-            // Only half a surrogate pair passed the first reading; another one finds the place.
-            Self::InnerSyntax => match SecretJson::parse(document) {
-                Err(at) => (at.line, at.column),
-                Ok(_) => (1, 1),
-            },
+            // Only half a surrogate pair passed the first reading.
+            Self::InnerSyntax => LoneSurrogate::place(document),
         };
         DockerConfigError::NotJson { line, column }
     }

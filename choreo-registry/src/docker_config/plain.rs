@@ -3,8 +3,8 @@
 //! reader that can say what is wrong with it.
 
 use super::decode::{ENTRY_FIELDS, Texts};
-use super::fields::Text;
 use crate::scan;
+use crate::secret_json::Text;
 
 /// The one key under `auths`, and the values of its entry in the order of [`ENTRY_FIELDS`].
 ///

@@ -215,7 +215,7 @@ fn entries_that_cannot_work_are_refused_each_with_its_reason() {
             r#"{"username":"\ud800","password":"x"}"#,
             E::NotJson {
                 line: 1,
-                column: 40,
+                column: 34,
             },
         ),
     ] {

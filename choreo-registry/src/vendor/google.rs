@@ -6,21 +6,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::secret_json::SecretJson;
+use crate::secret_json::{Fields, Text};
 
 /// Whether `text` is the JSON of a service account key.
 pub(super) fn is_key(text: &str) -> bool {
-    let Ok(key) = SecretJson::parse(text) else {
+    let Ok(key) = Fields::parse(text) else {
         return false;
     };
-    let field = |name| {
-        key.get(name)
-            .and_then(SecretJson::as_str)
-            .unwrap_or_default()
+    let is = |name, wanted: fn(&str) -> bool| {
+        let text = key.get(name).and_then(|value| Text::of(value).ok()?);
+        text.is_some_and(|text| wanted(text.as_str()))
     };
-    field("type") == "service_account"
-        && !field("client_email").is_empty()
-        && !field("private_key").is_empty()
+    is("type", |text| text == "service_account")
+        && is("client_email", |text| !text.is_empty())
+        && is("private_key", |text| !text.is_empty())
 }
 
 /// Whether `text` is such JSON in base64, which may be broken into lines.
