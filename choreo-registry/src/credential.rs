@@ -11,7 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -56,8 +56,9 @@ impl Credential {
     /// # Errors
     ///
     /// When the user name is empty, longer than 255 bytes, or holds a colon or a control
-    /// character, or the password is empty or longer than 16 KiB. The message shows the user
-    /// name in no case, for people paste passwords into the wrong field.
+    /// character, or the password is empty, longer than 16 KiB, or begins or ends with a NUL,
+    /// which Docker [drops](https://github.com/docker/cli/blob/master/cli/config/configfile/file.go).
+    /// The message shows the user name in no case, for people paste passwords into the wrong field.
     pub fn new(
         username: impl AsRef<str>,
         password: impl Into<String>,
@@ -159,28 +160,15 @@ impl Credential {
         self.expires_at
     }
 
-    /// Whether the user name holds the password or 8 bytes of it: some registries take the token
-    /// in both places.
+    /// Whether the user name holds the password or 8 bytes of it, as it is or in base64: some
+    /// registries take the token in both places.
     pub(crate) fn username_tells_password(&self) -> bool {
         let (username, password) = (self.username(), self.expose_password());
-        let (username, password) = (username.as_bytes(), password.as_bytes());
-        if password.len() < 8 {
-            let mut parts = username.windows(password.len());
-            return parts.any(|part| part == password);
-        }
-        // Passwords may have thousands of bytes. Eight in a row hold the four that begin at a
-        // multiple of five, so these alone are looked at, as numbers, until some are in both.
-        let quad = |bytes: &[u8]| bytes.iter().fold(0, shifted);
-        let quads: Vec<u32> = username.windows(4).map(quad).collect();
-        let common = |at: usize| {
-            let near = &password[at.saturating_sub(4)..(at + 8).min(password.len())];
-            near.windows(8)
-                .any(|part| username.windows(8).any(|other| part == other))
-        };
-        username.len() >= 8
-            && (0..password.len() - 3)
-                .step_by(5)
-                .any(|at| quads.contains(&quad(&password[at..at + 4])) && common(at))
+        let decoded = STANDARD_NO_PAD.decode(username.trim_end_matches('='));
+        let decoded = Zeroizing::new(decoded.unwrap_or_default());
+        [username.as_bytes(), &decoded]
+            .into_iter()
+            .any(|text| tells(text, password.as_bytes()))
     }
 
     /// A second copy of the secret, where two owners need it.
@@ -192,6 +180,26 @@ impl Credential {
             expires_at: self.expires_at,
         }
     }
+}
+
+/// Whether a text holds a password or 8 bytes of it.
+fn tells(text: &[u8], password: &[u8]) -> bool {
+    if password.len() < 8 {
+        return text.windows(password.len()).any(|part| part == password);
+    }
+    // Passwords may have thousands of bytes. Eight in a row hold the four that begin at a
+    // multiple of five, so these alone are looked at, as numbers, until some are in both.
+    let quad = |bytes: &[u8]| bytes.iter().fold(0, shifted);
+    let quads: Vec<u32> = text.windows(4).map(quad).collect();
+    let common = |at: usize| {
+        let near = &password[at.saturating_sub(4)..(at + 8).min(password.len())];
+        near.windows(8)
+            .any(|part| text.windows(8).any(|other| part == other))
+    };
+    text.len() >= 8
+        && (0..password.len() - 3)
+            .step_by(5)
+            .any(|at| quads.contains(&quad(&password[at..at + 4])) && common(at))
 }
 
 /// The four bytes that end with `byte`, after those before it.
@@ -233,7 +241,7 @@ impl Password {
     ///
     /// # Errors
     ///
-    /// When it is empty or longer than 16 KiB.
+    /// When it is empty, longer than 16 KiB, or begins or ends with a NUL.
     pub fn new(password: impl Into<String>) -> Result<Self, CredentialError> {
         let password = WipedText::new(password.into());
         check_password(password.as_str())?;
@@ -290,6 +298,9 @@ fn check_password(password: &str) -> Result<(), CredentialError> {
     if password.len() > PASSWORD_MAX {
         return Err(CredentialError::PasswordTooLong);
     }
+    if password.starts_with('\0') || password.ends_with('\0') {
+        return Err(CredentialError::PasswordNul);
+    }
     Ok(())
 }
 
@@ -309,6 +320,8 @@ fn check_password(password: &str) -> Result<(), CredentialError> {
 pub enum CredentialError {
     /// The password is empty.
     PasswordEmpty,
+    /// The password begins or ends with a NUL, which tools drop or keep.
+    PasswordNul,
     /// The password is longer than 16 KiB.
     PasswordTooLong,
     /// The user name holds a colon, which would end it.
@@ -326,6 +339,10 @@ impl fmt::Display for CredentialError {
         f.write_str(match self {
             Self::PasswordEmpty => {
                 "password is empty: enter the password or token, or choose public access"
+            }
+            Self::PasswordNul => {
+                "password begins or ends with a NUL character: enter it without, for tools \
+                 disagree on it"
             }
             Self::PasswordTooLong => "password is longer than 16 KiB: check what was pasted",
             Self::UsernameColon => {

@@ -39,7 +39,7 @@ use crate::{Credential, RegistryHost};
 /// agreement. Unknown fields are ignored. `auth` may lack its padding. What can be put right
 /// without doubt is put right, and [`findings`](Self::findings) tells:
 ///
-/// - an `auth` with line breaks or blanks, in the URL-safe alphabet, or with NULs at its end;
+/// - an `auth` with line breaks or blanks, in the URL-safe alphabet, or with NULs around the password;
 /// - a byte order mark before the document;
 /// - a `.dockercfg`, which is the entries without `auths` around them;
 /// - the identity token that `az acr login` leaves, which Azure Container Registry accepts as a

@@ -20,6 +20,17 @@ fn fields_have_bounds_and_refusals_say_what_to_do() {
         of("alice", &"x".repeat(16 * 1024 + 1)),
         refused("password is longer than 16 KiB: check what was pasted")
     );
+    for password in ["\0", "\0hunter2", "hunter2\0"] {
+        assert_eq!(
+            of("alice", password),
+            refused(
+                "password begins or ends with a NUL character: enter it without, for tools \
+                 disagree on it"
+            )
+        );
+        assert!(Password::new(password).is_err());
+    }
+    assert_eq!(of("alice", "hunter\x002"), Ok(()));
     assert_eq!(
         of("a:b", "x"),
         refused(
@@ -76,6 +87,10 @@ fn debug_shows_no_password_in_either_field() {
         ("x01234567x", "01234567y", false),
         ("0123456", "x0123456x", true),
         ("0123456x", "0123456y", true),
+        // "alice:hunter2hunter2" in base64, with and without padding; "alice:other".
+        ("YWxpY2U6aHVudGVyMmh1bnRlcjI=", "hunter2hunter2", false),
+        ("YWxpY2U6aHVudGVyMmh1bnRlcjI", "hunter2hunter2", false),
+        ("YWxpY2U6b3RoZXI=", "hunter2hunter2", true),
     ] {
         let expected = with(if is_shown { username } else { "[redacted]" });
         assert_eq!(shown(username, password), expected, "{username} {password}");
@@ -95,6 +110,9 @@ fn each_variant_of_the_error_has_its_text() {
     assert_texts! { E:
         E::PasswordEmpty = E::PasswordEmpty =>
             "password is empty: enter the password or token, or choose public access";
+        E::PasswordNul = E::PasswordNul =>
+            "password begins or ends with a NUL character: enter it without, for tools disagree on \
+             it";
         E::PasswordTooLong = E::PasswordTooLong =>
             "password is longer than 16 KiB: check what was pasted";
         E::UsernameColon = E::UsernameColon =>

@@ -159,10 +159,9 @@ struct Auth {
 impl Auth {
     fn new(bytes: Wiped, mut repaired: bool) -> Result<Self, AuthDefect> {
         let mut text = bytes.into_text().ok_or(AuthDefect::NotUtf8)?;
-        let end = text.as_str().trim_end_matches('\0').len();
-        repaired |= end < text.as_str().len();
-        text.truncate(end);
         let colon = text.as_str().find(':').ok_or(AuthDefect::NoColon)?;
+        // As Docker does; other tools send them along.
+        repaired |= text.trim_nuls(colon + 1);
         Ok(Self {
             text,
             colon,

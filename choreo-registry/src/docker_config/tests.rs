@@ -49,6 +49,9 @@ fn credentials_are_read_in_every_shape_that_names_one() {
             "bar",
             false,
         ),
+        // NULs around the password are padding, to Docker; one in it is of it.
+        (r#"{"auth":"Zm9vOgBiYXI="}"#, "foo", "bar", true),
+        (r#"{"auth":"Zm9vOgAAYmEAcgA="}"#, "foo", "ba\0r", true),
         // Empty strings and nulls are absent.
         (
             r#"{"username":"","password":"","auth":"Zm9vOmJhcg=="}"#,

@@ -309,6 +309,7 @@ proptest! {
     fn a_pull_secret_is_a_docker_config_again(
         username in "[^:\\p{Cc}]{1,20}", password in "(?s).{1,40}",
     ) {
+        prop_assume!(password.trim_matches('\0') == password);
         let host: RegistryHost = "registry.example.com:5000".parse().unwrap();
         let credential = Credential::new(username.clone(), password.clone()).unwrap();
         let secret = PullSecret::new(&host, &credential);
@@ -319,8 +320,6 @@ proptest! {
         prop_assert_eq!(&entry["password"], &json!(password));
         prop_assert_eq!(&entry["auth"], &json!(STANDARD.encode(format!("{username}:{password}"))));
 
-        // Docker reads NULs at the end as padding, and so do we.
-        prop_assume!(!password.ends_with('\0'));
         let config: DockerConfig = json.parse().unwrap();
         prop_assert_eq!(config.host(), &host);
         prop_assert_eq!(config.credential().username(), username);
