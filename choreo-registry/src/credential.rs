@@ -15,7 +15,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::wiped::{Wiped, WipedText};
+use crate::wiped::{Wiped, WipedText, base64_len, push_base64};
 
 /// A user name and a password, with the time until which they hold, if that is known.
 ///
@@ -135,16 +135,12 @@ impl Credential {
 
     /// Appends what [`expose_basic`](Self::expose_basic) returns.
     pub(crate) fn push_basic(&self, out: &mut Vec<u8>) {
-        let from = out.len();
-        out.resize(from + self.basic_len(), 0);
-        STANDARD
-            .encode_slice(self.user_pass.as_str(), &mut out[from..])
-            .expect("it has four bytes for each three");
+        push_base64(out, self.user_pass.as_str().as_bytes());
     }
 
     /// The length of what [`expose_basic`](Self::expose_basic) returns.
     pub(crate) fn basic_len(&self) -> usize {
-        self.user_pass.as_str().len().div_ceil(3) * 4
+        base64_len(self.user_pass.as_str().len())
     }
 
     /// The credential of which [`expose_basic`](Self::expose_basic) returned this.

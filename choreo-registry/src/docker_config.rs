@@ -42,6 +42,7 @@ use crate::{Credential, RegistryHost};
 /// - an `auth` with line breaks or blanks, in the URL-safe alphabet, or with NULs around the password;
 /// - a byte order mark before the document;
 /// - a `.dockercfg`, which is the entries without `auths` around them;
+/// - an identity or registry token beside a password, which nodes overlook and Docker prefers;
 /// - the identity token that `az acr login` leaves, which Azure Container Registry accepts as a
 ///   [password](https://learn.microsoft.com/azure/container-registry/container-registry-authentication#az-acr-login-with---expose-token).
 ///
@@ -70,6 +71,8 @@ struct Repairs {
     byte_order_mark: bool,
     identity_token: bool,
     legacy_format: bool,
+    /// There was a token beside the password.
+    second_token: bool,
 }
 
 impl DockerConfig {
@@ -166,6 +169,14 @@ impl DockerConfig {
                 Code::DockerConfigRepaired,
                 "the docker config's \"auth\" was no clean base64",
                 "it is written afresh here; tools differ in what they make of the original",
+            ));
+        }
+        if repairs.second_token {
+            findings.push(Finding::new(
+                Code::DockerConfigConverted,
+                "the docker config held a token beside the user name and the password",
+                "the password is used here, as nodes do, while Docker and Podman prefer the token: \
+                 see that the password is the one that holds",
             ));
         }
         if repairs.identity_token {
@@ -376,10 +387,13 @@ fn check_names(
     let Some(name) = fields.duplicate() else {
         return Ok(());
     };
-    let field = match (known(known_names, name), name.parse::<RegistryHost>()) {
+    // Where no name is known, the names are hosts; elsewhere they may be anything.
+    let host = name.parse::<RegistryHost>();
+    let host = host.ok().filter(|_| known_names.is_empty());
+    let field = match (known(known_names, name), host) {
         (Some(name), _) => format!("\"{name}\""),
-        (None, Ok(host)) => format!("\"{host}\""),
-        (None, Err(_)) => "a field".to_owned(),
+        (None, Some(host)) => format!("\"{host}\""),
+        (None, None) => "a field".to_owned(),
     };
     Err(DockerConfigError::Duplicate {
         field,

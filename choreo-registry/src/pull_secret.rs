@@ -9,8 +9,6 @@ mod text;
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -18,7 +16,7 @@ pub use self::error::{NoPullSecret, PullSecretError};
 pub use self::manifest::Format;
 pub use self::metadata::{SecretMetadata, SecretMetadataError};
 use self::text::JsonText;
-use crate::wiped::WipedText;
+use crate::wiped::{WipedText, base64_len, push_base64};
 use crate::{Authentication, ContainerRegistry, Credential, ImageReference, RegistryHost};
 
 /// The content of a Secret of type
@@ -268,9 +266,9 @@ impl PullSecret {
     /// The docker config in base64.
     fn data(&self) -> Zeroizing<String> {
         let json = self.expose_docker_config_json();
-        let mut data = Zeroizing::new(String::with_capacity(json.len().div_ceil(3) * 4));
-        STANDARD.encode_string(json.as_bytes(), &mut data);
-        data
+        let mut data = Vec::with_capacity(base64_len(json.len()));
+        push_base64(&mut data, json.as_bytes());
+        Zeroizing::new(String::from_utf8(data).expect("base64 is ASCII"))
     }
 
     fn docker_config_len(&self) -> usize {

@@ -395,6 +395,7 @@ fn a_login_in_a_reference_is_never_repeated() {
         "alice:hunter2@sha256:abc/x",
         "hunter2@registry.example.com",
         "hunter2@registry:5000",
+        "hunter2@10.0.0.1",
         "HUNTER2-hunter2@localhost",
         "hunter2 @registry.example.com",
     ] {

@@ -95,7 +95,7 @@ impl Entry<'_> {
         }
         let repairs = Repairs {
             auth: auth.repaired,
-            ..Repairs::default()
+            ..self.beside_password()
         };
         Ok((auth.into_credential()?, repairs))
     }
@@ -107,7 +107,7 @@ impl Entry<'_> {
         };
         match (self.username, self.password) {
             (Some(username), Some(password)) => {
-                Ok((credential(username, password)?, Repairs::default()))
+                Ok((credential(username, password)?, self.beside_password()))
             }
             (username @ Some(_), None) => self.by_token(username, incomplete("password")),
             (None, Some(_)) => self.by_token(None, incomplete("username")),
@@ -115,6 +115,13 @@ impl Entry<'_> {
                 let host = self.host.clone();
                 self.by_token(None, DockerConfigError::EmptyEntry { host })
             }
+        }
+    }
+
+    fn beside_password(&self) -> Repairs {
+        Repairs {
+            second_token: self.identity_token.is_some() || self.registry_token.is_some(),
+            ..Repairs::default()
         }
     }
 

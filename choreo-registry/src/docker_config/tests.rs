@@ -72,18 +72,18 @@ fn credentials_are_read_in_every_shape_that_names_one() {
             "bar",
             false,
         ),
-        // A token beside a password does no harm.
+        // Nodes overlook a token beside a password.
         (
             r#"{"auth":"Zm9vOmJhcg==","identitytoken":"t"}"#,
             "foo",
             "bar",
-            false,
+            true,
         ),
         (
-            r#"{"username":"foo","password":"bar","identitytoken":"t"}"#,
+            r#"{"username":"foo","password":"bar","registrytoken":"t"}"#,
             "foo",
             "bar",
-            false,
+            true,
         ),
         // The first colon divides; the last bits are nobody's.
         (r#"{"auth":"Zm9vOmI6YXI="}"#, "foo", "b:ar", false),
@@ -213,6 +213,7 @@ fn entries_that_cannot_work_are_refused_each_with_its_reason() {
             },
         ),
         (r#"{"x":1,"y":2,"x":3}"#, duplicate("a field")),
+        (r#"{"x.y":1,"x.y":3}"#, duplicate("a field")),
         // Half a surrogate pair; the place is that in the whole document.
         (
             r#"{"username":"\ud800","password":"x"}"#,
@@ -398,6 +399,14 @@ fn findings_say_what_was_put_right() {
              credential in the original (docker-config-converted)",
             "info: the docker config's \"auth\" was no clean base64: it is written afresh here; \
              tools differ in what they make of the original (docker-config-repaired)",
+        ],
+    );
+    assert_eq!(
+        messages(r#"{"auths":{"ghcr.io":{"auth":"Zm9vOmJhcg==","identitytoken":"t"}}}"#),
+        [
+            "info: the docker config held a token beside the user name and the password: the \
+             password is used here, as nodes do, while Docker and Podman prefer the token: see \
+             that the password is the one that holds (docker-config-converted)",
         ],
     );
     assert_eq!(

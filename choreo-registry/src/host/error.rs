@@ -1,13 +1,15 @@
 //! What is wrong with a host, and what to write instead.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use crate::RegistryHost;
 use crate::quote::Quoted;
 
 /// Why a string is no [`RegistryHost`](crate::RegistryHost), and what to do.
 ///
-/// The message never repeats input that carries a user name or password.
+/// The message never repeats input that may carry a password or token: with `@`, `?`, `#` or `%`,
+/// with letters for a port, or one long word.
 ///
 /// ```
 /// use choreo_registry::RegistryHost;
@@ -84,11 +86,26 @@ impl ParseHostError {
             rule
         };
         Self {
-            input: (rule != Rule::Userinfo).then(|| input.to_owned()),
+            input: (!may_be_secret(input)).then(|| input.to_owned()),
             rule,
         }
     }
 }
+
+/// Whether the input is, or holds, what people do not put on display: a login before a host, a
+/// token in a query, `user:password` that looks like a port, or a token alone.
+fn may_be_secret(input: &str) -> bool {
+    let (_, rest) = input.split_once("://").unwrap_or(("", input));
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let port = authority.split_once(':').map_or("", |(_, port)| port);
+    let is_word = !input.contains(['.', ':', '/', ' ']) && input.len() > WORD_MAX;
+    let is_ipv6 = authority.starts_with('[') || authority.parse::<Ipv6Addr>().is_ok();
+    let is_login = port.contains(char::is_alphabetic) || authority.contains('%');
+    input.contains(['@', '?', '#']) || is_word || is_login && !is_ipv6
+}
+
+/// Names without a dot, a port and a path are seldom as long, and tokens are longer.
+const WORD_MAX: usize = 15;
 
 impl fmt::Display for ParseHostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

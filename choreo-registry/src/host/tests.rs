@@ -112,10 +112,6 @@ fn refusals_say_what_to_do() {
             "ghcr.io/acme/app",
             "a host has no path: write \"ghcr.io\", the rest belongs to the image",
         ),
-        (
-            "ghcr.io?x=1",
-            "a host has no path: write \"ghcr.io\", the rest belongs to the image",
-        ),
         ("a.com:0", "the port must be a number from 1 to 65535"),
         ("a.com:65536", "the port must be a number from 1 to 65535"),
         ("a.com:+80", "the port must be a number from 1 to 65535"),
@@ -166,6 +162,41 @@ fn a_pasted_credential_is_never_repeated() {
     }
     let error = "registry.example.com/a/b".parse::<RegistryHost>();
     assert!(!error.unwrap_err().carries_credential());
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_repeated() {
+    for (input, why) in [
+        (
+            "ghcr.io?token=hunter2",
+            "a host has no path: write \"ghcr.io\", the rest belongs to the image",
+        ),
+        (
+            "ghcr.io/#hunter2",
+            "a host has no path: write \"ghcr.io\", the rest belongs to the image",
+        ),
+        ("alice:hunter2", "the port must be a number from 1 to 65535"),
+        (
+            "https://alice:hunter2/v2/",
+            "the port must be a number from 1 to 65535",
+        ),
+        (
+            "hunter2%40ghcr.io",
+            "character '%' is not allowed: a host is letters, digits, hyphens and dots",
+        ),
+        (
+            "ghp_hunter2hunter2",
+            "image references allow no underscore in a host: use another DNS name for it",
+        ),
+    ] {
+        let error = input.parse::<RegistryHost>().unwrap_err();
+        assert_eq!(error.to_string(), format!("invalid registry host: {why}"));
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+    for shown in ["a.com:80:80", "[::1]:x", "an_other.host", "fifteen_letters"] {
+        let text = shown.parse::<RegistryHost>().unwrap_err().to_string();
+        assert!(text.contains(shown), "{text}");
+    }
 }
 
 #[test]

@@ -2,6 +2,9 @@ use proptest::prelude::*;
 
 use serde_json::json;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 use crate::docker_config::DockerConfig;
 

@@ -1,6 +1,7 @@
 //! What is wrong with a reference, where, and what to write instead.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use super::walk;
 use crate::digest;
@@ -287,7 +288,11 @@ fn may_carry_password(input: &str) -> bool {
     }
     let version = after.strip_prefix('v').unwrap_or(after);
     let is_version = version.starts_with(|c: char| c.is_ascii_digit()) || !after.contains('.');
-    before.contains(':') || after.contains([':', '/', '@']) || !is_version || after == "localhost"
+    before.contains(':')
+        || after.contains([':', '/', '@'])
+        || !is_version
+        || after == "localhost"
+        || after.parse::<Ipv4Addr>().is_ok()
 }
 
 fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
