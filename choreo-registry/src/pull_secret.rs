@@ -139,6 +139,7 @@ impl PullSecret {
         mut self,
         images: impl IntoIterator<Item = &'i ImageReference>,
     ) -> Result<Self, PullSecretError> {
+        let mut len = self.docker_config_len();
         for image in images {
             if !self.host.serves(image) {
                 return Err(PullSecretError::ForeignImage {
@@ -153,7 +154,8 @@ impl PullSecret {
             let at = self.spellings.binary_search_by(|key| (**key).cmp(domain));
             if let Err(at) = at {
                 self.spellings.insert(at, domain.to_owned());
-                if self.docker_config_len() > MAX_SECRET_LEN {
+                len += text::max_json_len(domain) + ",:".len() + self.entry_len;
+                if len > MAX_SECRET_LEN {
                     return Err(PullSecretError::TooLarge);
                 }
             }

@@ -182,7 +182,8 @@ impl Vendor {
         self
     }
 
-    /// Adds a beginning that only this vendor's tokens have, such as `ghp_`.
+    /// Adds a beginning that only this vendor's tokens have, such as `ghp_`. An empty one is of no
+    /// token.
     #[must_use]
     pub fn with_token_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.token_prefixes.push(prefix.into().into());

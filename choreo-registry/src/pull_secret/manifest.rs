@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::SecretMetadata;
-use super::text::{push_json, push_yaml};
+use super::text::{Yaml, push_json, push_yaml};
 
 /// How a Secret is written as text. Each ends with a line break.
 ///
@@ -119,6 +119,10 @@ fn write_kubectl_json(out: &mut String, metadata: &SecretMetadata, data: &str) {
 }
 
 fn write_yaml(out: &mut String, metadata: &SecretMetadata, data: &str, format: Format) {
+    let yaml = match format {
+        Format::KubectlYaml => Yaml::Kubectl,
+        _ => Yaml::Cautious,
+    };
     let push_data = |out: &mut String| {
         out.extend(["data:\n  .dockerconfigjson: ", data, "\n"]);
     };
@@ -133,20 +137,20 @@ fn write_yaml(out: &mut String, metadata: &SecretMetadata, data: &str, format: F
         ("annotations", metadata.annotations()),
     ];
     if format == Format::KubectlYaml {
-        write_yaml_map(out, annotations);
-        write_yaml_map(out, labels);
+        write_yaml_map(out, annotations, yaml);
+        write_yaml_map(out, labels, yaml);
     }
     out.push_str("  name: ");
-    push_yaml(out, metadata.name());
+    push_yaml(out, metadata.name(), yaml);
     out.push('\n');
     if let Some(namespace) = metadata.namespace() {
         out.push_str("  namespace: ");
-        push_yaml(out, namespace);
+        push_yaml(out, namespace, yaml);
         out.push('\n');
     }
     if format == Format::Yaml {
-        write_yaml_map(out, labels);
-        write_yaml_map(out, annotations);
+        write_yaml_map(out, labels, yaml);
+        write_yaml_map(out, annotations, yaml);
     }
     out.push_str("type: kubernetes.io/dockerconfigjson\n");
     if format == Format::Yaml {
@@ -154,16 +158,20 @@ fn write_yaml(out: &mut String, metadata: &SecretMetadata, data: &str, format: F
     }
 }
 
-fn write_yaml_map(out: &mut String, (name, strings): (&str, &BTreeMap<String, String>)) {
+fn write_yaml_map(
+    out: &mut String,
+    (name, strings): (&str, &BTreeMap<String, String>),
+    yaml: Yaml,
+) {
     if strings.is_empty() {
         return;
     }
     out.extend(["  ", name, ":\n"]);
     for (key, value) in strings {
         out.push_str("    ");
-        push_yaml(out, key);
+        push_yaml(out, key, yaml);
         out.push_str(": ");
-        push_yaml(out, value);
+        push_yaml(out, value, yaml);
         out.push('\n');
     }
 }

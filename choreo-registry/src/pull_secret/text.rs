@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use jiff::civil::Date;
+
 use crate::scan;
 
 /// Writes a JSON string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>) as Go writes it:
@@ -58,10 +60,20 @@ impl<'t> JsonText<'t> {
     }
 }
 
-/// Writes a YAML scalar that every reader takes for this string: plain where kubectl writes it
-/// plain, else in quotes (<https://yaml.org/spec/1.2.2/#73-flow-scalar-styles>).
-pub(super) fn push_yaml(out: &mut String, text: &str) {
-    if is_plain(text) {
+/// Whose YAML is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Yaml {
+    /// Plain is what no reader takes for another type, however it counts.
+    Cautious,
+    /// Plain is what kubectl takes for a string: not numbers too great for it, nor days that no
+    /// calendar has.
+    Kubectl,
+}
+
+/// Writes a YAML scalar that is read as this string: plain, or else in quotes
+/// (<https://yaml.org/spec/1.2.2/#73-flow-scalar-styles>).
+pub(super) fn push_yaml(out: &mut String, text: &str, yaml: Yaml) {
+    if is_plain(text, yaml) {
         out.push_str(text);
         return;
     }
@@ -124,40 +136,52 @@ fn escape(text: &[u8]) -> Option<(&'static str, usize)> {
 /// Whether a scalar without quotes is this string to every reader: made of letters, digits and a
 /// few signs, and nothing that a reader of YAML 1.1 or 1.2 takes for another type
 /// (<https://yaml.org/type/>).
-fn is_plain(text: &str) -> bool {
+fn is_plain(text: &str, yaml: Yaml) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'/' | b'_'))
         && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
-        && !is_number(text)
-        && !is_date(text)
+        && !is_number(text, yaml)
+        && !is_date(text, yaml)
 }
 
 /// Integers in all bases, and floats; an underscore may part digits.
-fn is_number(text: &str) -> bool {
+fn is_number(text: &str, yaml: Yaml) -> bool {
     let text = text.replace('_', "").to_ascii_lowercase();
     let digits =
         |digits: &str, base| !digits.is_empty() && digits.chars().all(|c| c.is_digit(base));
     for (prefix, base) in [("0b", 2), ("0o", 8), ("0x", 16)] {
         if let Some(rest) = text.strip_prefix(prefix) {
-            return digits(rest, base);
+            let fits = yaml == Yaml::Cautious || u64::from_str_radix(rest, base).is_ok();
+            return digits(rest, base) && fits;
         }
     }
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent = exponent.strip_prefix('-').unwrap_or(exponent);
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    digits(exponent, 10) && digits(whole, 10) && (fraction.is_empty() || digits(fraction, 10))
+    let fits = || yaml == Yaml::Cautious || text.parse().is_ok_and(f64::is_finite);
+    digits(exponent, 10)
+        && digits(whole, 10)
+        && (fraction.is_empty() || digits(fraction, 10))
+        && fits()
 }
 
 /// Year, month and day; a time of day would have colons.
-fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let lengths = |part: &&str| (part.len(), part.bytes().all(|b| b.is_ascii_digit()));
-    matches!(
-        parts.iter().map(lengths).collect::<Vec<_>>()[..],
-        [(4, true), (1 | 2, true), (1 | 2, true)]
-    )
+fn is_date(text: &str, yaml: Yaml) -> bool {
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<_> = text.split('-').filter(|part| digits(part)).collect();
+    let [year, month, day] = parts[..] else {
+        return false;
+    };
+    let is_form = text.len() == year.len() + month.len() + day.len() + 2
+        && year.len() == 4
+        && matches!((month.len(), day.len()), (1 | 2, 1 | 2));
+    let exists = || {
+        let date = (year.parse(), month.parse(), day.parse());
+        matches!(date, (Ok(year), Ok(month), Ok(day)) if Date::new(year, month, day).is_ok())
+    };
+    is_form && (yaml == Yaml::Cautious || exists())
 }
 
 /// Words that YAML 1.1 reads as something else.
@@ -183,10 +207,14 @@ mod tests {
         out
     }
 
-    fn yaml(text: &str) -> String {
+    fn yaml_of(text: &str, yaml: Yaml) -> String {
         let mut out = String::new();
-        push_yaml(&mut out, text);
+        push_yaml(&mut out, text, yaml);
         out
+    }
+
+    fn yaml(text: &str) -> String {
+        yaml_of(text, Yaml::Cautious)
     }
 
     #[test]
@@ -256,6 +284,7 @@ mod tests {
             "2026-1-1-1",
         ] {
             assert_eq!(yaml(plain), plain);
+            assert_eq!(yaml_of(plain, Yaml::Kubectl), plain);
         }
         for quoted in [
             "",
@@ -290,6 +319,22 @@ mod tests {
             "~",
         ] {
             assert_eq!(yaml(quoted), format!("\"{quoted}\""));
+            assert_eq!(yaml_of(quoted, Yaml::Kubectl), yaml(quoted));
+        }
+        // No number and no day to kubectl; other readers are not asked.
+        for doubtful in [
+            "1e999",
+            "1.5e309",
+            "0x10000000000000000",
+            "2026-02-30",
+            "2026-13-1",
+            "2026-0-01",
+        ] {
+            assert_eq!(yaml(doubtful), format!("\"{doubtful}\""));
+            assert_eq!(yaml_of(doubtful, Yaml::Kubectl), doubtful);
+        }
+        for number in ["0xffffffffffffffff", "18446744073709551616", "2024-2-29"] {
+            assert_eq!(yaml_of(number, Yaml::Kubectl), format!("\"{number}\""));
         }
         assert_eq!(
             yaml("\"<\n\u{7f}\u{85}\u{9f}\u{a0}\u{feff}\u{2028}😀"),

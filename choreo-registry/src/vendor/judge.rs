@@ -149,7 +149,7 @@ impl Vendor {
 
     fn has_token(&self, text: &str) -> bool {
         let mut prefixes = self.token_prefixes.iter();
-        prefixes.any(|prefix| text.starts_with(&**prefix))
+        prefixes.any(|prefix| !prefix.is_empty() && text.starts_with(&**prefix))
     }
 
     /// The help text with the link.

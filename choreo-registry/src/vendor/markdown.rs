@@ -48,10 +48,14 @@ impl Vendor {
         let code = |text: &str| format!("`{text}`");
         let help = match self.documentation() {
             "" => escaped(self.help()),
-            link => format!("[{}]({link})", escaped(self.help())),
+            link => format!(
+                "[{}]({})",
+                escaped(self.help()),
+                link.replace('(', "%28").replace(')', "%29")
+            ),
         };
         let cells = [
-            format!("{} (`{}`)", self.name, self.id),
+            format!("{} (`{}`)", escaped(&self.name), self.id),
             lines(
                 self.hosts
                     .iter()
@@ -73,8 +77,8 @@ impl Vendor {
             help,
         ];
         for cell in cells {
-            write!(table, "| {} ", cell.replace('|', "\\|"))
-                .expect("writing to a String does not fail");
+            let cell = cell.replace('|', "\\|").replace(['\n', '\r'], " ");
+            write!(table, "| {cell} ").expect("writing to a String does not fail");
         }
         table.push_str("|\n");
     }
@@ -84,7 +88,7 @@ impl Vendor {
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        if "\\`*_[]<>".contains(character) {
+        if "\\`*_[]<>&~".contains(character) {
             out.push('\\');
         }
         out.push(character);

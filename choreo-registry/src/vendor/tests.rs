@@ -445,6 +445,24 @@ fn rows_of_operators_are_rendered_and_judged_like_ours() {
 }
 
 #[test]
+fn what_operators_write_stays_in_its_cell() {
+    let acme = Vendor::new("acme", "Acme *&* Co").unwrap();
+    let acme = acme.with_help("a\n[b] <c> ~d~ | e").with_token_prefix("");
+    let acme = acme.with_documentation("https://acme.example/(x)").unwrap();
+    let table = VendorTable::built_in().with(acme);
+    assert_eq!(
+        table.to_markdown().lines().nth(2).unwrap(),
+        "| Acme \\*\\&\\* Co (`acme`) | none | any | any | `` | until revoked \
+         | basic, docker-config, public | any | as the registry says \
+         | [a \\[b\\] \\<c\\> \\~d\\~ \\| e](https://acme.example/%28x%29) |",
+    );
+    let credential = Credential::new("alice", "hunter2").unwrap();
+    let findings = table.get("quay").unwrap().judge(&credential, &table);
+    let codes: Vec<_> = findings.unwrap().iter().map(crate::Finding::code).collect();
+    assert!(!codes.contains(&Code::TokenOfAnotherVendor), "{codes:?}");
+}
+
+#[test]
 fn a_token_may_be_for_more_than_one_vendor() {
     let mirror = Vendor::new("mirror", "Mirror").unwrap();
     let table = VendorTable::built_in().with(mirror.with_token_prefix("ghp_"));
