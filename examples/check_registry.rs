@@ -9,18 +9,22 @@
 //!     --host docker.io --type docker-config --docker-config ~/.docker/config.json
 //! ```
 //!
+//! A docker config has to have one entry, that of the host: `render_pull_secret` chooses one of
+//! several.
+//!
 //! The exit status is 0 when the registry is accepted, 1 when it is refused, 2 when the arguments
 //! are wrong. No secret is printed, and nothing is contacted.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
+use choreo_examples::command_line::{arguments, read_password};
 use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::vendor::VendorTable;
 use choreo_registry::{Authentication, ContainerRegistry};
 
 fn main() -> ExitCode {
-    let said = Arguments::parse(std::env::args().skip(1))
+    let said = Arguments::parse(arguments())
         .map_err(Said::Misused)
         .and_then(|arguments| run(&arguments, io::stdin().lock()));
     match said.unwrap_or_else(|said| said) {
@@ -35,9 +39,15 @@ fn main() -> ExitCode {
 }
 
 fn say(mut to: impl Write, text: &str, status: u8) -> ExitCode {
-    // A reader who has gone away has read enough.
-    let _ = to.write_all(text.as_bytes());
-    status.into()
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        // A reader who has gone away has read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            // Nothing is left to be done when not even this can be written.
+            let _ = writeln!(io::stderr(), "check_registry: cannot write: {error}");
+            ExitCode::FAILURE
+        }
+        _ => status.into(),
+    }
 }
 
 /// What is printed, by exit status.
@@ -49,6 +59,9 @@ enum Said {
 }
 
 fn run(arguments: &Arguments, stdin: impl Read) -> Result<Said, Said> {
+    if arguments.help {
+        return Ok(Said::Accepted(USAGE.to_owned()));
+    }
     if arguments.vendor_table {
         return Ok(Said::Accepted(VendorTable::built_in().to_markdown()));
     }
@@ -96,11 +109,9 @@ fn authentication(
                 let why = "--type basic needs --username and --password-stdin";
                 return Err(misused(why.to_owned()));
             };
-            let password = io::read_to_string(stdin)
-                .map_err(|error| misused(format!("standard input cannot be read: {error}")))?;
-            // The line break is the shell's.
-            let password = password.strip_suffix('\n').unwrap_or(&password);
-            Authentication::basic(username, password).map_err(|error| refused(&error))
+            let password = read_password(stdin)
+                .map_err(|error| misused(format!("cannot read the password: {}", error.kind())))?;
+            Authentication::basic(username, password.as_str()).map_err(|error| refused(&error))
         }
         AuthenticationType::DockerConfig => {
             let Some(path) = &arguments.docker_config else {
@@ -109,7 +120,8 @@ fn authentication(
                 ));
             };
             let document = std::fs::read_to_string(path)
-                .map_err(|error| misused(format!("{path:?} cannot be read: {error}")))?;
+                // The path is not repeated: it may be the document.
+                .map_err(|error| misused(format!("cannot read the docker config: {error}")))?;
             let config = document.parse().map_err(
                 |error: choreo_registry::docker_config::DockerConfigError| refused(&error),
             )?;
@@ -141,6 +153,7 @@ fn describe(registry: &ContainerRegistry) -> String {
 /// The command line; whether its parts fit together is for [`run`].
 #[derive(Default)]
 struct Arguments {
+    help: bool,
     vendor_table: bool,
     host: Option<String>,
     authentication_type: Option<String>,
@@ -154,6 +167,10 @@ impl Arguments {
         let mut arguments = Self::default();
         while let Some(word) = words.next() {
             let value = match word.as_str() {
+                "--help" => {
+                    arguments.help = true;
+                    continue;
+                }
                 "--vendor-table" => {
                     arguments.vendor_table = true;
                     continue;
@@ -201,6 +218,11 @@ mod tests {
         };
         assert!(table.starts_with("| vendor | hosts |"));
         assert!(table.contains("| GitHub Container Registry (`ghcr`) | `ghcr.io` |"));
+    }
+
+    #[test]
+    fn help_is_the_usage() {
+        assert_eq!(check("--help", ""), Said::Accepted(USAGE.to_owned()));
     }
 
     #[test]
@@ -308,6 +330,10 @@ mod tests {
             (
                 "--host ghcr.io --type public --docker-config x",
                 "--docker-config goes with --type docker-config",
+            ),
+            (
+                "--host ghcr.io --type docker-config --docker-config /nowhere/hunter2",
+                "cannot read the docker config: No such file or directory (os error 2)",
             ),
             (
                 "--host ghcr.io --type docker-config",

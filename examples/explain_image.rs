@@ -18,6 +18,7 @@
 use std::io::{self, BufRead, Error, ErrorKind, Write};
 use std::process::ExitCode;
 
+use choreo_examples::command_line;
 use choreo_registry::ImageReference;
 use choreo_registry::keyring::{Keyring, Tool};
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,9 @@ use serde::{Deserialize, Serialize};
 const USAGE: &str = "usage: explain_image --key KEY... IMAGE\n       explain_image --jsonl";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = command_line::arguments().collect();
     let outcome = match parse(&arguments) {
+        Some(Command::Help) => writeln!(io::stdout(), "{USAGE}"),
         Some(Command::Lines) => answer_lines(io::stdin().lock(), io::stdout().lock()),
         Some(Command::Table { keys, image }) => print_table(&keys, image, io::stdout().lock()),
         None => {
@@ -46,15 +48,16 @@ fn main() -> ExitCode {
 
 #[derive(Debug, PartialEq)]
 enum Command<'a> {
+    Help,
     Lines,
     Table { keys: Vec<&'a str>, image: &'a str },
 }
 
 fn parse(arguments: &[String]) -> Option<Command<'_>> {
-    if let [only] = arguments
-        && only == "--jsonl"
-    {
-        return Some(Command::Lines);
+    match arguments {
+        [only] if only == "--help" => return Some(Command::Help),
+        [only] if only == "--jsonl" => return Some(Command::Lines),
+        _ => {}
     }
     let (mut keys, mut image) = (Vec::new(), None);
     let mut arguments = arguments.iter().map(String::as_str);
@@ -106,7 +109,11 @@ fn answer_lines(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     for (index, line) in input.lines().enumerate() {
         let number = index + 1;
         // The parsers' own messages would repeat the line, and a key may hold a password.
-        let question: Question = serde_json::from_str(&line?).map_err(|_| {
+        let line = line?;
+        // A list would do for serde.
+        let object = Some(line.trim_start()).filter(|line| line.starts_with('{'));
+        let question = object.and_then(|line| serde_json::from_str::<Question>(line).ok());
+        let question = question.ok_or_else(|| {
             invalid(format!(
                 "line {number} is no object like {{\"auths\": [\"ghcr.io\"], \"image\": \"nginx\"}}"
             ))
@@ -114,7 +121,7 @@ fn answer_lines(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
         let image: ImageReference = question
             .image
             .parse()
-            .map_err(|_| invalid(format!("the image in line {number} is no image reference")))?;
+            .map_err(|error| invalid(format!("line {number}: {error}")))?;
         let keyring = Keyring::from_keys(question.auths);
         let explanation = keyring.explain(&image);
         let key = |tool| explanation.tool(tool).key();
@@ -172,6 +179,7 @@ mod tests {
             "hunter2",
             "",
             r#"{"auths": {"hunter2": {}}, "image": "nginx"}"#,
+            r#"[["hunter2"], "nginx"]"#,
         ] {
             assert_eq!(
                 answer(&format!("{good}\n{bad}\n")).unwrap_err(),
@@ -179,8 +187,9 @@ mod tests {
             );
         }
         assert_eq!(
-            answer(r#"{"auths": [], "image": "hunter2@"}"#).unwrap_err(),
-            "the image in line 1 is no image reference"
+            answer(r#"{"auths": [], "image": "a:hunter2@b.c"}"#).unwrap_err(),
+            "line 1: invalid image reference: the part after '@' is no digest: no algorithm: a digest \
+             looks like sha256:…"
         );
     }
 
@@ -210,6 +219,7 @@ mod tests {
             parse(&arguments).map(|command| format!("{command:?}"))
         };
         assert_eq!(parsed("--jsonl").unwrap(), "Lines");
+        assert_eq!(parsed("--help").unwrap(), "Help");
         assert_eq!(
             parsed("--key a nginx --key b").unwrap(),
             r#"Table { keys: ["a", "b"], image: "nginx" }"#
@@ -218,7 +228,14 @@ mod tests {
             parsed("--key a b c").unwrap(),
             r#"Table { keys: ["a", "b"], image: "c" }"#
         );
-        for wrong in ["", "nginx", "--key a", "--key", "--jsonl nginx", "--help"] {
+        for wrong in [
+            "",
+            "nginx",
+            "--key a",
+            "--key",
+            "--jsonl nginx",
+            "--help nginx",
+        ] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
     }

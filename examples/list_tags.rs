@@ -12,6 +12,7 @@
 
 use std::{io, process::ExitCode};
 
+use choreo_examples::command_line::arguments;
 use choreo_examples::registry_flags::{Answer, Asked, image};
 use choreo_registry::{ImageReference, client::TagList};
 use serde_json::json;
@@ -22,7 +23,7 @@ usage: list_tags HOST/REPOSITORY [FLAG]...
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let asked = Asked::parse(USAGE, image, std::env::args().skip(1), io::stdin().lock());
+    let asked = Asked::parse(USAGE, image, arguments(), io::stdin().lock());
     let answer = match asked {
         Ok((asked, image)) => ask(&asked, &image).await,
         Err(misused) => misused,

@@ -14,6 +14,7 @@ use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
+use choreo_examples::command_line::{arguments, read_password};
 use choreo_registry::docker_config::DockerConfig;
 use choreo_registry::pull_secret::{Format, SecretMetadata};
 use choreo_registry::{Authentication, ContainerRegistry, PullSecret, RegistryHost};
@@ -33,11 +34,14 @@ usage: render_pull_secret --host HOST --username USER --password-stdin [OPTION].
 ";
 
 fn main() -> ExitCode {
-    let arguments = std::env::args().skip(1);
     let (input, output) = (io::stdin().lock(), io::stdout().lock());
-    let status = execute(arguments, input, output, io::stderr().lock());
-    // Nothing is left to be done when not even the reason can be written.
-    ExitCode::from(status.unwrap_or(1))
+    let status = execute(arguments(), input, output, io::stderr());
+    let status = status.unwrap_or_else(|error| {
+        // Nothing is left to be done when not even the reason can be written.
+        let _ = writeln!(io::stderr(), "render_pull_secret: cannot write: {error}");
+        1
+    });
+    ExitCode::from(status)
 }
 
 /// Renders, and returns the exit status.
@@ -47,8 +51,15 @@ fn execute(
     mut output: impl Write,
     mut messages: impl Write,
 ) -> io::Result<u8> {
+    let mut arguments = arguments.peekable();
+    if arguments.next_if(|first| first == "--help").is_some() {
+        return output.write_all(USAGE.as_bytes()).map(|()| 0);
+    }
     match run(arguments, input, &mut messages) {
-        Ok(secret) => output.write_all(secret.as_bytes()).map(|()| 0),
+        Ok(secret) => {
+            output.write_all(secret.as_bytes())?;
+            output.flush().map(|()| 0)
+        }
         Err(Failure::Refused(reason)) => {
             writeln!(messages, "render_pull_secret: {reason}").map(|()| 1)
         }
@@ -170,16 +181,24 @@ impl Options {
             (Some(file), host, None, false) => {
                 let document = std::fs::read_to_string(file).map(zeroize::Zeroizing::new);
                 let document = document
-                    .map_err(|error| usage(format_args!("cannot read {file:?}: {error}")))?;
+                    // The path is not repeated: it may be the document.
+                    .map_err(|error| {
+                        usage(format_args!("cannot read the docker config: {error}"))
+                    })?;
                 let config = match host {
                     Some(host) => DockerConfig::for_host(&document, &host),
                     None => document.parse(),
                 };
-                let config = config.map_err(refused)?;
+                let config = config.map_err(|error| match error.hosts() {
+                    [] => refused(error),
+                    _ => refused(format_args!("{error} (with --host)")),
+                })?;
                 Ok((config.host().clone(), Authentication::DockerConfig(config)))
             }
             (None, Some(host), Some(username), true) => {
-                let password = read_password(input)?;
+                let password = read_password(input).map_err(|error| {
+                    usage(format_args!("cannot read the password: {}", error.kind()))
+                })?;
                 let login = Authentication::basic(username, password.as_str());
                 Ok((host, login.map_err(refused)?))
             }
@@ -191,21 +210,6 @@ impl Options {
             )),
         }
     }
-}
-
-/// All of stdin, without the line break that `echo` adds.
-fn read_password(input: impl Read) -> Result<zeroize::Zeroizing<String>, Failure> {
-    // Twice the longest password: more is refused without being kept.
-    let mut password = zeroize::Zeroizing::new(String::with_capacity(32 * 1024));
-    let read = input.take(32 * 1024).read_to_string(&mut password);
-    read.map_err(|error| usage(format_args!("cannot read the password: {}", error.kind())))?;
-    let end = password
-        .strip_suffix('\n')
-        .map(|rest| rest.strip_suffix('\r').unwrap_or(rest).len());
-    if let Some(end) = end {
-        password.truncate(end);
-    }
-    Ok(password)
 }
 
 #[cfg(test)]
@@ -249,18 +253,6 @@ mod tests {
     }
 
     #[test]
-    fn one_line_break_at_the_end_of_the_password_is_not_of_it() {
-        for (typed, password) in [
-            ("a b\n", "a b"),
-            ("a\r\n", "a"),
-            ("a\n\n", "a\n"),
-            ("a", "a"),
-        ] {
-            assert_eq!(*read_password(typed.as_bytes()).unwrap(), password);
-        }
-    }
-
-    #[test]
     fn what_is_refused_ends_with_1_and_wrong_use_with_2() {
         let (code, secret, findings) = status(&LOGIN, "dckr_pat_x \n");
         assert_eq!(code, 0);
@@ -285,13 +277,17 @@ mod tests {
             assert_eq!((code, secret.as_str()), (1, ""), "{arguments:?}");
             assert!(reason.starts_with("render_pull_secret: ") && !reason.contains("c4n4ry"));
         }
+        assert_eq!(
+            status(&["--help"], ""),
+            (0, USAGE.to_owned(), String::new())
+        );
         for arguments in [
             &[][..],
             &["c4n4ry"],
             &["--host"],
             &["--host", "a.example", "--host", "b.example"],
             &["--host", "a.example", "--username", "u"],
-            &["--docker-config", "/nowhere/config.json"],
+            &["--docker-config", "/nowhere/c4n4ry.json"],
             &["--docker-config", "x", "--username", "u"],
             &[&LOGIN[..], &["--output", "toml"]].concat(),
             &["--password-stdin=c4n4ry"],
@@ -319,7 +315,9 @@ mod tests {
         let two = format!(r#"{{"auths":{{"a.example":{entry},"b.example":{entry}}}}}"#);
         std::fs::write(file, two).unwrap();
         let refusal = render(&["--docker-config", file], "").unwrap_err();
-        assert!(matches!(refusal, Failure::Refused(why) if why.contains("(a.example, b.example)")));
+        assert!(
+            matches!(refusal, Failure::Refused(why) if why.contains("(a.example, b.example)") && why.ends_with("(with --host)"))
+        );
         assert!(render(&["--docker-config", file, "--host", "b.example"], "").is_ok());
     }
 }

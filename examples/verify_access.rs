@@ -16,6 +16,7 @@
 
 use std::{io, process::ExitCode};
 
+use choreo_examples::command_line::arguments;
 use choreo_examples::registry_flags::{Answer, Asked, host_or_image};
 use choreo_registry::ImageReference;
 
@@ -25,12 +26,7 @@ usage: verify_access HOST[/REPOSITORY[:TAG]] [FLAG]...
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let asked = Asked::parse(
-        USAGE,
-        host_or_image,
-        std::env::args().skip(1),
-        io::stdin().lock(),
-    );
+    let asked = Asked::parse(USAGE, host_or_image, arguments(), io::stdin().lock());
     let answer = match asked {
         Ok((asked, image)) => ask(&asked, image.as_ref()).await,
         Err(misused) => misused,

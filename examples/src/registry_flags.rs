@@ -29,6 +29,8 @@ use choreo_registry::{Credential, ImageReference, RegistryHost};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::command_line::read_password;
+
 /// The flags, as the programs explain them.
 pub const FLAGS: &str = "\
   --username USER        log in as this user, with --password-stdin
@@ -296,7 +298,8 @@ impl Flags {
                 Ok(Some(config.credential().duplicate()))
             }
             ([], [username], true) => {
-                let password = read_password(stdin)?;
+                let password = read_password(stdin)
+                    .map_err(|error| format!("cannot read the password: {}", error.kind()))?;
                 let credential = Credential::new(username.as_str(), password.as_str());
                 credential.map(Some).map_err(|error| error.to_string())
             }
@@ -312,19 +315,4 @@ fn read(file: &str) -> Result<Zeroizing<String>, String> {
     std::fs::read_to_string(file)
         .map(Zeroizing::new)
         .map_err(|error| format!("cannot read {file:?}: {error}"))
-}
-
-/// All of stdin, without the line break that `echo` adds.
-fn read_password(stdin: impl Read) -> Result<Zeroizing<String>, String> {
-    // Twice the longest password: more is refused without being kept.
-    let mut password = Zeroizing::new(String::with_capacity(32 * 1024));
-    let read = stdin.take(32 * 1024).read_to_string(&mut password);
-    read.map_err(|error| format!("cannot read the password: {}", error.kind()))?;
-    let end = password
-        .strip_suffix('\n')
-        .map(|rest| rest.strip_suffix('\r').unwrap_or(rest).len());
-    if let Some(end) = end {
-        password.truncate(end);
-    }
-    Ok(password)
 }
