@@ -109,11 +109,36 @@ impl<'r> Keyring<&'r ContainerRegistry> {
     ///
     /// Registries without a pull secret, [public](crate::Authentication::Public) ones and such with
     /// [the cloud's own](crate::Authentication::Vendor), are in it as well: it answers which
-    /// registry an image is of. Leave them out where only credentials count.
+    /// registry an image is of, and [`explain`](Self::explain) speaks of their keys too. Leave them
+    /// out where only credentials count.
     ///
     /// Images are compared as a kubelet does it: for what people typed,
-    /// [`canonical_image`](ContainerRegistry::canonical_image) first folds case, port 443 and
-    /// Docker Hub's other names. [`Keyring`] has an example.
+    /// [`canonical_image`](crate::RegistryHost::canonical_image) of the image's own host first folds
+    /// case, port 443 and Docker Hub's other names.
+    ///
+    /// ```
+    /// use choreo_registry::keyring::Keyring;
+    /// use choreo_registry::{Authentication, ContainerRegistry, ImageReference, RegistryHost};
+    ///
+    /// let registries = [ContainerRegistry::new(
+    ///     "Team",
+    ///     "ghcr.io".parse()?,
+    ///     Authentication::basic("alice", "hunter2")?,
+    /// )?];
+    /// let with_credential = registries
+    ///     .iter()
+    ///     .filter(|registry| registry.authentication().credential().is_some());
+    /// let keyring = Keyring::from_registries(with_credential);
+    ///
+    /// let typed: ImageReference = "GHCR.io:443/acme/app".parse()?;
+    /// assert!(keyring.lookup(&typed).next().is_none());
+    /// let host: RegistryHost = typed.domain().parse()?;
+    /// let image = host.canonical_image(&typed).expect("it is an image of its own host");
+    /// assert_eq!(image.as_str(), "ghcr.io/acme/app");
+    /// let found = keyring.lookup(&image).next().expect("a kubelet finds it");
+    /// assert_eq!(found.value().display_name(), "Team");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_registries(registries: impl IntoIterator<Item = &'r ContainerRegistry>) -> Self {
         let entries = registries.into_iter();
         Self::from_entries(entries.map(|registry| (registry.host().auths_key(), registry)))

@@ -55,6 +55,8 @@
 //!
 //! - Read what the user pasted: [`RegistryHost`], [`docker_config::DockerConfig`],
 //!   [`ImageReference`] through `FromStr`. Every error says what to do and holds no secret.
+//! - Offer the choices of a form: [`authentication::AuthenticationType::ALL`],
+//!   [`vendor::VendorTable`].
 //! - Show doubts: [`ContainerRegistry::findings`].
 //! - Which credential will the node use? [`Keyring::lookup`](keyring::Keyring::lookup) answers for
 //!   kubelets, [`explain`](keyring::Keyring::explain) also for Docker, Podman and oras, and why.
@@ -67,7 +69,10 @@
 //! - Ask a vendor registry, which has no credential: `credential_source` gets one from the vendor for
 //!   an hour or more; without one, answer `client::Access::not_checkable`.
 //! - Store a registry: its display name, [`RegistryHost`] and
-//!   [`authentication::AuthenticationType`] serialise; the secret does not, seal it apart.
+//!   [`authentication::AuthenticationType`] serialise; the secret does not. Seal it apart: user name
+//!   and [`Credential::expose_password`] for [`Basic`](Authentication::Basic); for
+//!   [`DockerConfig`](Authentication::DockerConfig)
+//!   [`PullSecret::expose_docker_config_json`], which parses to the same again.
 //!
 //! # Features
 //!
