@@ -274,6 +274,31 @@ fn errors_name_the_rule_the_byte_and_the_way_out() {
             "\"example.com:http/app\": port must be a number, found 'h' at byte 12",
         ),
         (
+            "a-.example.com/app",
+            1,
+            "\"a-.example.com/app\": host must be dotted labels of letters, digits and inner \
+             hyphens, found '-' at byte 1",
+        ),
+        (
+            "a.example-/app",
+            9,
+            "\"a.example-/app\": host must be dotted labels of letters, digits and inner hyphens, \
+             found '-' at byte 9",
+        ),
+        (
+            "acme/.app",
+            5,
+            "\"acme/.app\": repository name needs a letter or digit on both sides of '.', '_', \
+             '__' or hyphens, found '.' at byte 5",
+        ),
+        (
+            "app:@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            4,
+            "\"app:@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495…\": tag is empty, \
+             found '@' at byte 4: write a tag after ':', or leave ':' out, \
+             \"app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4959…\"",
+        ),
+        (
             "-example.com/app",
             0,
             "\"-example.com/app\": host must be dotted labels of letters, digits and inner \
@@ -323,6 +348,12 @@ fn errors_without_the_input_say_what_to_do_as_well() {
             "the part after '@' is no digest: unsupported algorithm: use sha256, sha384 or sha512",
         ),
         (
+            "https://hunter2@ghcr.io",
+            15,
+            "it carries a user name or password before '@': remove it, register the registry with \
+             it instead, and change the password",
+        ),
+        (
             "https://alice:hunter2@ghcr.io/acme/app",
             21,
             "it carries a user name or password before '@': remove it, register the registry with \
@@ -335,6 +366,18 @@ fn errors_without_the_input_say_what_to_do_as_well() {
             format!("invalid image reference: {message}")
         );
         assert_eq!(error.position(), position, "{input}");
+    }
+}
+
+#[test]
+fn a_correction_can_be_had_alone() {
+    for (input, suggestion) in [
+        ("nginx:", Some("nginx")),
+        ("ghcr.io//acme/App", None),
+        ("ghcr.io/acme/App", Some("ghcr.io/acme/app")),
+    ] {
+        let error = input.parse::<ImageReference>().unwrap_err();
+        assert_eq!(error.suggestion(), suggestion, "{input}");
     }
 }
 

@@ -161,7 +161,7 @@ fn scan_path(bytes: &[u8], start: usize) -> Result<usize, Violation> {
             Some(b'A'..=b'Z') => return Err(Violation::new(Rule::Uppercase, at)),
             None | Some(b':' | b'@' | b'/') if expects_alnum => {
                 let rule = match at.checked_sub(1).map(|before| bytes[before]) {
-                    Some(b'.' | b'_' | b'-') if at > start => Rule::Separator,
+                    Some(b'.' | b'_' | b'-') => Rule::Separator,
                     _ => Rule::EmptyComponent,
                 };
                 return Err(Violation::new(rule, at));

@@ -305,7 +305,7 @@ fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
         Rule::Digest(digest::Rule::NoAlgorithm) => input.replacen('@', ":", 1),
         Rule::EmptyComponent => single_slashes(input),
         Rule::Scheme => single_slashes(input.split_once("://")?.1),
-        Rule::TagEmpty => input.trim_end_matches(':').to_owned(),
+        Rule::TagEmpty => input.trim_end_matches(':').replacen(":@", "@", 1),
         Rule::Uppercase => lowercase_path(input),
         _ => return None,
     };
