@@ -1,0 +1,144 @@
+//! No secret is left in memory that the values of choreo-registry give back.
+//!
+//! Each test would find one: [`the_watch_finds_what_is_left`] leaves one on purpose.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use choreo_registry::docker_config::DockerConfig;
+use choreo_registry::pull_secret::{Format, SecretMetadata};
+use choreo_registry::{Authentication, ContainerRegistry, Credential, ImageReference, PullSecret};
+use choreo_test_memory::{Watched, blocks_with};
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+const SECRET: &str = "Q7x!zPw93LmVt0KdRb5YhNfG2aJcUeX8";
+
+/// How often a block is given back with a part of the secret, or of its login in base64.
+fn left<T>(work: impl FnOnce() -> T) -> usize {
+    let login = STANDARD.encode(format!("alice:{SECRET}"));
+    blocks_with(&[SECRET, &login[8..]], work)
+}
+
+fn login() -> Credential {
+    Credential::new("alice", SECRET).expect("it is a credential")
+}
+
+#[test]
+fn the_watch_finds_what_is_left() {
+    assert_eq!(left(|| SECRET.to_owned()), 1);
+    assert_eq!(left(|| STANDARD.encode(format!("alice:{SECRET}"))), 2);
+    // A buffer that grows leaves its smaller selves behind.
+    let grown = left(|| {
+        SECRET
+            .chars()
+            .fold(String::new(), |text, c| text + &c.to_string())
+    });
+    assert!(grown > 1, "{grown}");
+    assert_eq!(left(|| "nothing".to_owned()), 0);
+}
+
+#[test]
+fn a_credential_leaves_nothing() {
+    assert_eq!(left(login), 0);
+    let used = || {
+        let credential = login();
+        let shown = format!("{credential:?}");
+        (credential.expose_basic(), credential.duplicate(), shown)
+    };
+    assert_eq!(left(used), 0);
+    for username in ["", "al:ice", &"a".repeat(256)] {
+        assert_eq!(left(|| Credential::new(username, SECRET).err()), 0);
+    }
+    for password in [SECRET.repeat(1000), format!("{SECRET}\0")] {
+        assert_eq!(left(|| Credential::new("a", &*password).err()), 0);
+    }
+}
+
+#[test]
+fn a_pull_secret_leaves_nothing() {
+    let host = "ghcr.io".parse().expect("it is a host");
+    let metadata = SecretMetadata::new("images").expect("it is a name");
+    let images = ["GHCR.io/a/b", "ghcr.io:443/a/b"];
+    let images = images.map(|image| image.parse::<ImageReference>().expect("it is an image"));
+    let used = || {
+        let secret = PullSecret::new(&host, &login());
+        let shown = (format!("{secret:?}"), secret.redacted_manifest(&metadata));
+        let secret = secret.with_spellings_of(&images).expect("they are its own");
+        let texts = [
+            Format::Json,
+            Format::Yaml,
+            Format::KubectlJson,
+            Format::KubectlYaml,
+        ]
+        .map(|format| secret.expose_text(&metadata, format));
+        (secret, shown, texts)
+    };
+    assert_eq!(left(used), 0);
+}
+
+#[test]
+fn a_docker_config_leaves_nothing_however_it_is_written_or_refused() {
+    let auth = STANDARD.encode(format!("alice:{SECRET}"));
+    let escaped = SECRET.replacen('z', "\\u007a", 1);
+    for entry in [
+        format!(r#""auth":"{auth}""#),
+        format!(r#""auth":"{}""#, auth.replacen('z', "\\u007a", 1)),
+        format!(r#""auth":" {auth}\n""#),
+        format!(r#""auth":"{auth}!""#),
+        format!(r#""auth":"{}""#, STANDARD.encode(SECRET)),
+        format!(
+            r#""auth":"{}""#,
+            STANDARD.encode([b"alice:", SECRET.as_bytes(), b"\xff"].concat())
+        ),
+        format!(
+            r#""auth":"{}""#,
+            STANDARD.encode(format!("alice:\0{SECRET}\0"))
+        ),
+        format!(r#""auth":"{}""#, STANDARD.encode(format!("\u{1}:{SECRET}"))),
+        format!(r#""auth":"{auth}","password":"{escaped}x""#),
+        format!(r#""username":"alice","password":"{SECRET}""#),
+        format!(r#""username":"alice","password":"{escaped}""#),
+        format!(r#""username":"\ud800","password":"{escaped}""#),
+        format!(r#""password":"{escaped}""#),
+        format!(r#""identitytoken":"{escaped}""#),
+        format!(r#""{escaped}":"x""#),
+        format!(r#""{escaped}":"x","{escaped}":"y""#),
+    ] {
+        for document in [
+            format!(r#"{{"auths":{{"ghcr.io":{{{entry}}}}}}}"#),
+            // Not the short way.
+            format!(r#"{{"auths":{{"ghcr.io":{{{entry}}}}},"more":1}}"#),
+            format!(r#"{{"acme.azurecr.io":{{{entry}}}}}"#),
+            format!(r#"{{"auths":{{"{escaped}":{{{entry}}}}}}}"#),
+        ] {
+            let read = || {
+                let config = document.parse::<DockerConfig>();
+                config.map_err(|error| (error.to_string(), format!("{error:?}")))
+            };
+            assert_eq!(left(read), 0, "{document}");
+        }
+    }
+}
+
+#[test]
+fn a_service_account_key_leaves_nothing() {
+    let key = format!(
+        r#"{{"type":"service_account","client_email":"a@b.example","private_key":"-\n{SECRET}\n-"}}"#
+    );
+    let encoded = STANDARD.encode(&key);
+    for (username, password) in [
+        ("_json_key", &*key),
+        ("_json_key", &key[1..]),
+        ("_json_key_base64", &encoded),
+        ("_json_key_base64", &encoded[4..]),
+    ] {
+        let host = "gcr.io".parse().expect("it is a host");
+        let register = || {
+            let authentication = Authentication::basic(username, password).map_err(drop)?;
+            let registry = ContainerRegistry::new("x", host, authentication).map_err(drop)?;
+            Ok::<_, ()>((registry.findings().to_vec(), format!("{registry:?}")))
+        };
+        assert_eq!(left(register), 0, "{username}");
+    }
+}
