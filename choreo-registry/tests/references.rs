@@ -375,6 +375,8 @@ fn a_correction_can_be_had_alone() {
         ("nginx:", Some("nginx")),
         ("ghcr.io//acme/App", None),
         ("ghcr.io/acme/App", Some("ghcr.io/acme/app")),
+        ("GHCR.io/acme/App", Some("GHCR.io/acme/app")),
+        ("localhost/App:V1", Some("localhost/app:V1")),
     ] {
         let error = input.parse::<ImageReference>().unwrap_err();
         assert_eq!(error.suggestion(), suggestion, "{input}");

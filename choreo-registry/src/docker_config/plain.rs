@@ -178,6 +178,7 @@ mod tests {
             r#"{"auths":{"a\u002eb":{"auth":"x"}}}"#,
             r#"{"auths":{"a.b":{"auth":"\x"}}}"#,
             r#"{"auths":{"a.b":{"auth":"\u00g0"}}}"#,
+            r#"{"auths":{"a.b":{"auth":"\u+0a0"}}}"#,
             r#"{"auths":{"a.b":{"auth":"\ud800"}}}"#,
             "{\"auths\":{\"a.b\":{\"auth\":\"a\nb\"}}}",
             r#"{"auths":{"a.b":{"auth":"x"#,
