@@ -205,15 +205,15 @@ impl DockerConfig {
         let (entries, legacy_format) = entries(text).map_err(|problem| problem.into_error(text))?;
         let (host, entry) = choose(&entries)?;
         let texts = decode::texts(&host, entry).map_err(|problem| problem.into_error(text))?;
-        let (credential, repairs) = decode::credential_of(&host, &texts)?;
+        let mut repairs = Repairs {
+            byte_order_mark: text.len() < document.len(),
+            legacy_format,
+            ..Repairs::default()
+        };
         Ok(Self {
+            credential: decode::credential_of(&host, &texts, &mut repairs)?,
             host,
-            credential,
-            repairs: Repairs {
-                byte_order_mark: text.len() < document.len(),
-                legacy_format,
-                ..repairs
-            },
+            repairs,
         })
     }
 
@@ -224,10 +224,10 @@ impl DockerConfig {
         }
         let (key, texts) = plain::read(document)?;
         let host = key.parse().ok()?;
-        let (credential, repairs) = decode::credential_of(&host, &texts).ok()?;
+        let mut repairs = Repairs::default();
         Some(Self {
+            credential: decode::credential_of(&host, &texts, &mut repairs).ok()?,
             host,
-            credential,
             repairs,
         })
     }

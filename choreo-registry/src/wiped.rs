@@ -51,12 +51,15 @@ impl WipedText {
     /// Removes the NULs at both ends of what stands behind the first `start` bytes; returns whether
     /// there were any.
     pub(crate) fn trim_nuls(&mut self, start: usize) -> bool {
-        let len = self.0.len();
-        let end = self.0[start..].trim_end_matches('\0').len() + start;
+        let rest = &self.0[start..];
+        if !rest.starts_with('\0') && !rest.ends_with('\0') {
+            return false;
+        }
+        let end = rest.trim_end_matches('\0').len() + start;
         self.0.truncate(end);
         let leading = end - start - self.0[start..].trim_start_matches('\0').len();
         self.0.drain(start..start + leading);
-        self.0.len() < len
+        true
     }
 
     #[cfg(test)]

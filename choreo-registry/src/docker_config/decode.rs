@@ -25,11 +25,12 @@ pub(super) const ENTRY_FIELDS: [&str; 7] = [
 /// The values of an entry's known fields, in the order of [`ENTRY_FIELDS`].
 pub(super) type Texts<'d> = [Option<Text<'d>>; 7];
 
-/// Reads the credential of an entry; also tells what had to be put right.
+/// Reads the credential of an entry; notes what had to be put right.
 pub(super) fn credential_of(
     host: &RegistryHost,
     texts: &Texts<'_>,
-) -> Result<(Credential, Repairs), DockerConfigError> {
+    repairs: &mut Repairs,
+) -> Result<Credential, DockerConfigError> {
     // An empty string means absent, as it does to Docker and to kubelets.
     let [
         auth,
@@ -50,8 +51,8 @@ pub(super) fn credential_of(
         registry_token,
     };
     match auth {
-        Some(auth) => entry.with_auth(auth),
-        None => entry.without_auth(),
+        Some(auth) => entry.with_auth(auth, repairs),
+        None => entry.without_auth(repairs),
     }
 }
 
@@ -79,7 +80,11 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn with_auth(&self, auth: &str) -> Result<(Credential, Repairs), DockerConfigError> {
+    fn with_auth(
+        &self,
+        auth: &str,
+        repairs: &mut Repairs,
+    ) -> Result<Credential, DockerConfigError> {
         let auth = decode_auth(auth)?;
         let (username, password) = auth.split();
         let agree = self.username.is_none_or(|name| name == username)
@@ -91,38 +96,34 @@ impl Entry<'_> {
         }
         if password.is_empty() {
             let none = DockerConfigError::Credential(CredentialError::PasswordEmpty);
-            return self.by_token(Some(username), none);
+            return self.by_token(Some(username), none, repairs);
         }
-        let repairs = Repairs {
-            auth: auth.repaired,
-            ..self.beside_password()
-        };
-        Ok((auth.into_credential()?, repairs))
+        repairs.auth = auth.repaired;
+        repairs.second_token = self.has_token();
+        auth.into_credential()
     }
 
-    fn without_auth(&self) -> Result<(Credential, Repairs), DockerConfigError> {
+    fn without_auth(&self, repairs: &mut Repairs) -> Result<Credential, DockerConfigError> {
         let incomplete = |missing| DockerConfigError::Incomplete {
             host: self.host.clone(),
             missing,
         };
         match (self.username, self.password) {
             (Some(username), Some(password)) => {
-                Ok((credential(username, password)?, self.beside_password()))
+                repairs.second_token = self.has_token();
+                credential(username, password)
             }
-            (username @ Some(_), None) => self.by_token(username, incomplete("password")),
-            (None, Some(_)) => self.by_token(None, incomplete("username")),
+            (username @ Some(_), None) => self.by_token(username, incomplete("password"), repairs),
+            (None, Some(_)) => self.by_token(None, incomplete("username"), repairs),
             (None, None) => {
                 let host = self.host.clone();
-                self.by_token(None, DockerConfigError::EmptyEntry { host })
+                self.by_token(None, DockerConfigError::EmptyEntry { host }, repairs)
             }
         }
     }
 
-    fn beside_password(&self) -> Repairs {
-        Repairs {
-            second_token: self.identity_token.is_some() || self.registry_token.is_some(),
-            ..Repairs::default()
-        }
+    fn has_token(&self) -> bool {
+        self.identity_token.is_some() || self.registry_token.is_some()
     }
 
     /// Without a password, a token is what the entry is about; `or` says what it lacks else.
@@ -130,7 +131,8 @@ impl Entry<'_> {
         &self,
         username: Option<&str>,
         or: DockerConfigError,
-    ) -> Result<(Credential, Repairs), DockerConfigError> {
+        repairs: &mut Repairs,
+    ) -> Result<Credential, DockerConfigError> {
         let host = self.host.clone();
         match (self.identity_token, self.registry_token) {
             (Some(token), _)
@@ -138,11 +140,8 @@ impl Entry<'_> {
                     && username.is_none_or(|name| matches!(name, "" | NULL_GUID))
                     && Vendor::of(&host).id() == "acr" =>
             {
-                let repairs = Repairs {
-                    identity_token: true,
-                    ..Repairs::default()
-                };
-                Ok((credential(NULL_GUID, token)?, repairs))
+                repairs.identity_token = true;
+                credential(NULL_GUID, token)
             }
             (Some(_), _) => Err(DockerConfigError::IdentityToken { host }),
             (None, Some(_)) => Err(DockerConfigError::RegistryToken { host }),
