@@ -130,6 +130,10 @@ fn refusals_say_what_to_do() {
             "image references allow no underscore in a host: use another DNS name for it",
         ),
         (
+            "hub.docker.com",
+            "this is Docker Hub's web site: write docker.io",
+        ),
+        (
             "https://hub.docker.com/",
             "this is Docker Hub's web site: write docker.io",
         ),
