@@ -1,9 +1,11 @@
-//! No secret is left in memory that the values of choreo-registry give back.
+//! No secret is left in memory that is given back: by the values of choreo-registry, and by sealing
+//! them.
 //!
 //! Each test would find one: [`the_watch_finds_what_is_left`] leaves one on purpose.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
 use choreo_registry::docker_config::DockerConfig;
 use choreo_registry::pull_secret::{Format, SecretMetadata};
 use choreo_registry::{Authentication, ContainerRegistry, Credential, ImageReference, PullSecret};
@@ -141,4 +143,21 @@ fn a_service_account_key_leaves_nothing() {
         };
         assert_eq!(left(register), 0, "{username}");
     }
+}
+
+#[test]
+fn sealing_and_opening_leave_nothing() {
+    let key = SealingKey::new("test", [7; 32]).expect("it is a key");
+    let sealer = Sealer::new(key);
+    let organization = "acme".parse().expect("it is an id");
+    let registry = "ghcr".parse().expect("it is an id");
+    let host = "ghcr.io".parse().expect("it is a host");
+    let context = SealingContext::new(&organization, &registry, &host, 1);
+    let sealed = || {
+        let sealed = sealer.seal(&login(), &context).expect("it is sealed");
+        let opened = sealer.open(&sealed, &context).expect("it opens");
+        assert_eq!(opened.expose_password(), SECRET);
+        (sealed, opened)
+    };
+    assert_eq!(left(sealed), 0);
 }
