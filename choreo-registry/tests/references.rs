@@ -370,6 +370,24 @@ fn errors_without_the_input_say_what_to_do_as_well() {
 }
 
 #[test]
+fn a_path_that_is_too_long_is_so_at_its_first_byte_too_many() {
+    for (domain, limit) in [
+        ("", 247),
+        ("docker.io/", 247),
+        ("index.docker.io/", 247),
+        ("docker.io/a/", 253),
+        ("ghcr.io/", 255),
+    ] {
+        let input = |len: usize| format!("{domain}{}:1", "a".repeat(len));
+        assert!(input(limit).parse::<ImageReference>().is_ok(), "{domain}");
+        let error = input(limit + 1).parse::<ImageReference>().unwrap_err();
+        assert_eq!(error.position(), domain.len() + limit, "{domain}");
+        let text = error.to_string();
+        assert!(text.contains("longer than 255 bytes"), "{text}");
+    }
+}
+
+#[test]
 fn a_correction_can_be_had_alone() {
     for (input, suggestion) in [
         ("nginx:", Some("nginx")),

@@ -306,6 +306,39 @@ fn metadata_is_checked_as_the_api_server_checks_it() {
     assert!(metadata().with_annotation("a b", "x").is_err());
 }
 
+/// A buffer that moved would leave the secret behind, and one for all cases would be vast.
+#[test]
+fn a_manifest_fits_its_first_buffer_and_not_much_less() {
+    let credential = Credential::new("alice", "x".repeat(3000)).unwrap();
+    let secret = PullSecret::new(&"ghcr.io".parse().unwrap(), &credential);
+    let (short, long) = ("x", "y".repeat(63));
+    let names = [(short, &*long), (&*long, short), (&*long, &*long)];
+    for (name, namespace) in names {
+        let plain = SecretMetadata::new(name).unwrap();
+        let plain = plain.with_namespace(namespace).unwrap();
+        let label = plain.clone().with_label("team", "apps").unwrap();
+        let annotation = label
+            .clone()
+            .with_annotation("note", "\u{1}".repeat(1000))
+            .unwrap();
+        for metadata in [plain, label, annotation] {
+            for format in [
+                Format::Json,
+                Format::Yaml,
+                Format::KubectlJson,
+                Format::KubectlYaml,
+            ] {
+                let text = secret.expose_text(&metadata, format);
+                let (capacity, len) = (text.capacity(), text.len());
+                assert!(
+                    capacity < 2 * len + 2048,
+                    "{capacity} for {len}: {format:?}"
+                );
+            }
+        }
+    }
+}
+
 proptest! {
     /// What goes in comes out, through our reader and through any other JSON reader.
     #[test]
