@@ -393,7 +393,8 @@ fn a_correction_can_be_had_alone() {
         ("nginx:", Some("nginx")),
         ("ghcr.io//acme/App", None),
         ("ghcr.io/acme/App", Some("ghcr.io/acme/app")),
-        ("GHCR.io/acme/App", Some("GHCR.io/acme/app")),
+        ("GHCR.IO/acme/App", Some("GHCR.IO/acme/app")),
+        ("Acme/App", Some("acme/app")),
         ("localhost/App:V1", Some("localhost/app:V1")),
     ] {
         let error = input.parse::<ImageReference>().unwrap_err();

@@ -91,6 +91,41 @@ fn spellings_of_one_image_are_equal_and_hash_alike() {
 }
 
 #[test]
+fn parts_are_strings_in_each_form() {
+    let repository: Repository = "acme/app".parse().unwrap();
+    assert_eq!(repository.as_str(), "acme/app");
+    assert_eq!(
+        format!("{repository} {:?}", repository.as_ref()),
+        "acme/app \"acme/app\""
+    );
+    let tag: Tag = "1.0".parse().unwrap();
+    assert_eq!(
+        format!("{tag} {} {:?}", tag.as_str(), tag.as_ref()),
+        "1.0 1.0 \"1.0\""
+    );
+    let image: ImageReference = "ghcr.io/acme/app:1.0".parse().unwrap();
+    let (repository, tag) = (image.repository(), image.tag().unwrap());
+    assert_eq!(format!("{repository} {tag}"), "acme/app 1.0");
+    assert_eq!(
+        format!("[{repository:>9}] [{tag:<4}]"),
+        "[ acme/app] [1.0 ]"
+    );
+    assert_eq!((repository.as_ref(), tag.as_ref()), ("acme/app", "1.0"));
+    assert_eq!((repository.as_str(), tag.as_str()), ("acme/app", "1.0"));
+}
+
+#[test]
+fn another_name_of_docker_hub_is_left_out() {
+    let image = ImageReferenceRef::parse("index.docker.io/acme/app:1").unwrap();
+    assert_eq!(image.repository().as_str(), Some("acme/app"));
+    assert_eq!(image.domain(), "docker.io");
+    assert!(!image.is_normalized());
+    let written = ImageReferenceRef::parse("docker.io/acme/app:1").unwrap();
+    assert_eq!(written.repository().as_str(), Some("acme/app"));
+    assert!(written.is_normalized());
+}
+
+#[test]
 fn a_borrowed_reference_shows_its_normalised_form() {
     let image = ImageReferenceRef::try_from("nginx:1").unwrap();
     assert_eq!(
