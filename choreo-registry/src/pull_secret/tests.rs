@@ -306,6 +306,17 @@ fn metadata_is_checked_as_the_api_server_checks_it() {
     assert!(metadata().with_annotation("a b", "x").is_err());
 }
 
+/// To kubectl this name is no number, and to others it may be.
+#[test]
+fn only_kubectl_s_own_bytes_leave_doubtful_names_plain() {
+    let credential = Credential::new("alice", "hunter2").unwrap();
+    let secret = PullSecret::new(&"ghcr.io".parse().unwrap(), &credential);
+    let metadata = SecretMetadata::new("1e999").unwrap();
+    let yaml = |format| secret.expose_text(&metadata, format);
+    assert!(yaml(Format::KubectlYaml).contains("\n  name: 1e999\n"));
+    assert!(yaml(Format::Yaml).contains("\n  name: \"1e999\"\n"));
+}
+
 /// A buffer that moved would leave the secret behind, and one for all cases would be vast.
 #[test]
 fn a_manifest_fits_its_first_buffer_and_not_much_less() {
