@@ -30,12 +30,8 @@ fn comes_back(config: &DockerConfig) {
     let again: DockerConfig = json.parse().expect("a pull secret is a docker config");
     assert_eq!(again.host(), config.host());
     assert_eq!(again.credential().username(), credential.username());
-    // Docker reads NULs at the end as padding, and so do we.
     let password = credential.expose_password();
-    assert_eq!(
-        again.credential().expose_password(),
-        password.trim_end_matches('\0')
-    );
+    assert_eq!(again.credential().expose_password(), password);
     let shown = format!("{:?}", config.findings());
     assert!(leak(credential.expose_password(), &shown).is_none());
 }
@@ -52,9 +48,9 @@ fn repeats_nothing(document: &str, error: &DockerConfigError) {
     let shown = format!("{error} {error:?}");
     for value in values {
         if let Some(window) = leak(value, &shown) {
-            // A host stands between brackets, commas or quotes of ours.
+            // A host stands between brackets, commas or quotes of ours, and two in a list.
             let inner = window.trim_matches(|c: char| " \"(),:[\\]{}".contains(c));
-            assert!(keys.contains(inner), "{shown}");
+            assert!(inner.split(", ").all(|host| keys.contains(host)), "{shown}");
         }
     }
 }
