@@ -5,8 +5,8 @@
 
 use std::sync::LazyLock;
 
-use choreo_registry::PullSecret;
 use choreo_registry::docker_config::{DockerConfig, DockerConfigError};
+use choreo_registry::{PullSecret, RegistryHost};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -41,17 +41,17 @@ fn repeats_nothing(document: &str, error: &DockerConfigError) {
     let Ok(root) = serde_json::from_str::<Value>(document) else {
         return;
     };
-    let (mut keys, mut values) = (String::new(), Vec::new());
-    collect(&root, &mut keys, &mut values);
-    // Keys may be shown as far as they are hosts, which are written in lower case.
-    keys.make_ascii_lowercase();
-    let shown = format!("{error} {error:?}");
+    let (mut hosts, mut values) = (Vec::new(), Vec::new());
+    collect(&root, &mut hosts, &mut values);
+    // Keys are shown as far as they are hosts. What is left in their places is no part of a value,
+    // wherever two hosts, or a host and a word of ours, stand side by side.
+    hosts.sort_by_key(|host| std::cmp::Reverse(host.as_str().len()));
+    let mut shown = format!("{error} {error:?}");
+    for host in hosts {
+        shown = shown.replace(host.as_str(), "\0");
+    }
     for value in values {
-        if let Some(window) = leak(value, &shown) {
-            // A host stands between brackets, commas or quotes of ours, and two in a list.
-            let inner = window.trim_matches(|c: char| " \"(),:[\\]{}".contains(c));
-            assert!(inner.split(", ").all(|host| keys.contains(host)), "{shown}");
-        }
+        assert!(leak(value, &shown).is_none(), "{shown}");
     }
 }
 
@@ -62,20 +62,41 @@ fn leak<'v>(value: &'v str, shown: &str) -> Option<&'v str> {
         .find(|window| shown.contains(window) && !WORDS.contains(window))
 }
 
-fn collect<'v>(value: &'v Value, keys: &mut String, values: &mut Vec<&'v str>) {
+fn collect<'v>(value: &'v Value, hosts: &mut Vec<RegistryHost>, values: &mut Vec<&'v str>) {
     match value {
         Value::String(text) => values.push(text),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, keys, values)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, hosts, values)),
         Value::Object(fields) => {
             for (key, value) in fields {
-                keys.push_str(key);
-                keys.push('\n');
-                collect(value, keys, values);
+                hosts.extend(key.parse::<RegistryHost>());
+                collect(value, hosts, values);
             }
         }
         Value::Bool(_) | Value::Null | Value::Number(_) => {}
     }
 }
+
+const FIELDS: [&str; 10] = [
+    "auth",
+    "auths",
+    "credHelpers",
+    "credsStore",
+    "email",
+    "identitytoken",
+    "password",
+    "registrytoken",
+    "serveraddress",
+    "username",
+];
+
+const TYPES: [&str; 6] = [
+    "a boolean",
+    "a number",
+    "a string",
+    "an array",
+    "an object",
+    "null",
+];
 
 /// The words of messages, from where they stand, as they read: without escapes and the line breaks
 /// of the source.
@@ -89,6 +110,9 @@ static WORDS: LazyLock<String> = LazyLock::new(|| {
     );
     let lines: Vec<_> = sources.split("\\\n").map(str::trim_start).collect();
     let words = lines.concat().replace("\\\"", "\"");
-    // `Debug` escapes quotes once more.
-    format!("{words}\n{}", words.replace('"', "\\\""))
+    // `Debug` escapes quotes once more, and names the fields.
+    let escaped = words.replace('"', "\\\"");
+    let fields = FIELDS.map(|name| format!("missing: {name:?} }} field: {name:?} path: {name:?},"));
+    let types = TYPES.map(|name| format!(", expected: {name:?}, found: {name:?} }}"));
+    [words, escaped, fields.concat(), types.concat()].join("\n")
 });
