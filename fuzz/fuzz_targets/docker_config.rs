@@ -112,7 +112,12 @@ static WORDS: LazyLock<String> = LazyLock::new(|| {
     let words = lines.concat().replace("\\\"", "\"");
     // `Debug` escapes quotes once more, and names the fields.
     let escaped = words.replace('"', "\\\"");
-    let fields = FIELDS.map(|name| format!("missing: {name:?} }} field: {name:?} path: {name:?},"));
-    let types = TYPES.map(|name| format!(", expected: {name:?}, found: {name:?} }}"));
+    // What messages put in.
+    let fields = FIELDS.map(|name| {
+        format!("has no {name:?} for has {name:?} twice in write {name:?} missing: {name:?} }} field: {name:?} path: {name:?},")
+    });
+    let types = TYPES.map(|name| {
+        format!(": expected {name}, found {name} , expected: {name:?}, found: {name:?} }}")
+    });
     [words, escaped, fields.concat(), types.concat()].join("\n")
 });
