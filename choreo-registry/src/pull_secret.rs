@@ -314,20 +314,18 @@ fn docker_config_json(key: &str, credential: &Credential) -> (WipedText, usize) 
     let texts_len: usize = texts.iter().map(JsonText::max_len).sum();
     let mut json = String::with_capacity(AROUND_TEXTS + texts_len + credential.basic_len());
     let [key, username, password] = texts;
-    json.push_str("{\"auths\":{");
-    key.push_to(&mut json);
-    json.push(':');
-    let start = json.len();
-    json.push_str("{\"username\":");
-    username.push_to(&mut json);
-    json.push_str(",\"password\":");
-    password.push_to(&mut json);
-    json.push_str(",\"auth\":\"");
+    json.push_str("{\"auths\":{\"");
+    key.push_inner(&mut json);
+    json.push_str("\":{\"username\":\"");
+    let start = json.len() - "{\"username\":\"".len();
+    username.push_inner(&mut json);
+    json.push_str("\",\"password\":\"");
+    password.push_inner(&mut json);
+    json.push_str("\",\"auth\":\"");
     let mut json = json.into_bytes();
     credential.push_basic(&mut json);
-    json.extend(b"\"}");
-    let entry_len = json.len() - start;
-    json.extend(b"}}");
+    json.extend(b"\"}}}");
+    let entry_len = json.len() - "}}".len() - start;
     let json = String::from_utf8(json).expect("it was text, and base64 is ASCII");
     (WipedText::new(json), entry_len)
 }

@@ -10,7 +10,9 @@ use crate::scan;
 /// what HTML or JavaScript could misread is escaped too
 /// (<https://pkg.go.dev/encoding/json#Marshal>).
 pub(super) fn push_json(out: &mut String, text: &str) {
-    JsonText::new(text).push_to(out);
+    out.push('"');
+    JsonText::new(text).push_inner(out);
+    out.push('"');
 }
 
 /// The most bytes that [`push_json`] may write; exactly as many when nothing is escaped.
@@ -40,9 +42,8 @@ impl<'t> JsonText<'t> {
         "\"\"".len() + self.text.len() + suspects * ("\\u0000".len() - 1)
     }
 
-    /// See [`push_json`].
-    pub(super) fn push_to(&self, out: &mut String) {
-        out.push('"');
+    /// What [`push_json`] writes between the quotes.
+    pub(super) fn push_inner(&self, out: &mut String) {
         let mut rest = self.text;
         let mut at = self.first_suspect;
         while let Some(character) = rest.as_bytes().get(at..).filter(|c| !c.is_empty()) {
@@ -56,7 +57,6 @@ impl<'t> JsonText<'t> {
             at = from + scan::first(&rest.as_bytes()[from..], is_suspect);
         }
         out.push_str(rest);
-        out.push('"');
     }
 }
 
