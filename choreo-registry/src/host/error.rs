@@ -9,7 +9,7 @@ use crate::quote::Quoted;
 /// Why a string is no [`RegistryHost`](crate::RegistryHost), and what to do.
 ///
 /// The message never repeats input that may carry a password or token: with `@`, `?`, `#` or `%`,
-/// with letters for a port, or one long word.
+/// with letters for a port, or one long word in place of a host.
 ///
 /// ```
 /// use choreo_registry::RegistryHost;
@@ -69,13 +69,10 @@ impl ParseHostError {
 
     /// The same error without any of the input, for input that may be anything.
     pub(crate) fn into_unquoted(self) -> Self {
-        let rule = match self.rule {
-            Rule::Character(_) => Rule::Character(None),
-            Rule::DotlessWithoutPort(_) => Rule::DotlessWithoutPort(None),
-            Rule::Path(_) => Rule::Path(None),
-            rule => rule,
-        };
-        Self { input: None, rule }
+        Self {
+            input: None,
+            rule: self.rule.without_input(),
+        }
     }
 
     pub(super) fn new(input: &str, rule: Rule) -> Self {
@@ -84,6 +81,14 @@ impl ParseHostError {
             Rule::Userinfo
         } else {
             rule
+        };
+        let rule = match &rule {
+            Rule::DotlessWithoutPort(Some(part)) | Rule::Path(Some(part))
+                if may_be_secret(part) =>
+            {
+                rule.without_input()
+            }
+            _ => rule,
         };
         Self {
             input: (!may_be_secret(input)).then(|| input.to_owned()),
@@ -98,7 +103,7 @@ fn may_be_secret(input: &str) -> bool {
     let (_, rest) = input.split_once("://").unwrap_or(("", input));
     let authority = rest.split('/').next().unwrap_or(rest);
     let port = authority.split_once(':').map_or("", |(_, port)| port);
-    let is_word = !input.contains(['.', ':', '/', ' ']) && input.len() > WORD_MAX;
+    let is_word = !authority.contains(['.', ':', ' ']) && authority.len() > WORD_MAX;
     let is_ipv6 = authority.starts_with('[') || authority.parse::<Ipv6Addr>().is_ok();
     let is_login = port.contains(char::is_alphabetic) || authority.contains('%');
     input.contains(['@', '?', '#']) || is_word || is_login && !is_ipv6
@@ -145,6 +150,18 @@ pub(super) enum Rule {
     Underscore,
     Userinfo,
     WebSite,
+}
+
+impl Rule {
+    /// The same rule, which shows nothing of what broke it.
+    fn without_input(self) -> Self {
+        match self {
+            Self::Character(_) => Self::Character(None),
+            Self::DotlessWithoutPort(_) => Self::DotlessWithoutPort(None),
+            Self::Path(_) => Self::Path(None),
+            rule => rule,
+        }
+    }
 }
 
 impl fmt::Display for Rule {

@@ -170,7 +170,15 @@ fn a_pasted_credential_is_never_repeated() {
 
 #[test]
 fn what_may_be_a_secret_is_not_repeated() {
+    let dotless = "a host without a dot needs a port, or image references take it for a namespace \
+                   of Docker Hub: write host:443, or its full name";
+    let path = "a host has no path: write the host alone, the rest belongs to the image";
     for (input, why) in [
+        // What a rule would have them write instead is of the input as well.
+        ("hunter2hunter2hunter2", dotless),
+        ("https://hunter2hunter2hunter2/", dotless),
+        ("hunter2hunter2hunter2/acme", path),
+        ("https://alice:hunter2/acme", path),
         (
             "ghcr.io?token=hunter2",
             "a host has no path: write \"ghcr.io\", the rest belongs to the image",
