@@ -10,12 +10,11 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::wiped::{Wiped, WipedText, base64_len, push_base64};
+use crate::secret_base64;
+use crate::wiped::{Wiped, WipedText};
 
 /// A user name and a password, with the time until which they hold, if that is known.
 ///
@@ -127,25 +126,22 @@ impl Credential {
     /// ```
     #[must_use]
     pub fn expose_basic(&self) -> Zeroizing<String> {
-        // An exact capacity: a growing buffer would leave copies behind.
-        let mut encoded = Vec::with_capacity(self.basic_len());
-        self.push_basic(&mut encoded);
-        Zeroizing::new(String::from_utf8(encoded).expect("base64 is ASCII"))
+        secret_base64::encoded(self.user_pass.as_str().as_bytes())
     }
 
     /// Appends what [`expose_basic`](Self::expose_basic) returns.
     pub(crate) fn push_basic(&self, out: &mut Vec<u8>) {
-        push_base64(out, self.user_pass.as_str().as_bytes());
+        secret_base64::push_encoded(out, self.user_pass.as_str().as_bytes());
     }
 
     /// The length of what [`expose_basic`](Self::expose_basic) returns.
     pub(crate) fn basic_len(&self) -> usize {
-        base64_len(self.user_pass.as_str().len())
+        secret_base64::encoded_len(self.user_pass.as_str().len())
     }
 
     /// The credential of which [`expose_basic`](Self::expose_basic) returned this.
     pub(crate) fn from_basic(encoded: &str) -> Option<Self> {
-        let user_pass = Wiped::new(STANDARD.decode(encoded).ok()?).into_text()?;
+        let user_pass = secret_base64::decoded(encoded)?.into_text()?;
         let colon = user_pass.as_str().find(':')?;
         Self::from_user_pass(user_pass, colon).ok()
     }
@@ -160,9 +156,9 @@ impl Credential {
     /// registries take the token in both places.
     pub(crate) fn username_tells_password(&self) -> bool {
         let (username, password) = (self.username(), self.expose_password());
-        let decoded = STANDARD_NO_PAD.decode(username.trim_end_matches('='));
-        let decoded = Zeroizing::new(decoded.unwrap_or_default());
-        [username.as_bytes(), &decoded]
+        let decoded = secret_base64::decoded(username.trim_end_matches('='));
+        let decoded = decoded.as_ref().map_or(&b""[..], Wiped::as_bytes);
+        [username.as_bytes(), decoded]
             .into_iter()
             .any(|text| tells(text, password.as_bytes()))
     }

@@ -118,6 +118,7 @@ pub mod vendor;
 
 mod quote;
 mod scan;
+mod secret_base64;
 mod secret_json;
 mod string_value;
 #[cfg(test)]

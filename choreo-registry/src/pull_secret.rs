@@ -16,7 +16,8 @@ pub use self::error::{NoPullSecret, PullSecretError};
 pub use self::manifest::Format;
 pub use self::metadata::{SecretMetadata, SecretMetadataError};
 use self::text::JsonText;
-use crate::wiped::{WipedText, base64_len, push_base64};
+use crate::secret_base64;
+use crate::wiped::WipedText;
 use crate::{Authentication, ContainerRegistry, Credential, ImageReference, RegistryHost};
 
 /// The content of a Secret of type
@@ -268,9 +269,7 @@ impl PullSecret {
     /// The docker config in base64.
     fn data(&self) -> Zeroizing<String> {
         let json = self.expose_docker_config_json();
-        let mut data = Vec::with_capacity(base64_len(json.len()));
-        push_base64(&mut data, json.as_bytes());
-        Zeroizing::new(String::from_utf8(data).expect("base64 is ASCII"))
+        secret_base64::encoded(json.as_bytes())
     }
 
     fn docker_config_len(&self) -> usize {

@@ -1,8 +1,6 @@
 //! Memory that is overwritten before it is given back, all at once rather than byte by byte: what
 //! holds a token of some thousand bytes is dropped in a hundred nanoseconds.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroize as _;
 
 /// Bytes that are overwritten when they are dropped.
@@ -11,6 +9,10 @@ pub(crate) struct Wiped(Vec<u8>);
 impl Wiped {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The same memory as text, if it is text.
@@ -78,21 +80,6 @@ impl Drop for WipedText {
     fn drop(&mut self) {
         wipe(&mut std::mem::take(&mut self.0).into_bytes());
     }
-}
-
-/// Appends bytes in base64 within the capacity of `out`. Written in place: what encodes into a
-/// `String` goes through a buffer on the stack, and leaves it there.
-pub(crate) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    let from = out.len();
-    out.resize(from + base64_len(bytes.len()), 0);
-    STANDARD
-        .encode_slice(bytes, &mut out[from..])
-        .expect("it has four bytes for each three");
-}
-
-/// How long so many bytes are in base64.
-pub(crate) fn base64_len(len: usize) -> usize {
-    len.div_ceil(3) * 4
 }
 
 /// Once they are empty, all of their memory is spare, and is overwritten in one go.

@@ -1,12 +1,11 @@
 //! One entry under `auths`, decoded.
 
-use base64::Engine as _;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{AuthDefect, DockerConfigError, Problem, Repairs, Text, check_names, object, string};
 use crate::credential::CredentialError;
+use crate::secret_base64;
 use crate::vendor::Vendor;
 use crate::wiped::{Wiped, WipedText};
 use crate::{Credential, RegistryHost};
@@ -189,7 +188,7 @@ impl Auth {
 /// Decodes base64 in any of the shapes in which people and tools write it.
 fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
     // Nearly always it is clean.
-    if let Some(bytes) = decode_base64(auth) {
+    if let Some(bytes) = secret_base64::decoded(auth) {
         return Auth::new(bytes, false).map_err(DockerConfigError::Auth);
     }
     let mut clean = Zeroizing::new(String::with_capacity(auth.len()));
@@ -201,34 +200,9 @@ fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
             other => clean.push(other),
         }
     }
-    let bytes = decode_base64(&clean).ok_or(DockerConfigError::Auth(AuthDefect::NotBase64))?;
+    let bytes =
+        secret_base64::decoded(&clean).ok_or(DockerConfigError::Auth(AuthDefect::NotBase64))?;
     Auth::new(bytes, true).map_err(DockerConfigError::Auth)
-}
-
-fn decode_base64(text: &str) -> Option<Wiped> {
-    let engine = if text.ends_with('=') {
-        &PADDED
-    } else {
-        &UNPADDED
-    };
-    let mut bytes = vec![0; base64::decoded_len_estimate(text.len())];
-    let decoded = engine.decode_slice(text, &mut bytes);
-    bytes.truncate(*decoded.as_ref().unwrap_or(&0));
-    let bytes = Wiped::new(bytes);
-    decoded.is_ok().then_some(bytes)
-}
-
-const PADDED: GeneralPurpose = lenient(DecodePaddingMode::RequireCanonical);
-const UNPADDED: GeneralPurpose = lenient(DecodePaddingMode::RequireNone);
-
-/// Go, in which the nodes' software is written, ignores the bits after the last byte.
-const fn lenient(padding: DecodePaddingMode) -> GeneralPurpose {
-    GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        GeneralPurposeConfig::new()
-            .with_decode_allow_trailing_bits(true)
-            .with_decode_padding_mode(padding),
-    )
 }
 
 /// The user name that goes with a token of ACR.
