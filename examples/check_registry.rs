@@ -18,7 +18,7 @@
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use choreo_examples::command_line::{arguments, read_password};
+use choreo_examples::command_line::{arguments, read_file, read_password};
 use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::vendor::VendorTable;
 use choreo_registry::{Authentication, ContainerRegistry};
@@ -109,8 +109,7 @@ fn authentication(
                 let why = "--type basic needs --username and --password-stdin";
                 return Err(misused(why.to_owned()));
             };
-            let password = read_password(stdin)
-                .map_err(|error| misused(format!("cannot read the password: {}", error.kind())))?;
+            let password = read_password(stdin).map_err(misused)?;
             Authentication::basic(username, password.as_str()).map_err(|error| refused(&error))
         }
         AuthenticationType::DockerConfig => {
@@ -119,9 +118,7 @@ fn authentication(
                     "--type docker-config needs --docker-config".to_owned(),
                 ));
             };
-            let document = std::fs::read_to_string(path)
-                // The path is not repeated: it may be the document.
-                .map_err(|error| misused(format!("cannot read the docker config: {error}")))?;
+            let document = read_file(path, "the docker config").map_err(misused)?;
             let config = document.parse().map_err(
                 |error: choreo_registry::docker_config::DockerConfigError| refused(&error),
             )?;

@@ -14,7 +14,7 @@ use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use choreo_examples::command_line::{arguments, read_password};
+use choreo_examples::command_line::{arguments, read_file, read_password};
 use choreo_registry::docker_config::DockerConfig;
 use choreo_registry::pull_secret::{Format, SecretMetadata};
 use choreo_registry::{Authentication, ContainerRegistry, PullSecret, RegistryHost};
@@ -179,12 +179,7 @@ impl Options {
             self.password_stdin,
         ) {
             (Some(file), host, None, false) => {
-                let document = std::fs::read_to_string(file).map(zeroize::Zeroizing::new);
-                let document = document
-                    // The path is not repeated: it may be the document.
-                    .map_err(|error| {
-                        usage(format_args!("cannot read the docker config: {error}"))
-                    })?;
+                let document = read_file(file, "the docker config").map_err(usage)?;
                 let config = match host {
                     Some(host) => DockerConfig::for_host(&document, &host),
                     None => document.parse(),
@@ -196,9 +191,7 @@ impl Options {
                 Ok((config.host().clone(), Authentication::DockerConfig(config)))
             }
             (None, Some(host), Some(username), true) => {
-                let password = read_password(input).map_err(|error| {
-                    usage(format_args!("cannot read the password: {}", error.kind()))
-                })?;
+                let password = read_password(input).map_err(usage)?;
                 let login = Authentication::basic(username, password.as_str());
                 Ok((host, login.map_err(refused)?))
             }

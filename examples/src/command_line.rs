@@ -1,4 +1,5 @@
-//! What the programs have in common: arguments, and a password from standard input.
+//! What the programs have in common: arguments, a docker config from a file, and a password from
+//! standard input.
 
 use std::io::{self, Read};
 
@@ -11,21 +12,35 @@ pub fn arguments() -> impl Iterator<Item = String> {
     arguments.map(|argument| argument.to_string_lossy().into_owned())
 }
 
+/// The contents of a file, which is called `what` in errors.
+///
+/// # Errors
+///
+/// When it cannot be read as text. The path is not repeated: somebody may have put the contents in its
+/// place.
+pub fn read_file(path: &str, what: &str) -> Result<Zeroizing<String>, String> {
+    std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|error| format!("cannot read {what}: {error}"))
+}
+
 /// All of standard input, without the line break that `echo` adds.
 ///
 /// # Errors
 ///
 /// When it cannot be read, or is not UTF-8. Too long a password is cut, and still too long.
-pub fn read_password(stdin: impl Read) -> io::Result<Zeroizing<String>> {
+pub fn read_password(stdin: impl Read) -> Result<Zeroizing<String>, String> {
+    let failed = |kind: io::ErrorKind| format!("cannot read the password: {kind}");
     let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT));
-    stdin.take(LIMIT as u64).read_to_end(&mut bytes)?;
+    let read = stdin.take(LIMIT as u64).read_to_end(&mut bytes);
+    read.map_err(|error| failed(error.kind()))?;
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text,
         // Cut within a character.
         Err(error) if error.error_len().is_none() && bytes.len() == LIMIT => {
             std::str::from_utf8(&bytes[..error.valid_up_to()]).expect("it is valid up to there")
         }
-        Err(_) => return Err(io::ErrorKind::InvalidData.into()),
+        Err(_) => return Err(failed(io::ErrorKind::InvalidData)),
     };
     let text = match text.strip_suffix('\n') {
         Some(line) => line.strip_suffix('\r').unwrap_or(line),
@@ -60,7 +75,7 @@ mod tests {
         let password = read_password(long.as_bytes()).unwrap();
         assert_eq!(*password, long[..LIMIT - 1]);
         let error = read_password(&b"hunter2\xff"[..]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(error, "cannot read the password: invalid data");
         assert!(read_password(&b"hunter2\xc3"[..]).is_err());
     }
 }

@@ -27,9 +27,8 @@ use choreo_registry::host::ParseHostError;
 use choreo_registry::reference::ParseReferenceError;
 use choreo_registry::{Credential, ImageReference, RegistryHost};
 use serde::Serialize;
-use zeroize::Zeroizing;
 
-use crate::command_line::read_password;
+use crate::command_line::{read_file, read_password};
 
 /// The flags, as the programs explain them.
 pub const FLAGS: &str = "\
@@ -279,7 +278,7 @@ impl Flags {
             egress = egress.allow_plain_http(host.clone());
         }
         for file in &self.ca {
-            egress = egress.add_root_certificate(read(file)?.as_bytes());
+            egress = egress.add_root_certificate(read_file(file, &format!("{file:?}"))?.as_bytes());
         }
         Ok(egress)
     }
@@ -293,13 +292,12 @@ impl Flags {
         match (files, users, self.password_stdin) {
             ([], [], false) => Ok(None),
             ([file], [], false) => {
-                let config = DockerConfig::for_host(&read(file)?, host);
+                let config = DockerConfig::for_host(&read_file(file, "the docker config")?, host);
                 let config = config.map_err(|error| error.to_string())?;
                 Ok(Some(config.credential().duplicate()))
             }
             ([], [username], true) => {
-                let password = read_password(stdin)
-                    .map_err(|error| format!("cannot read the password: {}", error.kind()))?;
+                let password = read_password(stdin)?;
                 let credential = Credential::new(username.as_str(), password.as_str());
                 credential.map(Some).map_err(|error| error.to_string())
             }
@@ -309,10 +307,4 @@ impl Flags {
             }
         }
     }
-}
-
-fn read(file: &str) -> Result<Zeroizing<String>, String> {
-    std::fs::read_to_string(file)
-        .map(Zeroizing::new)
-        .map_err(|error| format!("cannot read {file:?}: {error}"))
 }
