@@ -72,6 +72,12 @@
 //! says who did what and when: accepting, superseding and finishing deployments and runs, holds,
 //! tokens and registries.
 //!
+//! # Beside other crates that bring SQLite
+//!
+//! A program can have one version of the library that links SQLite, so this crate takes every
+//! `rusqlite` from 0.32 to 0.43: cargo picks the one that sqlx 0.8 or 0.9 (also with PostgreSQL
+//! alone), sea-orm, diesel or tokio-rusqlite asks for.
+//!
 //! # What it does not do
 //!
 //! - Share a file between machines, or put it on a network file system.
