@@ -39,6 +39,19 @@ pub enum OpenError {
     /// The file system cannot share memory between connections, so there is no write-ahead log.
     #[error("database {0:?} cannot have a write-ahead log: put it on a local file system")]
     NoWriteAheadLog(PathBuf),
+    /// An older version of this crate has it open, so that its schema cannot be brought forward.
+    #[error(
+        "database {path:?} has schema {found} and is open elsewhere: stop what has it open, so that \
+         this version can bring it to schema {known}"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The schema of this version.
+        known: i64,
+    },
     /// SQLite fails.
     #[error("database {path:?} cannot be opened")]
     Sqlite {
@@ -48,6 +61,20 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+/// Why a whole group of commands was not committed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    /// Another program has changed the schema while this one had the file open.
+    #[error(
+        "database has schema {found} now, and this version writes {known}: restart with the newer \
+         version"
+    )]
+    Schema { found: i64, known: i64 },
+    /// SQLite fails.
+    #[error("database could not commit: {0}")]
+    Sqlite(#[from] rusqlite::Error),
 }
 
 /// Why a command or a query did not do what it was asked for.

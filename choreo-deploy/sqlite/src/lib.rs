@@ -92,6 +92,7 @@ mod deployments;
 mod error;
 mod idempotency;
 mod lock;
+mod opening;
 mod reader;
 mod registries;
 mod releases;

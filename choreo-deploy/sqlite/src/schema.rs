@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::error::CommitError;
 use crate::{OpenError, lock};
 
 /// Marks the file as one of choreo-deploy: "CHRO" in ASCII
@@ -22,7 +23,7 @@ pub(crate) fn newest() -> i64 {
     i64::try_from(MIGRATIONS.len()).expect("there are few migrations")
 }
 
-/// Opens the connection that writes: makes the file if there is none, and brings its schema forward.
+/// Opens the connection that writes, and makes the file if there is none. Its schema stays as it is.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     lock::make_private(path).map_err(|source| OpenError::Io {
         path: path.to_owned(),
@@ -41,8 +42,64 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::NoWriteAheadLog(path.to_owned()));
     }
     make_durable(&connection).map_err(sqlite)?;
-    migrate(&connection).map_err(sqlite)?;
     Ok(connection)
+}
+
+/// Brings the schema forward, and ends what the processes before have left. Only for who is alone
+/// with the file: others would go on by the schema that they know, and with their leases.
+pub(crate) fn take_over(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let take_over = || {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        migrate(&transaction)?;
+        // This version may read what the one before could not.
+        transaction.execute("UPDATE targets SET unreadable = 0 WHERE unreadable = 1", [])?;
+        transaction.execute("UPDATE runs SET unreadable = 0 WHERE unreadable = 1", [])?;
+        for sql in END_LEASES {
+            transaction.execute(sql, [])?;
+        }
+        transaction.commit()
+    };
+    take_over().map_err(|source| of_sqlite(path, source))
+}
+
+/// Whoever had a lease is dead. The index holds work alone, so history costs nothing here.
+pub(crate) const END_LEASES: [&str; 2] = [
+    "UPDATE targets INDEXED BY targets_due SET lease_owner = NULL, due_at = 0
+     WHERE due_at IS NOT NULL AND unreadable = 0 AND lease_owner IS NOT NULL",
+    "UPDATE runs INDEXED BY runs_due SET lease_owner = NULL, due_at = 0
+     WHERE due_at IS NOT NULL AND unreadable = 0 AND lease_owner IS NOT NULL",
+];
+
+/// Refuses a file whose schema is older than this version writes.
+pub(crate) fn require_newest(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let found = user_version(connection).map_err(|source| of_sqlite(path, source))?;
+    if found == newest() {
+        return Ok(());
+    }
+    Err(OpenError::Older {
+        path: path.to_owned(),
+        found,
+        known: newest(),
+    })
+}
+
+/// Refuses to write by this version's schema into a file that has another by now. Whoever keeps to
+/// the lock changes none under an open store; this is for who does not.
+pub(crate) fn require_own(transaction: &Transaction<'_>) -> Result<(), CommitError> {
+    let (found, known) = (user_version(transaction)?, newest());
+    if found == known {
+        Ok(())
+    } else {
+        Err(CommitError::Schema { found, known })
+    }
+}
+
+/// The schema of the file at this moment. Within a transaction it is read from the first page, which
+/// is in memory.
+pub(crate) fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("PRAGMA user_version")?
+        .query_row([], |row| row.get(0))
 }
 
 /// Opens a connection that cannot write.
@@ -95,19 +152,14 @@ fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn migrate(connection: &Connection) -> rusqlite::Result<()> {
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let version = user_version(transaction)?;
     let done = usize::try_from(version).unwrap_or(0);
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", newest())?;
-    // This version may read what the one before could not.
-    transaction.execute("UPDATE targets SET unreadable = 0 WHERE unreadable = 1", [])?;
-    transaction.execute("UPDATE runs SET unreadable = 0 WHERE unreadable = 1", [])?;
-    transaction.commit()
+    transaction.pragma_update(None, "user_version", newest())
 }
 
 fn of_sqlite(path: &Path, source: rusqlite::Error) -> OpenError {
@@ -129,10 +181,10 @@ mod tests {
 
     fn database() -> (Connection, TempDir) {
         let directory = tempfile::tempdir().unwrap();
-        (
-            open_writer(&directory.path().join("choreo.db")).unwrap(),
-            directory,
-        )
+        let file = directory.path().join("choreo.db");
+        let connection = open_writer(&file).unwrap();
+        take_over(&connection, &file).unwrap();
+        (connection, directory)
     }
 
     fn pragma(connection: &Connection, name: &str) -> String {

@@ -21,7 +21,7 @@ use crate::reader::Readers;
 use crate::signals::{Change, Signals};
 use crate::writer::{Session, StartError, Writer};
 use crate::{
-    OpenError, accept, deployments, registries, releases, run_work, runs, schema, settings,
+    OpenError, accept, deployments, opening, registries, releases, run_work, runs, settings,
     targets, tokens, unreadable, work,
 };
 
@@ -57,8 +57,10 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens a database, and makes it when there is none. Only its owner can read a new file.
     ///
-    /// Brings the schema of an older version forward. Dropping the store ends its threads, after
-    /// what is queued, and frees the file.
+    /// Brings the schema of an older version forward, and ends the claims of the processes before:
+    /// that nobody else has the file open proves that none of them works any more. So what a process
+    /// that was killed had claimed is gone on with at once, and not after its lease. Dropping the
+    /// store ends its threads, after what is queued, and frees the file.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -68,6 +70,10 @@ impl SqliteStore {
 
     /// The same beside other processes on this machine that open the file so too: a server, say, and
     /// the commands of its operator. One that was opened [alone](Self::open) is never shared.
+    ///
+    /// The first one does what [`open`](Self::open) does with an older schema and with claims; those
+    /// who come while another has the file open leave both alone. An older schema is then
+    /// [`OpenError::Older`].
     ///
     /// Every promise holds among them but one: nobody is told of what another process changed, so
     /// [`changed`](DeploymentStore::changed), [`run_changed`](RunStore::run_changed) and
@@ -85,11 +91,9 @@ impl SqliteStore {
             path: path.to_owned(),
             source,
         })?;
-        let lock = Lock::take(&path, sharing)?;
+        let (lock, connection) = opening::open(path.clone(), sharing).await?;
         let signals = Arc::new(Signals::new());
-        let file = path.clone();
-        let open = move || schema::open_writer(&file);
-        let writer = Writer::start(open, Arc::clone(&signals)).await;
+        let writer = Writer::start(move || Ok(connection), Arc::clone(&signals)).await;
         let writer = writer.map_err(|error| match error {
             StartError::Open(error) => error,
             StartError::Thread(source) => OpenError::Io {

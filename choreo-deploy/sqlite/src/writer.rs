@@ -14,7 +14,8 @@ use rusqlite::{CachedStatement, Connection, Params, Transaction, TransactionBeha
 use tokio::sync::{mpsc, oneshot};
 
 use crate::OpenError;
-use crate::error::Failure;
+use crate::error::{CommitError, Failure};
+use crate::schema;
 use crate::signals::{Change, Signals};
 
 /// How many commands one commit takes at most.
@@ -192,7 +193,7 @@ impl Worker {
                 }
                 Err(error) => {
                     tracing::error!(%error, commands = group.len(), "commands were not committed");
-                    Some(format!("database could not commit: {error}"))
+                    Some(error.to_string())
                 }
             };
             for command in group.drain(..) {
@@ -202,9 +203,10 @@ impl Worker {
     }
 
     /// Does all the work in one transaction, and returns what it changed.
-    fn commit(&self, group: &mut [Box<dyn Command>]) -> rusqlite::Result<Vec<Change>> {
+    fn commit(&self, group: &mut [Box<dyn Command>]) -> Result<Vec<Change>, CommitError> {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        schema::require_own(&transaction)?;
         let mut changes = Vec::new();
         for command in group {
             changes.append(&mut self.execute(&mut **command)?);
@@ -251,7 +253,6 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::schema;
 
     /// A writer with a small table of its own.
     async fn writer(setup: &'static str) -> (Arc<Writer>, TempDir) {
@@ -259,6 +260,7 @@ mod tests {
         let file = directory.path().join("choreo.db");
         let open = move || {
             let connection = schema::open_writer(&file)?;
+            schema::take_over(&connection, &file)?;
             connection
                 .execute_batch("CREATE TABLE test (value ANY) STRICT")
                 .unwrap();

@@ -8,5 +8,6 @@ mod crash;
 mod file;
 mod format;
 mod model;
+mod restart;
 mod runs;
 mod unreadable;

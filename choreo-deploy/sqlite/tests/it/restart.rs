@@ -1,0 +1,152 @@
+//! Starting again: what a process that was killed has left, and who may bring the schema forward.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use choreo_deploy::conformance::example_target;
+use choreo_deploy::store::{
+    ClaimRequest, DeploymentStore as _, NewRun, RunStore as _, StoreErrorKind,
+};
+use choreo_deploy_sqlite::{OpenError, SqliteStore};
+use rusqlite::Connection;
+
+use crate::common::{at, claim, deployment_id, finish, new};
+
+const FILE: &str = "CHOREO_SQLITE_CLAIM_FILE";
+
+/// A process that has claimed a deployment and a run, for an hour, and works on.
+fn claim_in_child(file: &Path) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "restart::child", "--ignored", "--nocapture"])
+        .env(FILE, file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().ends_with("claimed.")));
+    child
+}
+
+#[tokio::test]
+#[ignore = "runs as the process that is killed"]
+async fn child() {
+    let Ok(file) = std::env::var(FILE) else {
+        return;
+    };
+    let store = SqliteStore::open_shared(file).await.unwrap();
+    store.accept(new("report", 1, at(0))).await.unwrap();
+    finish(&store, at(0)).await;
+    let place = (example_target("report"), "eu-1".parse().unwrap());
+    let run = NewRun::new("r-1".parse().unwrap(), place, (at(1), at(7200)));
+    store.accept_run(run).await.unwrap();
+    store.accept(new("orders", 2, at(1))).await.unwrap();
+    let request = ClaimRequest::new("dead", at(2), at(3600));
+    assert!(store.claim(&request).await.unwrap().is_some());
+    assert!(store.claim_run(&request).await.unwrap().is_some());
+    std::io::stdout().lock().write_all(b"claimed.\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(60));
+}
+
+async fn claimed(store: &SqliteStore) -> (bool, bool) {
+    let request = ClaimRequest::new("next", at(3), at(33));
+    let deployment = store.claim(&request).await.unwrap();
+    let run = store.claim_run(&request).await.unwrap();
+    let expected = |claimed: &choreo_deploy::store::ClaimedDeployment| {
+        claimed.deployment.id == deployment_id(2)
+    };
+    assert!(deployment.as_ref().is_none_or(expected));
+    (deployment.is_some(), run.is_some())
+}
+
+/// Finding F10: 30 s, the lease, went by after each crash.
+#[tokio::test]
+async fn claims_of_a_process_that_is_dead_end_when_the_file_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, shared) in [("alone.db", false), ("shared.db", true)] {
+        let file = directory.path().join(name);
+        let mut child = claim_in_child(&file);
+        if shared {
+            // The control: while the other process lives, its claims are its own.
+            let beside = SqliteStore::open_shared(&file).await.unwrap();
+            assert_eq!(claimed(&beside).await, (false, false), "{name}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = if shared {
+            SqliteStore::open_shared(&file).await.unwrap()
+        } else {
+            SqliteStore::open(&file).await.unwrap()
+        };
+        assert_eq!(claimed(&store).await, (true, true), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_of_a_store_before_is_stale() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let store = SqliteStore::open(&file).await.unwrap();
+    store.accept(new("orders", 1, at(0))).await.unwrap();
+    let before = claim(&store, at(1)).await.unwrap().claim;
+    drop(store);
+    let store = SqliteStore::open(&file).await.unwrap();
+    let error = store.renew(&before, at(90)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Stale);
+    let now = claim(&store, at(1)).await.unwrap().claim;
+    assert!(now.fence > before.fence);
+}
+
+fn set_schema(file: &Path, version: i64) {
+    Connection::open(file)
+        .unwrap()
+        .pragma_update(None, "user_version", version)
+        .unwrap();
+}
+
+/// Finding 19: a newer program brings the schema forward under a server that goes on.
+#[tokio::test]
+async fn a_newer_schema_stops_the_writing_of_a_store_that_is_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let store = SqliteStore::open_shared(&file).await.unwrap();
+    store.accept(new("orders", 1, at(0))).await.unwrap();
+    set_schema(&file, 7);
+    let error = store.accept(new("orders", 2, at(1))).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "database has schema 7 now, and this version writes 1: restart with the newer version"
+    );
+    assert!(store.ping().await.is_err());
+    assert_eq!(store.deployment(&deployment_id(2)).await.unwrap(), None);
+    set_schema(&file, 1);
+    store.accept(new("orders", 2, at(1))).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_schema_is_brought_forward_only_by_who_is_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().canonicalize().unwrap().join("choreo.db");
+    let older = SqliteStore::open_shared(&file).await.unwrap();
+    // As a server of an older version would have left it.
+    set_schema(&file, 0);
+    let error = SqliteStore::open_shared(&file).await.unwrap_err();
+    assert!(
+        matches!(error, OpenError::Older { found: 0, .. }),
+        "{error}"
+    );
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "database {file:?} has schema 0 and is open elsewhere: stop what has it open, so that \
+             this version can bring it to schema 1"
+        )
+    );
+    drop(older);
+    let error = SqliteStore::open_shared(&file).await.unwrap_err();
+    assert!(
+        matches!(error, OpenError::Sqlite { .. }),
+        "the tables of schema 1 are there, so the migration to it was tried: {error}"
+    );
+}
