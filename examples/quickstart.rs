@@ -25,8 +25,7 @@ use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
-    DeploymentQuery, DeploymentStore, RegisteredRegistry, RegistryStore, StoredCredential,
-    TokenStore,
+    DeploymentQuery, DeploymentStore, NewRegistry, RegistryStore, StoredCredential, TokenStore,
 };
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, Endpoint, Protocol, Scaling, Service};
@@ -214,7 +213,9 @@ impl ControlPlane {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
         let sealer = Sealer::new(SealingKey::new("quickstart", key)?);
-        store.put_registry(sealed(&sealer, registered)?).await?;
+        store
+            .put_registry(sealed(&sealer, registered)?, None)
+            .await?;
         say!("  registry's credential: stored sealed (XChaCha20-Poly1305)");
 
         let backend = Arc::new(InMemoryBackend::new());
@@ -358,17 +359,17 @@ fn plan() -> Result<Plan> {
 }
 
 /// The registry as it is stored: its credential opens only for this organization and host.
-fn sealed(sealer: &Sealer, registry: &ContainerRegistry) -> Result<RegisteredRegistry> {
+fn sealed(sealer: &Sealer, registry: &ContainerRegistry) -> Result<NewRegistry> {
     let (organization, id) = ("acme".parse()?, "images".parse()?);
-    let context = SealingContext::new(&organization, &id, registry.host(), 1);
+    let context = SealingContext::new(&organization, &id, registry.host());
     let credential = registry
         .credential()
         .ok_or("the registry has a credential")?;
     let credential = StoredCredential::Sealed(sealer.seal(credential, &context)?);
     let (host, authentication) = (registry.host().clone(), registry.authentication_type());
     let place = (organization, id);
-    let registered = RegisteredRegistry::new(place, registry.display_name(), host, authentication);
-    Ok(registered.with_credential(credential, 1))
+    let registered = NewRegistry::new(place, registry.display_name(), host, authentication);
+    Ok(registered.with_credential(credential))
 }
 
 /// Serves the webhook on loopback.

@@ -79,7 +79,9 @@ macro_rules! store_conformance {
             lists_are_newest_first, next_due_is_the_earliest, runs_need_something_ready,
             runs_are_worked_on_once, run_can_be_cancelled, cancel_while_claimed_is_due_at_once,
             ids_and_phases_are_checked, two_live_tokens_at_most,
-            revoked_token_stays_revoked, use_is_noted_once_a_minute, registries_belong_to_one_organization,
+            revoked_token_stays_revoked, use_is_noted_once_a_minute, registries_are_compared_and_set,
+            registry_revisions_are_never_given_twice, credential_versions_follow_the_login,
+            registries_belong_to_one_organization,
         );
     };
     (@tests $store:expr; $($clause:ident,)*) => {

@@ -46,7 +46,7 @@ pub use self::request::{RollbackRequest, RunRequest};
 /// use choreo_deploy::intake::Submission;
 /// use choreo_deploy::resolver::NeverResolver;
 /// use choreo_deploy::sealer::{Sealer, SealingKey};
-/// use choreo_deploy::store::{InMemoryStore, RegisteredRegistry, RegistryStore};
+/// use choreo_deploy::store::{InMemoryStore, NewRegistry, RegistryStore};
 /// use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 /// use choreo_deploy::workload::{ComponentType, ManualTask};
 /// use choreo_deploy::{DeploymentBackend, InMemoryBackend, Intake};
@@ -62,7 +62,8 @@ pub use self::request::{RollbackRequest, RunRequest};
 /// let store = Arc::new(InMemoryStore::new());
 /// let id = ("acme".parse()?, "images".parse()?);
 /// let host = "registry.example.com".parse()?;
-/// store.put_registry(RegisteredRegistry::new(id, "Images", host, AuthenticationType::Vendor)).await?;
+/// let images = NewRegistry::new(id, "Images", host, AuthenticationType::Vendor);
+/// store.put_registry(images, None).await?;
 ///
 /// let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
 /// let deployer = Deployer::new(Parts {

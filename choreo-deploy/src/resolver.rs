@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, ImageReference, RegistryHost};
 
-use crate::id::RegistryId;
+use crate::id::{OrganizationId, RegistryId};
 use crate::reason::{Reason, ReasonCode};
 
 #[cfg(feature = "client")]
@@ -36,9 +36,11 @@ pub trait ImageResolver: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RegistryAccess<'a> {
-    /// The registration. With the version it names the credential, for caches.
+    /// The tenant whose registration it is.
+    pub organization: &'a OrganizationId,
+    /// The registration, unique within the organization.
     pub registry: &'a RegistryId,
-    /// Grows with every change of the credential.
+    /// Names the credential within the organization, for caches.
     pub credential_version: u64,
     /// Where the registry is.
     pub host: &'a RegistryHost,
@@ -49,8 +51,13 @@ pub struct RegistryAccess<'a> {
 impl<'a> RegistryAccess<'a> {
     /// A registration's registry, without a credential.
     #[must_use]
-    pub fn new(registry: &'a RegistryId, host: &'a RegistryHost) -> Self {
+    pub fn new(
+        organization: &'a OrganizationId,
+        registry: &'a RegistryId,
+        host: &'a RegistryHost,
+    ) -> Self {
         Self {
+            organization,
             registry,
             credential_version: 0,
             host,

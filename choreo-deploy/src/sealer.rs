@@ -7,7 +7,9 @@
 //! (<https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha-03>).
 //!
 //! What a credential belongs to is authenticated with it: a row that was copied to another
-//! organization, another registry or another host does not open.
+//! organization, another registry or another host does not open. The version is not part of it: only
+//! the store knows that, and whoever can write an old credential into a row can write the old version
+//! beside it.
 
 use std::fmt;
 
@@ -32,14 +34,14 @@ const NONCE: usize = 24;
 /// let sealer = Sealer::new(SealingKey::new("2026-11", [7; 32])?);
 /// let (organization, registry) = ("acme".parse()?, "ghcr".parse()?);
 /// let host = "ghcr.io".parse()?;
-/// let context = SealingContext::new(&organization, &registry, &host, 1);
+/// let context = SealingContext::new(&organization, &registry, &host);
 ///
 /// let sealed = sealer.seal(&Credential::new("ada", "correct horse")?, &context)?;
 /// let opened = sealer.open(&sealed, &context)?;
 /// assert_eq!(opened.username(), "ada");
 ///
 /// let elsewhere = "registry.example.com".parse()?;
-/// let moved = SealingContext::new(&organization, &registry, &elsewhere, 1);
+/// let moved = SealingContext::new(&organization, &registry, &elsewhere);
 /// assert!(sealer.open(&sealed, &moved).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -218,36 +220,31 @@ pub struct SealingContext<'a> {
     organization: &'a OrganizationId,
     registry: &'a RegistryId,
     host: &'a RegistryHost,
-    version: u64,
 }
 
 impl<'a> SealingContext<'a> {
-    /// A version of the credential of a registry of an organization at a host.
+    /// The credential of a registry of an organization at a host.
     #[must_use]
     pub fn new(
         organization: &'a OrganizationId,
         registry: &'a RegistryId,
         host: &'a RegistryHost,
-        version: u64,
     ) -> Self {
         Self {
             organization,
             registry,
             host,
-            version,
         }
     }
 
     /// Length-prefixed parts, so that no two contexts have the same bytes.
     fn bytes(&self, purpose: &[u8]) -> Vec<u8> {
-        let version = self.version.to_be_bytes();
         let parts = [
-            b"choreo credential 1".as_slice(),
+            b"choreo credential 2".as_slice(),
             purpose,
             self.organization.as_str().as_bytes(),
             self.registry.as_str().as_bytes(),
             self.host.as_str().as_bytes(),
-            &version,
         ];
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
         for part in parts {
@@ -273,6 +270,12 @@ impl SealedCredential {
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.key_id
+    }
+
+    /// Whether both are one sealing, whatever key it is wrapped with. Sealing the same login a second
+    /// time gives another.
+    pub(crate) fn is_same_sealing(&self, other: &Self) -> bool {
+        self.ciphertext == other.ciphertext
     }
 }
 
@@ -393,26 +396,25 @@ mod tests {
         let sealer = Sealer::new(SealingKey::new("one", [1; KEY]).unwrap());
         let (o, r, h) = place("acme", "ghcr", "ghcr.io");
         let sealed = sealer
-            .seal(&secret(), &SealingContext::new(&o, &r, &h, 3))
+            .seal(&secret(), &SealingContext::new(&o, &r, &h))
             .unwrap();
         let opened = sealer
-            .open(&sealed, &SealingContext::new(&o, &r, &h, 3))
+            .open(&sealed, &SealingContext::new(&o, &r, &h))
             .unwrap();
         assert_eq!(opened.expose_password(), "correct horse battery staple");
-        for (organization, registry, host, version) in [
-            ("other", "ghcr", "ghcr.io", 3),
-            ("acme", "other", "ghcr.io", 3),
-            ("acme", "ghcr", "evil.example", 3),
-            ("acme", "ghcr", "ghcr.io", 2),
+        for (organization, registry, host) in [
+            ("other", "ghcr", "ghcr.io"),
+            ("acme", "other", "ghcr.io"),
+            ("acme", "ghcr", "evil.example"),
         ] {
             let (o, r, h) = place(organization, registry, host);
             let error = sealer
-                .open(&sealed, &SealingContext::new(&o, &r, &h, version))
+                .open(&sealed, &SealingContext::new(&o, &r, &h))
                 .unwrap_err();
             assert_eq!(
                 error,
                 SealError::NotAuthentic,
-                "{organization} {registry} {host} {version}"
+                "{organization} {registry} {host}"
             );
         }
     }
@@ -421,7 +423,7 @@ mod tests {
     fn every_flipped_bit_is_noticed() {
         let sealer = Sealer::new(SealingKey::new("one", [1; KEY]).unwrap());
         let (o, r, h) = place("acme", "ghcr", "ghcr.io");
-        let context = SealingContext::new(&o, &r, &h, 1);
+        let context = SealingContext::new(&o, &r, &h);
         let sealed = sealer.seal(&secret(), &context).unwrap();
         for at in 0..sealed.ciphertext.len() * 8 {
             let mut broken = sealed.clone();
@@ -441,7 +443,7 @@ mod tests {
     #[test]
     fn keys_rotate_without_touching_the_credential() {
         let (o, r, h) = place("acme", "ghcr", "ghcr.io");
-        let context = SealingContext::new(&o, &r, &h, 1);
+        let context = SealingContext::new(&o, &r, &h);
         let old = || SealingKey::new("old", [1; KEY]).unwrap();
         let new = || SealingKey::new("new", [2; KEY]).unwrap();
         let sealed = Sealer::new(old()).seal(&secret(), &context).unwrap();
@@ -467,7 +469,7 @@ mod tests {
     fn stored_form_reads_back_and_shows_nothing() {
         let sealer = Sealer::new(SealingKey::new("one", [1; KEY]).unwrap());
         let (o, r, h) = place("acme", "ghcr", "ghcr.io");
-        let context = SealingContext::new(&o, &r, &h, 1);
+        let context = SealingContext::new(&o, &r, &h);
         let sealed = sealer.seal(&secret(), &context).unwrap();
         let json = serde_json::to_string(&sealed).unwrap();
         let read: SealedCredential = serde_json::from_str(&json).unwrap();

@@ -33,7 +33,7 @@ use crate::settings::Settings;
 
 pub use self::error::{AcceptError, StoreError, StoreErrorKind};
 pub use self::memory::InMemoryStore;
-pub use self::registry::{RegisteredRegistry, RegistryStore, StoredCredential};
+pub use self::registry::{NewRegistry, RegisteredRegistry, RegistryStore, StoredCredential};
 pub use self::requests::{
     Accepted, Claim, ClaimRequest, ClaimedDeployment, DeploymentQuery, Idempotency, NewDeployment,
     Outcome, Progress, ReadyState, SettingsChoice, TargetState, Unreadable,

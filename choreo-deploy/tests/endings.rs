@@ -21,7 +21,7 @@ use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::rollout::{Rollout, RunStatus};
 use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::sealer::{Sealer, SealingKey};
-use choreo_deploy::store::{InMemoryStore, RegisteredRegistry, RegistryStore};
+use choreo_deploy::store::{InMemoryStore, NewRegistry, RegistryStore};
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, ManualTask};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
@@ -164,13 +164,13 @@ async fn deployer(how: How) -> Deployer {
     );
     let plan = Plan::new(component, ManualTask::new()).then(stage);
     let store = Arc::new(InMemoryStore::new());
-    let registry = RegisteredRegistry::new(
+    let registry = NewRegistry::new(
         (id("acme"), id("images")),
         "Images",
         "registry.example.com".parse().unwrap(),
         AuthenticationType::Vendor,
     );
-    store.put_registry(registry).await.unwrap();
+    store.put_registry(registry, None).await.unwrap();
     let inner = InMemoryBackend::new();
     let plane: Arc<dyn DeploymentBackend> = Arc::new(Plane { how, inner });
     Deployer::new(Parts {

@@ -17,7 +17,7 @@
 //! use tower::ServiceExt as _;
 //! # use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 //! # use choreo_deploy::sealer::{Sealer, SealingKey};
-//! # use choreo_deploy::store::{RegisteredRegistry, RegistryStore as _};
+//! # use choreo_deploy::store::{NewRegistry, RegistryStore as _};
 //! # use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 //! # use choreo_deploy::workload::{ComponentType, ManualTask};
 //! # use choreo_deploy::{DeploymentBackend, InMemoryBackend};
@@ -33,7 +33,7 @@
 //! let store = Arc::new(InMemoryStore::new());
 //! # let (id, host) = (("acme".parse()?, "images".parse()?), "registry.example.com".parse()?);
 //! # let authentication = choreo_registry::authentication::AuthenticationType::Vendor;
-//! # store.put_registry(RegisteredRegistry::new(id, "Images", host, authentication)).await?;
+//! # store.put_registry(NewRegistry::new(id, "Images", host, authentication), None).await?;
 //! let deployer = Deployer::new(Parts {
 //!     store: Arc::clone(&store) as _,
 //!     // … the catalog, the data planes and how images are resolved

@@ -1,7 +1,7 @@
 //! Registered registries.
 
 use choreo_deploy::id::{OrganizationId, RegistryId};
-use choreo_deploy::store::RegisteredRegistry;
+use choreo_deploy::store::{NewRegistry, RegisteredRegistry, StoreError};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
@@ -14,21 +14,25 @@ pub(crate) const TABLE: &str = "registries";
 
 pub(crate) fn put(
     session: &Session<'_>,
-    registry: &RegisteredRegistry,
+    registry: NewRegistry,
+    expected: Option<u64>,
     at: Timestamp,
-) -> Result<(), Failure> {
-    refuse_conflict(session, registry)?;
+) -> Result<RegisteredRegistry, Failure> {
+    let before = before(session, &registry, expected)?;
+    let revision = next_revision(session, &registry.organization)?;
+    let registry = registry.registered(revision, before.as_ref());
     session.execute(
-        "INSERT INTO registries (id, organization, credential_version, format, document)
-         VALUES (:id, :organization, :credential_version, :format, :document)
-         ON CONFLICT (id) DO UPDATE SET credential_version = excluded.credential_version,
-             document = excluded.document",
+        "INSERT INTO registries (organization, id, revision, credential_version, format, document)
+         VALUES (:organization, :id, :revision, :credential_version, :format, :document)
+         ON CONFLICT (organization, id) DO UPDATE SET revision = excluded.revision,
+             credential_version = excluded.credential_version, document = excluded.document",
         named_params! {
-            ":id": registry.id.as_str(),
             ":organization": registry.organization.as_str(),
+            ":id": registry.id.as_str(),
+            ":revision": stored(registry.revision),
             ":credential_version": stored(registry.credential_version),
             ":format": FORMAT,
-            ":document": json(registry)?,
+            ":document": json(&registry)?,
         },
     )?;
     audit::Entry::new(
@@ -37,10 +41,47 @@ pub(crate) fn put(
         subject(&registry.organization, &registry.id),
     )
     .with(format!(
-        "credential version {}",
-        registry.credential_version
+        "revision {}, credential version {}",
+        registry.revision, registry.credential_version
     ))
-    .write(session)
+    .write(session)?;
+    Ok(registry)
+}
+
+/// What is replaced, when it is what the caller expects.
+fn before(
+    session: &Session<'_>,
+    new: &NewRegistry,
+    expected: Option<u64>,
+) -> Result<Option<RegisteredRegistry>, Failure> {
+    let known = session
+        .prepare("SELECT revision FROM registries WHERE organization = ?1 AND id = ?2")?
+        .query_row([new.organization.as_str(), new.id.as_str()], |row| {
+            row.get(0).map(count)
+        })
+        .optional()?;
+    if known != expected {
+        return Err(StoreError::registry_changed(&new.id, expected).into());
+    }
+    match one(session.connection(), &new.organization, &new.id) {
+        Err(Failure::Unreadable(row)) => Err(Failure::conflict(format!(
+            "registry {} cannot be read by this version ({}): remove it first to replace it",
+            new.id, row.why
+        ))),
+        read => read,
+    }
+}
+
+/// Counts what an organization has registered, also what it has removed since.
+fn next_revision(session: &Session<'_>, organization: &OrganizationId) -> Result<u64, Failure> {
+    let revision = session
+        .prepare(
+            "INSERT INTO organizations (id, registry_revision) VALUES (?1, 1)
+             ON CONFLICT (id) DO UPDATE SET registry_revision = registry_revision + 1
+             RETURNING registry_revision",
+        )?
+        .query_row([organization.as_str()], |row| row.get(0))?;
+    Ok(count(revision))
 }
 
 pub(crate) fn remove(
@@ -91,44 +132,6 @@ pub(crate) fn read(row: &Row<'_>) -> Result<RegisteredRegistry, Failure> {
     Entry::new(TABLE, row.get::<_, String>("id")?, row)
         .in_format(FORMAT)?
         .json("document")
-}
-
-fn refuse_conflict(session: &Session<'_>, new: &RegisteredRegistry) -> Result<(), Failure> {
-    let known = session
-        .prepare("SELECT organization, credential_version, format FROM registries WHERE id = ?1")?
-        .query_row([new.id.as_str()], |row| {
-            Ok((
-                row.get::<_, String>(0)?,
-                row.get(1).map(count)?,
-                row.get::<_, i64>(2)?,
-            ))
-        })
-        .optional()?;
-    let Some((organization, version, format)) = known else {
-        return Ok(());
-    };
-    if organization != new.organization.as_str() {
-        return Err(Failure::conflict(format!(
-            "registry id {} is taken",
-            new.id
-        )));
-    }
-    if version > new.credential_version {
-        let message = format!(
-            "registry {} has credential version {version} already",
-            new.id
-        );
-        return Err(Failure::conflict(message));
-    }
-    if format != FORMAT {
-        let message = format!(
-            "registry {} is stored in format {format}, which this version does not know: \
-             remove it first to replace it",
-            new.id
-        );
-        return Err(Failure::conflict(message));
-    }
-    Ok(())
 }
 
 fn subject(organization: &OrganizationId, id: &RegistryId) -> String {

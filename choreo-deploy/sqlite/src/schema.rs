@@ -13,7 +13,10 @@ use crate::{OpenError, lock};
 pub(crate) const APPLICATION_ID: i64 = 0x4348_524F;
 
 /// Each entry brings the schema from its index to the next. Entries are never changed, only added.
-const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/001.sql"),
+    include_str!("schema/002.sql"),
+];
 
 /// How long a connection waits for a lock that another program holds, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

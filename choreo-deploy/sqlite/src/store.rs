@@ -10,8 +10,9 @@ use choreo_deploy::run::Run;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
     AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, ClaimedRun, DeploymentQuery,
-    DeploymentStore, NewDeployment, NewRun, Outcome, Progress, RegisteredRegistry, RegistryStore,
-    RunClaim, RunOutcome, RunProgress, RunStore, StoreError, TargetState, TokenStore, Unreadable,
+    DeploymentStore, NewDeployment, NewRegistry, NewRun, Outcome, Progress, RegisteredRegistry,
+    RegistryStore, RunClaim, RunOutcome, RunProgress, RunStore, StoreError, TargetState,
+    TokenStore, Unreadable,
 };
 use choreo_deploy::token::TokenRecord;
 use jiff::Timestamp;
@@ -416,11 +417,15 @@ impl TokenStore for SqliteStore {
 
 #[async_trait]
 impl RegistryStore for SqliteStore {
-    async fn put_registry(&self, registry: RegisteredRegistry) -> Result<(), StoreError> {
+    async fn put_registry(
+        &self,
+        registry: NewRegistry,
+        expected: Option<u64>,
+    ) -> Result<RegisteredRegistry, StoreError> {
         let now = Timestamp::now();
         Ok(self
             .writer
-            .call(move |session| registries::put(session, &registry, now))
+            .call(move |session| registries::put(session, registry, expected, now))
             .await?)
     }
 

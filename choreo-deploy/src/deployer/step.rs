@@ -217,7 +217,7 @@ impl Deployer {
             Some(digest) => unpinned.clone().pinned(Pin::new(digest, Pinning::Claimed)),
             None => unpinned.clone(),
         };
-        let from = RegistryAccess::new(&registry.id, &registry.host);
+        let from = RegistryAccess::new(&registry.organization, &registry.id, &registry.host);
         let from = match &access {
             Access::Credential(credential, _) => {
                 from.with_credential(credential, registry.credential_version)
@@ -355,12 +355,7 @@ impl Deployer {
                 };
             }
         };
-        let context = SealingContext::new(
-            &registry.organization,
-            &registry.id,
-            &registry.host,
-            registry.credential_version,
-        );
+        let context = SealingContext::new(&registry.organization, &registry.id, &registry.host);
         let credential = self.parts.sealer.open(sealed, &context).map_err(|error| {
             let message = format!(
                 "the credential of registry {} cannot be opened",

@@ -6,15 +6,18 @@ use async_trait::async_trait;
 use choreo_registry::client::{ClientError, ErrorKind, HttpTransport, RegistryClient};
 use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, ImageReference, RegistryHost};
+use subtle::ConstantTimeEq as _;
 
 use super::{ImageResolver, RegistryAccess, ResolveError};
-use crate::id::RegistryId;
+use crate::id::{OrganizationId, RegistryId};
 use crate::reason::{Evidence, Reason, ReasonCode};
 
 /// Reads registries over the client of choreo-registry. Needs the feature `client`.
 ///
-/// Each version of a credential has a client of its own, with its own tokens, so nothing of one
-/// tenant ever serves another. The latest 256 are kept, so that a second look needs no new login.
+/// Each credential has a client of its own, with its own tokens, so nothing of one tenant ever serves
+/// another, and no old password serves for a new one: a client is used again only for the same
+/// organization, registry, host and version, and only with the very credential that it was made with.
+/// The latest 256 are kept, so that a second look needs no new login.
 ///
 /// What the network policy of this place forbids is
 /// [`NotCheckable`](ResolveError::NotCheckable), not a failure: the data plane may well pull it.
@@ -23,11 +26,35 @@ pub struct ClientResolver {
     clients: Mutex<Clients>,
 }
 
-type Key = (RegistryId, RegistryHost, u64);
+#[derive(Clone, Eq, Hash, PartialEq)]
+struct Key {
+    organization: OrganizationId,
+    registry: RegistryId,
+    host: RegistryHost,
+    version: u64,
+}
+
+impl Key {
+    fn of(access: &RegistryAccess<'_>) -> Self {
+        Self {
+            organization: access.organization.clone(),
+            registry: access.registry.clone(),
+            host: access.host.clone(),
+            version: access.credential_version,
+        }
+    }
+}
+
+struct Known {
+    used: u64,
+    /// What the client logs in with.
+    credential: Option<Credential>,
+    client: Arc<RegistryClient>,
+}
 
 #[derive(Default)]
 struct Clients {
-    known: HashMap<Key, (u64, Arc<RegistryClient>)>,
+    known: HashMap<Key, Known>,
     uses: u64,
 }
 
@@ -42,33 +69,46 @@ impl ClientResolver {
     }
 
     fn client(&self, access: &RegistryAccess<'_>) -> Arc<RegistryClient> {
-        let key = (
-            access.registry.clone(),
-            access.host.clone(),
-            access.credential_version,
-        );
+        let key = Key::of(access);
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.uses += 1;
-        let now = clients.uses;
-        if let Some((used, client)) = clients.known.get_mut(&key) {
-            *used = now;
-            return Arc::clone(client);
+        let used = clients.uses;
+        if let Some(known) = clients.known.get_mut(&key)
+            && is_same(known.credential.as_ref(), access.credential)
+        {
+            known.used = used;
+            return Arc::clone(&known.client);
         }
         if clients.known.len() >= LIMIT {
-            let oldest = clients.known.iter().min_by_key(|(_, (used, _))| *used);
+            let oldest = clients.known.iter().min_by_key(|(_, known)| known.used);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 clients.known.remove(&oldest);
             }
         }
-        let credential = access.credential.map(Credential::duplicate);
+        let credential = || access.credential.map(Credential::duplicate);
         let transport = Arc::clone(&self.transport);
-        let client = Arc::new(RegistryClient::new(
-            access.host.clone(),
-            credential,
-            transport,
-        ));
-        clients.known.insert(key, (now, Arc::clone(&client)));
+        let client = RegistryClient::new(access.host.clone(), credential(), transport);
+        let client = Arc::new(client);
+        let known = Known {
+            used,
+            credential: credential(),
+            client: Arc::clone(&client),
+        };
+        clients.known.insert(key, known);
         client
+    }
+}
+
+/// Compares two credentials in a time that does not depend on where they differ.
+fn is_same(one: Option<&Credential>, other: Option<&Credential>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => {
+            let username = one.username().as_bytes().ct_eq(other.username().as_bytes());
+            let password = one.expose_password().as_bytes();
+            (username & password.ct_eq(other.expose_password().as_bytes())).into()
+        }
+        _ => false,
     }
 }
 
@@ -147,12 +187,11 @@ mod tests {
 
     async fn resolve(transport: ScriptedTransport) -> Result<ResolvedImage, ResolveError> {
         let resolver = ClientResolver::new(Arc::new(transport));
-        let registry = "images".parse().unwrap();
+        let (organization, registry) = ("acme".parse().unwrap(), "images".parse().unwrap());
         let host = "registry.example.com".parse().unwrap();
         let image = "registry.example.com/shop/app:1".parse().unwrap();
-        resolver
-            .resolve(&image, &RegistryAccess::new(&registry, &host))
-            .await
+        let access = RegistryAccess::new(&organization, &registry, &host);
+        resolver.resolve(&image, &access).await
     }
 
     #[tokio::test]
@@ -189,23 +228,29 @@ mod tests {
     #[test]
     fn clients_are_kept_apart_and_not_for_ever() {
         let resolver = ClientResolver::new(Arc::new(ScriptedTransport::new()));
+        let [acme, globex] = ["acme", "globex"].map(|id| id.parse::<OrganizationId>().unwrap());
         let registry: RegistryId = "images".parse().unwrap();
         let host: RegistryHost = "registry.example.com".parse().unwrap();
-        let of = |version| RegistryAccess {
-            credential_version: version,
-            ..RegistryAccess::new(&registry, &host)
+        let [ada, bob] = ["ada", "bob"].map(|name| Credential::new(name, "secret").unwrap());
+        let other_password = Credential::new("ada", "another").unwrap();
+        let of = |organization, credential, version| {
+            let access = RegistryAccess::new(organization, &registry, &host);
+            access.with_credential(credential, version)
         };
-        let first = resolver.client(&of(1));
-        assert!(
-            Arc::ptr_eq(&first, &resolver.client(&of(1))),
-            "the same version, the same client"
-        );
-        assert!(
-            !Arc::ptr_eq(&first, &resolver.client(&of(2))),
-            "another version, another client"
-        );
+        let first = resolver.client(&of(&acme, &ada, 1));
+        let again = |access: &RegistryAccess<'_>| Arc::ptr_eq(&first, &resolver.client(access));
+        assert!(again(&of(&acme, &ada, 1)), "the same login");
+        assert!(!again(&of(&acme, &ada, 2)), "another version");
+        assert!(!again(&of(&globex, &ada, 1)), "another tenant");
+        for credential in [Some(&bob), Some(&other_password), None] {
+            let access = RegistryAccess {
+                credential,
+                ..of(&acme, &ada, 1)
+            };
+            assert!(!again(&access), "another credential under the version");
+        }
         for version in 3..1000 {
-            resolver.client(&of(version));
+            resolver.client(&of(&acme, &ada, version));
         }
         assert_eq!(resolver.clients.lock().unwrap().known.len(), LIMIT);
     }

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::deployment::{Deployment, Hold};
+use crate::id::RegistryId;
 use crate::release::ReleaseNumber;
 
 /// Why a store could not do something.
@@ -47,6 +48,21 @@ impl StoreError {
             StoreErrorKind::Stale,
             "claim is stale: the target has moved on",
         )
+    }
+
+    /// A registry is not at the revision that [`put_registry`](super::RegistryStore::put_registry)
+    /// expected.
+    #[must_use]
+    pub fn registry_changed(id: &RegistryId, expected: Option<u64>) -> Self {
+        let message = match expected {
+            None => {
+                format!("registry id {id} is taken: choose another one, or change that registry")
+            }
+            Some(revision) => {
+                format!("registry {id} is not at revision {revision} any more: read it again")
+            }
+        };
+        Self::new(StoreErrorKind::Conflict, message)
     }
 
     /// Adds the cause.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Subject};
-use crate::id::{ComponentId, DeploymentId, RegistryId, RunId, TokenId};
+use crate::id::{ComponentId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
 use crate::reason::{Reason, ReasonCode};
 use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use crate::settings::Settings;
@@ -57,7 +57,9 @@ struct State {
     runs: HashMap<RunId, RunRow>,
     run_order: Vec<RunId>,
     tokens: HashMap<TokenId, TokenRecord>,
-    registries: HashMap<RegistryId, RegisteredRegistry>,
+    registries: BTreeMap<(OrganizationId, RegistryId), RegisteredRegistry>,
+    /// The newest revision that was given out, also to what is removed.
+    registry_revisions: HashMap<OrganizationId, u64>,
 }
 
 #[derive(Debug)]

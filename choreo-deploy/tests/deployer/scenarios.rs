@@ -10,9 +10,7 @@ use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::run::{RunOverrides, RunPhase};
-use choreo_deploy::store::{
-    ClaimRequest, Progress, RegisteredRegistry, Store, StoredCredential, TokenStore,
-};
+use choreo_deploy::store::{ClaimRequest, NewRegistry, Progress, Store, TokenStore};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use choreo_deploy::workload::{Scaling, Workload};
 use choreo_registry::authentication::AuthenticationType;
@@ -54,9 +52,8 @@ async fn a_registry_without_its_credential_is_not_asked_as_anybody() {
     let store: &dyn Store = &*world.store;
     let id_of_it = (id("acme"), id("images"));
     let host = "registry.example.com".parse().unwrap();
-    let registry = RegisteredRegistry::new(id_of_it, "Images", host, AuthenticationType::Basic)
-        .with_credential(StoredCredential::None, 2);
-    store.put_registry(registry).await.unwrap();
+    let registry = NewRegistry::new(id_of_it, "Images", host, AuthenticationType::Basic);
+    store.put_registry(registry, Some(1)).await.unwrap();
     let deployment = world.deploy("orders", "orders:1").await;
     assert_eq!(codes(&deployment), [ReasonCode::CredentialUnavailable]);
     assert_eq!(

@@ -12,7 +12,7 @@ use choreo_deploy::release::Release;
 use choreo_deploy::resolver::{ImageResolver, RegistryAccess, ResolveError};
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
 use choreo_deploy::settings::Settings;
-use choreo_deploy::store::{InMemoryStore, RegisteredRegistry, Store, StoredCredential};
+use choreo_deploy::store::{InMemoryStore, NewRegistry, Store, StoredCredential};
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, Endpoint, ManualTask, Protocol, Scaling, Service};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
@@ -168,17 +168,17 @@ pub(crate) fn id<T: std::str::FromStr<Err = choreo_deploy::id::ParseIdError>>(te
 pub(crate) async fn register(store: &dyn Store, sealer: &Sealer, name: &str) {
     let (organization, registry) = (id("acme"), id(name));
     let host = "registry.example.com".parse().unwrap();
-    let context = SealingContext::new(&organization, &registry, &host, 1);
+    let context = SealingContext::new(&organization, &registry, &host);
     let credential = Credential::new("ada", "correct horse").unwrap();
     let sealed = StoredCredential::Sealed(sealer.seal(&credential, &context).unwrap());
-    let registered = RegisteredRegistry::new(
+    let registered = NewRegistry::new(
         (organization.clone(), registry.clone()),
         "Images",
         host.clone(),
         AuthenticationType::Basic,
     );
     store
-        .put_registry(registered.with_credential(sealed, 1))
+        .put_registry(registered.with_credential(sealed), None)
         .await
         .unwrap();
 }

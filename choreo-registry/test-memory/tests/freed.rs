@@ -152,7 +152,7 @@ fn sealing_and_opening_leave_nothing() {
     let organization = "acme".parse().expect("it is an id");
     let registry = "ghcr".parse().expect("it is an id");
     let host = "ghcr.io".parse().expect("it is a host");
-    let context = SealingContext::new(&organization, &registry, &host, 1);
+    let context = SealingContext::new(&organization, &registry, &host);
     let sealed = || {
         let sealed = sealer.seal(&login(), &context).expect("it is sealed");
         let opened = sealer.open(&sealed, &context).expect("it opens");

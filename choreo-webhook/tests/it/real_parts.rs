@@ -7,9 +7,7 @@ use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::deployer::{Deployer, Parts, RollbackRequest};
 use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
-use choreo_deploy::store::{
-    InMemoryStore, RegisteredRegistry, RegistryStore as _, TokenStore as _,
-};
+use choreo_deploy::store::{InMemoryStore, NewRegistry, RegistryStore as _, TokenStore as _};
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, ManualTask};
 use choreo_deploy::{DeploymentBackend, InMemoryBackend};
@@ -44,8 +42,8 @@ impl Platform {
         let store = Arc::new(InMemoryStore::new());
         let id = ("acme".parse().unwrap(), "images".parse().unwrap());
         let host = "registry.example.com".parse().unwrap();
-        let images = RegisteredRegistry::new(id, "Images", host, AuthenticationType::Vendor);
-        store.put_registry(images).await.unwrap();
+        let images = NewRegistry::new(id, "Images", host, AuthenticationType::Vendor);
+        store.put_registry(images, None).await.unwrap();
         let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
         let deployer = Deployer::new(Parts {
             store: Arc::<InMemoryStore>::clone(&store),

@@ -1,7 +1,7 @@
 //! Brings the store's registries up to date with the configuration's.
 
 use choreo_deploy::sealer::SealingContext;
-use choreo_deploy::store::{RegisteredRegistry, RegistryStore as _, StoredCredential};
+use choreo_deploy::store::{NewRegistry, RegisteredRegistry, RegistryStore as _, StoredCredential};
 use choreo_registry::Credential;
 
 use crate::config::{OpenRegistry, RegistryEntry};
@@ -25,7 +25,7 @@ async fn register(
 ) -> Result<(), Failure> {
     let organization = &records.configuration.organization;
     let stored = records.store.registry(organization, &entry.id).await?;
-    let new = RegisteredRegistry::new(
+    let new = NewRegistry::new(
         (organization.clone(), entry.id.clone()),
         entry.display_name.as_str(),
         entry.host.clone(),
@@ -34,25 +34,21 @@ async fn register(
     let kept = stored
         .as_ref()
         .and_then(|stored| keep(records, stored, &new, open));
-    let new = match (kept, &stored) {
+    let credential = match (kept, &stored) {
         (Some(credential), Some(stored)) => {
             let same = stored.display_name == new.display_name
                 && key_of(&credential) == key_of(&stored.credential);
             if same {
                 return Ok(());
             }
-            new.with_credential(credential, stored.credential_version)
+            credential
         }
         // Another credential, or another host that the old one must not reach: a new version.
-        (_, stored) => {
-            let version = stored
-                .as_ref()
-                .map_or(1, |stored| stored.credential_version + 1);
-            let credential = seal(records, &new, (open, version))?;
-            new.with_credential(credential, version)
-        }
+        _ => seal(records, &new, open)?,
     };
-    records.store.put_registry(new).await?;
+    let expected = stored.map(|stored| stored.revision);
+    let new = new.with_credential(credential);
+    records.store.put_registry(new, expected).await?;
     tracing::info!(registry = %entry.id, host = %entry.host, "registered");
     Ok(())
 }
@@ -61,7 +57,7 @@ async fn register(
 fn keep(
     records: &Records,
     stored: &RegisteredRegistry,
-    new: &RegisteredRegistry,
+    new: &NewRegistry,
     open: &OpenRegistry,
 ) -> Option<StoredCredential> {
     if (&stored.host, stored.authentication_type) != (&new.host, new.authentication_type) {
@@ -73,7 +69,7 @@ fn keep(
             (name == wanted).then(|| stored.credential.clone())
         }
         (StoredCredential::Sealed(sealed), Wanted::Credential(wanted)) => {
-            let context = context(stored, stored.credential_version);
+            let context = context(stored);
             // One that does not open is sealed anew: the configuration has it.
             let known = records.sealer.open(sealed, &context).ok()?;
             let same = known.username() == wanted.username()
@@ -87,14 +83,15 @@ fn keep(
 
 fn seal(
     records: &Records,
-    new: &RegisteredRegistry,
-    (open, version): (&OpenRegistry, u64),
+    new: &NewRegistry,
+    open: &OpenRegistry,
 ) -> Result<StoredCredential, Failure> {
     match wanted(open) {
         Wanted::None => Ok(StoredCredential::None),
         Wanted::ExistingSecret(name) => Ok(StoredCredential::ExistingSecret(name.to_owned())),
         Wanted::Credential(credential) => {
-            let sealed = records.sealer.seal(credential, &context(new, version));
+            let context = SealingContext::new(&new.organization, &new.id, &new.host);
+            let sealed = records.sealer.seal(credential, &context);
             sealed.map(StoredCredential::Sealed).map_err(|error| {
                 Failure::unavailable(format!("registry {}", new.id)).caused_by(&error)
             })
@@ -119,13 +116,8 @@ fn wanted(open: &OpenRegistry) -> Wanted<'_> {
 }
 
 /// What a credential belongs to. It opens nowhere else.
-pub(crate) fn context(registry: &RegisteredRegistry, version: u64) -> SealingContext<'_> {
-    SealingContext::new(
-        &registry.organization,
-        &registry.id,
-        &registry.host,
-        version,
-    )
+pub(crate) fn context(registry: &RegisteredRegistry) -> SealingContext<'_> {
+    SealingContext::new(&registry.organization, &registry.id, &registry.host)
 }
 
 fn key_of(credential: &StoredCredential) -> Option<&str> {
@@ -177,7 +169,7 @@ mod tests {
             panic!("it is sealed");
         };
         let sealer = Sealer::new(SealingKey::new(key.to_string(), [key; 32]).unwrap());
-        let context = context(stored, stored.credential_version);
+        let context = context(stored);
         let credential = sealer.open(sealed, &context).unwrap();
         credential.expose_password().to_owned()
     }
@@ -215,9 +207,7 @@ mod tests {
         let stored = start(&directory, ("one", HOST), (2, "")).await;
         assert_eq!(stored.credential_version, 1);
         let stored = start(&directory, ("one", HOST), (3, "")).await;
-        assert_eq!(
-            (stored.credential_version, password(&stored, 3)),
-            (2, "one".to_owned())
-        );
+        assert_eq!(password(&stored, 3), "one");
+        assert_eq!(stored.credential_version, stored.revision);
     }
 }

@@ -184,7 +184,7 @@ impl Site {
         })?;
         for registry in &registries {
             if let StoredCredential::Sealed(sealed) = &registry.credential {
-                let context = registration::context(registry, registry.credential_version);
+                let context = registration::context(registry);
                 sealer.open(sealed, &context).map_err(|error| {
                     tracing::warn!(registry = %registry.id, %error, "not ready: sealing key");
                     "the sealing key does not open the stored credentials"

@@ -1,62 +1,119 @@
 //! Registered registries.
 
+use choreo_registry::RegistryHost;
 use choreo_registry::authentication::AuthenticationType;
 
 use super::StoreClause;
-use super::steps::id_of;
-use crate::store::{RegisteredRegistry, Store, StoreErrorKind};
+use super::steps::{id_of, join_all};
+use crate::store::{NewRegistry, RegisteredRegistry, Store, StoreErrorKind, StoredCredential};
+
+/// The registration `ghcr` of an organization, with a Secret that is on the data planes already.
+fn registry(organization: &str, secret: &str) -> NewRegistry {
+    NewRegistry::new(
+        (id_of(organization), id_of("ghcr")),
+        "GHCR",
+        "ghcr.io".parse().expect("a host"),
+        AuthenticationType::DockerConfig,
+    )
+    .with_credential(StoredCredential::ExistingSecret(secret.to_owned()))
+}
+
+async fn put(store: &dyn Store, new: NewRegistry, expected: Option<u64>) -> RegisteredRegistry {
+    let stored = store.put_registry(new, expected).await;
+    stored.expect("nobody was faster")
+}
+
+async fn assert_conflict(store: &dyn Store, new: NewRegistry, expected: Option<u64>) {
+    let error = store.put_registry(new, expected).await;
+    let error = error.expect_err("another revision is stored");
+    assert_eq!(error.kind(), StoreErrorKind::Conflict, "{expected:?}");
+}
 
 impl StoreClause {
-    /// A registry belongs to one organization, and its credential's version never goes down.
+    /// A registry is changed only by who has read what it is now.
+    pub async fn registries_are_compared_and_set(store: &dyn Store) {
+        assert_conflict(store, registry("acme", "a"), Some(0)).await;
+        assert_conflict(store, registry("acme", "a"), Some(1)).await;
+        let first = put(store, registry("acme", "a"), None).await;
+        assert_conflict(store, registry("acme", "b"), None).await;
+        let second = put(store, registry("acme", "b"), Some(first.revision)).await;
+        assert_conflict(store, registry("acme", "c"), Some(first.revision)).await;
+        let same_time = (0..8).map(|number| {
+            let new = registry("acme", &format!("at-once-{number}"));
+            store.put_registry(new, Some(second.revision))
+        });
+        let won: Vec<_> = join_all(same_time).await.into_iter().flatten().collect();
+        assert_eq!(won.len(), 1, "one of those who have read the same succeeds");
+        let stored = store.registry(&id_of("acme"), &id_of("ghcr")).await;
+        let stored = stored.expect("reads").expect("is there");
+        let shown = |registry: &RegisteredRegistry| format!("{registry:?}");
+        assert_eq!(shown(&stored), shown(&won[0]), "and is what is stored");
+    }
+
+    /// Revisions grow for ever, also over a removal.
+    pub async fn registry_revisions_are_never_given_twice(store: &dyn Store) {
+        let (acme, ghcr) = (id_of("acme"), id_of("ghcr"));
+        let mut last = 0;
+        for round in 0..4 {
+            let mut expected = None;
+            for step in 0..3 {
+                let new = registry("acme", &format!("secret-{round}-{step}"));
+                let stored = put(store, new, expected).await;
+                assert!(stored.revision > last, "{} > {last}", stored.revision);
+                assert!(stored.credential_version > last, "it is another login");
+                last = stored.revision;
+                expected = Some(last);
+            }
+            assert!(store.remove_registry(&acme, &ghcr).await.expect("removes"));
+            assert_conflict(store, registry("acme", "gone"), expected).await;
+        }
+    }
+
+    /// The version of the credential names the login: it changes with it, and only with it.
+    pub async fn credential_versions_follow_the_login(store: &dyn Store) {
+        let first = put(store, registry("acme", "a"), None).await;
+        assert_eq!(first.credential_version, first.revision);
+        let mut renamed = registry("acme", "a");
+        renamed.display_name = "GitHub".to_owned();
+        let renamed = put(store, renamed, Some(first.revision)).await;
+        assert!(renamed.revision > first.revision);
+        assert_eq!(renamed.credential_version, first.credential_version);
+
+        let mut moved = registry("acme", "a");
+        let elsewhere: RegistryHost = "registry.example.com".parse().expect("a host");
+        moved.host = elsewhere.clone();
+        let moved = put(store, moved, Some(renamed.revision)).await;
+        assert_eq!(moved.credential_version, moved.revision, "another host");
+        let mut public = registry("acme", "a");
+        (public.host, public.authentication_type) = (elsewhere, AuthenticationType::Public);
+        let public = put(store, public, Some(moved.revision)).await;
+        assert_eq!(public.credential_version, public.revision, "another type");
+        let last = put(store, registry("acme", "b"), Some(public.revision)).await;
+        assert_eq!(last.credential_version, last.revision, "another credential");
+        let stored = store.registry(&id_of("acme"), &id_of("ghcr")).await;
+        let stored = stored.expect("reads").expect("is there");
+        let versions = (stored.credential_version, stored.revision);
+        assert_eq!(versions, (last.credential_version, last.revision));
+    }
+
+    /// Ids are unique within their organization: another one neither sees nor changes them.
     pub async fn registries_belong_to_one_organization(store: &dyn Store) {
-        let (acme, other) = (id_of("acme"), id_of("other"));
-        let registry = |organization: &crate::id::OrganizationId, version| RegisteredRegistry {
-            credential_version: version,
-            ..RegisteredRegistry::new(
-                (organization.clone(), id_of("ghcr")),
-                "GHCR",
-                "ghcr.io".parse().expect("a host"),
-                AuthenticationType::Public,
-            )
-        };
-        store
-            .put_registry(registry(&acme, 2))
-            .await
-            .expect("stores");
-        store
-            .put_registry(registry(&acme, 3))
-            .await
-            .expect("replaces");
-        let error = store
-            .put_registry(registry(&acme, 2))
-            .await
-            .expect_err("an older credential");
-        assert_eq!(error.kind(), StoreErrorKind::Conflict);
-        let error = store
-            .put_registry(registry(&other, 9))
-            .await
-            .expect_err("another's");
-        assert_eq!(error.kind(), StoreErrorKind::Conflict);
-        let id = id_of("ghcr");
-        let stored = store
-            .registry(&acme, &id)
-            .await
-            .expect("reads")
-            .expect("is there");
-        assert_eq!(
-            (stored.credential_version, stored.host.as_str()),
-            (3, "ghcr.io")
-        );
+        let (acme, other, id) = (id_of("acme"), id_of("other"), id_of("ghcr"));
+        let ours = put(store, registry("acme", "ours"), None).await;
         assert!(store.registry(&other, &id).await.expect("reads").is_none());
-        assert_eq!(store.registries(&acme).await.expect("reads").len(), 1);
         assert_eq!(store.registries(&other).await.expect("reads").len(), 0);
-        assert!(
-            !store
-                .remove_registry(&other, &id)
-                .await
-                .expect("removes nothing")
-        );
+        let removed = store.remove_registry(&other, &id).await.expect("reads");
+        assert!(!removed, "it has none");
+
+        let theirs = put(store, registry("other", "theirs"), None).await;
+        assert_conflict(store, registry("other", "ours"), None).await;
+        let stored = store.registry(&acme, &id).await.expect("reads");
+        let stored = stored.expect("is there");
+        assert_eq!(format!("{stored:?}"), format!("{ours:?}"));
+        assert_eq!(store.registries(&acme).await.expect("reads").len(), 1);
         assert!(store.remove_registry(&acme, &id).await.expect("removes"));
-        assert!(store.registry(&acme, &id).await.expect("reads").is_none());
+        let left = store.registry(&other, &id).await.expect("reads");
+        let left = left.expect("is there");
+        assert_eq!(format!("{left:?}"), format!("{theirs:?}"));
     }
 }

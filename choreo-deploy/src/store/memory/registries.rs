@@ -4,27 +4,28 @@ use async_trait::async_trait;
 
 use super::InMemoryStore;
 use crate::id::{OrganizationId, RegistryId};
-use crate::store::{RegisteredRegistry, RegistryStore, StoreError, StoreErrorKind};
+use crate::store::{NewRegistry, RegisteredRegistry, RegistryStore, StoreError};
 
 #[async_trait]
 impl RegistryStore for InMemoryStore {
-    async fn put_registry(&self, registry: RegisteredRegistry) -> Result<(), StoreError> {
+    async fn put_registry(
+        &self,
+        registry: NewRegistry,
+        expected: Option<u64>,
+    ) -> Result<RegisteredRegistry, StoreError> {
         let mut state = self.lock();
-        if let Some(known) = state.registries.get(&registry.id) {
-            if known.organization != registry.organization {
-                let message = format!("registry id {} is taken", registry.id);
-                return Err(StoreError::new(StoreErrorKind::Conflict, message));
-            }
-            if known.credential_version > registry.credential_version {
-                let message = format!(
-                    "registry {} has credential version {} already",
-                    registry.id, known.credential_version
-                );
-                return Err(StoreError::new(StoreErrorKind::Conflict, message));
-            }
+        let organization = registry.organization.clone();
+        let key = (organization.clone(), registry.id.clone());
+        let before = state.registries.get(&key);
+        if before.map(|before| before.revision) != expected {
+            return Err(StoreError::registry_changed(&registry.id, expected));
         }
-        state.registries.insert(registry.id.clone(), registry);
-        Ok(())
+        let newest = state.registry_revisions.get(&organization);
+        let revision = newest.map_or(1, |newest| newest + 1);
+        let registered = registry.registered(revision, before);
+        state.registry_revisions.insert(organization, revision);
+        state.registries.insert(key, registered.clone());
+        Ok(registered)
     }
 
     async fn registry(
@@ -32,11 +33,8 @@ impl RegistryStore for InMemoryStore {
         organization: &OrganizationId,
         id: &RegistryId,
     ) -> Result<Option<RegisteredRegistry>, StoreError> {
-        let state = self.lock();
-        let registry = state.registries.get(id);
-        Ok(registry
-            .filter(|registry| registry.organization == *organization)
-            .cloned())
+        let key = (organization.clone(), id.clone());
+        Ok(self.lock().registries.get(&key).cloned())
     }
 
     async fn registries(
@@ -45,9 +43,7 @@ impl RegistryStore for InMemoryStore {
     ) -> Result<Vec<RegisteredRegistry>, StoreError> {
         let state = self.lock();
         let of = |registry: &&RegisteredRegistry| registry.organization == *organization;
-        let mut registries: Vec<_> = state.registries.values().filter(of).cloned().collect();
-        registries.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(registries)
+        Ok(state.registries.values().filter(of).cloned().collect())
     }
 
     async fn remove_registry(
@@ -55,11 +51,7 @@ impl RegistryStore for InMemoryStore {
         organization: &OrganizationId,
         id: &RegistryId,
     ) -> Result<bool, StoreError> {
-        let mut state = self.lock();
-        let ours = state
-            .registries
-            .get(id)
-            .is_some_and(|known| known.organization == *organization);
-        Ok(ours && state.registries.remove(id).is_some())
+        let key = (organization.clone(), id.clone());
+        Ok(self.lock().registries.remove(&key).is_some())
     }
 }
