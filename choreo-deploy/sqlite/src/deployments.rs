@@ -8,6 +8,7 @@ use choreo_deploy::release::ReleaseNumber;
 use choreo_deploy::store::{DeploymentQuery, NewDeployment};
 use choreo_deploy::workload::Workload;
 use jiff::Timestamp;
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row, ToSql, named_params};
 use serde::Serialize;
 
@@ -21,6 +22,9 @@ pub(crate) const TABLE: &str = "deployments";
 
 /// How many a query returns that names no limit.
 const LIMIT: usize = 50;
+
+/// How many rows one question of a longer list reads.
+const PAGE: usize = 256;
 
 /// The document of a deployment as it is accepted; the fields of [`Deployment`] by their names.
 #[derive(Serialize)]
@@ -163,52 +167,65 @@ pub(crate) fn with_workload(
     Ok(Some((read(row)?, workload)))
 }
 
-/// Newest first, without those that cannot be read.
-pub(crate) fn list(
+/// How many a query returns at most.
+pub(crate) fn limit(query: &DeploymentQuery) -> usize {
+    if query.limit == 0 { LIMIT } else { query.limit }
+}
+
+/// Newest first, without those that cannot be read: at most `wanted` of the next [`PAGE`] before a
+/// place in the order of acceptance. Returns the place to go on from, unless there is nothing more.
+pub(crate) fn page(
     connection: &Connection,
     query: &DeploymentQuery,
-) -> Result<Vec<Deployment>, Failure> {
-    let (sql, values) = select(query);
+    wanted: usize,
+    before: Option<i64>,
+) -> Result<(Vec<Deployment>, Option<i64>), Failure> {
+    let (sql, values) = select(query, before);
     let values: Vec<(&str, &dyn ToSql)> = values
         .iter()
         .map(|(name, value)| (*name, value as &dyn ToSql))
         .collect();
-    let limit = if query.limit == 0 { LIMIT } else { query.limit };
+    // No LIMIT in the statement: rows that cannot be read do not count.
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(values.as_slice())?;
-    let mut deployments = Vec::new();
-    // No LIMIT in the statement: rows that cannot be read do not count.
-    while deployments.len() < limit
-        && let Some(row) = rows.next()?
-    {
+    let (mut deployments, mut last) = (Vec::new(), before);
+    for _ in 0..PAGE {
+        if deployments.len() == wanted {
+            break;
+        }
+        let Some(row) = rows.next()? else {
+            return Ok((deployments, None));
+        };
+        last = Some(row.get("seq")?);
         deployments.extend(readable(read(row))?);
     }
-    Ok(deployments)
+    Ok((deployments, last))
 }
 
 /// The statement of a query and its values. Only the conditions differ, so there are eight.
-fn select(query: &DeploymentQuery) -> (String, Vec<(&'static str, &str)>) {
-    let mut sql = "SELECT * FROM deployments WHERE TRUE".to_owned();
-    let mut values = Vec::new();
+fn select(query: &DeploymentQuery, before: Option<i64>) -> (String, Vec<(&'static str, Value)>) {
+    let mut sql = "SELECT * FROM deployments WHERE seq < :before".to_owned();
+    let mut values = vec![(":before", before.unwrap_or(i64::MAX).into())];
+    let text = |word: &str| Value::from(word.to_owned());
     if let Some(target) = &query.target {
         let is_target = targets::IS_TARGET;
         sql.push_str(&format!(
             " AND target = (SELECT id FROM targets WHERE {is_target})"
         ));
         values.extend([
-            (":component", target.component.as_str()),
-            (":environment", target.environment.as_str()),
-            (":project", target.project.as_str()),
-            (":organization", target.organization.as_str()),
+            (":component", text(target.component.as_str())),
+            (":environment", text(target.environment.as_str())),
+            (":project", text(target.project.as_str())),
+            (":organization", text(target.organization.as_str())),
         ]);
     }
     if let Some(component) = &query.component {
         sql.push_str(" AND component = :of_component");
-        values.push((":of_component", component.as_str()));
+        values.push((":of_component", text(component.as_str())));
     }
     if let Some(organization) = &query.organization {
         sql.push_str(" AND organization = :of_organization");
-        values.push((":of_organization", organization.as_str()));
+        values.push((":of_organization", text(organization.as_str())));
     }
     sql.push_str(" ORDER BY seq DESC");
     (sql, values)

@@ -42,7 +42,10 @@
 //!   the next commit together, so many callers at once cost few waits. A call that fails leaves
 //!   nothing behind and does not touch those beside it; when the commit fails, all of them are
 //!   [`Unavailable`](choreo_deploy::store::StoreErrorKind::Unavailable).
-//! - **Reading never waits for writing.** Reads have threads and connections of their own.
+//! - **Reading never waits for writing**, but for a moment once the log has reached 64 MiB and begins
+//!   anew. Reads have threads and connections of their own, and long lists do not hold up the
+//!   others. A list of deployments is read in pages, so a deployment that changes meanwhile is shown
+//!   as it was or as it is.
 //! - **Work is found at once**, however many deployments have ended and however many targets rest.
 //!   Waiting for a change asks nothing of the database until there is one.
 //! - **A bad row stops nobody.** A row that this version cannot read is passed over, left as it is
@@ -92,6 +95,7 @@ mod deployments;
 mod error;
 mod idempotency;
 mod lock;
+mod log;
 mod opening;
 mod reader;
 mod registries;

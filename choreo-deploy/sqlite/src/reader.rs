@@ -10,46 +10,83 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Failure;
+use crate::log::Gate;
 use crate::{OpenError, schema};
 
-/// One may be busy with a long list while the other answers.
+/// How many threads a lane has: one may be busy while the other answers.
 const THREADS: usize = 2;
-/// How many queries wait at most before callers wait to get in.
+/// How many queries wait at most in a lane before callers wait to get in.
 const QUEUE: usize = 1024;
 
 type Query = Box<dyn FnOnce(&Connection) + Send>;
 type Queries = Arc<Mutex<mpsc::Receiver<Query>>>;
 
 /// The way to the threads that read. Dropping it ends them, after what is queued.
+///
+/// Lists have a lane of their own, so that a token is looked up at once while many are read.
+#[derive(Debug)]
 pub(crate) struct Readers {
-    queue: Option<mpsc::Sender<Query>>,
-    threads: Vec<JoinHandle<()>>,
+    points: Lane,
+    lists: Lane,
 }
 
 impl Readers {
     /// Opens the connections and starts the threads. The database exists already.
-    pub(crate) fn start(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn start(path: &Path, gate: &Gate) -> Result<Self, OpenError> {
+        Ok(Self {
+            points: Lane::start(path, gate)?,
+            lists: Lane::start(path, gate)?,
+        })
+    }
+
+    /// Asks the database for a few rows by their keys.
+    pub(crate) async fn call<F, T>(&self, ask: F) -> Result<T, Failure>
+    where
+        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.points.call(ask).await
+    }
+
+    /// Asks the database for many rows.
+    pub(crate) async fn scan<F, T>(&self, ask: F) -> Result<T, Failure>
+    where
+        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.lists.call(ask).await
+    }
+}
+
+struct Lane {
+    queue: Option<mpsc::Sender<Query>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Lane {
+    fn start(path: &Path, gate: &Gate) -> Result<Self, OpenError> {
         let (queue, queries) = mpsc::channel(QUEUE);
         let queries = Arc::new(Mutex::new(queries));
-        let mut readers = Self {
+        let mut lane = Self {
             queue: Some(queue),
             threads: Vec::new(),
         };
         for _ in 0..THREADS {
             let (connection, queries) = (schema::open_reader(path)?, Arc::clone(&queries));
+            let gate = gate.clone();
             let thread = thread::Builder::new().name("choreo-sqlite-reader".to_owned());
-            let thread = thread.spawn(move || run(&connection, &queries));
+            let thread = thread.spawn(move || run(&connection, &queries, &gate));
             let thread = thread.map_err(|source| OpenError::Io {
                 path: path.to_owned(),
                 source,
             })?;
-            readers.threads.push(thread);
+            lane.threads.push(thread);
         }
-        Ok(readers)
+        Ok(lane)
     }
 
     /// Asks the database, which stands still for as long as one question takes.
-    pub(crate) async fn call<F, T>(&self, ask: F) -> Result<T, Failure>
+    async fn call<F, T>(&self, ask: F) -> Result<T, Failure>
     where
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
@@ -65,15 +102,15 @@ impl Readers {
     }
 }
 
-impl fmt::Debug for Readers {
+impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Readers")
+        f.debug_struct("Lane")
             .field("threads", &self.threads.len())
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Readers {
+impl Drop for Lane {
     fn drop(&mut self) {
         self.queue = None;
         for thread in self.threads.drain(..) {
@@ -82,7 +119,7 @@ impl Drop for Readers {
     }
 }
 
-fn run(connection: &Connection, queries: &Queries) {
+fn run(connection: &Connection, queries: &Queries, gate: &Gate) {
     loop {
         // The other threads wait for the lock instead of the queue; it is free once a query comes.
         let query = queries
@@ -90,6 +127,7 @@ fn run(connection: &Connection, queries: &Queries) {
             .unwrap_or_else(PoisonError::into_inner)
             .blocking_recv();
         let Some(query) = query else { break };
+        let _in = gate.enter();
         query(connection);
     }
 }
@@ -105,4 +143,39 @@ fn snapshot<T>(
 
 fn panicked() -> Failure {
     Failure::unavailable("query failed in an unexpected way")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Finding 16: two long lists held up the look-up of every token.
+    #[tokio::test]
+    async fn long_lists_hold_no_look_up_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("choreo.db");
+        let _writer = schema::open_writer(&file).unwrap();
+        let readers = Arc::new(Readers::start(&file, &Gate::default()).unwrap());
+        let mut ends = Vec::new();
+        for _ in 0..2 * THREADS {
+            let (end, ended) = channel::<()>();
+            let readers = Arc::clone(&readers);
+            tokio::spawn(async move {
+                readers.scan(move |_| Ok(_ = ended.recv())).await.unwrap();
+            });
+            ends.push(end);
+        }
+        tokio::task::yield_now().await;
+        let look_up = readers.call(|_| Ok(7));
+        let found = tokio::time::timeout(Duration::from_secs(20), look_up).await;
+        assert_eq!(found.expect("nothing waits for the lists").unwrap(), 7);
+        let list = readers.scan(|_| Ok(()));
+        let moment = Duration::from_millis(50);
+        let held = tokio::time::timeout(moment, list).await;
+        held.expect_err("the control: the lists are under way");
+        drop(ends);
+    }
 }

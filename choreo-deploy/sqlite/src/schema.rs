@@ -19,7 +19,7 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// How long a connection waits for a lock that another program holds, such as a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The newest schema that this version knows.
 pub(crate) fn newest() -> i64 {
@@ -239,15 +239,15 @@ mod tests {
         let (connection, _directory) = database();
         for (sql, index) in [
             (
-                "SELECT * FROM deployments WHERE target = ?1 ORDER BY seq DESC",
+                "SELECT * FROM deployments WHERE seq < 9 AND target = ?1 ORDER BY seq DESC",
                 "deployments_target",
             ),
             (
-                "SELECT * FROM deployments WHERE component = ?1 ORDER BY seq DESC",
+                "SELECT * FROM deployments WHERE seq < 9 AND component = ?1 ORDER BY seq DESC",
                 "deployments_component",
             ),
             (
-                "SELECT * FROM deployments WHERE organization = ?1 ORDER BY seq DESC",
+                "SELECT * FROM deployments WHERE seq < 9 AND organization = ?1 ORDER BY seq DESC",
                 "deployments_organization",
             ),
             (

@@ -18,11 +18,12 @@ use choreo_deploy::token::TokenRecord;
 use jiff::Timestamp;
 
 use crate::lock::{Lock, Sharing, canonical};
+use crate::log::{Gate, Log};
 use crate::reader::Readers;
 use crate::signals::{Change, Signals};
 use crate::writer::{Session, StartError, Writer};
 use crate::{
-    OpenError, accept, deployments, opening, registries, releases, run_work, runs, settings,
+    OpenError, accept, deployments, log, opening, registries, releases, run_work, runs, settings,
     targets, tokens, unreadable, work,
 };
 
@@ -94,7 +95,9 @@ impl SqliteStore {
         })?;
         let (lock, connection) = opening::open(path.clone(), sharing).await?;
         let signals = Arc::new(Signals::new());
-        let writer = Writer::start(move || Ok(connection), Arc::clone(&signals)).await;
+        let gate = Gate::default();
+        let log = Log::of(&path, gate.clone(), log::LIMIT);
+        let writer = Writer::start(move || Ok(connection), Arc::clone(&signals), log).await;
         let writer = writer.map_err(|error| match error {
             StartError::Open(error) => error,
             StartError::Thread(source) => OpenError::Io {
@@ -102,7 +105,7 @@ impl SqliteStore {
                 source,
             },
         })?;
-        let readers = Readers::start(&path)?;
+        let readers = Readers::start(&path, &gate)?;
         Ok(Self {
             path,
             signals,
@@ -216,11 +219,20 @@ impl DeploymentStore for SqliteStore {
     }
 
     async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError> {
-        let query = query.clone();
-        Ok(self
-            .readers
-            .call(move |connection| deployments::list(connection, &query))
-            .await?)
+        let mut wanted = deployments::limit(query);
+        let (mut found, mut before) = (Vec::new(), None);
+        // In pages, so that nothing waits for a long list: neither the log nor another list.
+        loop {
+            let query = query.clone();
+            let ask = move |connection: &_| deployments::page(connection, &query, wanted, before);
+            let (page, last) = self.readers.scan(ask).await?;
+            wanted -= page.len();
+            found.extend(page);
+            before = last;
+            if wanted == 0 || before.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     async fn changed(
@@ -265,7 +277,7 @@ impl DeploymentStore for SqliteStore {
     ) -> Result<Vec<Release>, StoreError> {
         let component = component.clone();
         let ask = move |connection: &_| releases::newest(connection, &component, limit);
-        Ok(self.readers.call(ask).await?)
+        Ok(self.readers.scan(ask).await?)
     }
 
     async fn settings(
@@ -289,9 +301,20 @@ impl DeploymentStore for SqliteStore {
             .await?)
     }
 
-    /// Tries every row that is stored, so the cost grows with all of them.
+    /// Tries every row that is stored, a few at a time. The cost grows with all of them: for an
+    /// operator's check, not for each start.
     async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
-        Ok(self.readers.call(unreadable::find).await?)
+        let mut found = Vec::new();
+        for table in unreadable::TABLES {
+            let mut next = Some(0);
+            while let Some(after) = next {
+                let ask = move |connection: &_| table.page(connection, after);
+                let (rows, end) = self.readers.scan(ask).await?;
+                found.extend(rows);
+                next = end;
+            }
+        }
+        Ok(found)
     }
 
     /// Asks both those who read and the one who writes.
@@ -358,7 +381,7 @@ impl RunStore for SqliteStore {
         let target = target.clone();
         Ok(self
             .readers
-            .call(move |connection| runs::newest(connection, &target, limit))
+            .scan(move |connection| runs::newest(connection, &target, limit))
             .await?)
     }
 
@@ -394,7 +417,7 @@ impl TokenStore for SqliteStore {
         let component = component.clone();
         Ok(self
             .readers
-            .call(move |connection| tokens::all(connection, &component))
+            .scan(move |connection| tokens::all(connection, &component))
             .await?)
     }
 
@@ -448,7 +471,7 @@ impl RegistryStore for SqliteStore {
         let organization = organization.clone();
         Ok(self
             .readers
-            .call(move |connection| registries::all(connection, &organization))
+            .scan(move |connection| registries::all(connection, &organization))
             .await?)
     }
 

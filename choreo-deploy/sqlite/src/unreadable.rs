@@ -6,30 +6,65 @@ use rusqlite::{Connection, Row};
 use crate::error::Failure;
 use crate::{deployments, registries, releases, runs, settings, targets, tokens};
 
-/// Tries every row of every table of records. The cost grows with all that is stored.
-pub(crate) fn find(connection: &Connection) -> Result<Vec<Unreadable>, Failure> {
-    let mut found = Vec::new();
-    for (table, read) in READERS {
-        let mut statement = connection.prepare_cached(&format!("SELECT * FROM {table}"))?;
-        let mut rows = statement.query([])?;
+/// How far one question goes, so that nothing waits for it for long.
+const PAGE: i64 = 256;
+
+/// A table of records, its key in the order in which it is read, and how a row is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table {
+    name: &'static str,
+    key: &'static str,
+    read: fn(&Row<'_>) -> Result<(), Failure>,
+}
+
+impl Table {
+    /// Tries the rows after a key. Returns those that cannot be read, and where to go on.
+    pub(crate) fn page(
+        self,
+        connection: &Connection,
+        after: i64,
+    ) -> Result<(Vec<Unreadable>, Option<i64>), Failure> {
+        let Self { name, key, read } = self;
+        let last: Option<i64> = connection
+            .prepare_cached(&format!("SELECT max({key}) FROM {name}"))?
+            .query_row([], |row| row.get(0))?;
+        let end = after.saturating_add(PAGE);
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT * FROM {name} WHERE {key} > ?1 AND {key} <= ?2 ORDER BY {key}"
+        ))?;
+        let mut rows = statement.query((after, end))?;
+        let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             match read(row) {
                 Err(Failure::Unreadable(row)) => found.push(row),
                 other => other?,
             }
         }
+        Ok((found, last.filter(|last| *last > end).map(|_| end)))
     }
-    Ok(found)
 }
 
-type Read = fn(&Row<'_>) -> Result<(), Failure>;
-
-const READERS: [(&str, Read); 7] = [
-    (deployments::TABLE, deployments::check),
-    (registries::TABLE, |row| registries::read(row).map(drop)),
-    (releases::TABLE, |row| releases::read(row).map(drop)),
-    (runs::TABLE, |row| runs::read(row).map(drop)),
-    (settings::TABLE, |row| settings::read(row).map(drop)),
-    (targets::TABLE, |row| targets::read(row).map(drop)),
-    (tokens::TABLE, |row| tokens::read(row).map(drop)),
+/// Every table of records.
+pub(crate) const TABLES: [Table; 7] = [
+    table(deployments::TABLE, "seq", deployments::check),
+    table(registries::TABLE, "rowid", |row| {
+        registries::read(row).map(drop)
+    }),
+    table(releases::TABLE, "rowid", |row| {
+        releases::read(row).map(drop)
+    }),
+    table(runs::TABLE, "seq", |row| runs::read(row).map(drop)),
+    table(settings::TABLE, "target", |row| {
+        settings::read(row).map(drop)
+    }),
+    table(targets::TABLE, "id", |row| targets::read(row).map(drop)),
+    table(tokens::TABLE, "rowid", |row| tokens::read(row).map(drop)),
 ];
+
+const fn table(
+    name: &'static str,
+    key: &'static str,
+    read: fn(&Row<'_>) -> Result<(), Failure>,
+) -> Table {
+    Table { name, key, read }
+}

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::OpenError;
 use crate::error::{CommitError, Failure};
+use crate::log::Log;
 use crate::schema;
 use crate::signals::{Change, Signals};
 
@@ -35,6 +36,7 @@ impl Writer {
     pub(crate) async fn start(
         open: impl FnOnce() -> Result<Connection, OpenError> + Send + 'static,
         signals: Arc<Signals>,
+        log: Log,
     ) -> Result<Self, StartError> {
         let (queue, commands) = mpsc::channel(QUEUE);
         let (opened, opening) = oneshot::channel();
@@ -47,6 +49,7 @@ impl Writer {
                 Worker {
                     connection,
                     signals,
+                    log,
                     commits: counter,
                 }
                 .run(commands);
@@ -179,11 +182,12 @@ where
 struct Worker {
     connection: Connection,
     signals: Arc<Signals>,
+    log: Log,
     commits: Arc<AtomicU64>,
 }
 
 impl Worker {
-    fn run(self, mut commands: mpsc::Receiver<Box<dyn Command>>) {
+    fn run(mut self, mut commands: mpsc::Receiver<Box<dyn Command>>) {
         let mut group = Vec::with_capacity(GROUP);
         while commands.blocking_recv_many(&mut group, GROUP) > 0 {
             let lost = match self.commit(&mut group) {
@@ -199,6 +203,7 @@ impl Worker {
             for command in group.drain(..) {
                 command.answer(lost.as_deref());
             }
+            self.log.bound(&self.connection);
         }
     }
 
@@ -253,11 +258,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::log::Gate;
 
     /// A writer with a small table of its own.
     async fn writer(setup: &'static str) -> (Arc<Writer>, TempDir) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("choreo.db");
+        let log = Log::of(&file, Gate::default(), u64::MAX);
         let open = move || {
             let connection = schema::open_writer(&file)?;
             schema::take_over(&connection, &file)?;
@@ -267,7 +274,9 @@ mod tests {
             connection.execute_batch(setup).unwrap();
             Ok(connection)
         };
-        let writer = Writer::start(open, Arc::new(Signals::new())).await.unwrap();
+        let writer = Writer::start(open, Arc::new(Signals::new()), log)
+            .await
+            .unwrap();
         (Arc::new(writer), directory)
     }
 

@@ -139,3 +139,21 @@ async fn everybody_who_waits_is_told_of_each_end() {
         .await
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_is_whole_and_in_order() {
+    let (store, _directory) = store().await;
+    let mut tasks = JoinSet::new();
+    for number in 0..600 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { store.accept(new("orders", number, at(0))).await.unwrap() });
+    }
+    tasks.join_all().await;
+    for (limit, expected) in [(600, 600), (1000, 600), (256, 256), (257, 257), (0, 50)] {
+        let query = DeploymentQuery::of_target(example_target("orders")).limit(limit);
+        let listed = store.deployments(&query).await.unwrap();
+        let numbers: Vec<_> = listed.iter().map(|one| one.generation.number).collect();
+        let newest_first: Vec<_> = (1..=600).rev().take(expected).collect();
+        assert_eq!(numbers, newest_first, "limit {limit}");
+    }
+}

@@ -101,6 +101,39 @@ async fn they_are_reported_without_their_content() {
     );
 }
 
+/// More rows than one question reads, of each kind that there are many of.
+#[tokio::test]
+async fn they_are_found_among_many() {
+    let (store, directory) = changed(&[]).await;
+    let file = directory.path().join("choreo.db");
+    for number in 2..=600 {
+        let new = new(&format!("component-{number}"), number, at(0));
+        store.accept(new).await.unwrap();
+    }
+    let connection = Connection::open(&file).unwrap();
+    for (table, key) in [
+        ("deployments", "seq"),
+        ("settings", "target"),
+        ("targets", "id"),
+    ] {
+        let sql = match table {
+            "targets" => {
+                "UPDATE targets SET deployment = '' WHERE id IN (256, 257, 600)".to_owned()
+            }
+            _ => format!("UPDATE {table} SET format = 2 WHERE {key} IN (256, 257, 600)"),
+        };
+        connection
+            .pragma_update(None, "foreign_keys", false)
+            .unwrap();
+        assert_eq!(connection.execute(&sql, []).unwrap(), 3);
+    }
+    let found = store.unreadable().await.unwrap();
+    let mut tables: Vec<_> = found.iter().map(|row| row.table).collect();
+    tables.dedup_by_key(|table| *table);
+    assert_eq!(tables, ["deployments", "settings", "targets"]);
+    assert_eq!(found.len(), 9);
+}
+
 #[tokio::test]
 async fn reading_one_says_what_is_wrong_and_lists_leave_it_out() {
     let (store, _directory) = changed(&CHANGES[..1]).await;
