@@ -131,7 +131,7 @@
 //! | 422 | `invalid-field` | a member is missing, unknown, given twice or wrong |
 //! | 422 | `invalid-image` | the image is no image reference |
 //! | 422 | `not-possible` | it does not fit the component as it is set up |
-//! | 429 | `too-many-requests` | the component has more under way than its share; see `Retry-After` |
+//! | 429 | `too-many-requests` | the component or its organization has more under way than its share; see `Retry-After` |
 //! | 503 | `busy` | the server has as much to do as it takes on; see `Retry-After` |
 //! | 503 | `unavailable` | the intake or the token store does not answer; see `Retry-After` |
 //!
@@ -167,7 +167,7 @@
 //! | notice of a token's end | 14 days ([`DeployWebhook::EXPIRY_NOTICE`]) |
 //! | body | 16 KiB within 10 seconds ([`DeployWebhook::BODY_LIMIT`], [`DeployWebhook::BODY_DEADLINE`]) |
 //! | `wait` | none; 25 seconds at most, longer is cut ([`DeployWebhook::MAX_WAIT`]) |
-//! | under way at once | 64 `POST`s and 1,024 `GET`s, of one component 8 and 32 ([`Limits`](webhook::Limits)) |
+//! | under way at once | 64 `POST`s, of one organization 16, of one component 8; 256, 32 and 8 whose body is still to come; 1,024, 128 and 32 `GET`s ([`Limits`](webhook::Limits)) |
 //! | a snippet's patience | 15 minutes ([`Snippet::with_patience`]) |
 //!
 //! # What it does not do

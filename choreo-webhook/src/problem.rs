@@ -95,7 +95,7 @@ problem_types! {
     NotPossible = (UNPROCESSABLE_ENTITY, "not-possible", "Deployment is not possible"),
     /// A token stands in the URL, and so in somebody's logs.
     TokenInUrl = (BAD_REQUEST, "token-in-url", "Token is in the URL"),
-    /// The component has more requests under way than it may. Worth another try.
+    /// The component or its organization has more requests under way than it may. Worth another try.
     TooManyRequests = (TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
     /// What is behind the webhook does not answer. Worth another try.
     Unavailable = (SERVICE_UNAVAILABLE, "unavailable", "Service is unavailable"),

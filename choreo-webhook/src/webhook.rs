@@ -24,7 +24,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use self::gate::Gate;
-pub use self::gate::Limits;
+pub use self::gate::{Limits, Share};
 pub use self::response::ResponseBody;
 use crate::BaseUrl;
 use crate::problem::{Problem, ProblemType};
@@ -71,8 +71,9 @@ impl DeployWebhook {
                 tokens,
                 clock: Arc::new(SystemClock),
                 base_url: None,
-                deploying: Arc::new(Gate::new(limits.deploying, limits.deploying_each)),
-                waiting: Arc::new(Gate::new(limits.waiting, limits.waiting_each)),
+                reading: Arc::new(Gate::new(limits.reading)),
+                deploying: Arc::new(Gate::new(limits.deploying)),
+                waiting: Arc::new(Gate::new(limits.waiting)),
             }),
         }
     }
@@ -95,8 +96,9 @@ impl DeployWebhook {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         self.with(|shared| {
-            shared.deploying = Arc::new(Gate::new(limits.deploying, limits.deploying_each));
-            shared.waiting = Arc::new(Gate::new(limits.waiting, limits.waiting_each));
+            shared.reading = Arc::new(Gate::new(limits.reading));
+            shared.deploying = Arc::new(Gate::new(limits.deploying));
+            shared.waiting = Arc::new(Gate::new(limits.waiting));
         })
     }
 
@@ -141,6 +143,7 @@ struct Shared {
     tokens: Arc<dyn TokenStore>,
     clock: Arc<dyn Clock>,
     base_url: Option<BaseUrl>,
+    reading: Arc<Gate>,
     deploying: Arc<Gate>,
     waiting: Arc<Gate>,
 }

@@ -1,20 +1,23 @@
 //! Who asks, from the headers alone.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
-use choreo_deploy::id::{ComponentId, TokenId};
+use choreo_deploy::id::{ComponentId, OrganizationId, TokenId};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
+use super::gate::{Gate, Pass};
 use super::{DeployWebhook, Shared};
 use crate::DeployToken;
 use crate::problem::{Problem, ProblemType};
 
 /// Whoever holds a live token.
 pub(super) struct Caller {
+    pub(super) organization: OrganizationId,
     pub(super) component: ComponentId,
     pub(super) token: TokenId,
     expires_at: Timestamp,
@@ -22,6 +25,11 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// A place behind a gate, counted for the caller.
+    pub(super) fn enter(&self, gate: &Arc<Gate>) -> Result<Pass, Problem> {
+        gate.enter(&self.organization, &self.component)
+    }
+
     /// A header that says when the token ends, once that is near.
     pub(super) fn expiry_notice(&self) -> Option<(HeaderName, HeaderValue)> {
         let left = self.expires_at.duration_since(self.now);
@@ -63,11 +71,13 @@ impl Shared {
         self.remember_use(&record, now).await;
         let TokenRecord {
             id,
+            organization,
             component,
             expires_at,
             ..
         } = record;
         Ok(Caller {
+            organization,
             component,
             token: id,
             expires_at,

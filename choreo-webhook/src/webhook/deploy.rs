@@ -31,8 +31,11 @@ impl Shared {
         }
         body::refuse_unread(&parts.headers)?;
         let key = idempotency_key(&parts.headers)?;
-        let _pass = self.deploying.enter(&caller.component)?;
-        let request = DeployRequest::parse(&body::read(body).await?)?;
+        let reading = caller.enter(&self.reading)?;
+        let body = body::read(body).await?;
+        drop(reading);
+        let request = DeployRequest::parse(&body)?;
+        let _pass = caller.enter(&self.deploying)?;
 
         let cause = Cause::Ci(caller.token.clone());
         let mut submission = Submission::new(caller.component.clone(), request.image, cause)
@@ -54,9 +57,14 @@ impl Shared {
             // Relative to the collection that the request was sent to, whatever its prefix.
             None => format!("deployments/{id}"),
         };
+        // What is replayed may have become a release since.
+        let digest = match accepted.deployment.release {
+            Some(_) => self.pinned(&accepted.deployment).await?,
+            None => None,
+        };
         let mut response = document::respond(
             StatusCode::ACCEPTED,
-            (&accepted.deployment, None),
+            (&accepted.deployment, digest),
             &status_url,
         );
         let headers = response.headers_mut();

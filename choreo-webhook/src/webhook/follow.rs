@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use choreo_deploy::deployment::Deployment;
 use choreo_deploy::id::DeploymentId;
+use choreo_registry::Digest;
 use http::{Response, StatusCode};
 
 use super::authenticate::Caller;
@@ -26,7 +28,7 @@ impl Shared {
             .help("use the id from the answer to POST, with a token of the same component")
         };
         let id: DeploymentId = id.parse().map_err(|_| unknown())?;
-        let _pass = self.waiting.enter(&caller.component)?;
+        let _pass = caller.enter(&self.waiting)?;
         let found = if wait.is_zero() {
             self.intake.get(&caller.component, &id).await
         } else {
@@ -39,12 +41,18 @@ impl Shared {
             Some(base) => format!("{base}{DEPLOYMENTS}/{id}"),
             None => id.to_string(),
         };
-        let release = self.intake.release(&deployment).await;
-        let release = release.map_err(|error| refusal(&error))?;
-        let digest = release.and_then(|release| release.image.pin);
-        let digest = digest.map(|pin| pin.digest);
+        let digest = self.pinned(&deployment).await?;
         let answer = document::respond(StatusCode::OK, (&deployment, digest), &status_url);
         Ok(answer)
+    }
+
+    /// The digest that the deployment's release is pinned to, once it has a release.
+    pub(super) async fn pinned(&self, deployment: &Deployment) -> Result<Option<Digest>, Problem> {
+        let release = self.intake.release(deployment).await;
+        let release = release.map_err(|error| refusal(&error))?;
+        Ok(release
+            .and_then(|release| release.image.pin)
+            .map(|pin| pin.digest))
     }
 }
 

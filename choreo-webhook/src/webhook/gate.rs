@@ -1,45 +1,69 @@
-//! How many requests are under way at once, in all and for each component.
+//! How many requests are under way at once: in all, of each organization and of each component.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use choreo_deploy::id::ComponentId;
+use choreo_deploy::id::{ComponentId, OrganizationId};
 
 use crate::problem::{Problem, ProblemType};
 
 /// How many requests a webhook works on at once.
 ///
-/// A component that has as many under way as it may gets `429`; when the server has, everybody gets
-/// `503`, both with `Retry-After`. A component's share is far below the whole, so that one tenant
-/// does not lock out the others. Authentication comes first: strangers take no places.
+/// A component or an organization that has as many under way as it may gets `429`; when the server
+/// has, everybody gets `503`, both with `Retry-After`. The share of an organization is far below
+/// the whole, however many components it has, so that one tenant does not lock out the others.
+/// Authentication comes first: strangers take no places. A body is read before its request takes
+/// one of the places of [`deploying`](Self::deploying), so a body that never comes takes none.
 ///
 /// ```
-/// use choreo_webhook::webhook::Limits;
+/// use choreo_webhook::webhook::{Limits, Share};
 ///
 /// let limits = Limits::default();
-/// assert_eq!((limits.deploying, limits.deploying_each), (64, 8));
-/// assert_eq!((limits.waiting, limits.waiting_each), (1024, 32));
+/// assert_eq!(limits.reading, Share::new(256, 32, 8));
+/// assert_eq!(limits.deploying, Share::new(64, 16, 8));
+/// assert_eq!(limits.waiting, Share::new(1024, 128, 32));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// `POST`s in all, from the headers' end to the answer. 64 by default.
-    pub deploying: usize,
-    /// `POST`s of one component. 8 by default.
-    pub deploying_each: usize,
-    /// `GET`s in all. 1,024 by default.
-    pub waiting: usize,
-    /// `GET`s of one component. 32 by default.
-    pub waiting_each: usize,
+    /// `POST`s whose body is still to come. 256, 32 and 8 by default.
+    pub reading: Share,
+    /// `POST`s from the body's end to the answer. 64, 16 and 8 by default.
+    pub deploying: Share,
+    /// `GET`s. 1,024, 128 and 32 by default.
+    pub waiting: Share,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            deploying: 64,
-            deploying_each: 8,
-            waiting: 1024,
-            waiting_each: 32,
+            reading: Share::new(256, 32, 8),
+            deploying: Share::new(64, 16, 8),
+            waiting: Share::new(1024, 128, 32),
+        }
+    }
+}
+
+/// How many requests of one kind are under way at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Share {
+    /// In all.
+    pub total: usize,
+    /// Of one organization, over all its components.
+    pub per_organization: usize,
+    /// Of one component.
+    pub per_component: usize,
+}
+
+impl Share {
+    /// So many in all, of each organization and of each component.
+    #[must_use]
+    pub const fn new(total: usize, per_organization: usize, per_component: usize) -> Self {
+        Self {
+            total,
+            per_organization,
+            per_component,
         }
     }
 }
@@ -47,50 +71,81 @@ impl Default for Limits {
 /// Counts who is inside. Entries go when they reach zero, so it holds no more than its limit.
 #[derive(Debug)]
 pub(super) struct Gate {
-    limit: usize,
-    each: usize,
-    inside: Mutex<HashMap<ComponentId, usize>>,
+    share: Share,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    total: usize,
+    organizations: HashMap<OrganizationId, Organization>,
+}
+
+#[derive(Debug, Default)]
+struct Organization {
+    total: usize,
+    components: HashMap<ComponentId, usize>,
 }
 
 impl Gate {
-    pub(super) fn new(limit: usize, each: usize) -> Self {
+    pub(super) fn new(share: Share) -> Self {
         Self {
-            limit,
-            each,
+            share,
             inside: Mutex::default(),
         }
     }
 
     /// A place inside until the pass is dropped.
-    pub(super) fn enter(self: &Arc<Self>, component: &ComponentId) -> Result<Pass, Problem> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        organization: &OrganizationId,
+        component: &ComponentId,
+    ) -> Result<Pass, Problem> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.get(component).copied().unwrap_or_default() >= self.each {
-            return Err(Problem::new(
-                ProblemType::TooManyRequests,
-                format!(
-                    "component has {} requests of this kind under way: try again",
-                    self.each
-                ),
-            ));
+        let of_organization = inside.organizations.get(organization);
+        let of_component = of_organization.and_then(|inside| inside.components.get(component));
+        if of_component.copied().unwrap_or_default() >= self.share.per_component {
+            return Err(too_many("component", self.share.per_component));
         }
-        if inside.values().sum::<usize>() >= self.limit {
+        if of_organization.map_or(0, |inside| inside.total) >= self.share.per_organization {
+            return Err(too_many("organization", self.share.per_organization));
+        }
+        if inside.total >= self.share.total {
             return Err(Problem::new(
                 ProblemType::Busy,
                 "server has as many requests under way as it takes on: try again",
             ));
         }
-        *inside.entry(component.clone()).or_default() += 1;
+        inside.total += 1;
+        let of_organization = inside
+            .organizations
+            .entry(organization.clone())
+            .or_default();
+        of_organization.total += 1;
+        *of_organization
+            .components
+            .entry(component.clone())
+            .or_default() += 1;
         Ok(Pass {
             gate: Arc::clone(self),
+            organization: organization.clone(),
             component: component.clone(),
         })
     }
+}
+
+fn too_many(whose: &str, limit: usize) -> Problem {
+    Problem::new(
+        ProblemType::TooManyRequests,
+        format!("{whose} has {limit} requests of this kind under way: try again"),
+    )
 }
 
 /// A place inside.
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Arc<Gate>,
+    organization: OrganizationId,
     component: ComponentId,
 }
 
@@ -101,11 +156,19 @@ impl Drop for Pass {
             .inside
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = inside.get_mut(&self.component) {
+        inside.total -= 1;
+        let Some(organization) = inside.organizations.get_mut(&self.organization) else {
+            return;
+        };
+        organization.total -= 1;
+        if let Some(count) = organization.components.get_mut(&self.component) {
             *count -= 1;
             if *count == 0 {
-                inside.remove(&self.component);
+                organization.components.remove(&self.component);
             }
+        }
+        if organization.total == 0 {
+            inside.organizations.remove(&self.organization);
         }
     }
 }
@@ -114,31 +177,58 @@ impl Drop for Pass {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_component_has_its_share_and_all_have_the_whole() {
-        let gate = Arc::new(Gate::new(3, 2));
-        let [a, b]: [ComponentId; 2] = ["a", "b"].map(|id| id.parse().unwrap());
-        let status = |result: Result<Pass, Problem>| result.unwrap_err().into_response().status();
+    fn ids<T: std::str::FromStr<Err: std::fmt::Debug>>() -> [T; 2] {
+        ["a", "b"].map(|id| id.parse().unwrap())
+    }
 
-        let first = gate.enter(&a).unwrap();
-        let _second = gate.enter(&a).unwrap();
-        assert_eq!(status(gate.enter(&a)), 429);
-        let third = gate.enter(&b).unwrap();
-        assert_eq!(status(gate.enter(&b)), 503);
+    fn status(result: Result<Pass, Problem>) -> u16 {
+        result.unwrap_err().into_response().status().as_u16()
+    }
+
+    #[test]
+    fn component_organization_and_server_have_their_limits() {
+        let gate = Arc::new(Gate::new(Share::new(4, 3, 2)));
+        let ([acme, other], [a, b]) = (ids(), ids());
+
+        let first = gate.enter(&acme, &a).unwrap();
+        let _second = gate.enter(&acme, &a).unwrap();
+        assert_eq!(status(gate.enter(&acme, &a)), 429, "the component's");
+        let third = gate.enter(&acme, &b).unwrap();
+        assert_eq!(status(gate.enter(&acme, &b)), 429, "the organization's");
+        let fourth = gate.enter(&other, &a).unwrap();
+        assert_eq!(status(gate.enter(&other, &b)), 503, "the server's");
         drop(first);
-        let _fourth = gate.enter(&a).unwrap();
-        drop(third);
-        assert!(gate.enter(&b).is_ok());
+        assert!(gate.enter(&other, &b).is_ok());
+        drop((third, fourth));
+
+        let inside = gate.inside.lock().unwrap();
+        assert_eq!(inside.total, 1);
         assert!(
-            !gate.inside.lock().unwrap().contains_key(&b),
+            !inside.organizations.contains_key(&other),
             "who left is forgotten"
         );
+        assert!(!inside.organizations[&acme].components.contains_key(&b));
+    }
+
+    /// Two organizations may each have a component of this id.
+    #[test]
+    fn components_are_counted_within_their_organization() {
+        let gate = Arc::new(Gate::new(Share::new(9, 9, 1)));
+        let ([acme, other], [a, _]) = (ids(), ids());
+        let _first = gate.enter(&acme, &a).unwrap();
+        assert!(gate.enter(&other, &a).is_ok());
+        assert_eq!(status(gate.enter(&acme, &a)), 429);
     }
 
     #[test]
     fn a_limit_of_zero_lets_nobody_in() {
-        let component: ComponentId = "a".parse().unwrap();
-        assert!(Arc::new(Gate::new(0, 9)).enter(&component).is_err());
-        assert!(Arc::new(Gate::new(9, 0)).enter(&component).is_err());
+        let ([acme, _], [a, _]) = (ids(), ids());
+        for share in [
+            Share::new(0, 9, 9),
+            Share::new(9, 0, 9),
+            Share::new(9, 9, 0),
+        ] {
+            assert!(Arc::new(Gate::new(share)).enter(&acme, &a).is_err());
+        }
     }
 }

@@ -22,6 +22,16 @@ pub(super) struct DeployRequest {
 
 impl DeployRequest {
     pub(super) fn parse(body: &[u8]) -> Result<Self, Problem> {
+        if body.starts_with(BYTE_ORDER_MARK) {
+            return Err(Problem::new(
+                ProblemType::InvalidJson,
+                "body begins with a byte order mark, which JSON does not allow",
+            )
+            .help(
+                "write the body as UTF-8 without a byte order mark: PowerShell's \
+                 'Out-File -Encoding utf8' and some editors add one",
+            ));
+        }
         let members = match serde_json::from_slice::<Document>(body) {
             Ok(Document::Object(members)) => members,
             Ok(Document::Other) => {
@@ -39,6 +49,10 @@ impl DeployRequest {
         Fields::collect(&members)?.into_request()
     }
 }
+
+/// In UTF-8. Implementations must not add one
+/// (<https://www.rfc-editor.org/rfc/rfc8259#section-8.1>).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The members that there are, each a text, each at most once.
 #[derive(Default)]
@@ -382,7 +396,7 @@ mod tests {
             ("{", 1),
             (r#"{"image":"hunter2"#, 17),
             (r#"{"a":1}hunter2"#, 8),
-            ("\u{feff}{}", 1),
+            ("{}\u{feff}", 3),
         ] {
             let (status, problem) = refusal(body);
             assert_eq!(status, 400, "{body}");
@@ -391,6 +405,18 @@ mod tests {
                 format!("body is not JSON: it goes wrong at line 1, column {column}")
             );
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_explained() {
+        let (status, problem) = refusal("\u{feff}{\"image\":\"a\"}");
+        assert_eq!(status, 400);
+        assert_eq!(problem["type"], "urn:choreo:problem:invalid-json");
+        assert_eq!(
+            problem["detail"],
+            "body begins with a byte order mark, which JSON does not allow"
+        );
+        assert!(problem["help"].as_str().unwrap().contains("UTF-8 without"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::support::{Answer, IMAGE, World};
+use crate::support::{Answer, IMAGE, Never, World};
 
 async fn post<B>(world: &World, body: B) -> Answer
 where
@@ -38,21 +38,6 @@ impl Body for Endless {
     }
 }
 
-/// Sends nothing.
-struct Silent;
-
-impl Body for Silent {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Pending
-    }
-}
-
 /// Breaks off.
 struct Broken;
 
@@ -72,7 +57,7 @@ impl Body for Broken {
 async fn a_body_has_ten_seconds() {
     let world = World::new().await;
     let start = tokio::time::Instant::now();
-    post(&world, Silent).await.is_problem(408, "body-too-slow");
+    post(&world, Never).await.is_problem(408, "body-too-slow");
     assert_eq!(
         start.elapsed().as_secs(),
         DeployWebhook::BODY_DEADLINE.as_secs()
@@ -121,7 +106,7 @@ async fn a_length_that_is_too_large_is_refused_unread() {
     let request = world
         .post()
         .header("content-length", "16385")
-        .body(Silent)
+        .body(Never)
         .unwrap();
     let answer = Answer::of(world.webhook.clone().oneshot(request).await.unwrap());
     answer.is_problem(413, "body-too-large");

@@ -1,6 +1,8 @@
 //! `POST /v1/deployments`.
 
+use choreo_deploy::deployment::Phase;
 use choreo_deploy::intake::IntakeErrorKind as Kind;
+use choreo_registry::Digest;
 use serde_json::json;
 
 use crate::support::{DIGEST, IMAGE, World};
@@ -55,6 +57,12 @@ async fn a_replay_says_so() {
     let answer = world.deploy().await;
     assert_eq!(answer.status, 202);
     assert_eq!(answer.header("idempotent-replayed"), "true");
+
+    // What became of it in the meantime is said: the digest that its release is pinned to.
+    *world.intake.phases.lock().unwrap() = [Phase::Ready].into();
+    let deployment = world.deploy().await.json();
+    assert_eq!(deployment["phase"], "ready");
+    assert_eq!(deployment["digest"], Digest::sha256_of(b"pinned").as_str());
 }
 
 #[tokio::test]

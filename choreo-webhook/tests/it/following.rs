@@ -5,6 +5,7 @@ use std::time::Duration;
 use choreo_deploy::deployment::Phase;
 use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
 use choreo_deploy::store::TokenStore as _;
+use choreo_registry::Digest;
 use http::Request;
 use serde_json::{json, to_value};
 
@@ -26,7 +27,7 @@ async fn tells_phase_and_reasons() {
         (&json!("failed"), &json!(true))
     );
     assert_eq!(deployment["release"], 7);
-    let pinned = choreo_registry::Digest::sha256_of(b"pinned");
+    let pinned = Digest::sha256_of(b"pinned");
     assert_eq!(deployment["digest"], pinned.as_str(), "what runs is said");
     assert_eq!(deployment["status_url"], "d-1");
     assert_eq!(
@@ -37,6 +38,20 @@ async fn tells_phase_and_reasons() {
         }])
     );
     assert!(world.intake.waits.lock().unwrap().is_empty());
+}
+
+/// The digest that CI sent stands in only until the release is pinned, whatever it is pinned to.
+#[tokio::test]
+async fn what_is_pinned_goes_before_what_ci_claimed() {
+    let world = World::new().await;
+    let claimed = Digest::sha256_of(b"claimed");
+    *world.intake.claimed.lock().unwrap() = Some(claimed);
+    let phases = [Phase::Progressing, Phase::Ready];
+    world.intake.phases.lock().unwrap().extend(phases);
+    for digest in [claimed, Digest::sha256_of(b"pinned")] {
+        let answer = world.send(world.get("/v1/deployments/d-1"), "").await;
+        assert_eq!(answer.json()["digest"], digest.as_str());
+    }
 }
 
 #[tokio::test]

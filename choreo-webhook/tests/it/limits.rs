@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use choreo_deploy::store::TokenStore as _;
-use choreo_webhook::webhook::Limits;
+use choreo_webhook::webhook::{Limits, Share};
 use http::{Request, request};
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::support::{IMAGE, World, mint};
+use crate::support::{IMAGE, Never, World, mint, mint_of};
 
 /// Starts a request that hangs in the intake until it opens.
 fn hang(world: &World, request: request::Builder, body: &str) -> tokio::task::JoinHandle<u16> {
@@ -25,8 +25,8 @@ async fn settle() {
 async fn one_component_does_not_lock_out_the_others() {
     let world = World::new().await;
     let mut limits = Limits::default();
-    (limits.deploying, limits.deploying_each) = (3, 2);
-    (limits.waiting, limits.waiting_each) = (1, 1);
+    limits.deploying = Share::new(3, 9, 2);
+    limits.waiting = Share::new(1, 9, 1);
     let world = World {
         webhook: world.webhook.clone().with_limits(limits),
         ..world
@@ -76,7 +76,7 @@ async fn one_component_does_not_lock_out_the_others() {
 async fn who_hangs_up_frees_the_place() {
     let world = World::new().await;
     let mut limits = Limits::default();
-    limits.deploying_each = 1;
+    limits.deploying.per_component = 1;
     let world = World {
         webhook: world.webhook.clone().with_limits(limits),
         ..world
@@ -89,4 +89,71 @@ async fn who_hangs_up_frees_the_place() {
     assert!(request.await.unwrap_err().is_cancelled());
     *world.intake.closed.lock().unwrap() = false;
     assert_eq!(world.deploy().await.status, 202);
+}
+
+/// Eight components of one organization, each with as many requests under way as it may have, leave
+/// a place for the other tenants at all times.
+#[tokio::test(start_paused = true)]
+async fn bodies_that_never_come_refuse_nobody_else() {
+    let world = World::new().await;
+    let mut evil = Vec::new();
+    for number in 0..8 {
+        let (token, record) = mint_of("evil", &format!("evil-{number}"));
+        world.tokens.issue_token(record).await.unwrap();
+        evil.push(token);
+    }
+    for token in &evil {
+        for _ in 0..8 {
+            let authorization = format!("Bearer {}", token.expose());
+            let webhook = world.webhook.clone();
+            tokio::spawn(async move {
+                loop {
+                    let request = Request::post("/v1/deployments")
+                        .header("authorization", &authorization)
+                        .header("content-type", "application/json");
+                    let answer = webhook.clone().oneshot(request.body(Never).unwrap()).await;
+                    let wait = u64::from(answer.unwrap().status() != 408);
+                    tokio::time::sleep(Duration::from_secs(wait)).await;
+                }
+            });
+        }
+    }
+    settle().await;
+    for second in 0..600 {
+        assert_eq!(world.deploy().await.status, 202, "after {second} seconds");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// The same for those who wait, and for requests that the intake does not answer.
+#[tokio::test(start_paused = true)]
+async fn an_organization_with_many_components_leaves_places_for_the_others() {
+    let world = World::new().await;
+    *world.intake.closed.lock().unwrap() = true;
+    let body = json!({ "image": IMAGE }).to_string();
+    for number in 0..33 {
+        let (token, record) = mint_of("evil", &format!("evil-{number}"));
+        world.tokens.issue_token(record).await.unwrap();
+        let authorization = format!("Bearer {}", token.expose());
+        for _ in 0..32 {
+            let get = Request::get("/v1/deployments/d-1?wait=25");
+            hang(&world, get.header("authorization", &authorization), "");
+        }
+        for _ in 0..2 {
+            let post = Request::post("/v1/deployments")
+                .header("authorization", &authorization)
+                .header("content-type", "application/json");
+            hang(&world, post, &body);
+        }
+    }
+    settle().await;
+    let mine = [
+        hang(&world, world.post(), &body),
+        hang(&world, world.get("/v1/deployments/d-1?wait=25"), ""),
+    ];
+    settle().await;
+    *world.intake.closed.lock().unwrap() = false;
+    for (request, status) in mine.into_iter().zip([202, 200]) {
+        assert_eq!(request.await.unwrap(), status);
+    }
 }

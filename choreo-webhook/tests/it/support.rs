@@ -1,12 +1,15 @@
 //! A webhook over a scripted intake, real tokens and a clock that stands still.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use choreo_deploy::clock::Clock;
-use choreo_deploy::deployment::{Deployment, Phase};
+use choreo_deploy::deployment::{Deployment, Phase, Subject};
 use choreo_deploy::id::{ComponentId, DeploymentId};
 use choreo_deploy::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
 use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
@@ -18,6 +21,7 @@ use choreo_webhook::token::Lifetime;
 use choreo_webhook::webhook::ResponseBody;
 use choreo_webhook::{DeployToken, DeployWebhook};
 use http::{HeaderMap, Request, Response, StatusCode, request};
+use http_body::{Body, Frame};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -57,6 +61,8 @@ pub(crate) struct ScriptedIntake {
     /// The phases that `wait` and `get` report, one each; the last one for ever.
     pub(crate) phases: Mutex<VecDeque<Phase>>,
     pub(crate) reasons: Mutex<Value>,
+    /// The digest that CI sent with the deployment that `wait` and `get` report.
+    pub(crate) claimed: Mutex<Option<Digest>>,
     /// `accept` and `wait` answer only when this is open.
     pub(crate) closed: Mutex<bool>,
 }
@@ -80,7 +86,13 @@ impl ScriptedIntake {
     fn find(&self, component: &ComponentId, id: &DeploymentId) -> Option<Deployment> {
         let reasons = self.reasons.lock().unwrap().clone();
         let is_mine = component.as_str() == "orders" && id.as_str() == "d-1";
-        is_mine.then(|| deployment(component, IMAGE, self.next_phase(), &reasons))
+        is_mine.then(|| {
+            let mut deployment = deployment(component, IMAGE, self.next_phase(), &reasons);
+            if let Subject::Image(image) = &mut deployment.subject {
+                image.claimed = *self.claimed.lock().unwrap();
+            }
+            deployment
+        })
     }
 }
 
@@ -95,11 +107,11 @@ impl Intake for ScriptedIntake {
             let error = IntakeError::new(kind, format!("refused as {kind:?}"));
             return Err(error.with_source("internal hunter2"));
         }
-        let deployment = deployment(&component, &written, Phase::Accepted, &json!([]));
+        let accepted = |phase| deployment(&component, &written, phase, &json!([]));
         Ok(if *self.replayed.lock().unwrap() {
-            Accepted::replayed(deployment)
+            Accepted::replayed(accepted(self.next_phase()))
         } else {
-            Accepted::new(deployment, None)
+            Accepted::new(accepted(Phase::Accepted), None)
         })
     }
 
@@ -161,6 +173,21 @@ fn deployment(component: &ComponentId, image: &str, phase: Phase, reasons: &Valu
     .unwrap()
 }
 
+/// A body that never comes.
+pub(crate) struct Never;
+
+impl Body for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
 /// A webhook with all it stands on.
 pub(crate) struct World {
     pub(crate) intake: Arc<ScriptedIntake>,
@@ -214,9 +241,12 @@ impl World {
 }
 
 pub(crate) fn mint(component: &str) -> (DeployToken, TokenRecord) {
-    let organization = "acme".parse().unwrap();
+    mint_of("acme", component)
+}
+
+pub(crate) fn mint_of(organization: &str, component: &str) -> (DeployToken, TokenRecord) {
     DeployToken::mint(
-        organization,
+        organization.parse().unwrap(),
         component.parse().unwrap(),
         Lifetime::DEFAULT,
         now(),
