@@ -67,6 +67,8 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// # Contract
     /// - A target that nothing was applied to is [`Absent`](crate::rollout::RolloutPhase::Absent).
     /// - [`Rollout::generation`] is the newest generation applied or removed.
+    /// - What was applied and is gone since is [`Missing`](crate::rollout::RolloutPhase::Missing),
+    ///   until the same generation is applied again.
     ///
     /// # Errors
     /// Only when it cannot look.

@@ -39,7 +39,7 @@ macro_rules! backend_conformance {
             absent_until_applied, applied_becomes_ready, applying_again_changes_nothing,
             older_generations_are_refused, newer_generation_wins, paused_apply_cannot_undo,
             concurrent_applies_end_with_the_newest, targets_are_apart,
-            failed_rollout_is_an_observation, cancelled_apply_can_be_repeated,
+            failed_rollout_is_an_observation, missing_until_applied_again, cancelled_apply_can_be_repeated,
             settling_keeps_what_is_needed, pull_secret_changes_in_place,
             pull_secret_of_nothing_is_not_found, removed_is_absent_and_remembered,
             removing_nothing_succeeds, applies_after_removal, run_starts_once,

@@ -59,6 +59,7 @@ struct State {
 struct Applied {
     generation: Generation,
     shown: Option<Shown>,
+    is_lost: bool,
 }
 
 /// What is on the data plane of a target. For people and for tests.
@@ -104,6 +105,13 @@ impl InMemoryBackend {
         self.lock().reported.insert(deployed, digest);
     }
 
+    /// Takes away what runs on a target, as somebody would who deletes it by hand.
+    pub fn lose(&self, target: &Target) {
+        if let Some(applied) = self.lock().targets.get_mut(target) {
+            applied.is_lost = true;
+        }
+    }
+
     /// A panic under the lock leaves whole values behind, so a poisoned one is still good.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -147,6 +155,7 @@ impl DeploymentBackend for InMemoryBackend {
         let applied = Applied {
             generation: intent.generation,
             shown: Some(shown),
+            is_lost: false,
         };
         state.targets.insert(intent.target.clone(), applied);
         Ok(())
@@ -160,6 +169,9 @@ impl DeploymentBackend for InMemoryBackend {
         let Some(shown) = &applied.shown else {
             return Ok(Rollout::new(applied.generation, RolloutPhase::Absent));
         };
+        if applied.is_lost {
+            return Ok(Rollout::new(applied.generation, RolloutPhase::Missing));
+        }
         if let Some(reason) = state.failing_images.get(&shown.image) {
             return Ok(
                 Rollout::new(applied.generation, RolloutPhase::Failed).with_reason(reason.clone())
@@ -215,6 +227,7 @@ impl DeploymentBackend for InMemoryBackend {
             Applied {
                 generation,
                 shown: None,
+                is_lost: false,
             },
         );
         state.runs.retain(|(of, _), _| of != target);

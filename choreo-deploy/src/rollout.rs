@@ -80,6 +80,9 @@ pub enum RolloutPhase {
     Ready,
     /// It does not become ready without a change. The reasons say what is wrong.
     Failed,
+    /// Something of this generation is gone from the data plane, or somebody put something else in
+    /// its place. Applying the same generation again brings it back.
+    Missing,
 }
 
 /// What a backend sees of one run of a task.

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers below are tests too")]
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +36,8 @@ enum Breaks {
     NotFound,
     /// `remove` fails where nothing is.
     RemovingNothing,
+    /// `observe` says ready where what was applied is gone.
+    Loss,
     /// `apply` stops half way and does not go on when called again.
     Repetition,
     /// The same run id starts again.
@@ -49,20 +51,27 @@ enum Breaks {
 #[derive(Debug)]
 struct Broken {
     breaks: Breaks,
-    inner: InMemoryBackend,
+    inner: Arc<InMemoryBackend>,
     half: Mutex<HashMap<Target, u32>>,
     starts: Mutex<i32>,
 }
 
 fn broken(breaks: Breaks) -> BackendFixture {
-    let inner = InMemoryBackend::new();
+    let inner = Arc::new(InMemoryBackend::new());
     let backend = Broken {
         breaks,
-        inner,
+        inner: Arc::clone(&inner),
         half: Mutex::default(),
         starts: Mutex::default(),
     };
-    BackendFixture::new(backend).with_patience(Duration::from_millis(300))
+    with_loss(BackendFixture::new(backend), inner).with_patience(Duration::from_millis(300))
+}
+
+fn with_loss(fixture: BackendFixture, plane: Arc<InMemoryBackend>) -> BackendFixture {
+    fixture.with_loss(move |target| {
+        plane.lose(&target);
+        std::future::ready(())
+    })
 }
 
 impl Broken {
@@ -130,6 +139,11 @@ impl DeploymentBackend for Broken {
         let rollout = self.inner.observe(&self.target(target)).await?;
         if self.is(Breaks::Absence) && rollout.generation.is_none() {
             return Ok(Rollout::new(Generation::default(), RolloutPhase::Ready));
+        }
+        if self.is(Breaks::Loss) && rollout.phase == RolloutPhase::Missing {
+            let mut rollout = rollout;
+            rollout.phase = RolloutPhase::Ready;
+            return Ok(rollout);
         }
         Ok(rollout)
     }
@@ -229,7 +243,8 @@ macro_rules! fails {
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(clause))
             };
             assert!(run(broken(Breaks::$breaks)).is_err(), "the clause sees a broken promise");
-            let good = BackendFixture::new(InMemoryBackend::new());
+            let plane = Arc::new(InMemoryBackend::new());
+            let good = with_loss(BackendFixture::new(Arc::clone(&plane)), plane);
             assert!(run(good).is_ok(), "and a kept one");
         }
     )*};
@@ -241,6 +256,7 @@ fails! {
     paused_apply_cannot_undo: FenceAcrossWaiting,
     concurrent_applies_end_with_the_newest: Fence,
     targets_are_apart: Apartness,
+    missing_until_applied_again: Loss,
     cancelled_apply_can_be_repeated: Repetition,
     settling_keeps_what_is_needed: Settling,
     pull_secret_of_nothing_is_not_found: NotFound,

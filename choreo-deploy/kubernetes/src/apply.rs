@@ -23,6 +23,7 @@ use std::time::Duration;
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, BackendErrorKind};
 use choreo_deploy::deployment::Generation;
+use futures_util::stream::{self, TryStreamExt};
 use serde_json::{Value, json};
 
 use crate::anchor::{ATTEMPTS, Anchor, Anchors, State};
@@ -31,6 +32,9 @@ use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
 use crate::name;
+
+/// How many Jobs are deleted at once.
+const DELETED_AT_ONCE: usize = 8;
 
 /// Writes the objects of one target at one generation.
 pub(crate) struct Writer<'a> {
@@ -79,9 +83,7 @@ impl Writer<'_> {
         for id in removal_order(self.possible().await?) {
             self.delete(&id).await?;
         }
-        for job in self.jobs().await? {
-            self.delete(&job).await?;
-        }
+        self.delete_jobs().await?;
         self.finish(State::Removed).await
     }
 
@@ -191,16 +193,24 @@ impl Writer<'_> {
         Ok(ids)
     }
 
-    async fn jobs(&self) -> Result<Vec<ObjectId>, BackendError> {
+    /// Deletes the Jobs of all runs.
+    ///
+    /// A Job is made once and never written anew, so a look at the anchor after all were read is
+    /// enough: a run of a newer generation has another name.
+    async fn delete_jobs(&self) -> Result<(), BackendError> {
         let selector = labels::query(&labels::selector(self.target, labels::ROLE_RUN));
         let jobs = self
             .cluster
             .list(Kind::Job, &run_selector(&selector))
             .await?;
-        Ok(jobs
-            .iter()
-            .map(|job| ObjectId::new(Kind::Job, job.name()))
-            .collect())
+        self.anchors().check(self.generation).await?;
+        stream::iter(jobs.iter().filter(|job| !job.is_ending()).map(Ok))
+            .try_for_each_concurrent(DELETED_AT_ONCE, async |job| {
+                let id = ObjectId::new(Kind::Job, job.name());
+                // Another of the same name is not what was read.
+                self.cluster.delete_uid(&id, job.uid()).await.map(|_| ())
+            })
+            .await
     }
 
     /// Marks an object that this generation has no use for, so that no older one changes it again.

@@ -24,6 +24,9 @@ const FIELD_MANAGER: &str = "choreo";
 /// object or conflicts, and never changes one.
 const NEVER: &str = "1";
 
+/// How many objects one answer lists.
+const PAGE: u32 = 500;
+
 /// Requests in one namespace on behalf of one operation.
 #[derive(Clone)]
 pub(crate) struct Cluster<'a> {
@@ -57,14 +60,22 @@ impl Cluster<'_> {
             .transpose()
     }
 
+    /// Everything of a kind with these labels, however many pages it takes: the API server's order is
+    /// by name, so the first page is any part of it.
     pub(crate) async fn list(&self, kind: Kind, labels: &str) -> Result<Vec<Live>, BackendError> {
-        // The newest 500 of anything of one target are more than enough to judge it by.
-        let list = self
-            .api(kind)
-            .list(&ListParams::default().labels(labels).limit(500))
-            .await;
-        let list = list.map_err(|e| self.error(&e))?;
-        list.items.iter().map(|object| self.live(object)).collect()
+        let api = self.api(kind);
+        let mut found = Vec::new();
+        let mut page = ListParams::default().labels(labels).limit(PAGE);
+        loop {
+            let list = api.list(&page).await.map_err(|e| self.error(&e))?;
+            for object in &list.items {
+                found.push(self.live(object)?);
+            }
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
     }
 
     /// Applies an object over what was read, or where nothing was.
@@ -139,14 +150,30 @@ impl Cluster<'_> {
     }
 
     /// Deletes what was read, and what it owns; `false` when it has changed since.
-    ///
-    /// In the background, because the API's default for Jobs leaves their pods running.
     pub(crate) async fn delete(&self, id: &ObjectId, live: &Live) -> Result<bool, BackendError> {
         let unchanged = Preconditions {
             resource_version: Some(live.resource_version().to_owned()),
             uid: Some(live.uid().to_owned()),
         };
-        let params = DeleteParams::background().preconditions(unchanged);
+        self.delete_if(id, unchanged).await
+    }
+
+    /// Deletes an object that is never written anew, however it has changed: the Job of a run.
+    pub(crate) async fn delete_uid(&self, id: &ObjectId, uid: &str) -> Result<bool, BackendError> {
+        let same = Preconditions {
+            resource_version: None,
+            uid: Some(uid.to_owned()),
+        };
+        self.delete_if(id, same).await
+    }
+
+    /// In the background, because the API's default for Jobs leaves their pods running.
+    async fn delete_if(
+        &self,
+        id: &ObjectId,
+        preconditions: Preconditions,
+    ) -> Result<bool, BackendError> {
+        let params = DeleteParams::background().preconditions(preconditions);
         match self.api(id.kind).delete(&id.name, &params).await {
             Ok(_) => Ok(true),
             Err(e) if error::is_not_found(&e) => Ok(true),

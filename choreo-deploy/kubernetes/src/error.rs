@@ -54,7 +54,7 @@ fn from_status(operation: &'static str, status: &Status) -> BackendError {
             format!("the API server refused the object: {said}"),
         ),
         401 => (
-            Kind::PermissionDenied,
+            Kind::Unauthenticated,
             "the API server does not accept the backend's own credential".to_owned(),
         ),
         403 if is_about_access(&status.message) => (
@@ -137,7 +137,7 @@ mod tests {
         let quota = "pods \"a\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1";
         for (code, message, kind) in [
             (400, "bad", Kind::Refused),
-            (401, "Unauthorized", Kind::PermissionDenied),
+            (401, "Unauthorized", Kind::Unauthenticated),
             (403, denied, Kind::PermissionDenied),
             (403, quota, Kind::Refused),
             (404, "gone", Kind::NotFound),

@@ -83,16 +83,22 @@ fn waiting(anchor: &Anchor, why: &str) -> Verdict<Rollout> {
     plain(rollout.with_reason(Reason::new(ReasonCode::Waiting, why)))
 }
 
-/// The object, once it is there and of this generation; otherwise what is waited for.
+/// What is written down as applied and is not there: applying again brings it back.
+fn missing(anchor: &Anchor, why: &str) -> Verdict<Rollout> {
+    let rollout = Rollout::new(anchor.generation, RolloutPhase::Missing);
+    plain(rollout.with_reason(Reason::new(ReasonCode::Waiting, why)))
+}
+
+/// The object, once it is there and of this generation; otherwise why it must be applied again.
 fn current<'a>(anchor: &Anchor, seen: &'a Seen) -> Result<&'a Live, &'static str> {
     let Some(live) = &seen.workload else {
-        return Err("its object is missing on the data plane and must be applied again");
+        return Err("its object is missing on the data plane and is applied again");
     };
     if live.is_ending() {
-        return Err("its object is being deleted");
+        return Err("its object is being deleted and is applied again");
     }
     if live.generation() != Some(anchor.generation) || live.is_pending() {
-        return Err("its object is of another generation and must be applied again");
+        return Err("its object is of another generation and is applied again");
     }
     Ok(live)
 }

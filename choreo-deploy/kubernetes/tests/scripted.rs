@@ -79,7 +79,7 @@ async fn answers_become_kinds() {
     use BackendErrorKind as Kind;
     let forbidden = "configmaps \"x\" is forbidden: User \"u\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"n\"";
     for (code, reason, message, kind) in [
-        (401, "Unauthorized", "Unauthorized", Kind::PermissionDenied),
+        (401, "Unauthorized", "Unauthorized", Kind::Unauthenticated),
         (403, "Forbidden", forbidden, Kind::PermissionDenied),
         (429, "TooManyRequests", "slow down", Kind::RateLimited),
         (

@@ -34,6 +34,9 @@ pub enum BackendErrorKind {
     Stale,
     /// The data plane did not answer in time. Worth another try; the call may have had effect.
     Timeout,
+    /// The data plane does not accept the backend's own credential. Worth another try: credentials
+    /// are renewed, and a server that has just started may not know them yet.
+    Unauthenticated,
     /// The data plane cannot be reached. Worth another try.
     Unreachable,
     /// This backend cannot do that.
@@ -46,7 +49,11 @@ impl BackendErrorKind {
     pub fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::Conflict | Self::RateLimited | Self::Timeout | Self::Unreachable
+            Self::Conflict
+                | Self::RateLimited
+                | Self::Timeout
+                | Self::Unauthenticated
+                | Self::Unreachable
         )
     }
 }

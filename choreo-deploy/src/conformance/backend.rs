@@ -35,6 +35,8 @@ impl BackendClause {
         Self::targets_are_apart(fixture).await;
         told("failed_rollout_is_an_observation");
         Self::failed_rollout_is_an_observation(fixture).await;
+        told("missing_until_applied_again");
+        Self::missing_until_applied_again(fixture).await;
         told("cancelled_apply_can_be_repeated");
         Self::cancelled_apply_can_be_repeated(fixture).await;
         told("settling_keeps_what_is_needed");
@@ -199,6 +201,23 @@ impl BackendClause {
         let rollout = fixture.deploy(&target, generation(1), &release).await;
         assert_eq!(rollout.phase, RolloutPhase::Failed, "{rollout:?}");
         assert!(!rollout.reasons.is_empty(), "a failure says why");
+    }
+
+    /// What was taken away is missing, and the same generation again brings it back.
+    pub async fn missing_until_applied_again(fixture: &BackendFixture) {
+        let (target, release) = (fixture.target("lost"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        if !fixture.lose(&target).await {
+            return;
+        }
+        let rollout = fixture.settled(&target, generation(1)).await;
+        assert_eq!(
+            (rollout.generation, rollout.phase),
+            (Some(generation(1)), RolloutPhase::Missing),
+            "it is gone: {rollout:?}"
+        );
+        fixture.deploy(&target, generation(1), &release).await;
+        fixture.assert_runs(&target, generation(1), &release).await;
     }
 
     /// After a call was cancelled anywhere, the same call again brings the target to its state.

@@ -1,3 +1,6 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin as Pinned;
 use std::time::Duration;
 
 use choreo_registry::{Credential, ImageReference, PullSecret, RegistryHost};
@@ -20,6 +23,7 @@ pub struct BackendFixture {
     workload: Workload,
     images: [ImageReference; 2],
     missing: Option<ImageReference>,
+    loss: Option<Loss>,
     targets: String,
     patience: Duration,
 }
@@ -32,6 +36,7 @@ impl BackendFixture {
             workload: example_workload(),
             images: [example_image(1), example_image(2)],
             missing: None,
+            loss: None,
             targets: String::new(),
             patience: Duration::from_secs(10),
         }
@@ -52,6 +57,21 @@ impl BackendFixture {
     pub fn with_missing_image(self, image: ImageReference) -> Self {
         Self {
             missing: Some(image),
+            ..self
+        }
+    }
+
+    /// Says how what runs on a target is taken away behind the backend's back. Without it, the clause
+    /// about what is missing passes unseen.
+    #[must_use]
+    pub fn with_loss<F: Future<Output = ()> + Send + 'static>(
+        self,
+        lose: impl Fn(Target) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let lose =
+            move |target| -> Pinned<Box<dyn Future<Output = ()> + Send>> { Box::pin(lose(target)) };
+        Self {
+            loss: Some(Loss(Box::new(lose))),
             ..self
         }
     }
@@ -80,6 +100,17 @@ impl BackendFixture {
     pub(super) fn missing(&self) -> Option<Release> {
         let image = self.missing.as_ref()?;
         Some(release_of(9, self.workload.clone(), image))
+    }
+
+    /// Takes away what runs on the target; says whether the fixture can.
+    pub(super) async fn lose(&self, target: &Target) -> bool {
+        match &self.loss {
+            Some(Loss(lose)) => {
+                lose(target.clone()).await;
+                true
+            }
+            None => false,
+        }
     }
 
     pub(super) fn target(&self, name: &str) -> Target {
@@ -149,6 +180,17 @@ impl BackendFixture {
     }
 }
 
+type Lose = dyn Fn(Target) -> Pinned<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+/// Takes away what runs on a target.
+struct Loss(Box<Lose>);
+
+impl fmt::Debug for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Loss")
+    }
+}
+
 /// The generation of a number.
 pub(super) fn generation(number: u64) -> Generation {
     Generation::new(0, number)
@@ -156,7 +198,7 @@ pub(super) fn generation(number: u64) -> Generation {
 
 /// Asserts that a call was refused because its generation is old.
 #[track_caller]
-pub(super) fn assert_stale<T: std::fmt::Debug>(result: Result<T, backend::BackendError>) {
+pub(super) fn assert_stale<T: fmt::Debug>(result: Result<T, backend::BackendError>) {
     let error = result.expect_err("an older generation is refused");
     assert_eq!(error.kind(), backend::BackendErrorKind::Stale, "{error}");
 }

@@ -76,7 +76,7 @@ impl Deployer {
         if run.cancel_requested || self.run_is_late(claimed) {
             self.call(tasks.cancel_run(&run.target, &run.id)).await?;
         }
-        let status = self.call(tasks.observe_run(&run.target, &run.id)).await?;
+        let status = self.look(tasks.observe_run(&run.target, &run.id)).await?;
         let open = status.phase.is_some_and(|phase| !phase.is_final());
         if open
             && status

@@ -14,7 +14,6 @@ use crate::id::RegistryId;
 use crate::reason::{Evidence, Reason, ReasonCode};
 use crate::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
 use crate::resolver::{RegistryAccess, ResolveError};
-use crate::rollout::{Rollout, RolloutPhase};
 use crate::sealer::SealingContext;
 use crate::store::{
     ClaimedDeployment, Outcome, Progress, RegisteredRegistry, StoreError, StoredCredential,
@@ -73,7 +72,7 @@ impl From<BackendError> for Halt {
 
 /// The data plane has seen a newer generation. Where the store gave that out, the claim is stale
 /// and so is whatever is written with it; where it did not, no other try would end differently.
-fn ahead(seen: &str) -> Reason {
+pub(super) fn ahead(seen: &str) -> Reason {
     let message = "the data plane has a newer generation of the target";
     Reason::new(ReasonCode::NewerDeployment, message)
         .with_help(
@@ -162,7 +161,7 @@ impl Deployer {
             claimed.attempt = 0;
         }
         let target = &claimed.claim.target;
-        let rollout = self.call(backend.observe(target)).await?;
+        let rollout = self.look(backend.observe(target)).await?;
         self.follow(&*backend, claimed, (release, rollout)).await
     }
 
@@ -390,84 +389,8 @@ impl Deployer {
         Ok(())
     }
 
-    /// Acts on what was observed after applying.
-    async fn follow(
-        &self,
-        backend: &dyn DeploymentBackend,
-        claimed: &ClaimedDeployment,
-        (release, rollout): (Release, Rollout),
-    ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
-        let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
-        if let Some(newer) = rollout.generation.filter(|newer| *newer > generation) {
-            let seen = format!("generation {newer} is there, {generation} was applied");
-            return Err(Halt::Failed(ahead(&seen)));
-        }
-        if rollout.generation != Some(generation) {
-            // Somebody removed it behind our back: it is applied again.
-            let message = "what was applied is not on the data plane any more";
-            let progress = Progress {
-                reasons: vec![Reason::new(ReasonCode::Waiting, message)],
-                ..self.progress(claimed)
-            };
-            self.parts
-                .store
-                .put_back(
-                    &claimed.claim,
-                    Progress {
-                        applied: false,
-                        ..progress
-                    },
-                )
-                .await?;
-            return Ok(None);
-        }
-        match rollout.phase {
-            RolloutPhase::Ready => {
-                if let (None, Some(digest)) = (&release.image.pin, rollout.running) {
-                    let pin = Pin::new(digest, Pinning::Observed);
-                    self.parts.store.record_pin(&claimed.claim, pin).await?;
-                }
-                let mut reasons = rollout.reasons;
-                match self.call(backend.settle(target, generation)).await {
-                    // What is left over does no harm, and the next deployment settles again.
-                    Err(Halt::Failed(left)) if left.code != ReasonCode::NewerDeployment => {
-                        tracing::warn!(target = %target, reason = %left, "not settled");
-                        reasons.push(left);
-                    }
-                    settled => settled?,
-                }
-                Ok(Some((Phase::Ready, reasons)))
-            }
-            RolloutPhase::Failed => Ok(Some((Phase::Failed, rollout.reasons))),
-            // Looked at once more at its deadline, because it may have become ready meanwhile.
-            RolloutPhase::Progressing | RolloutPhase::Absent if self.is_late(claimed) => {
-                let reasons = self.timed_out(claimed, rollout.reasons);
-                Ok(Some((Phase::TimedOut, reasons)))
-            }
-            RolloutPhase::Progressing | RolloutPhase::Absent => {
-                let progress = Progress {
-                    reasons: rollout.reasons,
-                    ..self.progress(claimed)
-                };
-                self.parts.store.put_back(&claimed.claim, progress).await?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn is_late(&self, claimed: &ClaimedDeployment) -> bool {
+    pub(super) fn is_late(&self, claimed: &ClaimedDeployment) -> bool {
         self.clock.now() >= claimed.deployment.deadline_at
-    }
-
-    /// On its way, to be looked at soon.
-    fn progress(&self, claimed: &ClaimedDeployment) -> Progress {
-        let deployment = &claimed.deployment;
-        let next = self.next_look(deployment.accepted_at, deployment.deadline_at);
-        let progress = Progress::new(Phase::Progressing, self.clock.now(), next);
-        Progress {
-            applied: claimed.applied,
-            ..progress
-        }
     }
 
     /// A call to a data plane that takes no longer than it may.
@@ -488,6 +411,21 @@ impl Deployer {
                 retry_after: None,
             }),
         }
+    }
+
+    /// A look at a data plane. It ends nothing: that a look was refused says nothing of what was
+    /// looked at.
+    pub(super) async fn look<T>(
+        &self,
+        look: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, Halt> {
+        self.call(look).await.map_err(|halt| match halt {
+            Halt::Failed(reason) => Halt::Later {
+                reason,
+                retry_after: None,
+            },
+            halt => halt,
+        })
     }
 
     async fn end(
@@ -533,7 +471,7 @@ impl Deployer {
     }
 
     /// That time is up, and what was the matter last.
-    fn timed_out(&self, claimed: &ClaimedDeployment, last: Vec<Reason>) -> Vec<Reason> {
+    pub(super) fn timed_out(&self, claimed: &ClaimedDeployment, last: Vec<Reason>) -> Vec<Reason> {
         let deployment = &claimed.deployment;
         let allowed = deployment
             .deadline_at

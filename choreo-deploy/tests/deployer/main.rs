@@ -5,6 +5,7 @@
     reason = "the helpers below are tests too"
 )]
 
+mod looks;
 mod outages;
 mod scenarios;
 mod world;

@@ -6,7 +6,7 @@ use choreo_registry::Digest;
 use serde_json::Value;
 
 use super::pod::{self, Finding};
-use super::{Seen, Verdict, current, plain, waiting};
+use super::{Seen, Verdict, current, missing, plain, waiting};
 use crate::anchor::Anchor;
 use crate::cluster::{Live, evidence};
 
@@ -16,7 +16,7 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     let deployment = match current(anchor, seen) {
         Ok(deployment) => deployment,
-        Err(why) => return waiting(anchor, why),
+        Err(why) => return missing(anchor, why),
     };
     let generation = deployment.number("/metadata/generation").unwrap_or(0);
     if deployment.number("/status/observedGeneration").unwrap_or(0) < generation {

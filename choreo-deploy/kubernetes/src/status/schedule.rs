@@ -3,14 +3,14 @@
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
 
-use super::{Seen, Verdict, current, pod, waiting};
+use super::{Seen, Verdict, current, missing, pod};
 use crate::anchor::Anchor;
 use crate::cluster::Live;
 
 pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     let cron_job = match current(anchor, seen) {
         Ok(cron_job) => cron_job,
-        Err(why) => return waiting(anchor, why),
+        Err(why) => return missing(anchor, why),
     };
     let mut rollout = Rollout::new(anchor.generation, RolloutPhase::Ready);
     if cron_job.0["spec"]["suspend"] == true {

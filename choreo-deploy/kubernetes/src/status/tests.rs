@@ -135,6 +135,19 @@ fn not_ready_before_everything_is_new() {
         json!({ "status": { "updatedReplicas": 1 } }),
         json!({ "status": { "replicas": 3 } }),
         json!({ "status": { "availableReplicas": 1 } }),
+    ] {
+        let rollout = look(deployment(change.clone()), Vec::new());
+        assert_eq!(
+            phase_and_codes(&rollout),
+            (RolloutPhase::Progressing, vec![ReasonCode::Waiting]),
+            "{change}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_there_as_applied_is_missing() {
+    for change in [
         json!({ "metadata": { "annotations": { "choreo.dev/generation": "0.6" } } }),
         json!({ "metadata": { "annotations": { "choreo.dev/pending": "true" } } }),
         json!({ "metadata": { "deletionTimestamp": "2026-01-02T03:04:05Z" } }),
@@ -142,7 +155,7 @@ fn not_ready_before_everything_is_new() {
         let rollout = look(deployment(change.clone()), Vec::new());
         assert_eq!(
             phase_and_codes(&rollout),
-            (RolloutPhase::Progressing, vec![ReasonCode::Waiting]),
+            (RolloutPhase::Missing, vec![ReasonCode::Waiting]),
             "{change}"
         );
     }
@@ -168,7 +181,7 @@ fn anchor_states() {
         &Seen::default(),
     )
     .status;
-    assert_eq!(rollout.phase, RolloutPhase::Progressing);
+    assert_eq!(rollout.phase, RolloutPhase::Missing);
 }
 
 #[test]

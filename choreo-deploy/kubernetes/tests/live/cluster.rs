@@ -112,6 +112,29 @@ impl Backend {
         let _: serde_json::Value = self.client().request(request).await.expect("it is changed");
     }
 
+    /// Deletes what a target has of a kind, as somebody else would.
+    pub(crate) async fn delete(&self, target: &Target, plural: &str) {
+        let path = self.path(target, plural);
+        let path = path.split('?').next().unwrap_or_default();
+        for live in self.list(target, plural).await {
+            let name = live["metadata"]["name"].as_str().expect("a name");
+            let request = http::Request::delete(format!("{path}/{name}"))
+                .body(Vec::new())
+                .expect("a request");
+            let _: serde_json::Value = self.client().request(request).await.expect("it is deleted");
+        }
+    }
+
+    /// Creates an object of a kind, as somebody else would.
+    pub(crate) async fn create(&self, target: &Target, plural: &str, object: &serde_json::Value) {
+        let path = self.path(target, plural);
+        let request = http::Request::post(path.split('?').next().unwrap_or_default())
+            .header("Content-Type", "application/json")
+            .body(object.to_string().into_bytes())
+            .expect("a request");
+        let _: serde_json::Value = self.client().request(request).await.expect("it is created");
+    }
+
     fn client(&self) -> Client {
         Client::try_from(self.config.clone()).expect("a client can be made")
     }

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod conformance;
+mod removal;
 mod rollout;
 mod stale;
 mod task;

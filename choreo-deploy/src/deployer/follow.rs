@@ -1,0 +1,102 @@
+//! What a deployment comes to after it was applied.
+
+use super::Deployer;
+use super::step::{Halt, ahead};
+use crate::backend::DeploymentBackend;
+use crate::deployment::Phase;
+use crate::reason::{Reason, ReasonCode};
+use crate::release::{Pin, Pinning, Release};
+use crate::rollout::{Rollout, RolloutPhase};
+use crate::store::{ClaimedDeployment, Progress};
+
+/// How a deployment ends; `None` while it goes on.
+pub(super) type Ending = Option<(Phase, Vec<Reason>)>;
+
+impl Deployer {
+    /// Acts on what was observed after applying.
+    pub(super) async fn follow(
+        &self,
+        backend: &dyn DeploymentBackend,
+        claimed: &ClaimedDeployment,
+        (release, rollout): (Release, Rollout),
+    ) -> Result<Ending, Halt> {
+        let generation = claimed.claim.generation;
+        if let Some(newer) = rollout.generation.filter(|newer| *newer > generation) {
+            let seen = format!("generation {newer} is there, {generation} was applied");
+            return Err(Halt::Failed(ahead(&seen)));
+        }
+        if rollout.generation != Some(generation) {
+            return self.apply_again(claimed, Vec::new()).await;
+        }
+        match rollout.phase {
+            RolloutPhase::Ready => self.ready(backend, claimed, (release, rollout)).await,
+            RolloutPhase::Failed => Ok(Some((Phase::Failed, rollout.reasons))),
+            RolloutPhase::Missing => self.apply_again(claimed, rollout.reasons).await,
+            // Looked at once more at its deadline, because it may have become ready meanwhile.
+            RolloutPhase::Progressing | RolloutPhase::Absent if self.is_late(claimed) => {
+                let reasons = self.timed_out(claimed, rollout.reasons);
+                Ok(Some((Phase::TimedOut, reasons)))
+            }
+            RolloutPhase::Progressing | RolloutPhase::Absent => {
+                let progress = self.progress(claimed, rollout.reasons);
+                self.parts.store.put_back(&claimed.claim, progress).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Pins what was observed and settles.
+    async fn ready(
+        &self,
+        backend: &dyn DeploymentBackend,
+        claimed: &ClaimedDeployment,
+        (release, rollout): (Release, Rollout),
+    ) -> Result<Ending, Halt> {
+        let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
+        if let (None, Some(digest)) = (&release.image.pin, rollout.running) {
+            let pin = Pin::new(digest, Pinning::Observed);
+            self.parts.store.record_pin(&claimed.claim, pin).await?;
+        }
+        let mut reasons = rollout.reasons;
+        match self.call(backend.settle(target, generation)).await {
+            Err(Halt::Failed(left)) if left.code == ReasonCode::NewerDeployment => {
+                return Err(Halt::Failed(left));
+            }
+            // It is ready whatever is left over, and the next deployment settles again.
+            Err(Halt::Failed(left)) => reasons.push(left),
+            Err(Halt::Later { reason, .. }) if self.is_late(claimed) => reasons.push(reason),
+            settled => settled?,
+        }
+        Ok(Some((Phase::Ready, reasons)))
+    }
+
+    /// Somebody removed it behind our back: the next step applies it again.
+    async fn apply_again(
+        &self,
+        claimed: &ClaimedDeployment,
+        reasons: Vec<Reason>,
+    ) -> Result<Ending, Halt> {
+        let lost = || {
+            let message = "what was applied is not on the data plane any more";
+            vec![Reason::new(ReasonCode::Waiting, message)]
+        };
+        let reasons = if reasons.is_empty() { lost() } else { reasons };
+        let progress = Progress {
+            applied: false,
+            ..self.progress(claimed, reasons)
+        };
+        self.parts.store.put_back(&claimed.claim, progress).await?;
+        Ok(None)
+    }
+
+    /// On its way, to be looked at soon.
+    fn progress(&self, claimed: &ClaimedDeployment, reasons: Vec<Reason>) -> Progress {
+        let deployment = &claimed.deployment;
+        let next = self.next_look(deployment.accepted_at, deployment.deadline_at);
+        Progress {
+            reasons,
+            applied: claimed.applied,
+            ..Progress::new(Phase::Progressing, self.clock.now(), next)
+        }
+    }
+}
