@@ -91,6 +91,8 @@
 
 mod accept;
 mod audit;
+#[cfg(test)]
+mod cost;
 mod deployments;
 mod error;
 mod idempotency;

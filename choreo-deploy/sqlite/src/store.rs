@@ -19,6 +19,7 @@ use jiff::Timestamp;
 
 use crate::lock::{Lock, Sharing, canonical};
 use crate::log::{Gate, Log};
+use crate::opening::Opened;
 use crate::reader::Readers;
 use crate::signals::{Change, Signals};
 use crate::writer::{Session, StartError, Writer};
@@ -93,7 +94,21 @@ impl SqliteStore {
             path: path.to_owned(),
             source,
         })?;
-        let (lock, connection) = opening::open(path.clone(), sharing).await?;
+        Self::start(opening::open(path.clone(), sharing).await?, path).await
+    }
+
+    /// A store alone on a new file, whose writer has a connection that a test has changed.
+    #[cfg(test)]
+    pub(crate) async fn open_changed(
+        path: &Path,
+        change: impl FnOnce(&mut rusqlite::Connection),
+    ) -> Result<Self, OpenError> {
+        let (lock, mut connection) = opening::open(path.to_owned(), Sharing::Alone).await?;
+        change(&mut connection);
+        Self::start((lock, connection), path.to_owned()).await
+    }
+
+    async fn start((lock, connection): Opened, path: PathBuf) -> Result<Self, OpenError> {
         let signals = Arc::new(Signals::new());
         let gate = Gate::default();
         let log = Log::of(&path, gate.clone(), log::LIMIT);

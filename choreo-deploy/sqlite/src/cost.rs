@@ -1,0 +1,197 @@
+//! What each call costs does not grow with what is stored: counted in the instructions of SQLite's
+//! virtual machine, which see every scan, also those that no query plan shows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use choreo_deploy::conformance::{example_image, example_target};
+use choreo_deploy::deployment::{Phase, RequestedImage, Subject};
+use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage};
+use choreo_deploy::store::{
+    Claim, ClaimRequest, DeploymentStore as _, Idempotency, NewDeployment, NewRun, Outcome,
+    Progress, RunOutcome, RunStore as _,
+};
+use choreo_deploy::workload::ManualTask;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::SqliteStore;
+
+const FEW: u64 = 4;
+const MANY: u64 = 600;
+/// When everything that was accepted is due.
+const LATER: u64 = 1_000_000_000;
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// Moments in the order of their numbers.
+fn at(number: u64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::try_from(number).unwrap())
+}
+
+fn new(component: u64, number: u64) -> NewDeployment {
+    let target = example_target(&format!("component-{component}"));
+    let place = (target, "eu-1".parse().unwrap());
+    let subject = Subject::Image(Box::new(RequestedImage::new(example_image(1))));
+    let times = (at(number), Timestamp::MAX);
+    let id = format!("d-{number}").parse().unwrap();
+    let mut new = NewDeployment::new(id, place, subject, times);
+    new.workload = Some(ManualTask::new().into());
+    let forgotten = at(number) + SECOND;
+    new.idempotency = Some(Idempotency::new(
+        format!("key-{number}"),
+        [1; 32],
+        forgotten,
+    ));
+    new
+}
+
+fn draft() -> ReleaseDraft {
+    let image = example_image(1);
+    let digest = image.digest().unwrap().to_owned();
+    let image = ReleaseImage::unpinned(image).pinned(Pin::new(digest, Pinning::Claimed));
+    ReleaseDraft::new(ManualTask::new().into(), image)
+}
+
+/// Adds each instruction of a connection to a counter.
+fn count(connection: &mut Connection, spent: &Arc<AtomicU64>) {
+    let counter = Arc::clone(spent);
+    let step = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    let _ = connection.progress_handler(1, Some(step));
+}
+
+/// A store with a history, and a count of what its writer does.
+struct Subjected {
+    store: Arc<SqliteStore>,
+    spent: Arc<AtomicU64>,
+    next: u64,
+    _directory: TempDir,
+}
+
+impl Subjected {
+    /// Each of the components has been deployed twice and is ready.
+    async fn with(components: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("choreo.db");
+        let spent = Arc::new(AtomicU64::new(0));
+        let store = SqliteStore::open_changed(&file, |connection| count(connection, &spent)).await;
+        let store = Arc::new(store.unwrap());
+        let mut next = 0;
+        for _ in 0..2 {
+            let mut tasks = JoinSet::new();
+            for component in 0..components {
+                let (store, number) = (Arc::clone(&store), next);
+                next += 1;
+                tasks.spawn(async move {
+                    store.accept(new(component, number)).await.unwrap();
+                    end(&store, LATER).await;
+                });
+            }
+            tasks.join_all().await;
+        }
+        Self {
+            store,
+            spent,
+            next,
+            _directory: directory,
+        }
+    }
+
+    /// The instructions of each step of a deployment and of a run.
+    async fn costs(&mut self) -> Vec<(&'static str, u64)> {
+        let mut costs = Vec::new();
+        let mut note = |name| costs.push((name, self.spent.swap(0, Ordering::Relaxed)));
+        let number = self.next;
+        note("ignored");
+        let store = &self.store;
+        store.accept(new(1_000_000, number)).await.unwrap();
+        note("accept for a new target");
+        store.accept(new(1, number + 1)).await.unwrap();
+        note("accept");
+        store.accept(new(1, number + 2)).await.unwrap();
+        note("accept in place of another");
+        let claim = claim(store, number + 3).await;
+        note("claim");
+        let wait = Progress::new(Phase::Progressing, at(number + 3), at(number + 4));
+        store.put_back(&claim, wait).await.unwrap();
+        note("put back");
+        end(store, number + 4).await;
+        end(store, number + 4).await;
+        note("claim, release and end, twice");
+        let place = (example_target("component-1"), "eu-1".parse().unwrap());
+        let times = (at(number + 5), Timestamp::MAX);
+        let run = NewRun::new("r-1".parse().unwrap(), place, times);
+        store.accept_run(run).await.unwrap();
+        note("accept a run");
+        let request = ClaimRequest::new("worker", at(number + 5), Timestamp::MAX);
+        let run = store.claim_run(&request).await.unwrap().unwrap().claim;
+        note("claim a run");
+        let outcome = RunOutcome::new(
+            choreo_deploy::run::RunPhase::Succeeded,
+            Some(0),
+            vec![],
+            at(number),
+        );
+        store.finish_run(&run, outcome).await.unwrap();
+        note("end a run");
+        costs.remove(0);
+        costs
+    }
+}
+
+async fn claim(store: &SqliteStore, now: u64) -> Claim {
+    let request = ClaimRequest::new("worker", at(now), Timestamp::MAX);
+    store.claim(&request).await.unwrap().unwrap().claim
+}
+
+/// Claims what is due the longest, makes its release and ends it.
+async fn end(store: &SqliteStore, now: u64) {
+    let claim = claim(store, now).await;
+    store
+        .record_release(&claim, draft(), at(now))
+        .await
+        .unwrap();
+    let outcome = Outcome::new(Phase::Ready, vec![], at(now));
+    store.finish(&claim, outcome).await.unwrap();
+}
+
+/// Finding B15: each acceptance looked at every target.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_costs_more_with_history() {
+    let few = Subjected::with(FEW).await.costs().await;
+    let many = Subjected::with(MANY).await.costs().await;
+    for ((name, few), (_, many)) in few.iter().zip(&many) {
+        println!("{name}: {few} instructions, and {many} with {MANY} components");
+    }
+    for ((name, few), (_, many)) in few.iter().zip(&many) {
+        assert!(*few > 50, "{name} did nothing");
+        assert!(*many <= few + few / 4, "{name}: {few} became {many}");
+    }
+}
+
+/// The control: the count sees the scan that a foreign key makes, which no query plan shows.
+#[test]
+fn a_deferred_reference_without_an_index_is_a_scan() {
+    let spent = |children: u64| {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let schema = "CREATE TABLE parent (id TEXT PRIMARY KEY);
+            CREATE TABLE child (parent TEXT REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+            PRAGMA foreign_keys = ON";
+        connection.execute_batch(schema).unwrap();
+        for _ in 0..children {
+            connection
+                .execute("INSERT INTO child VALUES (NULL)", [])
+                .unwrap();
+        }
+        let spent = Arc::new(AtomicU64::new(0));
+        count(&mut connection, &spent);
+        let both = "BEGIN; INSERT INTO child VALUES ('a'); INSERT INTO parent VALUES ('a'); COMMIT";
+        connection.execute_batch(both).unwrap();
+        spent.load(Ordering::Relaxed)
+    };
+    assert!(spent(1_000) > 10 * spent(10));
+}
