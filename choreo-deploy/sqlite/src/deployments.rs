@@ -15,8 +15,8 @@ use serde::Serialize;
 use crate::error::Failure;
 use crate::row::{Entry, FORMAT, json, nanoseconds, readable, stored};
 use crate::signals::Change;
-use crate::targets;
 use crate::writer::Session;
+use crate::{targets, workloads};
 
 pub(crate) const TABLE: &str = "deployments";
 
@@ -61,6 +61,9 @@ pub(crate) fn insert(
     new: &NewDeployment,
     decided: Decided,
 ) -> Result<Deployment, Failure> {
+    let workload = new.workload.as_ref();
+    let workload = workload.map(|workload| workloads::store(session, workload));
+    let workload = workload.transpose()?;
     session.execute(
         "INSERT INTO deployments (id, target, component, organization, epoch, number,
              settings_version, phase, reasons, release, changed_at, revision, format, document,
@@ -80,7 +83,7 @@ pub(crate) fn insert(
             ":changed_at": nanoseconds(new.accepted_at),
             ":format": FORMAT,
             ":document": document(new, decided)?,
-            ":workload": new.workload.as_ref().map(json).transpose()?,
+            ":workload": workload,
         },
     )?;
     session.changes(Change::Deployment(new.id.clone()));
@@ -158,12 +161,16 @@ pub(crate) fn with_workload(
     connection: &Connection,
     id: &DeploymentId,
 ) -> Result<Option<(Deployment, Option<Workload>)>, Failure> {
-    let mut statement = connection.prepare_cached("SELECT * FROM deployments WHERE id = ?1")?;
+    let sql = format!(
+        "SELECT *, {} FROM deployments WHERE id = ?1",
+        workloads::DOCUMENT
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([id.as_str()])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let workload = Entry::new(TABLE, id.as_str(), row).optional_json("workload")?;
+    let workload = Entry::new(TABLE, id.as_str(), row).optional_json("workload_document")?;
     Ok(Some((read(row)?, workload)))
 }
 
@@ -249,5 +256,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Deployment, Failure> {
 pub(crate) fn check(row: &Row<'_>) -> Result<(), Failure> {
     read(row)?;
     let entry = Entry::new(TABLE, row.get::<_, String>("id")?, row);
-    entry.optional_json::<Workload>("workload").map(drop)
+    entry
+        .optional_json::<Workload>("workload_document")
+        .map(drop)
 }

@@ -113,6 +113,7 @@ mod targets;
 mod tokens;
 mod unreadable;
 mod work;
+mod workloads;
 mod writer;
 
 pub use self::error::OpenError;

@@ -16,6 +16,7 @@ pub(crate) const APPLICATION_ID: i64 = 0x4348_524F;
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/001.sql"),
     include_str!("schema/002.sql"),
+    include_str!("schema/003.sql"),
 ];
 
 /// How long a connection waits for a lock that another program holds, such as a backup.
@@ -52,18 +53,25 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 /// with the file: others would go on by the schema that they know, and with their leases.
 pub(crate) fn take_over(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let take_over = || {
+        // A table that is made anew takes no rows with it that refer to it
+        // (https://www.sqlite.org/lang_altertable.html#otheralter).
+        connection.pragma_update(None, "foreign_keys", false)?;
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         migrate(&transaction)?;
-        // This version may read what the one before could not.
-        transaction.execute("UPDATE targets SET unreadable = 0 WHERE unreadable = 1", [])?;
-        transaction.execute("UPDATE runs SET unreadable = 0 WHERE unreadable = 1", [])?;
-        for sql in END_LEASES {
+        for sql in TRY_AGAIN.iter().chain(&END_LEASES) {
             transaction.execute(sql, [])?;
         }
-        transaction.commit()
+        transaction.commit()?;
+        connection.pragma_update(None, "foreign_keys", true)
     };
     take_over().map_err(|source| of_sqlite(path, source))
 }
+
+/// This version may read what the one before could not. The indexes hold nothing else.
+pub(crate) const TRY_AGAIN: [&str; 2] = [
+    "UPDATE targets INDEXED BY targets_unreadable SET unreadable = 0 WHERE unreadable = 1",
+    "UPDATE runs INDEXED BY runs_unreadable SET unreadable = 0 WHERE unreadable = 1",
+];
 
 /// Whoever had a lease is dead. The index holds work alone, so history costs nothing here.
 pub(crate) const END_LEASES: [&str; 2] = [
@@ -180,7 +188,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{run_work, targets, work};
+    use crate::{releases, run_work, targets, work};
+    use choreo_deploy::workload::{ManualTask, Workload};
 
     fn database() -> (Connection, TempDir) {
         let directory = tempfile::tempdir().unwrap();
@@ -266,6 +275,94 @@ mod tests {
             let plan = plan(&connection, sql, 1);
             assert!(plan.contains(index), "{index} is used:\n{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "nothing is sorted:\n{plan}");
+        }
+    }
+
+    /// As version 2 has left it.
+    fn of_schema_2(file: &Path) {
+        use choreo_deploy::conformance::{example_image, example_target};
+        use choreo_deploy::release::{Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
+        let connection = open_writer(file).unwrap();
+        for migration in &MIGRATIONS[..2] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let workload = Workload::from(ManualTask::new());
+        let draft = ReleaseDraft::new(workload.clone(), ReleaseImage::unpinned(example_image(1)));
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let component = example_target("orders").component;
+        let release = Release::new(component, ReleaseNumber::FIRST, draft, at);
+        let release = serde_json::to_string(&release).unwrap();
+        let workload = serde_json::to_string(&workload).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA foreign_keys = OFF;
+                 INSERT INTO targets (id, component, environment, project, organization, deployment,
+                     epoch, number, data_plane, due_at, lease_owner, unreadable)
+                 VALUES (1, 'orders', 'development', 'shop', 'acme', 'd-1', 0, 1, 'eu-1', 7, 'w', 1)",
+            )
+            .unwrap();
+        connection
+            .execute(
+                "INSERT INTO deployments (id, target, component, organization, epoch, number,
+                     settings_version, phase, reasons, changed_at, revision, format, document, workload)
+                 VALUES ('d-1', 1, 'orders', 'acme', 0, 1, 1, 'accepted', '[]', 0, 1, 1, '{}', ?1)",
+                [&workload],
+            )
+            .unwrap();
+        for (number, document) in [(1, release.as_str()), (2, "{\"broken")] {
+            let sql = "INSERT INTO releases (component, number, format, document)
+                VALUES ('orders', ?1, 1, ?2)";
+            connection.execute(sql, (number, document)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_of_schema_2_keeps_all_it_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("choreo.db");
+        of_schema_2(&file);
+        let connection = open_writer(&file).unwrap();
+        take_over(&connection, &file).unwrap();
+        let broken: Vec<String> = connection
+            .prepare("PRAGMA foreign_key_check")
+            .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect())
+            .unwrap();
+        assert_eq!(broken, [""; 0], "every reference leads somewhere");
+        assert_eq!(pragma(&connection, "foreign_keys"), "1");
+        let component = "orders".parse().unwrap();
+        let read = releases::newest(&connection, &component, 9).unwrap();
+        assert_eq!(read.len(), 1, "the other one cannot be read, as before");
+        assert_eq!(read[0].workload, Workload::from(ManualTask::new()));
+        let stored: (i64, i64, String) = connection
+            .query_row(
+                "SELECT deployments.workload, releases.workload, releases.document
+                 FROM deployments, releases WHERE releases.number = 1",
+                [],
+                |row| row.try_into(),
+            )
+            .unwrap();
+        assert_eq!((stored.0, stored.1), (1, 1));
+        assert!(!stored.2.contains("workload"), "{}", stored.2);
+        let target: (i64, Option<String>, i64) = connection
+            .query_row(
+                "SELECT due_at, lease_owner, unreadable FROM targets",
+                [],
+                |row| row.try_into(),
+            )
+            .unwrap();
+        assert_eq!(target, (0, None, 0), "it can be claimed");
+    }
+
+    #[test]
+    fn opening_looks_at_work_alone() {
+        let (connection, _directory) = database();
+        for sql in TRY_AGAIN.iter().chain(&END_LEASES) {
+            let plan = plan(&connection, sql, 0);
+            assert!(plan.contains("USING INDEX"), "{plan}");
         }
     }
 

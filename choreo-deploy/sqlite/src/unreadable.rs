@@ -4,7 +4,7 @@ use choreo_deploy::store::Unreadable;
 use rusqlite::{Connection, Row};
 
 use crate::error::Failure;
-use crate::{deployments, registries, releases, runs, settings, targets, tokens};
+use crate::{deployments, registries, releases, runs, settings, targets, tokens, workloads};
 
 /// How far one question goes, so that nothing waits for it for long.
 const PAGE: i64 = 256;
@@ -14,23 +14,36 @@ const PAGE: i64 = 256;
 pub(crate) struct Table {
     name: &'static str,
     key: &'static str,
+    has_workload: bool,
     read: fn(&Row<'_>) -> Result<(), Failure>,
 }
 
 impl Table {
+    const fn with_workload(mut self) -> Self {
+        self.has_workload = true;
+        self
+    }
+
     /// Tries the rows after a key. Returns those that cannot be read, and where to go on.
     pub(crate) fn page(
         self,
         connection: &Connection,
         after: i64,
     ) -> Result<(Vec<Unreadable>, Option<i64>), Failure> {
-        let Self { name, key, read } = self;
+        let Self {
+            name, key, read, ..
+        } = self;
+        let columns = if self.has_workload {
+            &format!("*, {}", workloads::DOCUMENT)
+        } else {
+            "*"
+        };
         let last: Option<i64> = connection
             .prepare_cached(&format!("SELECT max({key}) FROM {name}"))?
             .query_row([], |row| row.get(0))?;
         let end = after.saturating_add(PAGE);
         let mut statement = connection.prepare_cached(&format!(
-            "SELECT * FROM {name} WHERE {key} > ?1 AND {key} <= ?2 ORDER BY {key}"
+            "SELECT {columns} FROM {name} WHERE {key} > ?1 AND {key} <= ?2 ORDER BY {key}"
         ))?;
         let mut rows = statement.query((after, end))?;
         let mut found = Vec::new();
@@ -46,13 +59,14 @@ impl Table {
 
 /// Every table of records.
 pub(crate) const TABLES: [Table; 7] = [
-    table(deployments::TABLE, "seq", deployments::check),
+    table(deployments::TABLE, "seq", deployments::check).with_workload(),
     table(registries::TABLE, "rowid", |row| {
         registries::read(row).map(drop)
     }),
     table(releases::TABLE, "rowid", |row| {
         releases::read(row).map(drop)
-    }),
+    })
+    .with_workload(),
     table(runs::TABLE, "seq", |row| runs::read(row).map(drop)),
     table(settings::TABLE, "target", |row| {
         settings::read(row).map(drop)
@@ -66,5 +80,11 @@ const fn table(
     key: &'static str,
     read: fn(&Row<'_>) -> Result<(), Failure>,
 ) -> Table {
-    Table { name, key, read }
+    let has_workload = false;
+    Table {
+        name,
+        key,
+        has_workload,
+        read,
+    }
 }

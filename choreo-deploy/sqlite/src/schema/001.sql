@@ -17,9 +17,9 @@ CREATE TABLE targets (
     environment                 TEXT NOT NULL,
     project                     TEXT NOT NULL,
     organization                TEXT NOT NULL,
-    -- The newest deployment. Not a reference: as the rows refer to each other it would be deferred,
-    -- and SQLite then looks through all targets for each deployment that is inserted.
-    deployment                  TEXT NOT NULL,
+    -- The newest deployment.
+    deployment                  TEXT NOT NULL
+        REFERENCES deployments (id) DEFERRABLE INITIALLY DEFERRED,
     epoch                       INTEGER NOT NULL,
     number                      INTEGER NOT NULL,
     data_plane                  TEXT NOT NULL,

@@ -67,3 +67,34 @@ fn run_document() -> Value {
         "cancel_requested": false, "changed_at": "2027-01-15T08:00:02Z", "revision": 1,
     })
 }
+
+/// Finding B14: it stood in the deployment and in its release, and again with each of the next ones.
+#[tokio::test]
+async fn a_workload_is_stored_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let store = SqliteStore::open(&file).await.unwrap();
+    for number in 1..=3 {
+        store.accept(new("orders", number, at(0))).await.unwrap();
+        finish(&store, at(1)).await;
+    }
+    let connection = Connection::open(&file).unwrap();
+    let count = |table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("releases"), count("workloads")), (3, 1));
+    let sql = "SELECT document FROM workloads";
+    let text: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    let workload: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(workload["type"], "manual-task");
+    for table in ["deployments", "releases"] {
+        let sql = format!("SELECT count(*) FROM {table} WHERE document LIKE '%manual-task%'");
+        let with: i64 = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(with, 0, "{table}");
+    }
+    let releases = store.releases(&"orders".parse().unwrap(), 9).await.unwrap();
+    for release in releases {
+        assert_eq!(release.workload.component_type().to_string(), "Manual Task");
+    }
+}

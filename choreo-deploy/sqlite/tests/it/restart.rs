@@ -98,6 +98,12 @@ async fn a_claim_of_a_store_before_is_stale() {
     assert!(now.fence > before.fence);
 }
 
+fn schema(file: &Path) -> i64 {
+    let connection = Connection::open(file).unwrap();
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    version.unwrap()
+}
+
 fn set_schema(file: &Path, version: i64) {
     Connection::open(file)
         .unwrap()
@@ -112,15 +118,19 @@ async fn a_newer_schema_stops_the_writing_of_a_store_that_is_open() {
     let file = directory.path().join("choreo.db");
     let store = SqliteStore::open_shared(&file).await.unwrap();
     store.accept(new("orders", 1, at(0))).await.unwrap();
-    set_schema(&file, 7);
+    let known = schema(&file);
+    set_schema(&file, 77);
     let error = store.accept(new("orders", 2, at(1))).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "database has schema 7 now, and this version writes 1: restart with the newer version"
+        format!(
+            "database has schema 77 now, and this version writes {known}: restart with the newer \
+             version"
+        )
     );
     assert!(store.ping().await.is_err());
     assert_eq!(store.deployment(&deployment_id(2)).await.unwrap(), None);
-    set_schema(&file, 1);
+    set_schema(&file, known);
     store.accept(new("orders", 2, at(1))).await.unwrap();
 }
 
@@ -129,6 +139,7 @@ async fn an_older_schema_is_brought_forward_only_by_who_is_alone() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().canonicalize().unwrap().join("choreo.db");
     let older = SqliteStore::open_shared(&file).await.unwrap();
+    let known = schema(&file);
     // As a server of an older version would have left it.
     set_schema(&file, 0);
     let error = SqliteStore::open_shared(&file).await.unwrap_err();
@@ -140,7 +151,7 @@ async fn an_older_schema_is_brought_forward_only_by_who_is_alone() {
         error.to_string(),
         format!(
             "database {file:?} has schema 0 and is open elsewhere: stop what has it open, so that \
-             this version can bring it to schema 1"
+             this version can bring it to schema {known}"
         )
     );
     drop(older);

@@ -24,6 +24,8 @@ async fn changed(changes: &[&str]) -> (SqliteStore, TempDir) {
     }
     drop(store);
     let connection = Connection::open(&file).unwrap();
+    let daemon = "INSERT INTO workloads VALUES (7, zeroblob(32), '{\"type\":\"daemon\"}')";
+    connection.execute(daemon, []).unwrap();
     for (number, change) in (1..).zip(changes) {
         let sql = format!("UPDATE deployments SET {change} WHERE id = 'd-{number}'");
         assert_eq!(connection.execute(&sql, []).unwrap(), 1);
@@ -37,7 +39,7 @@ const CHANGES: [&str; 5] = [
     "document = substr(document, 1, 40)",
     "phase = 'paused'",
     "reasons = '[{\"code\":\"hunter2\",\"message\":\"\"}]'",
-    "workload = '{\"type\":\"daemon\"}'",
+    "workload = 7",
 ];
 
 fn rows(directory: &TempDir) -> Vec<String> {
@@ -96,7 +98,7 @@ async fn they_are_reported_without_their_content() {
             "deployments d-2: document is not valid at line 1 column 40",
             "deployments d-3: phase is not known",
             "deployments d-4: reasons is not valid at line 1 column 18",
-            "deployments d-5: workload is not valid at line 1 column 16",
+            "deployments d-5: workload_document is not valid at line 1 column 16",
         ]
     );
 }
