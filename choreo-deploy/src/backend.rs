@@ -21,6 +21,7 @@ use choreo_registry::PullSecret;
 use crate::Target;
 use crate::deployment::Generation;
 use crate::id::{DataPlaneId, RunId};
+use crate::reason::printable;
 use crate::release::Release;
 use crate::rollout::{Rollout, RunStatus};
 use crate::run::RunOverrides;
@@ -296,17 +297,26 @@ impl LogQuery {
 pub struct LogLine {
     /// The instance that wrote it: a pod's name on Kubernetes.
     pub instance: String,
-    /// What it wrote, without the line end.
+    /// What it wrote, without the line end and control characters.
     pub text: String,
 }
 
 impl LogLine {
-    /// A line of an instance.
+    /// A line of an instance. Escape sequences, control characters and invisible characters are
+    /// removed ([`printable`]), so that a program cannot forge what a terminal shows. Secrets are
+    /// not redacted: whoever may read logs reads what the program wrote.
+    ///
+    /// ```
+    /// use choreo_deploy::backend::LogLine;
+    ///
+    /// let line = LogLine::new("orders-1", "\u{1b}[1;1H\u{1b}[2Jorders is ready\r");
+    /// assert_eq!(line.text, "orders is ready");
+    /// ```
     #[must_use]
-    pub fn new(instance: impl Into<String>, text: impl Into<String>) -> Self {
+    pub fn new(instance: impl AsRef<str>, text: impl AsRef<str>) -> Self {
         Self {
-            instance: instance.into(),
-            text: text.into(),
+            instance: printable(instance.as_ref()).into_owned(),
+            text: printable(text.as_ref()).into_owned(),
         }
     }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn tail(
     // The kubelet's times are all in UTC and of one form, so their texts have an order.
     lines.sort_by_key(|(time, _, _)| *time);
     let skipped = lines.len().saturating_sub(wanted as usize);
-    let line = |(_, pod, text): &(&str, &str, &str)| LogLine::new(*pod, cut(text));
+    let line = |(_, pod, text): &(&str, &str, &str)| LogLine::new(pod, cut(text));
     Ok(lines[skipped..].iter().map(line).collect())
 }
 

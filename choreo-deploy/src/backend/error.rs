@@ -2,6 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::reason::plain;
+
 /// Why a backend could not do or see something.
 ///
 /// That a rollout failed is not an error but a [`Rollout`](crate::rollout::Rollout).
@@ -60,7 +62,7 @@ impl BackendErrorKind {
 
 impl BackendError {
     /// An error of a kind in an operation, such as `apply`. The message is one sentence, lower case,
-    /// without a full stop and without any secret.
+    /// without a full stop and without any secret. Control characters are removed from it.
     #[must_use]
     pub fn new(
         kind: BackendErrorKind,
@@ -70,7 +72,7 @@ impl BackendError {
         Self {
             kind,
             operation,
-            message: message.into(),
+            message: plain(message),
             retry_after: None,
             source: None,
         }
