@@ -11,13 +11,14 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use choreo_deploy::catalog::{Plan, Stage};
+use async_trait::async_trait;
+use choreo_deploy::catalog::{Catalog, CatalogError, Plan, Stage};
 use choreo_deploy::deployer::DeployerOptions;
 use choreo_deploy::id::{ComponentId, OrganizationId, RegistryId};
 use choreo_deploy::sealer::{Sealer, SealingKey};
@@ -52,6 +53,8 @@ pub(crate) struct Configuration {
     /// In promotion order.
     pub(crate) environments: Vec<Environment>,
     pub(crate) components: Vec<ComponentEntry>,
+    /// Where each component is in the list.
+    places: HashMap<ComponentId, usize>,
 }
 
 /// What the secrets of a configuration make.
@@ -109,9 +112,7 @@ impl Configuration {
     }
 
     pub(crate) fn component(&self, id: &ComponentId) -> Option<&ComponentEntry> {
-        self.components
-            .iter()
-            .find(|entry| entry.component.id == *id)
+        self.components.get(*self.places.get(id)?)
     }
 
     pub(crate) fn registry(&self, id: &RegistryId) -> Option<&RegistryEntry> {
@@ -166,6 +167,8 @@ impl Configuration {
             ComponentEntry::of(section, &organization, problems)
         });
         root.finish();
+        let ids = components.iter().map(|entry| entry.component.id.clone());
+        let places = ids.zip(0..).collect();
         Some(Self {
             organization,
             listen,
@@ -179,6 +182,7 @@ impl Configuration {
             data_planes,
             environments,
             components,
+            places,
         })
     }
 
@@ -205,6 +209,14 @@ impl Configuration {
             registries,
             transport: transport.ok()?,
         })
+    }
+}
+
+/// A plan is put together when it is asked for: thousands of them would be the configuration again.
+#[async_trait]
+impl Catalog for Configuration {
+    async fn plan(&self, component: &ComponentId) -> Result<Option<Plan>, CatalogError> {
+        Ok(Self::plan(self, component))
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use choreo_deploy::catalog::StaticCatalog;
 use choreo_deploy::deployer::{Deployer, Parts};
 use choreo_deploy::id::{ComponentId, RegistryId};
 use choreo_deploy::resolver::ClientResolver;
@@ -21,7 +20,7 @@ use crate::{data_plane, registration};
 /// What a control plane knows and stores, without its data planes.
 #[derive(Debug)]
 pub(crate) struct Records {
-    pub(crate) configuration: Configuration,
+    pub(crate) configuration: Arc<Configuration>,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) registries: std::collections::BTreeMap<RegistryId, OpenRegistry>,
@@ -35,7 +34,7 @@ impl Records {
             .map_err(|problems| Failure::configuration(path, &problems))?;
         let records = Self {
             store: Arc::new(SqliteStore::open_shared(&configuration.store).await?),
-            configuration,
+            configuration: Arc::new(configuration),
             sealer: Arc::new(secrets.sealer),
             registries: secrets.registries,
             transport: Arc::new(secrets.transport),
@@ -69,8 +68,6 @@ impl ControlPlane {
     pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
         let records = Records::open(path).await?;
         let configuration = &records.configuration;
-        let components = configuration.components.iter();
-        let plans = components.filter_map(|entry| configuration.plan(&entry.component.id));
         let mut backends = HashMap::new();
         for entry in &configuration.data_planes {
             backends.insert(
@@ -80,7 +77,7 @@ impl ControlPlane {
         }
         let deployer = Deployer::new(Parts {
             store: Arc::clone(&records.store) as _,
-            catalog: Arc::new(StaticCatalog::new(plans)),
+            catalog: Arc::clone(configuration) as _,
             backends: Arc::new(backends),
             resolver: Arc::new(ClientResolver::new(Arc::clone(&records.transport) as _)),
             sealer: Arc::clone(&records.sealer),

@@ -1,6 +1,5 @@
 //! `serve`.
 
-use choreo_deploy::store::DeploymentStore as _;
 use serde_json::json;
 
 use crate::control_plane::ControlPlane;
@@ -13,14 +12,6 @@ pub(super) async fn serve(
     control_plane: ControlPlane,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    for row in control_plane.records.store.unreadable().await? {
-        tracing::warn!(
-            table = row.table,
-            key = row.key,
-            why = row.why,
-            "row cannot be read"
-        );
-    }
     let server = Server::bind(control_plane).await?;
     let address = server.address().map_err(|error| {
         Failure::unavailable("the address of the listener is not known").caused_by(&error)
