@@ -54,20 +54,19 @@ pub(crate) async fn claim(store: &SqliteStore, now: Timestamp) -> Option<Claimed
     store.claim(&request).await.expect("claims")
 }
 
+/// A release of the image that [`new`] deploys.
+pub(crate) fn draft() -> ReleaseDraft {
+    let image = example_image(1);
+    let digest = image.digest().expect("a digest").to_owned();
+    let image = ReleaseImage::unpinned(image).pinned(Pin::new(digest, Pinning::Claimed));
+    ReleaseDraft::new(ManualTask::new().into(), image)
+}
+
 /// Claims what is due, makes its release and ends it as ready.
 pub(crate) async fn finish(store: &SqliteStore, now: Timestamp) -> Deployment {
     let claimed = claim(store, now).await.expect("something is due");
-    let image = example_image(1);
-    let pin = Pin::new(
-        image.digest().expect("a digest").to_owned(),
-        Pinning::Claimed,
-    );
-    let draft = ReleaseDraft::new(
-        ManualTask::new().into(),
-        ReleaseImage::unpinned(image).pinned(pin),
-    );
     store
-        .record_release(&claimed.claim, draft, now)
+        .record_release(&claimed.claim, draft(), now)
         .await
         .expect("records");
     let outcome = Outcome::new(Phase::Ready, vec![], now);

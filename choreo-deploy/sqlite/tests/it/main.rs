@@ -8,6 +8,7 @@ mod crash;
 mod file;
 mod format;
 mod model;
+mod power_loss;
 mod restart;
 mod runs;
 mod unreadable;

@@ -1,0 +1,156 @@
+//! Accepting under load, beside a handler that writes one row.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use axum::Router;
+use choreo_deploy::catalog::{Catalog, CatalogError, Plan, Stage};
+use choreo_deploy::deployer::{Deployer, Parts};
+use choreo_deploy::id::ComponentId;
+use choreo_deploy::resolver::NeverResolver;
+use choreo_deploy::sealer::{Sealer, SealingKey};
+use choreo_deploy::store::{NewRegistry, RegistryStore as _, TokenStore as _};
+use choreo_deploy::target::{Component, DataPlane, Environment, Project};
+use choreo_deploy::workload::{ComponentType, Workload};
+use choreo_deploy_sqlite::SqliteStore;
+use choreo_registry::authentication::AuthenticationType;
+use choreo_webhook::token::Lifetime;
+use choreo_webhook::webhook::{Limits, Share};
+use choreo_webhook::{DeployToken, DeployWebhook};
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::{Outcome, bare, copy, fill};
+
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(2);
+
+/// Alternates rounds of both, with 1, 16 and 64 callers who each wait for their answers.
+pub(crate) fn accept(file: &Path) -> Outcome {
+    let (copied, directory) = copy(file)?;
+    let servers = tokio::runtime::Runtime::new()?;
+    let clients = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let (ours, tokens) = servers.block_on(ours(&copied))?;
+    let ours = servers.block_on(serve(ours))?;
+    let bare = servers.block_on(async { serve(bare::router(&directory.path().join("bare.db"))?).await })?;
+    for callers in [1, 16, 64] {
+        let mut rates: [Vec<u64>; 2] = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (server, rates) in [ours, bare].into_iter().zip(&mut rates) {
+                rates.push(clients.block_on(round(server, &tokens[..callers])));
+            }
+        }
+        let [ours, bare] = rates.map(|mut rates| {
+            rates.sort_unstable();
+            rates[ROUNDS / 2]
+        });
+        let ratio = ours as f64 / bare as f64;
+        println!("{callers} callers: {ours} acceptances/s, {bare} bare rows/s, ratio {ratio:.2}");
+    }
+    Ok(())
+}
+
+/// The answers in one round, per second.
+async fn round(server: SocketAddr, tokens: &[String]) -> u64 {
+    static KEYS: AtomicU64 = AtomicU64::new(0);
+    let count = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    let mut callers = JoinSet::new();
+    for token in tokens.iter().cloned() {
+        let count = Arc::clone(&count);
+        callers.spawn(async move {
+            let mut connection = TcpStream::connect(server).await.expect("connects");
+            while begun.elapsed() < ROUND {
+                let key = KEYS.fetch_add(1, Ordering::Relaxed);
+                call(&mut connection, &token, key).await;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    callers.join_all().await;
+    count.load(Ordering::Relaxed) * 1000 / u64::try_from(begun.elapsed().as_millis()).expect("is short")
+}
+
+async fn call(connection: &mut TcpStream, token: &str, key: u64) {
+    let (token, component) = token.split_once(' ').expect("two words");
+    let body = format!(r#"{{"image":"registry.example.com/shop/component-{component}:2.{key}"}}"#);
+    let request = format!(
+        "POST /v1/deployments HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+         idempotency-key: bench-{key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.expect("writes");
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = connection.read(&mut buffer).await.expect("reads");
+        assert!(read > 0, "the server closes the connection");
+        answer.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&answer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        assert!(head.starts_with("HTTP/1.1 202"), "{text}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() >= length.expect("a length").parse().expect("a number") {
+            return;
+        }
+    }
+}
+
+async fn serve(router: Router) -> Outcome<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}
+
+/// The webhook over the store; nobody works on what it accepts.
+async fn ours(file: &Path) -> Outcome<(Router, Vec<String>)> {
+    let store = Arc::new(SqliteStore::open(file).await?);
+    let id = ("acme".parse()?, "images".parse()?);
+    let images = NewRegistry::new(id, "Images", "registry.example.com".parse()?, AuthenticationType::Vendor);
+    store.put_registry(images, None).await?;
+    let deployer = Deployer::new(Parts {
+        store: Arc::clone(&store) as _,
+        catalog: Arc::new(Services),
+        backends: Arc::new(HashMap::new()),
+        resolver: Arc::new(NeverResolver),
+        sealer: Arc::new(Sealer::new(SealingKey::new("2026-11", [7; 32])?)),
+    });
+    let mut tokens = Vec::new();
+    for number in 0..64 {
+        let component = format!("component-{number}").parse()?;
+        let (token, record) = DeployToken::mint("acme".parse()?, component, Lifetime::DEFAULT, Timestamp::now());
+        store.issue_token(record).await?;
+        tokens.push(format!("{} {number}", token.expose()));
+    }
+    let mut limits = Limits::default();
+    (limits.reading, limits.deploying) = (Share::new(64, 64, 64), Share::new(64, 64, 64));
+    let webhook = DeployWebhook::new(Arc::new(deployer), store).with_limits(limits);
+    Ok((Router::new().fallback_service(webhook), tokens))
+}
+
+/// A service for every id.
+#[derive(Debug)]
+struct Services;
+
+#[async_trait]
+impl Catalog for Services {
+    async fn plan(&self, component: &ComponentId) -> Result<Option<Plan>, CatalogError> {
+        let project = Project::new("acme".parse().expect("an id"), "shop".parse().expect("an id"));
+        let registry = "images".parse().expect("an id");
+        let number = component.as_str().trim_start_matches("component-").parse().unwrap_or(0);
+        let workload: Workload = serde_json::from_value(fill::workload(number)).map_err(CatalogError::new)?;
+        let component = Component::new(component.clone(), project, ComponentType::Service, registry);
+        let local = || "local".parse().expect("an id");
+        let development = Environment::new("development".parse().expect("an id"), local());
+        Ok(Some(Plan::new(component, workload).then(Stage::new(development, DataPlane::new(local())))))
+    }
+}

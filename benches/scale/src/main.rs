@@ -1,0 +1,44 @@
+//! What the control plane and its store cost with a history: see `benches/README.md`.
+//!
+//! - `fill FILE [COMPONENTS DEPLOYMENTS]`: a database with that much in it.
+//! - `start PROGRAM FILE`: how soon `control-plane serve` on a copy of the file is ready, and what it
+//!   takes then.
+//! - `accept FILE`: the webhook on a copy of the file beside a handler that writes and syncs one row.
+
+mod accept;
+mod bare;
+mod fill;
+mod start;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const COMPONENTS: u64 = 10_000;
+const DEPLOYMENTS: u64 = 100_000;
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Runtime::new()?;
+    match arguments[..] {
+        ["fill", file] => runtime.block_on(fill::fill(file.into(), (COMPONENTS, DEPLOYMENTS))),
+        ["fill", file, components, deployments] => {
+            let counts = (components.parse()?, deployments.parse()?);
+            runtime.block_on(fill::fill(file.into(), counts))
+        }
+        ["start", program, file] => start::start(program, Path::new(file)),
+        ["accept", file] => accept::accept(Path::new(file)),
+        _ => Err("fill FILE [COMPONENTS DEPLOYMENTS] | start PROGRAM FILE | accept FILE".into()),
+    }
+}
+
+/// A copy in a folder of its own, so that a measurement changes nothing of the next one.
+fn copy(file: &Path) -> Outcome<(PathBuf, tempfile::TempDir)> {
+    // Beside the original: in memory a file system would not have to sync.
+    let directory = tempfile::tempdir_in(file.parent().unwrap_or(Path::new(".")))?;
+    let copy = directory.path().join("control-plane.db");
+    std::fs::copy(file, &copy)?;
+    Ok((copy, directory))
+}

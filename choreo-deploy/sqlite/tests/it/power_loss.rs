@@ -1,0 +1,244 @@
+//! Loses power at random moments: what was acknowledged is there, and the database is whole.
+//!
+//! A process accepts and ends deployments while a recorder notes what it writes and syncs. Out of the
+//! record come images of the disk at random moments, with any part of what was not synced: nothing,
+//! all, some writes, and of some writes only some sectors of 512 bytes. `CHOREO_TEST_CASES` sets how
+//! many (default 1,000).
+
+mod disk;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use choreo_deploy::deployment::Phase;
+use choreo_deploy::store::{DeploymentStore as _, Outcome};
+use choreo_deploy_sqlite::SqliteStore;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use self::disk::{Chance, Disk, Honesty, Record, records};
+use crate::common::{at, claim, deployment_id, draft, new};
+
+const FOLDER: &str = "RECORDER_FOLDER";
+const LOG: &str = "RECORDER_LOG";
+const DATABASE: &str = "choreo.db";
+const WRITE_AHEAD_LOG: &str = "choreo.db-wal";
+/// What the process has told its callers, a line each.
+const LEDGER: &str = "ledger";
+const OPENED: &str = "opened";
+/// Enough to fill the log twice, so that it is copied and begun anew in between.
+const DEPLOYMENTS: u64 = 300;
+const CALLERS: u64 = 4;
+
+/// What one disk left, over all its images.
+#[derive(Debug, Default)]
+struct Found {
+    /// Images that lack something that was acknowledged.
+    lossy: usize,
+    /// Images that SQLite cannot read, or finds damaged.
+    damaged: usize,
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_loss_of_power() {
+    let cases = std::env::var("CHOREO_TEST_CASES").map_or(1_000, |cases| cases.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let Some(recorder) = recorder(folder.path()) else {
+        let said = b"SKIPPED: losses of power, because cc is not installed or this is not Linux\n";
+        return std::io::stderr().write_all(said).unwrap();
+    };
+    let records = record(&recorder, folder.path());
+    let honest = lose_power(&records, Honesty::Honest, cases);
+    println!("{cases} images of {} calls: {honest:?}", records.len());
+    assert_eq!((honest.lossy, honest.damaged), (0, 0));
+    // The controls: disks that the store cannot survive, so that the images can show it.
+    let normal = lose_power(&records, Honesty::LogNotSynced, 100);
+    assert!(normal.lossy > 20, "synchronous=NORMAL loses: {normal:?}");
+    let nothing = lose_power(&records, Honesty::NothingSynced, 100);
+    assert!(nothing.damaged > 20, "{nothing:?}");
+}
+
+/// Compiles the recorder.
+fn recorder(folder: &Path) -> Option<PathBuf> {
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/it/power_loss/recorder.c"
+    );
+    let library = folder.join("recorder.so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
+    compiler.arg(&library).arg(source).arg("-ldl");
+    let found = cfg!(target_os = "linux") && compiler.output().ok()?.status.success();
+    found.then_some(library)
+}
+
+fn record(recorder: &Path, folder: &Path) -> Vec<Record> {
+    let watched = folder.canonicalize().unwrap().join("watched");
+    std::fs::create_dir(&watched).unwrap();
+    let log = folder.join("log");
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "power_loss::child", "--ignored"])
+        .env("LD_PRELOAD", recorder)
+        .env(FOLDER, &watched)
+        .env(LOG, &log)
+        .output()
+        .unwrap();
+    assert_eq!(child.status.code(), Some(ENDED), "{child:?}");
+    records(&std::fs::read(log).unwrap())
+}
+
+/// What the process ends with, in the middle of everything.
+const ENDED: i32 = 77;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs as the process that is recorded"]
+async fn child() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let folder = PathBuf::from(folder);
+    let ledger = Arc::new(std::fs::File::create(folder.join(LEDGER)).unwrap());
+    let store = SqliteStore::open(folder.join(DATABASE)).await.unwrap();
+    let store = Arc::new(store);
+    // A whole line in one write.
+    let note = move |line: String| {
+        (&*ledger)
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap()
+    };
+    note(OPENED.to_owned());
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..CALLERS {
+        let (store, note) = (Arc::clone(&store), note.clone());
+        callers.spawn(async move {
+            for number in (caller..DEPLOYMENTS).step_by(usize::try_from(CALLERS).unwrap()) {
+                let component = format!("component-{}", number % 17);
+                store.accept(new(&component, number, at(0))).await.unwrap();
+                note(format!("accepted d-{number}"));
+                if number % 3 == 0
+                    && let Some(claimed) = claim(&store, at(1)).await
+                {
+                    let ended = end(&store, &claimed).await;
+                    // It may have been replaced meanwhile.
+                    if ended {
+                        note(format!("ready {}", claimed.deployment.id));
+                    }
+                }
+            }
+        });
+    }
+    callers.join_all().await;
+    // Without closing the database.
+    std::process::exit(ENDED);
+}
+
+async fn end(store: &SqliteStore, claimed: &choreo_deploy::store::ClaimedDeployment) -> bool {
+    let claim = &claimed.claim;
+    if store.record_release(claim, draft(), at(1)).await.is_err() {
+        return false;
+    }
+    let outcome = Outcome::new(Phase::Ready, vec![], at(1));
+    store.finish(claim, outcome).await.is_ok()
+}
+
+/// Looks at images of random moments, the earliest first.
+fn lose_power(records: &[Record], honesty: Honesty, cases: usize) -> Found {
+    let mut chance = Chance(7);
+    let opened = records
+        .iter()
+        .position(|record| record.file == LEDGER && lines(record).any(|line| line == OPENED));
+    let opened = opened.unwrap();
+    let mut moments: Vec<usize> = (0..cases)
+        .map(|_| opened + 1 + chance.below(records.len() - opened))
+        .collect();
+    moments.sort_unstable();
+    let (mut disk, mut told) = (Disk::new(honesty), BTreeSet::new());
+    let (mut happened, mut found) = (0, Found::default());
+    for (number, moment) in moments.into_iter().enumerate() {
+        for record in &records[happened..moment] {
+            disk.happen(record);
+            if record.file == LEDGER {
+                told.extend(lines(record).filter(|line| *line != OPENED));
+            }
+        }
+        happened = moment;
+        let image = image();
+        disk.lose_power(&mut chance, [DATABASE, WRITE_AHEAD_LOG], image.path());
+        match kept(image.path(), number % 20 == 0) {
+            Ok(kept) => found.lossy += usize::from(told.iter().any(|line| !kept.contains(*line))),
+            Err(_) => found.damaged += 1,
+        }
+    }
+    found
+}
+
+/// In memory where there is such a folder: nothing of it has to be on a disk.
+fn image() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+fn lines(record: &Record) -> impl Iterator<Item = &str> {
+    let text = match &record.call {
+        disk::Call::Write { data, .. } => std::str::from_utf8(data).unwrap(),
+        _ => "",
+    };
+    text.lines()
+}
+
+/// The lines of the ledger that an image bears out.
+fn kept(image: &Path, whole: bool) -> rusqlite::Result<BTreeSet<String>> {
+    let connection = Connection::open(image.join(DATABASE))?;
+    if whole {
+        let sql = "PRAGMA integrity_check";
+        let said: String = connection.query_row(sql, [], |row| row.get(0))?;
+        if said != "ok" {
+            return Err(rusqlite::Error::InvalidQuery);
+        }
+    }
+    let mut statement = connection.prepare("SELECT id, phase FROM deployments")?;
+    let mut rows = statement.query([])?;
+    let mut kept = BTreeSet::new();
+    while let Some(row) = rows.next()? {
+        let (id, phase): (String, String) = (row.get(0)?, row.get(1)?);
+        kept.insert(format!("accepted {id}"));
+        kept.insert(format!("{phase} {id}"));
+    }
+    Ok(kept)
+}
+
+/// An image is a database that the store opens and works on.
+#[tokio::test]
+async fn a_store_goes_on_from_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(recorder) = recorder(folder.path()) else {
+        return;
+    };
+    let records = record(&recorder, folder.path());
+    let mut disk = Disk::new(Honesty::Honest);
+    let mut chance = Chance(11);
+    for (number, record) in records.iter().enumerate() {
+        disk.happen(record);
+        if number < records.len() / 10 || number % (records.len() / 20) != 0 {
+            continue;
+        }
+        let image = image();
+        disk.lose_power(&mut chance, [DATABASE, WRITE_AHEAD_LOG], image.path());
+        let store = SqliteStore::open(image.path().join(DATABASE))
+            .await
+            .unwrap();
+        assert!(store.unreadable().await.unwrap().is_empty());
+        let next = new("next", 1_000_000, at(2));
+        let accepted = store.accept(next).await.unwrap().deployment;
+        assert_eq!(accepted.id, deployment_id(1_000_000));
+    }
+    let copied =
+        |record: &Record| record.file == DATABASE && matches!(record.call, disk::Call::Sync);
+    let copies = records.iter().filter(|record| copied(record)).count();
+    assert!(
+        copies >= 3,
+        "the log was copied into the database: {copies}"
+    );
+}
