@@ -57,6 +57,8 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - The target's deployment before, unless final, becomes
     ///   [`Superseded`](crate::deployment::Phase::Superseded) with the reason
     ///   [`NewerDeployment`](crate::reason::ReasonCode::NewerDeployment).
+    /// - Work on it begins anew: it is claimed as not applied and without an attempt, whatever was
+    ///   put back about the one before.
     /// - The same idempotency key and fingerprint within the key's time is the same deployment, with
     ///   [`Accepted::replayed`], and changes nothing.
     /// - A token that is not live, or not of the component, at `accepted_at` is

@@ -556,6 +556,27 @@ mod tests {
         );
     }
 
+    /// Of the connection that is used, after it was: opening sets it, and nothing sets it back.
+    #[tokio::test]
+    async fn every_commit_waits_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("choreo.db");
+        for sharing in [Sharing::Alone, Sharing::Shared] {
+            let store = SqliteStore::open_as(&file, sharing).await.unwrap();
+            store.accept(new(sharing as u64)).await.unwrap();
+            let ask = |session: &mut Session<'_>| {
+                let ask = |name| {
+                    session
+                        .connection()
+                        .pragma_query_value(None, name, |row| row.get(0))
+                };
+                Ok::<[i64; 2], _>([ask("synchronous")?, ask("fullfsync")?])
+            };
+            let set = store.writer.call(ask).await.unwrap();
+            assert_eq!(set, [2, 1], "{sharing:?}: 2 is FULL");
+        }
+    }
+
     #[tokio::test]
     async fn who_waits_is_told_when_the_writer_ends() {
         let directory = tempfile::tempdir().unwrap();

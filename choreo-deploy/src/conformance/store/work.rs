@@ -180,6 +180,13 @@ impl StoreClause {
         let again = claim(store, at(5)).await.expect("claims");
         assert!(again.applied && again.attempt == 2);
         assert_all_stale(store, &claimed.claim).await;
+
+        accept(store, "orders", 2, at(6)).await;
+        let newer = claim(store, at(6)).await.expect("claims");
+        assert!(
+            !newer.applied && newer.attempt == 0,
+            "a newer deployment begins anew"
+        );
     }
 
     /// A deployment that is ready becomes the state of its target.
