@@ -131,6 +131,7 @@ pub mod fuzzing;
 mod known;
 mod link;
 mod manifest;
+mod meaning;
 mod rate_limit;
 mod registry_client;
 mod request;

@@ -150,13 +150,15 @@ fn judge(error: &ClientError) -> ResolveError {
         }
         ErrorKind::Denied => ResolveError::Failed(reason(ReasonCode::RegistryPullDenied)),
         ErrorKind::NotFound => ResolveError::Failed(reason(ReasonCode::ImageNotFound)),
-        ErrorKind::NotARegistry => ResolveError::Failed(reason(ReasonCode::RegistryUnreachable)),
         ErrorKind::RateLimited => later(ReasonCode::RegistryRateLimited),
         ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Unreachable => {
             later(ReasonCode::RegistryUnreachable)
         }
-        // What is forbidden, or not trusted, from here need not be on the data plane.
-        ErrorKind::Blocked | ErrorKind::RealmNotTrusted => {
+        // What is forbidden, not trusted or not understood here need not be so on the data plane.
+        ErrorKind::Blocked
+        | ErrorKind::InvalidResponse
+        | ErrorKind::NotARegistry
+        | ErrorKind::RealmNotTrusted => {
             ResolveError::NotCheckable(reason(ReasonCode::RegistryUnreachable))
         }
         ErrorKind::Tls => ResolveError::NotCheckable(reason(ReasonCode::RegistryTls)),

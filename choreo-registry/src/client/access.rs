@@ -67,7 +67,7 @@ pub enum AccessClass {
     Unreachable,
     /// The host answers, but not as a container registry.
     NotARegistry,
-    /// The platform's egress policy forbids the registry, or the token server that it names.
+    /// The platform's egress policy forbids the way to the registry. The data plane's may allow it.
     Blocked,
 }
 
@@ -221,19 +221,22 @@ impl Access {
 ///
 /// | [`ErrorKind`] | [`AccessClass`] |
 /// |---|---|
-/// | `Blocked`, `RealmNotTrusted` | `Blocked` |
+/// | `Blocked` | `Blocked` |
 /// | `CredentialRefused` | `CredentialRefused` |
 /// | `Denied` | `PullDenied` |
 /// | `InvalidResponse`, `NotARegistry` | `NotARegistry` |
 /// | `NotFound`, `WrongRegistry` | `MissingOrHidden` |
 /// | `RateLimited` | `RateLimited` |
+/// | `RealmNotTrusted` | `NotCheckable` |
 /// | `Timeout`, `Tls`, `Unavailable`, `Unreachable` | `Unreachable` |
 /// | `Unauthorized` | `LoginRequired` |
 /// | `DigestMismatch`, `TooLarge`, `UnsupportedImage` | `UnsupportedImage` |
 impl From<ClientError> for Access {
     fn from(error: ClientError) -> Self {
         let class = match error.kind() {
-            ErrorKind::Blocked | ErrorKind::RealmNotTrusted => AccessClass::Blocked,
+            ErrorKind::Blocked => AccessClass::Blocked,
+            // Nodes ask the token server themselves.
+            ErrorKind::RealmNotTrusted => AccessClass::NotCheckable,
             ErrorKind::CredentialRefused => AccessClass::CredentialRefused,
             ErrorKind::Denied => AccessClass::PullDenied,
             ErrorKind::InvalidResponse | ErrorKind::NotARegistry => AccessClass::NotARegistry,

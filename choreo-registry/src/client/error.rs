@@ -1,4 +1,4 @@
-//! Why a call to a registry failed: one table from what was seen to what it means.
+//! Why a call to a registry failed, and what was seen of it.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -6,7 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 
-use super::{RateLimit, TransportError, TransportErrorKind, words::Words};
+use super::{
+    RateLimit, TransportError, TransportErrorKind,
+    meaning::{Meaning, Situation},
+    words::Words,
+};
 
 /// A call to a registry that did not bring what was asked for.
 ///
@@ -42,6 +46,8 @@ pub(super) struct Inner {
     pub(super) registry: String,
     pub(super) image: Option<String>,
     pub(super) detail: Option<String>,
+    /// A wrong login and a missing right look alike here: both are named.
+    pub(super) is_ambiguous: bool,
     pub(super) evidence: Evidence,
     pub(super) retry_after: Option<Duration>,
     pub(super) source: Option<TransportError>,
@@ -176,6 +182,7 @@ impl ClientError {
             registry: registry.to_owned(),
             image: None,
             detail: None,
+            is_ambiguous: false,
             evidence: Evidence::default(),
             retry_after: None,
             source: None,
@@ -202,12 +209,13 @@ impl ClientError {
     pub(super) fn response(
         registry: &str,
         host: &str,
-        sent: Sent,
+        at: Situation,
         response: &http::Response<Bytes>,
     ) -> Self {
         let evidence = Evidence::read(host, response);
-        let kind = kind_of(response.status(), evidence.code(), sent);
-        let mut this = Self::new(kind, registry);
+        let meaning = Meaning::of(response.status(), evidence.code(), at);
+        let mut this = Self::new(meaning.kind, registry);
+        this.0.is_ambiguous = meaning.is_ambiguous;
         this.0.retry_after = evidence.retry_after;
         this.0.evidence = evidence;
         this
@@ -355,17 +363,6 @@ impl Evidence {
     }
 }
 
-/// What a request carried when it was answered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Sent {
-    /// No credential and no token, or a token that anyone gets.
-    Nothing,
-    /// The credential itself: to a registry with Basic authentication, or to a token server.
-    Credential,
-    /// A token that was issued for the credential.
-    Token,
-}
-
 /// A host as evidence keeps it: whoever redirects may name one that is longer than any host.
 fn bounded(host: &str) -> String {
     host.chars().take(MAX_HOST).collect()
@@ -373,21 +370,6 @@ fn bounded(host: &str) -> String {
 
 /// A DNS name of 253 characters, a colon and a port.
 const MAX_HOST: usize = 253 + 6;
-
-/// The one table from an answer to its meaning.
-fn kind_of(status: StatusCode, code: Option<&str>, sent: Sent) -> ErrorKind {
-    match (status.as_u16(), code, sent) {
-        (429, _, _) | (_, Some("TOOMANYREQUESTS"), _) => ErrorKind::RateLimited,
-        (401, _, Sent::Nothing) => ErrorKind::Unauthorized,
-        (401, _, Sent::Credential) => ErrorKind::CredentialRefused,
-        // The token server took the credential: what is missing is the right.
-        (401, _, Sent::Token) | (403, _, _) => ErrorKind::Denied,
-        (404, _, _) | (400, Some("NAME_UNKNOWN" | "MANIFEST_UNKNOWN"), _) => ErrorKind::NotFound,
-        (408, _, _) => ErrorKind::Timeout,
-        (500..=599, _, _) => ErrorKind::Unavailable,
-        _ => ErrorKind::InvalidResponse,
-    }
-}
 
 /// The first code of an error body, if it looks like one.
 pub(super) fn error_code(body: &[u8]) -> Option<String> {
@@ -435,45 +417,6 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::client::transport::NoTls;
-
-    #[test]
-    fn each_answer_has_one_meaning() {
-        use {ErrorKind as K, Sent as S};
-        let table = [
-            (401, None, S::Nothing, K::Unauthorized),
-            (401, Some("UNAUTHORIZED"), S::Nothing, K::Unauthorized),
-            (401, None, S::Credential, K::CredentialRefused),
-            (401, Some("UNAUTHORIZED"), S::Token, K::Denied),
-            (403, Some("DENIED"), S::Nothing, K::Denied),
-            (403, None, S::Credential, K::Denied),
-            (403, None, S::Token, K::Denied),
-            (404, Some("NAME_UNKNOWN"), S::Token, K::NotFound),
-            (404, Some("MANIFEST_UNKNOWN"), S::Nothing, K::NotFound),
-            (404, None, S::Nothing, K::NotFound),
-            (400, Some("NAME_UNKNOWN"), S::Nothing, K::NotFound),
-            (400, Some("NAME_INVALID"), S::Nothing, K::InvalidResponse),
-            (400, None, S::Nothing, K::InvalidResponse),
-            (405, Some("UNSUPPORTED"), S::Nothing, K::InvalidResponse),
-            (408, None, S::Nothing, K::Timeout),
-            (429, None, S::Nothing, K::RateLimited),
-            (429, Some("DENIED"), S::Token, K::RateLimited),
-            (403, Some("TOOMANYREQUESTS"), S::Token, K::RateLimited),
-            (500, None, S::Nothing, K::Unavailable),
-            (503, Some("UNAVAILABLE"), S::Token, K::Unavailable),
-            (599, None, S::Nothing, K::Unavailable),
-            (204, None, S::Nothing, K::InvalidResponse),
-            (302, None, S::Nothing, K::InvalidResponse),
-            (418, None, S::Nothing, K::InvalidResponse),
-        ];
-        for (status, code, sent, expected) in table {
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(
-                kind_of(status, code, sent),
-                expected,
-                "{status} {code:?} {sent:?}"
-            );
-        }
-    }
 
     #[test]
     fn a_missing_feature_is_no_bad_certificate() {

@@ -240,12 +240,15 @@ impl RegistryClient {
     async fn verify_login(&self) -> Result<Access, ClientError> {
         let deadline = self.deadline();
         let plan = self.session.plan(deadline).await?;
+        if let Plan::Silent(odd) = &plan {
+            return Err(self.session.silence(odd));
+        }
         let answer = self.session.get(&Resource::api(), deadline).await?;
         if answer.response.status() != StatusCode::OK {
             return Err(self.session.failure(&answer));
         }
         let access = match (plan, self.session.has_credential()) {
-            (Plan::Open, true) => Access::login_not_asked(self.registry()),
+            (Plan::Open | Plan::Silent(_), true) => Access::login_not_asked(self.registry()),
             (_, true) => Access::login_accepted(self.registry()),
             (_, false) => Access::open(self.registry()),
         };
@@ -264,8 +267,7 @@ impl RegistryClient {
                 .map_err(|error| error.about(image))?;
             None
         };
-        let login_used =
-            self.session.has_credential() && self.session.plan(deadline).await? != Plan::Open;
+        let login_used = self.session.has_credential() && self.session.logs_in();
         let access = Access::pull_allowed(image, resolved, login_used);
         Ok(access.seen(self.registry().api_host(), StatusCode::OK))
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
 
-use super::address::Address;
+use super::{address::Address, meaning::Place};
 use crate::{Digest, image::MediaType, reference::RepositoryRef};
 
 /// Something that a registry serves.
@@ -106,6 +106,14 @@ impl<'a> Resource<'a> {
         url.set_path(path);
         url.set_query(query);
         Some(url)
+    }
+
+    /// Who answers for it.
+    pub(super) fn place(&self) -> Place {
+        match self.repository {
+            Some(_) => Place::Repository,
+            None => Place::Api,
+        }
     }
 
     /// The right that a token needs for it. Written when a token is asked for, not before.

@@ -9,11 +9,15 @@
 //! between two exchanges: a call that is dropped at any point leaves nothing half done.
 
 mod login;
+mod ping;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -28,7 +32,8 @@ pub(super) use self::login::Plan;
 use super::{
     ClientError, ErrorKind, HttpTransport, Outbound, TransportError, TransportErrorKind,
     address::{Address, Addresses, Authority},
-    error::{self, Sent},
+    error,
+    meaning::{Meaning, Place, Sent, Situation},
     request::{self, Headers, Resource},
     retry::{DEFAULT_RETRIES, Outcome, Retries},
     token::TokenCache,
@@ -50,6 +55,10 @@ pub(super) struct Session {
     tokens: TokenCache,
     /// The token server took a POST after it had refused the GET.
     posts: AtomicBool,
+    /// `/v2/` asks for a login, so that what it lets in is proven.
+    is_guarded: AtomicBool,
+    /// The registry or its token server has accepted the credential.
+    is_proven: AtomicBool,
 }
 
 /// A credential, and which of the client's it is: a token of the one before is not one of this.
@@ -64,7 +73,8 @@ pub(super) struct Held {
 pub(super) struct Answer {
     pub(super) response: http::Response<Bytes>,
     address: Arc<Address>,
-    pub(super) sent: Sent,
+    place: Place,
+    sent: Sent,
     /// A redirect led away from the registry; nothing that is said there is about the credential.
     foreign: bool,
 }
@@ -109,6 +119,8 @@ impl Session {
             asking: tokio::sync::Mutex::default(),
             tokens: TokenCache::default(),
             posts: AtomicBool::default(),
+            is_guarded: AtomicBool::default(),
+            is_proven: AtomicBool::default(),
         }
     }
 
@@ -128,21 +140,33 @@ impl Session {
     }
 
     /// Gets something from the registry, logged in if it asks for that. Any status is an answer.
+    ///
+    /// A refusal that may mean a wrong login as well as a missing right is followed by a look
+    /// whether the login alone is accepted: [`failure`](Self::failure) knows then.
     pub(super) async fn get(
         &self,
         resource: &Resource<'_>,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
         let plan = self.plan(deadline).await?;
-        let authorization = self.authorize(plan, || resource.scope(), deadline).await?;
-        let answer = self.request(resource, &authorization, deadline).await?;
-        match self.next_login(&answer, &authorization, resource)? {
-            Some((plan, scope)) => {
-                let authorization = self.authorize(plan, || scope, deadline).await?;
-                self.request(resource, &authorization, deadline).await
+        let scope = || resource.scope();
+        let authorization = self.authorize(plan.clone(), scope, deadline).await?;
+        let mut answer = self.request(resource, &authorization, deadline).await?;
+        if let Some((plan, scope)) = self.next_login(&answer, &authorization, resource)? {
+            let authorization = self.authorize(plan.clone(), || scope, deadline).await?;
+            answer = self.request(resource, &authorization, deadline).await?;
+            if answer.response.status() != StatusCode::UNAUTHORIZED {
+                self.learn(plan);
             }
-            None => Ok(answer),
+        } else if let Plan::Silent(odd) = plan
+            && !answer.is_from_registry(resource)
+        {
+            return Err(self.silence(&odd));
         }
+        if self.meaning(&answer).is_ambiguous {
+            self.prove_at_root(deadline).await;
+        }
+        Ok(answer)
     }
 
     /// What the registry wants, asked once, however many want to know.
@@ -155,36 +179,15 @@ impl Session {
             return Ok(plan);
         }
         let plan = self.ping(deadline).await?;
-        self.learn(plan.clone());
+        if plan.lasts() {
+            self.learn(plan.clone());
+        }
         Ok(plan)
     }
 
-    async fn ping(&self, deadline: Instant) -> Result<Plan, ClientError> {
-        let ping = Resource::api();
-        let answer = match self.request(&ping, &Authorization::Nothing, deadline).await {
-            // A page, and a long one.
-            Err(error) if error.kind() == ErrorKind::TooLarge => {
-                return Err(self
-                    .error(ErrorKind::NotARegistry)
-                    .with_host(error.evidence().host()));
-            }
-            answer => answer?,
-        };
-        let is_page = content_type(answer.response.headers())
-            .is_some_and(|value| value.starts_with("text/html"));
-        match answer.response.status() {
-            StatusCode::OK if !is_page => Ok(Plan::Open),
-            StatusCode::UNAUTHORIZED if !answer.foreign => {
-                match self.offer(answer.response.headers())? {
-                    Some((plan, _)) => Ok(plan),
-                    None => Err(self.not_a_registry(&answer)),
-                }
-            }
-            StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => {
-                Err(self.not_a_registry(&answer))
-            }
-            _ => Err(self.failure(&answer)),
-        }
+    /// Whether the registry has asked for a login.
+    pub(super) fn logs_in(&self) -> bool {
+        matches!(self.known_plan(), Some(Plan::Basic | Plan::Bearer { .. }))
     }
 
     fn known_plan(&self) -> Option<Plan> {
@@ -240,6 +243,7 @@ impl Session {
         };
         let mut answer = self.follow(address, ask).await?;
         answer.sent = sent;
+        answer.place = resource.place();
         Ok(answer)
     }
 
@@ -253,6 +257,7 @@ impl Session {
                 return Ok(Answer {
                     response,
                     address,
+                    place: Place::Api,
                     sent: Sent::Nothing,
                     foreign,
                 });
@@ -394,14 +399,26 @@ impl Session {
         ClientError::response(
             self.registry.as_str(),
             &answer.host(),
-            answer.sent,
+            self.situation(answer),
             &answer.response,
         )
     }
 
-    fn not_a_registry(&self, answer: &Answer) -> ClientError {
-        self.error(ErrorKind::NotARegistry)
-            .with_evidence(&answer.host(), answer.response.status())
+    fn situation(&self, answer: &Answer) -> Situation {
+        Situation {
+            place: answer.place,
+            sent: answer.sent,
+            proven: self.is_proven.load(Ordering::Relaxed),
+        }
+    }
+
+    fn meaning(&self, answer: &Answer) -> Meaning {
+        let code = error::error_code(answer.response.body());
+        Meaning::of(
+            answer.response.status(),
+            code.as_deref(),
+            self.situation(answer),
+        )
     }
 }
 

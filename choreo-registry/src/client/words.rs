@@ -18,6 +18,9 @@ impl Words<'_> {
         let detailed = |what: &str| format!("registry {host} {what}{}", self.detail());
         match self.error.kind {
             ErrorKind::Blocked => detailed("is out of bounds for this platform"),
+            ErrorKind::CredentialRefused if self.error.is_ambiguous => {
+                of_registry("refuses the login, or its right to pull") + &self.image_after(" ")
+            }
             ErrorKind::CredentialRefused => of_registry("refuses the user name or the password"),
             ErrorKind::Denied => of_registry("does not allow pulling") + &self.image_after(" "),
             ErrorKind::DigestMismatch => {
@@ -56,6 +59,11 @@ impl Words<'_> {
         let help = match self.error.kind {
             ErrorKind::Blocked => {
                 "ask the operator of the platform to allow this registry's address"
+            }
+            ErrorKind::CredentialRefused | ErrorKind::Denied if self.error.is_ambiguous => {
+                "check that the password or token is complete and has not expired; if it is right, \
+                 give this login the right to pull the repository, and check the repository's \
+                 spelling"
             }
             ErrorKind::CredentialRefused => {
                 "enter both again, completely; check that the token has not expired, and whether \

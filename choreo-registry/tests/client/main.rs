@@ -10,6 +10,7 @@ mod hostile;
 mod isolation;
 mod museum;
 mod real;
+mod refusals;
 mod resolve;
 mod scripted;
 mod secrets;

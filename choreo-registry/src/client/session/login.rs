@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use url::Url;
 
-use super::{Answer, Ask, Held, Session, now, secret_header};
+use super::{Answer, Ask, Held, Session, now, ping::Odd, secret_header};
 use crate::{
     client::{
         ClientError, ErrorKind,
         address::{Address, Authority},
         challenge::{self, Challenge, ChallengeError},
-        error::Sent,
+        meaning::{Place, Sent},
         request::{Headers, Resource},
         scope,
         token::{self, Token, TokenKey},
@@ -26,11 +26,16 @@ use crate::{
 };
 
 /// What the registry wants before it answers.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(in crate::client) enum Plan {
     Basic,
-    Bearer { realm: Url, service: Option<String> },
+    Bearer {
+        realm: Url,
+        service: Option<String>,
+    },
     Open,
+    /// `/v2/` does not say.
+    Silent(Arc<Odd>),
 }
 
 /// What goes with a request.
@@ -89,7 +94,7 @@ impl Session {
         let held = self.credential.clone();
         match (plan, held) {
             (Plan::Basic, Some(held)) => Ok(Authorization::Basic(held)),
-            (Plan::Basic, None) | (Plan::Open, _) => Ok(Authorization::Nothing),
+            (Plan::Basic, None) | (Plan::Open | Plan::Silent(_), _) => Ok(Authorization::Nothing),
             (Plan::Bearer { realm, service }, held) => {
                 let key = TokenKey {
                     credential: held.as_ref().map(|held| held.version),
@@ -165,7 +170,9 @@ impl Session {
         };
         let scope = scope.or_else(|| resource.scope());
         match (&plan, tried) {
-            (Plan::Open, _) | (Plan::Basic, Authorization::Basic(_)) => return Ok(None),
+            (Plan::Open | Plan::Silent(_), _) | (Plan::Basic, Authorization::Basic(_)) => {
+                return Ok(None);
+            }
             (Plan::Basic, _) if !self.has_credential() => return Ok(None),
             (Plan::Bearer { realm, service }, Authorization::Bearer { key, fresh, .. }) => {
                 let same = key.asks(realm, service.as_deref(), scope.as_deref());
@@ -178,7 +185,6 @@ impl Session {
             }
             (Plan::Basic | Plan::Bearer { .. }, _) => {}
         }
-        self.learn(plan.clone());
         Ok(Some((plan, scope)))
     }
 
@@ -261,26 +267,23 @@ impl Session {
     /// Asks the token server, which was trusted when its challenge was read: in one way, and where
     /// it does not know that one, in the other.
     async fn fetch_token(&self, wish: Wish<'_>) -> Result<Token, ClientError> {
-        let Wish { key, held, .. } = wish;
-        let first = self.first_grant(held);
-        let mut answer = self.ask_token(first, wish).await?;
-        if let Some(second) = second_grant(first, answer.response.status(), held) {
-            answer = self.ask_token(second, wish).await?;
-            let works = answer.response.status() == StatusCode::OK;
-            self.posts
-                .store(works && second == Grant::Post, Ordering::Relaxed);
-        }
+        let answer = self.ask_token_both_ways(wish).await?;
         let invalid = || {
             self.error(ErrorKind::InvalidResponse)
                 .with_host(&answer.host())
         };
-        match answer.response.status() {
-            StatusCode::OK => {}
-            status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
-                let detail = format_args!("its token server answers {}", status.as_u16());
-                return Err(invalid().with_detail(detail));
+        let status = answer.response.status();
+        if status != StatusCode::OK {
+            if self.meaning(&answer).is_ambiguous {
+                self.prove_at_token_server(wish).await;
             }
-            _ => return Err(self.failure(&answer)),
+            let error = self.failure(&answer);
+            return Err(match error.kind() {
+                ErrorKind::InvalidResponse => {
+                    error.with_detail(format_args!("its token server answers {}", status.as_u16()))
+                }
+                _ => error,
+            });
         }
         let (token, lifetime) =
             token::read(answer.response.body(), Timestamp::now()).map_err(|reason| {
@@ -288,9 +291,39 @@ impl Session {
                     "its token server's answer is refused, {reason}"
                 ))
             })?;
+        if wish.held.is_some() {
+            self.is_proven.store(true, Ordering::Relaxed);
+        }
         self.tokens
-            .insert(key.clone(), token.clone(), now() + lifetime);
+            .insert(wish.key.clone(), token.clone(), now() + lifetime);
         Ok(token)
+    }
+
+    async fn ask_token_both_ways(&self, wish: Wish<'_>) -> Result<Answer, ClientError> {
+        let first = self.first_grant(wish.held);
+        let answer = self.ask_token(first, wish).await?;
+        let Some(second) = second_grant(first, answer.response.status(), wish.held) else {
+            return Ok(answer);
+        };
+        let answer = self.ask_token(second, wish).await?;
+        let works = answer.response.status() == StatusCode::OK;
+        self.posts
+            .store(works && second == Grant::Post, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// Asks for a token without any right, after one with a right was refused: whether that comes
+    /// tells a missing right from a wrong login. Best effort; a failure leaves the doubt.
+    async fn prove_at_token_server(&self, wish: Wish<'_>) {
+        let key = TokenKey {
+            scope: None,
+            ..wish.key.clone()
+        };
+        let alone = Wish { key: &key, ..wish };
+        let answer = self.ask_token(self.first_grant(wish.held), alone).await;
+        if answer.is_ok_and(|answer| answer.response.status() == StatusCode::OK) {
+            self.is_proven.store(true, Ordering::Relaxed);
+        }
     }
 
     fn first_grant(&self, held: Option<&Held>) -> Grant {
@@ -335,6 +368,9 @@ impl Session {
         answer.sent = match held {
             Some(_) => Sent::Credential,
             None => Sent::Nothing,
+        };
+        answer.place = Place::TokenServer {
+            for_repository: key.scope.is_some(),
         };
         Ok(answer)
     }

@@ -127,15 +127,17 @@ async fn a_token_server_without_get_is_asked_by_post_and_remembered() {
 
 #[tokio::test]
 async fn a_refusal_by_get_is_no_reason_to_post() {
-    for (refusal, kind) in [
-        (400, ErrorKind::InvalidResponse),
-        (401, ErrorKind::CredentialRefused),
-        (403, ErrorKind::Denied),
-        (500, ErrorKind::Unavailable),
+    for (refusal, kind, requests) in [
+        // The third asks for a token without any right: is it the login?
+        (400, ErrorKind::CredentialRefused, 3),
+        (401, ErrorKind::CredentialRefused, 2),
+        (403, ErrorKind::CredentialRefused, 3),
+        (500, ErrorKind::Unavailable, 2),
     ] {
         let talk = Talk::new("robot", bearer().answer(GET_TOKEN, status(refusal)));
         assert_eq!(talk.resolve().await.unwrap_err().kind(), kind, "{refusal}");
-        assert_eq!(talk.lines().len(), 2, "{refusal}");
+        assert_eq!(talk.lines().len(), requests, "{refusal}");
+        assert!(talk.lines().iter().all(|line| line.starts_with("GET")));
     }
     // Nobody has nothing to post.
     let talk = Talk::new("", bearer().answer(GET_TOKEN, status(404)));
@@ -168,10 +170,16 @@ async fn a_refresh_token_is_posted_and_falls_back_to_get() {
         talk.resolve().await.unwrap();
         assert!(talk.lines()[2].starts_with("GET /token?"), "{refusal}");
     }
-    for (refusal, kind) in [(403, ErrorKind::Denied), (500, ErrorKind::Unavailable)] {
+    for (refusal, kind) in [
+        (403, ErrorKind::CredentialRefused),
+        (500, ErrorKind::Unavailable),
+    ] {
         let talk = Talk::new("<token>", bearer().answer(POST_TOKEN, status(refusal)));
         assert_eq!(talk.resolve().await.unwrap_err().kind(), kind);
-        assert_eq!(talk.lines().len(), 2);
+        let posts = talk.lines()[1..]
+            .iter()
+            .all(|line| line.starts_with("POST"));
+        assert!(posts, "{refusal}");
     }
 }
 
