@@ -4,14 +4,15 @@
 //! These are values, without a client: they are stored with a release and cross process boundaries.
 
 mod parts;
+mod platform;
 mod serde;
 
 use crate::Digest;
 
 pub use self::parts::{
-    ExposedPort, MediaType, ParseExposedPortError, ParseMediaTypeError, ParsePlatformError,
-    Platform, Protocol,
+    ExposedPort, MediaType, ParseExposedPortError, ParseMediaTypeError, Protocol,
 };
+pub use self::platform::{ParsePlatformError, Platform};
 
 /// An image whose manifest was read and hashed: the digest is the one of the bytes, not a claim.
 ///
@@ -68,7 +69,7 @@ impl ResolvedImage {
         Self { platforms, ..self }
     }
 
-    /// The user that the image's configuration names.
+    /// The user that the image's configuration names: an empty text where it was read and names none.
     #[must_use]
     pub fn with_user(self, user: Option<String>) -> Self {
         Self { user, ..self }
@@ -101,18 +102,44 @@ impl ResolvedImage {
         self.media_type
     }
 
-    /// The platforms, in the order of the index. Empty when they are not known: the manifest of an
-    /// image for a single platform does not name it, its configuration does.
+    /// The platforms that the image is built for, as its index or its configuration names them.
+    /// Empty when they are not known.
     #[must_use]
     pub fn platforms(&self) -> &[Platform] {
         &self.platforms
     }
 
     /// The user that processes run as: a name, a number, or either with a group (`app:app`), as the
-    /// image's author wrote it. `None` when the configuration was not read or names none.
+    /// image's author wrote it. Empty when the configuration names none, which means root; `None`
+    /// when the configuration was not read.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// Whether processes run as root unless the workload says otherwise. `None` when that cannot be
+    /// told: the configuration was not read, or names a user whose number only the image's own
+    /// `/etc/passwd` knows.
+    ///
+    /// ```
+    /// use choreo_registry::{Digest, image::{MediaType, ResolvedImage}};
+    ///
+    /// let unread = ResolvedImage::new(Digest::sha256_of(b"manifest"), MediaType::OciManifest);
+    /// let of = |user: &str| unread.clone().with_user(Some(user.to_owned())).runs_as_root();
+    /// assert_eq!(of(""), Some(true));
+    /// assert_eq!(of("0:0"), Some(true));
+    /// assert_eq!(of("10001"), Some(false));
+    /// assert_eq!(of("app"), None);
+    /// assert_eq!(unread.runs_as_root(), None);
+    /// ```
+    #[must_use]
+    pub fn runs_as_root(&self) -> Option<bool> {
+        let user = self.user()?;
+        let user = user.split(':').next().unwrap_or_default();
+        match user {
+            "" | "root" => Some(true),
+            number => number.parse::<u64>().ok().map(|number| number == 0),
+        }
     }
 
     /// The ports that the image declares. Empty when the configuration was not read or declares
@@ -129,7 +156,8 @@ impl ResolvedImage {
         self.size
     }
 
-    /// Whether the image is built for this platform, or does not say what it is built for.
+    /// Whether a node of this platform runs the image ([`Platform::serves`]), or it is not known what
+    /// the image is built for.
     #[must_use]
     pub fn runs_on(&self, platform: &Platform) -> bool {
         self.platforms.is_empty() || self.platforms.iter().any(|built| built.serves(platform))

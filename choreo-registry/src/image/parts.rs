@@ -96,125 +96,6 @@ impl fmt::Display for ParseMediaTypeError {
 
 impl std::error::Error for ParseMediaTypeError {}
 
-/// An operating system and a processor architecture: `linux/amd64`, `linux/arm64/v8`.
-///
-/// The words are those of the [OCI image
-/// index](https://github.com/opencontainers/image-spec/blob/main/image-index.md): what Go calls
-/// `GOOS` and `GOARCH`, and a variant of the processor.
-///
-/// ```
-/// use choreo_registry::image::Platform;
-///
-/// let platform: Platform = "linux/arm64/v8".parse()?;
-/// assert_eq!(platform.os(), "linux");
-/// assert_eq!(platform.architecture(), "arm64");
-/// assert_eq!(platform.variant(), Some("v8"));
-/// assert_eq!(platform.as_str(), "linux/arm64/v8");
-///
-/// // A node that names no variant may be of any.
-/// assert!(platform.serves(&"linux/arm64".parse()?));
-/// assert!(!platform.serves(&"linux/amd64".parse()?));
-/// # Ok::<(), choreo_registry::image::ParsePlatformError>(())
-/// ```
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Platform {
-    text: String,
-    os_end: usize,
-    architecture_end: usize,
-}
-
-impl Platform {
-    /// The operating system.
-    #[must_use]
-    pub fn os(&self) -> &str {
-        &self.text[..self.os_end]
-    }
-
-    /// The processor architecture.
-    #[must_use]
-    pub fn architecture(&self) -> &str {
-        &self.text[self.os_end + 1..self.architecture_end]
-    }
-
-    /// The variant of the architecture, if one is named.
-    #[must_use]
-    pub fn variant(&self) -> Option<&str> {
-        self.text.get(self.architecture_end + 1..)
-    }
-
-    /// The platform as `os/architecture` or `os/architecture/variant`.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// Whether an image for this platform runs on a node of the other: operating system and
-    /// architecture are equal, and so is the variant where both name one.
-    #[must_use]
-    pub fn serves(&self, node: &Self) -> bool {
-        let variants_agree = match (self.variant(), node.variant()) {
-            (Some(mine), Some(theirs)) => mine == theirs,
-            _ => true,
-        };
-        self.os() == node.os() && self.architecture() == node.architecture() && variants_agree
-    }
-}
-
-impl FromStr for Platform {
-    type Err = ParsePlatformError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_part = |part: &str| {
-            !part.is_empty()
-                && part.len() <= PLATFORM_PART_MAX
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        };
-        let parts: Vec<&str> = text.split('/').collect();
-        match parts[..] {
-            [os, architecture, ..]
-                if parts.len() <= 3 && parts.iter().all(|part| is_part(part)) =>
-            {
-                Ok(Self {
-                    text: text.to_owned(),
-                    os_end: os.len(),
-                    architecture_end: os.len() + 1 + architecture.len(),
-                })
-            }
-            _ => Err(ParsePlatformError {
-                input: text.to_owned(),
-            }),
-        }
-    }
-}
-
-string_value!(
-    Platform,
-    ParsePlatformError,
-    "a platform such as linux/amd64"
-);
-
-const PLATFORM_PART_MAX: usize = 32;
-
-/// A text that is not a [`Platform`].
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ParsePlatformError {
-    input: String,
-}
-
-impl fmt::Display for ParsePlatformError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let input = Quoted(&self.input);
-        write!(
-            f,
-            "platform {input} is not of the form os/architecture: write linux/amd64"
-        )
-    }
-}
-
-impl std::error::Error for ParsePlatformError {}
-
 /// A port that an image declares with `EXPOSE`: `8080/tcp`.
 ///
 /// ```
@@ -316,72 +197,12 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Their parts are cut out of the text by position: no text may panic.
-        #[test]
-        fn any_text_is_a_platform_or_refused(text in "\\PC{0,12}(/\\PC{0,12}){0,3}") {
-            if let Ok(platform) = text.parse::<Platform>() {
-                let mut parts = vec![platform.os(), platform.architecture()];
-                parts.extend(platform.variant());
-                prop_assert_eq!(parts.join("/"), text);
-            }
-        }
-
         #[test]
         fn any_text_is_an_exposed_port_or_refused(text in "\\PC{0,12}|[0-9]{0,6}(/[a-z]{0,4})?") {
             if let Ok(port) = text.parse::<ExposedPort>() {
                 prop_assert_eq!(port.to_string().parse(), Ok(port));
             }
         }
-    }
-
-    #[test]
-    fn platforms_parse_and_display() {
-        for text in [
-            "linux/amd64",
-            "linux/arm64/v8",
-            "windows/amd64",
-            "linux/arm/v7",
-        ] {
-            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
-        }
-        for text in [
-            "",
-            "linux",
-            "linux/",
-            "/amd64",
-            "linux/amd64/",
-            "a/b/c/d",
-            "linux/am d64",
-            "l\n/x",
-        ] {
-            assert!(text.parse::<Platform>().is_err(), "{text:?}");
-        }
-        assert_eq!(
-            "linux".parse::<Platform>().unwrap_err().to_string(),
-            r#"platform "linux" is not of the form os/architecture: write linux/amd64"#
-        );
-    }
-
-    #[test]
-    fn a_platform_has_two_parts_or_three() {
-        for (text, parts) in [
-            ("linux/arm64/v8", ("linux", "arm64", Some("v8"))),
-            ("js/wasm", ("js", "wasm", None)),
-        ] {
-            let platform: Platform = text.parse().unwrap();
-            let read = (platform.os(), platform.architecture(), platform.variant());
-            assert_eq!((read, platform.as_str()), (parts, text));
-        }
-    }
-
-    #[test]
-    fn a_platform_serves_its_like() {
-        let platform = |text: &str| text.parse::<Platform>().unwrap();
-        assert!(platform("linux/arm64").serves(&platform("linux/arm64/v8")));
-        assert!(platform("linux/arm64/v8").serves(&platform("linux/arm64")));
-        assert!(!platform("linux/arm/v7").serves(&platform("linux/arm/v6")));
-        assert!(!platform("linux/amd64").serves(&platform("linux/arm64")));
-        assert!(!platform("linux/amd64").serves(&platform("windows/amd64")));
     }
 
     #[test]

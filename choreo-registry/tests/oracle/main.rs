@@ -11,4 +11,5 @@
 
 mod go;
 mod keyring;
+mod platform;
 mod reference;
