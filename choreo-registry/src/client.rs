@@ -122,6 +122,7 @@ mod challenge;
 mod compare;
 pub mod conformance;
 pub mod credential_source;
+mod describe;
 mod egress;
 mod error;
 mod form;

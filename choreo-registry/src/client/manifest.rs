@@ -31,17 +31,19 @@ pub(crate) enum Manifest {
     },
 }
 
-/// An image of an index that can run, with its platform.
+/// An entry of an index that may run.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) digest: Digest,
-    pub(crate) platform: Platform,
+    /// `None` where the entry names none: its own document does, or the configuration below.
+    pub(crate) platform: Option<Platform>,
 }
 
 /// What an image's configuration says, as far as it is asked.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) platform: Option<Platform>,
+    /// Empty where it names none; `None` where no node can have such a user.
     pub(crate) user: Option<String>,
     pub(crate) exposed_ports: Vec<ExposedPort>,
 }
@@ -55,6 +57,7 @@ pub(crate) enum ManifestError {
     EmptyIndex,
     MediaType,
     NoImage,
+    NoneRuns,
     NotJson,
     Schema1,
 }
@@ -68,6 +71,9 @@ impl fmt::Display for ManifestError {
             Self::EmptyIndex => "the index names no image",
             Self::MediaType => "the Content-Type differs from the document's own media type",
             Self::NoImage => "the document is not an image",
+            Self::NoneRuns => {
+                "the index lists attestations or other documents, and no image that a node can run"
+            }
             Self::NotJson => "the document is not a JSON object of the expected form",
             Self::Schema1 => {
                 "the image has the format of 2015 (schema 1), which nodes no longer run"
@@ -93,7 +99,10 @@ pub(crate) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, 
             let children = children
                 .into_iter()
                 .filter_map(Child::runnable)
-                .collect::<Result<_, _>>()?;
+                .collect::<Result<Vec<_>, _>>()?;
+            if children.is_empty() {
+                return Err(ManifestError::NoneRuns);
+            }
             Ok(Manifest::Index {
                 media_type,
                 children,
@@ -136,9 +145,9 @@ pub(crate) fn read_config(body: &[u8]) -> Result<Config, ManifestError> {
     let document: ConfigDocument =
         serde_json::from_slice(body).map_err(|_| ManifestError::NotJson)?;
     let settings = document.config.unwrap_or_default();
-    let user = settings.user.filter(|user| {
-        !user.is_empty() && user.len() <= USER_MAX && !user.chars().any(char::is_control)
-    });
+    let user = settings.user.unwrap_or_default();
+    let is_text = user.len() <= USER_MAX && !user.chars().any(char::is_control);
+    let user = is_text.then_some(user);
     Ok(Config {
         platform: platform(document.os, document.architecture, document.variant),
         user,
@@ -154,14 +163,26 @@ pub(crate) fn read_config(body: &[u8]) -> Result<Config, ManifestError> {
 const USER_MAX: usize = 255;
 
 impl Child {
-    /// `None` for what never runs: attestations, which have the platform `unknown/unknown`, and
-    /// entries without a platform.
+    /// `None` for what never runs: attestations, which have the platform `unknown/unknown`, entries
+    /// whose platform is incomplete or cannot be read, and documents that are no manifest.
     fn runnable(entry: Descriptor) -> Option<Result<Self, ManifestError>> {
-        let named = entry.platform?;
-        let platform = platform(named.os, named.architecture, named.variant)?;
-        if platform.os() == "unknown" || platform.architecture() == "unknown" {
-            return None;
-        }
+        let platform = match entry.platform {
+            Some(named) => {
+                let platform = platform(named.os, named.architecture, named.variant)?;
+                if platform.os() == "unknown" || platform.architecture() == "unknown" {
+                    return None;
+                }
+                Some(platform)
+            }
+            // Nodes look into it, whether it is a manifest or an index.
+            None => {
+                let kind = entry.media_type.as_deref();
+                if kind.is_some_and(|kind| kind.parse::<MediaType>().is_err()) {
+                    return None;
+                }
+                None
+            }
+        };
         let digest = entry.digest.parse().map_err(|_| ManifestError::BadDigest);
         Some(digest.map(|digest| Self { digest, platform }))
     }
@@ -339,7 +360,7 @@ mod tests {
             Ok(Manifest::Index { children, .. }) => {
                 let platforms: Vec<_> = children
                     .iter()
-                    .map(|child| child.platform.as_str())
+                    .map(|child| child.platform.as_ref().map_or("?", Platform::as_str))
                     .collect();
                 format!("index {}", platforms.join(" "))
             }
@@ -450,10 +471,15 @@ mod tests {
         ];
         assert_eq!(
             summary(Some(INDEX), &body(&entries)),
-            "index linux/amd64 linux/arm64/v8"
+            "index linux/amd64 linux/arm64/v8 ?"
         );
-        // Nodes look into an entry without a platform; an index without entries is nothing to run.
-        assert_eq!(summary(Some(INDEX), &body(&[entry("null")])), "index ");
+        // Nodes look into an entry without a platform, unless it is no manifest.
+        assert_eq!(summary(Some(INDEX), &body(&[entry("null")])), "index ?");
+        let signature = entry("null").replacen('{', r#"{"mediaType":"text/plain","#, 1);
+        assert_eq!(summary(Some(INDEX), &body(&[signature])), "NoneRuns");
+        for never in [r#"{"os":"unknown","architecture":"unknown"}"#, "{}"] {
+            assert_eq!(summary(Some(INDEX), &body(&[entry(never)])), "NoneRuns");
+        }
         assert_eq!(summary(Some(INDEX), &body(&[])), "EmptyIndex");
         assert_eq!(summary(Some(OCI), &body(&entries)), "NoImage");
         let broken = body(&entries).replace(&digest('c'), "sha256:short");
@@ -491,10 +517,10 @@ mod tests {
             r#"{"config":{"User":"","ExposedPorts":null}}"#,
         ] {
             let config = read_config(body.as_bytes()).unwrap();
-            assert!(
-                config.user.is_none() && config.exposed_ports.is_empty(),
-                "{body}"
-            );
+            assert_eq!(config.user.as_deref(), Some(""), "{body}");
+            assert!(config.exposed_ports.is_empty(), "{body}");
         }
+        let odd = read_config(br#"{"config":{"User":"a\u0000b"}}"#).unwrap();
+        assert_eq!(odd.user, None);
     }
 }

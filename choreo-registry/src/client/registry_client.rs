@@ -11,15 +11,13 @@ use tracing::Instrument as _;
 use super::{
     Access, ClientError, ErrorKind, HttpTransport,
     known::KnownImages,
-    manifest::{self, Child, Config, Manifest, ManifestError},
+    manifest::{self, Manifest, ManifestError},
     request::Resource,
     session::{Answer, Plan, Session, content_type, now},
 };
 use crate::{
     Authentication, ContainerRegistry, Credential, Digest, ImageReference, RegistryHost,
-    digest::DigestRef,
-    image::{Platform, ResolvedImage},
-    reference::TagRef,
+    digest::DigestRef, image::ResolvedImage, reference::TagRef,
 };
 
 /// Asks one registry, with one credential or none.
@@ -182,6 +180,12 @@ impl RegistryClient {
     /// Reads the manifest of an image and hashes it: which digest does this name have now, and
     /// which platforms is it built for?
     ///
+    /// Where an index does not say what its entries are built for, and for an image without an index,
+    /// the configuration is read as well, with the user and the ports that it names: one request more,
+    /// and two for each silent entry of an index. What cannot be read then, for instance because it
+    /// lies at a host that is out of bounds from here, is left unknown: `platforms` is empty and `user`
+    /// is `None`.
+    ///
     /// Asked again for the same name, it begins with a `HEAD` request: while the registry names the
     /// digest that was read before, that is all it takes, and no registry counts it as a pull. What
     /// it returns was hashed by this client in any case. The latest 64 names are kept, those of
@@ -210,7 +214,7 @@ impl RegistryClient {
     /// As [`resolve`](Self::resolve).
     pub async fn inspect(&self, image: &ImageReference) -> Result<ResolvedImage, ClientError> {
         let span = tracing::debug_span!("inspect", registry = self.registry().as_str());
-        self.read_all(image)
+        self.read_all(image, self.deadline())
             .instrument(span)
             .await
             .map_err(|error| error.about(image))
@@ -232,8 +236,11 @@ impl RegistryClient {
             }
         }
         let (digest, manifest) = self.read_manifest(image, deadline).await?;
-        let resolved = describe(digest, &manifest);
-        self.known.keep(image, &resolved);
+        let resolved = self.describe(image, digest, &manifest, deadline).await?;
+        // What could not be read now may be readable next time.
+        if !resolved.platforms().is_empty() {
+            self.known.keep(image, &resolved);
+        }
         Ok(resolved)
     }
 
@@ -259,7 +266,7 @@ impl RegistryClient {
         let deadline = self.deadline();
         let resolved = if image.tag().is_some() || image.digest().is_some() {
             let (digest, manifest) = self.read_manifest(image, deadline).await?;
-            Some(describe(digest, &manifest))
+            Some(self.describe(image, digest, &manifest, deadline).await?)
         } else {
             self.check_registry(image)?;
             self.fetch(&Resource::one_tag(image.repository()), deadline)
@@ -274,7 +281,7 @@ impl RegistryClient {
 
     /// A manifest whose bytes were hashed: against the digest that it was asked for by, and against
     /// the one that the registry claims.
-    async fn read_manifest(
+    pub(super) async fn read_manifest(
         &self,
         image: &ImageReference,
         deadline: Instant,
@@ -306,52 +313,6 @@ impl RegistryClient {
         Ok((digest, manifest))
     }
 
-    async fn read_all(&self, image: &ImageReference) -> Result<ResolvedImage, ClientError> {
-        let deadline = self.deadline();
-        let (digest, manifest) = self.read_manifest(image, deadline).await?;
-        let described = describe(digest, &manifest);
-        let single = match manifest {
-            Manifest::Single { .. } => manifest,
-            Manifest::Index { children, .. } => {
-                let Some(child) = preferred(&children) else {
-                    return Ok(described);
-                };
-                let child = image.with_digest(child.digest);
-                self.read_manifest(&child, deadline).await?.1
-            }
-        };
-        let Manifest::Single { config, size, .. } = single else {
-            return Err(self.unsupported(ManifestError::NoImage));
-        };
-        let config = self.read_config(image, &config, deadline).await?;
-        let platforms = match described.platforms() {
-            [] => config.platform.into_iter().collect(),
-            known => known.to_vec(),
-        };
-        Ok(described
-            .with_platforms(platforms)
-            .with_user(config.user)
-            .with_exposed_ports(config.exposed_ports)
-            .with_size(Some(size)))
-    }
-
-    async fn read_config(
-        &self,
-        image: &ImageReference,
-        digest: &Digest,
-        deadline: Instant,
-    ) -> Result<Config, ClientError> {
-        let resource = Resource::config(image.repository(), digest);
-        let answer = self.fetch(&resource, deadline).await?;
-        let body = answer.response.body();
-        let config = if digest.matches(body) {
-            manifest::read_config(body).map_err(|reason| self.unsupported(reason))
-        } else {
-            Err(self.session.error(ErrorKind::DigestMismatch))
-        };
-        config.map_err(|error| error.with_host(&answer.host()))
-    }
-
     pub(super) async fn fetch(
         &self,
         resource: &Resource<'_>,
@@ -373,7 +334,7 @@ impl RegistryClient {
         }
     }
 
-    fn unsupported(&self, reason: ManifestError) -> ClientError {
+    pub(super) fn unsupported(&self, reason: ManifestError) -> ClientError {
         self.session
             .error(ErrorKind::UnsupportedImage)
             .with_detail(reason)
@@ -388,24 +349,6 @@ impl RegistryClient {
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn describe(digest: Digest, manifest: &Manifest) -> ResolvedImage {
-    match manifest {
-        Manifest::Single {
-            media_type, size, ..
-        } => ResolvedImage::new(digest, *media_type).with_size(Some(*size)),
-        Manifest::Index {
-            media_type,
-            children,
-        } => {
-            let platforms = children
-                .iter()
-                .map(|child| child.platform.clone())
-                .collect();
-            ResolvedImage::new(digest, *media_type).with_platforms(platforms)
-        }
-    }
-}
-
 /// The name under which a registry is asked for an image: its digest, its tag, or `latest`.
 fn name_of(image: &ImageReference) -> &str {
     image
@@ -416,15 +359,6 @@ fn name_of(image: &ImageReference) -> &str {
 /// The tag, or `latest`.
 pub(super) fn tag_of(image: &ImageReference) -> &str {
     image.tag().map_or("latest", TagRef::as_str)
-}
-
-fn preferred(children: &[Child]) -> Option<&Child> {
-    let is_usual =
-        |platform: &Platform| platform.os() == "linux" && platform.architecture() == "amd64";
-    children
-        .iter()
-        .find(|child| is_usual(&child.platform))
-        .or_else(|| children.first())
 }
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");

@@ -132,7 +132,7 @@ async fn what_is_served_has_its_class() {
         });
         entered(Login::Bearer).answer(&manifest(), response.body(body).unwrap())
     };
-    let index = r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}]}"#;
+    let index = r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824","platform":{"os":"linux","architecture":"amd64"}}]}"#;
     let other = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
     let table = [
         (served(None, index), Some(IMAGE), C::PullAllowed),

@@ -115,17 +115,17 @@ async fn basic_and_bearer_logins_resolve() {
     }
 }
 
-/// Cold: what does it want, the token, the manifest. Warm: the manifest. Another repository: its
-/// token and its manifest.
+/// Cold: what does it want, the token, the manifest, the configuration. Warm: the manifest. Another
+/// repository: its token, its manifest and its configuration.
 #[tokio::test]
 async fn a_warm_client_asks_once() {
     let registry = guarded(true).await;
     registry.push("team/web", "1", &cart()).unwrap();
     let client = client(&registry, Some(PASSWORD));
     for (name, expected) in [
-        ("team/app:1", 3),
+        ("team/app:1", 4),
         ("team/app:1", 1),
-        ("team/web:1", 2),
+        ("team/web:1", 3),
         ("team/web:1", 1),
     ] {
         registry.clear_requests();
@@ -181,8 +181,8 @@ async fn asking_again_takes_one_request_without_a_body() {
     let registry = guarded(true).await;
     let client = client(&registry, Some(PASSWORD));
     let first = resolve(&client, &registry, "team/app:1").await.unwrap();
-    // What it wants, a token, the manifest.
-    assert_eq!(registry.requests().len(), 3);
+    // What it wants, a token, the manifest, the configuration.
+    assert_eq!(registry.requests().len(), 4);
 
     registry.clear_requests();
     let again = resolve(&client, &registry, "team/app:1").await.unwrap();

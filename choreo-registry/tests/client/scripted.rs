@@ -8,7 +8,7 @@ use choreo_registry::{
 };
 use http::Response;
 
-const INDEX: &str = r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}]}"#;
+const INDEX: &str = r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824","platform":{"os":"linux","architecture":"amd64"}}]}"#;
 
 fn challenge(value: &str) -> Response<&'static str> {
     Response::builder()

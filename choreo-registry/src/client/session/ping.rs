@@ -8,10 +8,10 @@ use std::{
     time::Instant,
 };
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::{
-    super::{ClientError, ErrorKind, request::Resource},
+    super::{ClientError, ErrorKind, challenge, request::Resource},
     Answer, Authorization, Plan, Session, content_type,
 };
 
@@ -69,10 +69,17 @@ impl Session {
         match answer.response.status() {
             StatusCode::OK if !answer.is_page() => return Ok(Plan::Open),
             StatusCode::UNAUTHORIZED if !answer.foreign => {
-                // A login that cannot be used may be another one at the resource.
-                if let Ok(Some((plan, _))) = self.offer(answer.response.headers()) {
-                    self.is_guarded.store(true, Ordering::Relaxed);
-                    return Ok(plan);
+                match self.offer(answer.response.headers()) {
+                    Ok(Some((plan, _))) => {
+                        self.is_guarded.store(true, Ordering::Relaxed);
+                        return Ok(plan);
+                    }
+                    // A login of another kind may be a known one at the resource. A Bearer challenge
+                    // that cannot be used ends it: see `offer`.
+                    Err(error) if !only_unknown_logins(answer.response.headers()) => {
+                        return Err(error);
+                    }
+                    Ok(None) | Err(_) => {}
                 }
             }
             // To ask for more would make it worse.
@@ -123,4 +130,12 @@ impl Session {
             self.is_proven.store(true, Ordering::Relaxed);
         }
     }
+}
+
+fn only_unknown_logins(headers: &HeaderMap) -> bool {
+    challenge::parse_all(headers).is_ok_and(|challenges| {
+        challenges
+            .iter()
+            .all(|challenge| !matches!(challenge.scheme(), "basic" | "bearer"))
+    })
 }
