@@ -25,10 +25,10 @@ impl RegistryClient {
     pub(super) async fn describe(
         &self,
         image: &ImageReference,
-        digest: Digest,
-        manifest: &Manifest,
+        (digest, manifest): &(Digest, Manifest),
         deadline: Instant,
     ) -> Result<ResolvedImage, ClientError> {
+        let digest = *digest;
         let deadline = deadline.min(now() + PATIENCE);
         match manifest {
             Manifest::Single {
@@ -66,19 +66,19 @@ impl RegistryClient {
         image: &ImageReference,
         deadline: Instant,
     ) -> Result<ResolvedImage, ClientError> {
-        let (digest, manifest) = self.read_manifest(image, deadline).await?;
-        let (config, size) = match &manifest {
+        let read = self.read_manifest(image, deadline).await?;
+        let (config, size) = match &read.1 {
             Manifest::Single { config, size, .. } => (*config, *size),
             Manifest::Index { children, .. } => {
                 let Some(single) = self.preferred(image, children, deadline).await? else {
-                    return self.describe(image, digest, &manifest, deadline).await;
+                    return self.describe(image, &read, deadline).await;
                 };
                 single
             }
         };
-        let described = match &manifest {
-            Manifest::Single { media_type, .. } => ResolvedImage::new(digest, *media_type),
-            Manifest::Index { .. } => self.describe(image, digest, &manifest, deadline).await?,
+        let described = match &read.1 {
+            Manifest::Single { media_type, .. } => ResolvedImage::new(read.0, *media_type),
+            Manifest::Index { .. } => self.describe(image, &read, deadline).await?,
         };
         let config = self.read_config(image, &config, deadline).await?;
         Ok(configured(described, config).with_size(Some(size)))

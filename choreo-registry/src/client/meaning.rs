@@ -126,7 +126,7 @@ mod tests {
         for_repository: true,
     };
 
-    fn of(place: Place, sent: Sent, proven: bool, status: u16, code: Option<&str>) -> Meaning {
+    fn of((place, sent, proven): (Place, Sent, bool), status: u16, code: Option<&str>) -> Meaning {
         let status = StatusCode::from_u16(status).unwrap();
         let at = Situation {
             place,
@@ -165,7 +165,7 @@ mod tests {
             (418, None, S::Nothing, K::InvalidResponse),
         ];
         for (status, code, sent, expected) in table {
-            let meaning = of(Place::Repository, sent, false, status, code);
+            let meaning = of((Place::Repository, sent, false), status, code);
             assert_eq!(meaning.kind, expected, "{status} {code:?} {sent:?}");
             let refused = matches!(status, 401 | 403) && code.is_none();
             let is_ambiguous = refused && sent == S::Credential;
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_proven_credential_is_not_doubted_by_a_repository() {
         for status in [401, 403] {
-            let meaning = of(Place::Repository, S::Credential, true, status, None);
+            let meaning = of((Place::Repository, S::Credential, true), status, None);
             assert_eq!(meaning.kind, K::Denied, "{status}");
             assert!(!meaning.is_ambiguous, "{status}");
         }
@@ -193,23 +193,23 @@ mod tests {
             (Some("NAME_INVALID"), false, K::InvalidResponse),
             (None, true, K::InvalidResponse),
         ] {
-            let meaning = of(Place::Repository, S::Credential, proven, 400, code);
+            let meaning = of((Place::Repository, S::Credential, proven), 400, code);
             assert_eq!(meaning.kind, expected, "{code:?} {proven}");
         }
-        assert!(of(Place::Repository, S::Credential, false, 400, None).is_ambiguous);
+        assert!(of((Place::Repository, S::Credential, false), 400, None).is_ambiguous);
     }
 
     #[test]
     fn a_token_server_that_refuses_a_credential_doubts_the_credential() {
         for status in [400, 401, 403, 404, 405] {
-            let alone = of(SERVER, S::Credential, false, status, Some("DENIED"));
+            let alone = of((SERVER, S::Credential, false), status, Some("DENIED"));
             assert_eq!(alone.kind, K::CredentialRefused, "{status}");
             assert!(!alone.is_ambiguous, "{status}");
-            let scoped = of(SCOPED, S::Credential, false, status, None);
+            let scoped = of((SCOPED, S::Credential, false), status, None);
             assert_eq!(scoped.kind, K::CredentialRefused, "{status}");
             // Only 401 names the login for certain.
             assert_eq!(scoped.is_ambiguous, status != 401, "{status}");
-            let proven = of(SCOPED, S::Credential, true, status, None);
+            let proven = of((SCOPED, S::Credential, true), status, None);
             let expected = match status {
                 401 => K::CredentialRefused,
                 _ => K::Denied,
@@ -224,7 +224,7 @@ mod tests {
             (429, K::RateLimited),
             (503, K::Unavailable),
         ] {
-            assert_eq!(of(SCOPED, S::Nothing, false, status, None).kind, expected);
+            assert_eq!(of((SCOPED, S::Nothing, false), status, None).kind, expected);
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
             (S::Token, 403, K::Denied),
             (S::Nothing, 502, K::Unavailable),
         ] {
-            let meaning = of(Place::Api, sent, false, status, None);
+            let meaning = of((Place::Api, sent, false), status, None);
             assert_eq!(meaning.kind, expected, "{sent:?} {status}");
             assert!(!meaning.is_ambiguous);
         }

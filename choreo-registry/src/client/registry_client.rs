@@ -235,8 +235,8 @@ impl RegistryClient {
                 return Ok(known);
             }
         }
-        let (digest, manifest) = self.read_manifest(image, deadline).await?;
-        let resolved = self.describe(image, digest, &manifest, deadline).await?;
+        let read = self.read_manifest(image, deadline).await?;
+        let resolved = self.describe(image, &read, deadline).await?;
         // What could not be read now may be readable next time.
         if !resolved.platforms().is_empty() {
             self.known.keep(image, &resolved);
@@ -265,8 +265,8 @@ impl RegistryClient {
     async fn verify_pull(&self, image: &ImageReference) -> Result<Access, ClientError> {
         let deadline = self.deadline();
         let resolved = if image.tag().is_some() || image.digest().is_some() {
-            let (digest, manifest) = self.read_manifest(image, deadline).await?;
-            Some(self.describe(image, digest, &manifest, deadline).await?)
+            let read = self.read_manifest(image, deadline).await?;
+            Some(self.describe(image, &read, deadline).await?)
         } else {
             self.check_registry(image)?;
             self.fetch(&Resource::one_tag(image.repository()), deadline)

@@ -133,7 +133,11 @@ async fn a_refusal_after_a_token_is_a_missing_right() {
     let transport = Arc::new(registry);
     let credential = Credential::new("robot$ci", "secret").unwrap();
     let host = "registry.example.com".parse().unwrap();
-    let client = RegistryClient::new(host, Some(credential), transport.clone());
+    let client = RegistryClient::new(
+        host,
+        Some(credential),
+        Arc::<ScriptedTransport>::clone(&transport),
+    );
     let image = IMAGE.parse().unwrap();
     for _ in 0..2 {
         let access = client.verify(Some(&image)).await;

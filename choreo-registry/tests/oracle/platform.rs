@@ -88,7 +88,7 @@ impl Generator {
     /// Two platforms, half of the time of one architecture.
     fn pair(&mut self) -> [Platform; 2] {
         let (image, other) = (self.platform(), self.platform());
-        let node = if self.number() % 2 == 0 {
+        let node = if self.number().is_multiple_of(2) {
             let text = format!("{}/{}", image.os(), image.architecture());
             match self.number() % 3 {
                 0 => text,
