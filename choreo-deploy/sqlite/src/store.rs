@@ -136,13 +136,44 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Says that the database was restored from a backup: every generation from now on is greater
+    /// Ends the store, after what is queued, and frees the file. Dropping it does the same, but waits
+    /// for the disk on the thread that drops it, which other tasks may need.
+    ///
+    /// ```
+    /// # use choreo_deploy_sqlite::SqliteStore;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # runtime.block_on(async {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("choreo.db");
+    /// let store = SqliteStore::open(&file).await?;
+    /// store.close().await;
+    /// SqliteStore::open(&file).await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn close(self) {
+        let (done, closed) = tokio::sync::oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("choreo-sqlite-close".to_owned());
+        // Without a thread it is closed here: the closure is dropped with what it holds.
+        let _ = thread.spawn(move || {
+            drop(self);
+            drop(done);
+        });
+        let _ = closed.await;
+    }
+
+    /// Says that the database was restored from a backup, or begun anew: every generation from now on is greater
     /// than all that were given out before, also those that the backup does not know. Returns the
     /// new epoch.
     ///
     /// Data planes refuse older generations. Without this they would refuse what a restored control
     /// plane deploys, until it has counted past what they have seen. Deploy again afterwards what
     /// should run: deployments in the backup keep their generations.
+    ///
+    /// A backup also brings back what was taken away since it was made, and this changes nothing of
+    /// that: tokens that were revoked are live again, registries that were removed are there, with
+    /// the credentials of then, and idempotency keys are those of then. Revoke and remove again.
     ///
     /// The epoch is the seconds since 1970, so a backup that is restored twice gets two.
     ///

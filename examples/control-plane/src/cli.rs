@@ -55,6 +55,9 @@ pub(crate) enum Command {
     Act(ActCommand),
     /// List the newest deployments.
     Deployments { component: Option<ComponentId> },
+    /// Put a store to work again that was restored from a backup, or begun anew. Stop the server
+    /// before.
+    Restore,
     /// Show the Kubernetes objects of an image as YAML, without any secret and without asking
     /// anybody.
     Render {

@@ -4,6 +4,7 @@ mod check;
 mod deploy;
 mod offline;
 mod registry;
+mod restore;
 mod serve;
 mod task;
 mod token;
@@ -59,6 +60,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure>
             let records = Records::open(path).await?;
             deploy::list(&records, component, output).await
         }
+        Command::Restore => restore::restore(&configuration(path)?, output).await,
         Command::Serve => serve::serve(ControlPlane::open(path).await?, output).await,
         Command::Act(command) => act(&ControlPlane::open(path).await?, command, output).await,
     }

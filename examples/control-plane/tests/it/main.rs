@@ -16,6 +16,7 @@ mod kubernetes;
 mod paused;
 mod registry;
 mod release;
+mod restoring;
 mod rolling;
 mod task;
 mod webhook;
