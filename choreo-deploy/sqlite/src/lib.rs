@@ -99,6 +99,7 @@ mod idempotency;
 mod lock;
 mod log;
 mod opening;
+mod queue;
 mod reader;
 mod registries;
 mod releases;

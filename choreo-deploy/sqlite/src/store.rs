@@ -200,7 +200,7 @@ impl DeploymentStore for SqliteStore {
         let request = request.clone();
         Ok(self
             .writer
-            .call(move |session| work::claim(session, &request))
+            .call_first(move |session| work::claim(session, &request))
             .await?)
     }
 
@@ -208,7 +208,7 @@ impl DeploymentStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call(move |session| targets::renew(session, &claim, until))
+            .call_first(move |session| targets::renew(session, &claim, until))
             .await?)
     }
 
@@ -221,14 +221,14 @@ impl DeploymentStore for SqliteStore {
         let claim = claim.clone();
         let record =
             move |session: &mut Session<'_>| work::record_release(session, &claim, draft, at);
-        Ok(self.writer.call(record).await?)
+        Ok(self.writer.call_first(record).await?)
     }
 
     async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError> {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call(move |session| work::record_pin(session, &claim, &pin))
+            .call_first(move |session| work::record_pin(session, &claim, &pin))
             .await?)
     }
 
@@ -236,7 +236,7 @@ impl DeploymentStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call(move |session| work::put_back(session, &claim, progress))
+            .call_first(move |session| work::put_back(session, &claim, progress))
             .await?)
     }
 
@@ -244,7 +244,7 @@ impl DeploymentStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call(move |session| work::finish(session, &claim, outcome))
+            .call_first(move |session| work::finish(session, &claim, outcome))
             .await?)
     }
 
@@ -383,7 +383,7 @@ impl RunStore for SqliteStore {
         let request = request.clone();
         Ok(self
             .writer
-            .call(move |session| run_work::claim(session, &request))
+            .call_first(move |session| run_work::claim(session, &request))
             .await?)
     }
 
@@ -395,7 +395,7 @@ impl RunStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call(move |session| run_work::put_back(session, &claim, progress))
+            .call_first(move |session| run_work::put_back(session, &claim, progress))
             .await?)
     }
 
@@ -403,7 +403,7 @@ impl RunStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call(move |session| run_work::finish(session, &claim, outcome))
+            .call_first(move |session| run_work::finish(session, &claim, outcome))
             .await?)
     }
 

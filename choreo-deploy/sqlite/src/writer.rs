@@ -3,30 +3,38 @@
 //! A commit waits for the disk, so its cost hardly depends on how much is in it. Whatever is queued
 //! while one commit is under way goes into the next one together. Each command has a savepoint of
 //! its own: one that fails leaves nothing behind and does not touch the others.
+//!
+//! Acceptances come as fast as there are callers, and a worker does several writes for each of them,
+//! one after the other. So what the worker writes has a lane of its own: it goes first, joins a group
+//! that is being done already, and such a group is committed soon, however many acceptances wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
 
 use rusqlite::{CachedStatement, Connection, Params, Transaction, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::OpenError;
 use crate::error::{CommitError, Failure};
 use crate::log::Log;
+use crate::queue::{Lane, Queue};
 use crate::schema;
 use crate::signals::{Change, Signals};
 
 /// How many commands one commit takes at most.
 const GROUP: usize = 256;
-/// How many commands wait at most before callers wait to get in.
-const QUEUE: usize = 1024;
+/// How many acceptances ride with the work at least, so that they go on too.
+const RIDE: usize = 1;
+
+type Commands = Queue<Box<dyn Command>>;
 
 /// The way to the thread that writes. Dropping it ends the thread, after what is queued.
 pub(crate) struct Writer {
-    queue: Option<mpsc::Sender<Box<dyn Command>>>,
+    queue: Arc<Commands>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
 }
@@ -38,7 +46,8 @@ impl Writer {
         signals: Arc<Signals>,
         log: Log,
     ) -> Result<Self, StartError> {
-        let (queue, commands) = mpsc::channel(QUEUE);
+        let queue = Arc::new(Queue::new());
+        let commands = Arc::clone(&queue);
         let (opened, opening) = oneshot::channel();
         let commits = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&commits);
@@ -48,17 +57,19 @@ impl Writer {
                 let _ = opened.send(Ok(()));
                 Worker {
                     connection,
+                    queue: commands,
                     signals,
                     log,
                     commits: counter,
+                    last_commit: Duration::ZERO,
                 }
-                .run(commands);
+                .run();
             }
             Err(error) => drop(opened.send(Err(error))),
         };
         let thread = Some(thread.spawn(work).map_err(StartError::Thread)?);
         let writer = Self {
-            queue: Some(queue),
+            queue,
             thread,
             commits,
         };
@@ -76,14 +87,32 @@ impl Writer {
         F: FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
     {
+        self.call_in(Lane::Outside, work).await
+    }
+
+    /// The same for what a worker writes: it goes before all that comes from outside.
+    pub(crate) async fn call_first<F, T>(&self, work: F) -> Result<T, Failure>
+    where
+        F: FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.call_in(Lane::Work, work).await
+    }
+
+    async fn call_in<F, T>(&self, lane: Lane, work: F) -> Result<T, Failure>
+    where
+        F: FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+        T: Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let call: Box<dyn Command> = Box::new(Call {
             work: Some(work),
             result: None,
             reply,
         });
-        let queue = self.queue.as_ref().ok_or_else(Failure::stopped)?;
-        queue.send(call).await.map_err(|_| Failure::stopped())?;
+        if !self.queue.push(lane, call).await {
+            return Err(Failure::stopped());
+        }
         answer.await.map_err(|_| Failure::stopped())?
     }
 
@@ -104,7 +133,7 @@ impl fmt::Debug for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -181,21 +210,27 @@ where
 
 struct Worker {
     connection: Connection,
+    queue: Arc<Commands>,
     signals: Arc<Signals>,
     log: Log,
     commits: Arc<AtomicU64>,
+    /// How long the disk took last.
+    last_commit: Duration,
 }
 
 impl Worker {
-    fn run(mut self, mut commands: mpsc::Receiver<Box<dyn Command>>) {
+    fn run(mut self) {
         let mut group = Vec::with_capacity(GROUP);
-        while commands.blocking_recv_many(&mut group, GROUP) > 0 {
-            let lost = match self.commit(&mut group) {
+        while let Some(outside) = self.queue.wait() {
+            let lost = match self.commit(&mut group, outside) {
                 Ok(changes) => {
                     self.signals.tell(&changes);
                     None
                 }
                 Err(error) => {
+                    if group.is_empty() {
+                        self.take_all(&mut group);
+                    }
                     tracing::error!(%error, commands = group.len(), "commands were not committed");
                     Some(error.to_string())
                 }
@@ -208,17 +243,46 @@ impl Worker {
     }
 
     /// Does all the work in one transaction, and returns what it changed.
-    fn commit(&self, group: &mut [Box<dyn Command>]) -> Result<Vec<Change>, CommitError> {
+    fn commit(
+        &mut self,
+        group: &mut Vec<Box<dyn Command>>,
+        outside: usize,
+    ) -> Result<Vec<Change>, CommitError> {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         schema::require_own(&transaction)?;
         let mut changes = Vec::new();
-        for command in group {
-            changes.append(&mut self.execute(&mut **command)?);
+        let mut ride = Ride::new(outside, self.last_commit);
+        while group.len() < GROUP
+            && let Some(mut command) = self.next(&mut ride)
+        {
+            let done = self.execute(&mut *command);
+            group.push(command);
+            changes.append(&mut done?);
         }
+        let since = Instant::now();
         transaction.commit()?;
+        self.last_commit = since.elapsed();
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(changes)
+    }
+
+    /// What goes into the group next: the work as soon as it comes, the others while there is room.
+    fn next(&self, ride: &mut Ride) -> Option<Box<dyn Command>> {
+        if let Some(command) = self.queue.pop(Lane::Work) {
+            ride.has_work();
+            return Some(command);
+        }
+        let command = ride.has_room().then(|| self.queue.pop(Lane::Outside))??;
+        ride.taken += 1;
+        Some(command)
+    }
+
+    /// What there is to be told that nothing can be done.
+    fn take_all(&self, group: &mut Vec<Box<dyn Command>>) {
+        for lane in [Lane::Work, Lane::Outside] {
+            group.extend(std::iter::from_fn(|| self.queue.pop(lane)).take(GROUP));
+        }
     }
 
     /// Runs one command in its savepoint. An error is one of the whole transaction.
@@ -245,6 +309,41 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.signals.close();
+        self.queue.close();
+        // Dropped, those that wait get no answer, and their callers see that it has ended.
+        self.take_all(&mut Vec::new());
+    }
+}
+
+/// How many from outside ride in one group.
+///
+/// All that waited when it began, unless there is work among them: then no more than take half as
+/// long as the disk, so that work under load takes hardly longer than alone.
+struct Ride {
+    waiting: usize,
+    taken: usize,
+    with_work: Duration,
+    until: Option<Instant>,
+}
+
+impl Ride {
+    fn new(waiting: usize, last_commit: Duration) -> Self {
+        Self {
+            waiting,
+            taken: 0,
+            with_work: last_commit / 2,
+            until: None,
+        }
+    }
+
+    fn has_work(&mut self) {
+        self.until
+            .get_or_insert_with(|| Instant::now() + self.with_work);
+    }
+
+    fn has_room(&self) -> bool {
+        self.taken < self.waiting
+            && (self.taken < RIDE || self.until.is_none_or(|until| Instant::now() < until))
     }
 }
 
@@ -339,7 +438,7 @@ mod tests {
                     .unwrap();
             });
         }
-        while writer.queue.as_ref().unwrap().capacity() > QUEUE - 600 {
+        while writer.queue.len(Lane::Outside) < 600 {
             tokio::task::yield_now().await;
         }
         drop(go);
@@ -462,8 +561,7 @@ mod tests {
     #[tokio::test]
     async fn a_thread_that_is_gone_is_unavailable_at_once() {
         let (writer, _directory) = writer("").await;
-        let mut writer = Arc::into_inner(writer).unwrap();
-        writer.queue = None;
+        writer.queue.close();
         let error = StoreError::from(writer.call(|_| Ok(())).await.unwrap_err());
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         assert_eq!(error.to_string(), "store has stopped: open it again");

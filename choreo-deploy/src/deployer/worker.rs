@@ -14,6 +14,9 @@ use crate::id::DataPlaneId;
 use crate::store::{Claim, ClaimRequest, ClaimedDeployment, ClaimedRun, StoreError};
 
 /// Works until told to stop; then ends the steps that are under way.
+///
+/// Whatever it finds, each round polls the arms that stop it and that make room: work that comes
+/// faster than it is done must not keep it from either.
 pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> + Send) {
     let mut shutdown = pin!(shutdown);
     let mut steps = Steps::new(deployer);
@@ -22,24 +25,26 @@ pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> 
         let mut hint = deployer.parts.store.new_work();
         let hinted = poll_fn(|context| Poll::Ready(hint.as_mut().poll(context).is_ready())).await;
         let pause = match steps.fill().await {
-            Ok(_) if hinted => continue,
             Ok(next_due) => deployer.until(next_due),
             Err(error) => {
                 tracing::warn!(%error, "store cannot be asked for work");
                 deployer.options.look
             }
         };
+        // Without room it is an ended step that makes work possible, and no hint.
+        let room = steps.has_room();
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            () = steps.one_ended(), if !steps.is_empty() => {}
+            () = steps.some_ended(), if !steps.is_empty() => {}
+            () = std::future::ready(()), if hinted && room => {}
             // Polled to its end already when it hinted, and never again.
-            () = &mut hint, if !hinted => {}
+            () = &mut hint, if !hinted && room => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
     while !steps.is_empty() {
-        steps.one_ended().await;
+        steps.some_ended().await;
     }
 }
 
@@ -48,7 +53,7 @@ pub(super) async fn run_until_idle(deployer: &Deployer) -> Result<(), StoreError
     let mut steps = Steps::new(deployer);
     loop {
         match steps.fill().await? {
-            _ if !steps.is_empty() => steps.one_ended().await,
+            _ if !steps.is_empty() => steps.some_ended().await,
             None => return Ok(()),
             Some(due) => tokio::time::sleep(deployer.until(Some(due))).await,
         }
@@ -89,9 +94,13 @@ impl<'a> Steps<'a> {
         self.running.is_empty()
     }
 
+    fn has_room(&self) -> bool {
+        self.running.len() < self.deployer.options.steps.get()
+    }
+
     /// Starts steps while there is room and work. Says when more is due.
     async fn fill(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        while self.running.len() < self.deployer.options.steps.get() {
+        while self.has_room() {
             let Some(work) = self.claim().await? else {
                 return self.deployer.parts.store.next_due().await;
             };
@@ -131,13 +140,17 @@ impl<'a> Steps<'a> {
             .map(|claimed| Work::Run(Box::new(claimed))))
     }
 
-    async fn one_ended(&mut self) {
-        if let Some(Ok(plane)) = self.running.join_next().await
-            && let Some(count) = self.per_plane.get_mut(&plane)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.per_plane.remove(&plane);
+    /// Waits until a step has ended, and takes away all that have.
+    async fn some_ended(&mut self) {
+        let first = self.running.join_next().await;
+        let others = std::iter::from_fn(|| self.running.try_join_next());
+        let ended: Vec<_> = first.into_iter().chain(others).flatten().collect();
+        for plane in ended {
+            if let Some(count) = self.per_plane.get_mut(&plane) {
+                *count -= 1;
+                if *count == 0 {
+                    self.per_plane.remove(&plane);
+                }
             }
         }
     }

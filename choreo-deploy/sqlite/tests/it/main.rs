@@ -7,6 +7,7 @@ mod conformance;
 mod crash;
 mod file;
 mod format;
+mod load;
 mod model;
 mod power_loss;
 mod restart;

@@ -1,0 +1,260 @@
+//! A worker under acceptances that come as fast as they are answered.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
+use choreo_deploy::deployer::{Deployer, Parts};
+use choreo_deploy::deployment::{Cause, Phase, RequestedImage};
+use choreo_deploy::intake::Submission;
+use choreo_deploy::resolver::NeverResolver;
+use choreo_deploy::sealer::{Sealer, SealingKey};
+use choreo_deploy::store::{ClaimRequest, DeploymentStore, NewRegistry, Outcome, RegistryStore};
+use choreo_deploy::target::{Component, DataPlane, Environment, Project};
+use choreo_deploy::workload::{ComponentType, ManualTask};
+use choreo_deploy::{DeploymentBackend, InMemoryBackend, Intake};
+use choreo_deploy_sqlite::SqliteStore;
+use choreo_registry::authentication::AuthenticationType;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// How long a worker works alone, and as long under load: in turns, so that whatever else the machine
+/// does meets both. `CHOREO_TEST_LONG` makes them 30 s each.
+const TURN: Duration = Duration::from_millis(500);
+
+fn turns() -> usize {
+    let long = std::env::var_os("CHOREO_TEST_LONG").is_some();
+    if long { 60 } else { 4 }
+}
+
+/// How many are due before anybody looks: more than any worker finishes here.
+fn due() -> usize {
+    turns() * 500
+}
+
+/// Others, that the callers deploy again and again.
+const CALLED: usize = 500;
+
+fn component(number: usize) -> String {
+    format!("component-{number}")
+}
+
+fn plan(number: usize) -> Plan {
+    let shop = Project::new("acme".parse().unwrap(), "shop".parse().unwrap());
+    let id = component(number).parse().unwrap();
+    let images = "images".parse().unwrap();
+    let component = Component::new(id, shop, ComponentType::ManualTask, images);
+    let development = Environment::new("dev".parse().unwrap(), "eu-1".parse().unwrap());
+    let plane = DataPlane::new("eu-1".parse().unwrap());
+    Plan::new(component, ManualTask::new()).then(Stage::new(development, plane))
+}
+
+fn submission(number: usize, image: usize) -> Submission {
+    let image = format!("registry.example.com/app@sha256:{image:064x}");
+    let image = RequestedImage::new(image.parse().unwrap());
+    Submission::new(component(number).parse().unwrap(), image, Cause::Manual)
+}
+
+struct World {
+    store: Arc<SqliteStore>,
+    deployer: Deployer,
+    directory: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("choreo.db"))
+            .await
+            .unwrap();
+        let store = Arc::new(store);
+        let id = ("acme".parse().unwrap(), "images".parse().unwrap());
+        let host = "registry.example.com".parse().unwrap();
+        let registry = NewRegistry::new(id, "Images", host, AuthenticationType::Vendor);
+        store.put_registry(registry, None).await.unwrap();
+        let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
+        let deployer = Deployer::new(Parts {
+            store: Arc::<SqliteStore>::clone(&store),
+            catalog: Arc::new(StaticCatalog::new((0..due() + CALLED).map(plan))),
+            backends: Arc::new(HashMap::from([("eu-1".parse().unwrap(), backend)])),
+            resolver: Arc::new(NeverResolver),
+            sealer: Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap())),
+        });
+        let mut accepting = JoinSet::new();
+        for number in 0..due() {
+            let deployer = deployer.clone();
+            accepting.spawn(async move {
+                deployer.accept(submission(number, number)).await.unwrap();
+            });
+        }
+        accepting.join_all().await;
+        Self {
+            store,
+            deployer,
+            directory,
+        }
+    }
+
+    /// How many of those that were due are ready.
+    fn ready(&self) -> usize {
+        let file = self.directory.path().join("choreo.db");
+        let connection = rusqlite::Connection::open(file).unwrap();
+        let sql = "SELECT count(*) FROM deployments WHERE seq <= ?1 AND phase = 'ready'";
+        let count = connection.query_row(sql, [i64::try_from(due()).unwrap()], |row| row.get(0));
+        usize::try_from(count.map(|count: i64| count).unwrap()).unwrap()
+    }
+
+    /// Accepts in a closed loop with so many callers, until it is dropped.
+    fn load(&self, callers: usize) -> Load {
+        let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let mut tasks = JoinSet::new();
+        for caller in 0..callers {
+            let (deployer, stop) = (self.deployer.clone(), Arc::clone(&stop));
+            let accepted: Arc<AtomicUsize> = Arc::clone(&accepted);
+            tasks.spawn(async move {
+                let mut number = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let called = due() + (caller * 37 + number) % CALLED;
+                    let submission = submission(called, due() + number);
+                    deployer.accept(submission).await.unwrap();
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    number += 1;
+                }
+            });
+        }
+        Load {
+            stop,
+            accepted,
+            tasks,
+        }
+    }
+
+    /// Lets the deployer work for a time, and returns how much it finished and how long it took to
+    /// stop when it was told to.
+    async fn work(&self) -> (usize, Duration) {
+        let deployer = self.deployer.clone();
+        let before = self.ready();
+        let stopping = during(|stop| async move {
+            deployer.run(async { drop(stop.await) }).await;
+        });
+        let stopping = stopping.await;
+        (self.ready() - before, stopping)
+    }
+}
+
+/// Lets somebody work for a time, and returns how long it took to stop.
+async fn during<F>(work: impl FnOnce(oneshot::Receiver<()>) -> F) -> Duration
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (stop, stopped) = oneshot::channel();
+    let mut worker = tokio::spawn(work(stopped));
+    tokio::time::sleep(TURN).await;
+    drop(stop);
+    let told = Instant::now();
+    let ended = tokio::time::timeout(Duration::from_secs(2), &mut worker).await;
+    if ended.is_err() {
+        worker.abort();
+    }
+    told.elapsed()
+}
+
+struct Load {
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicUsize>,
+    tasks: JoinSet<()>,
+}
+
+impl Load {
+    async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.tasks.join_all().await;
+        self.accepted.load(Ordering::Relaxed)
+    }
+}
+
+/// What the worker did before: after a hint it looked again at once, and came to no arm of its select
+/// that frees places or ends it.
+async fn old_loop(store: Arc<SqliteStore>, stop: oneshot::Receiver<()>) {
+    let (mut stop, mut steps) = (std::pin::pin!(stop), JoinSet::new());
+    loop {
+        let mut hint = store.new_work();
+        let mut ready = |context: &mut std::task::Context<'_>| {
+            std::task::Poll::Ready(hint.as_mut().poll(context).is_ready())
+        };
+        let hinted = std::future::poll_fn(&mut ready).await;
+        while steps.len() < 4 {
+            let now = jiff::Timestamp::now();
+            let until = now + Duration::from_secs(30);
+            let request = ClaimRequest::new("old", now, until);
+            let Some(claimed) = store.claim(&request).await.unwrap() else {
+                break;
+            };
+            let store = Arc::clone(&store);
+            steps.spawn(async move {
+                let outcome = Outcome::new(Phase::Failed, vec![], now);
+                let _ = store.finish(&claimed.claim, outcome).await;
+            });
+        }
+        // Its claims were in one queue with the acceptances, and so in one commit with some of them.
+        store.ping().await.unwrap();
+        if hinted {
+            continue;
+        }
+        tokio::select! {
+            biased;
+            _ = &mut stop => return,
+            _ = steps.join_next(), if !steps.is_empty() => {}
+            () = &mut hint => {}
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+    }
+}
+
+async fn worker_keeps_going_under(callers: usize) {
+    let world = World::new().await;
+    let (mut alone, mut under_load, mut accepted) = (0, 0, 0);
+    let mut stopping = Duration::ZERO;
+    for _ in 0..turns() {
+        alone += world.work().await.0;
+        let load = world.load(callers);
+        let (ready, stopped) = world.work().await;
+        accepted += load.end().await;
+        under_load += ready;
+        stopping = stopping.max(stopped);
+    }
+    assert!(accepted > callers, "there is load");
+    assert!(stopping < Duration::from_secs(1), "stopped in {stopping:?}");
+    assert!(
+        under_load * 8 >= alone,
+        "{alone} ready alone, {under_load} under {accepted} acceptances"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_keeps_going_under_16_callers() {
+    worker_keeps_going_under(16).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_keeps_going_under_64_callers() {
+    worker_keeps_going_under(64).await;
+}
+
+/// The control: the loop that this is about does not stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loop_that_follows_hints_alone_does_not_stop() {
+    let world = World::new().await;
+    let load = world.load(64);
+    let store = Arc::clone(&world.store);
+    let stopping = during(|stop| old_loop(store, stop)).await;
+    load.end().await;
+    assert!(
+        stopping >= Duration::from_secs(1),
+        "stopped in {stopping:?}"
+    );
+}
