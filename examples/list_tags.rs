@@ -43,8 +43,8 @@ fn show(asked: &Asked, list: &TagList) -> Answer {
     let text: String = tags.iter().map(|tag| format!("{tag}\n")).collect();
     let value = json!({"tags": tags, "complete": list.is_complete()});
     let mut answer = Answer::found(asked, text, &value);
-    if !list.is_complete() {
-        answer.stderr = "there are more tags than these\n".to_owned();
+    if let Some(why) = list.cut() {
+        answer.stderr = format!("there are more tags than these: {why}\n");
     }
     answer
 }

@@ -103,7 +103,7 @@ pub struct Vendor {
     cloud: Option<Cloud>,
     help: Cow<'static, str>,
     documentation: Option<Cow<'static, str>>,
-    token_realm: Option<Cow<'static, str>>,
+    token_realm: Option<TokenRealm>,
     token_prefixes: Vec<Cow<'static, str>>,
     /// User names that give the vendor away at a host of nobody's.
     telling_usernames: &'static [&'static str],
@@ -229,13 +229,16 @@ impl Vendor {
     }
 
     /// Sets the URL to which clients may send credentials in exchange for a token, where it is of
-    /// another origin than the registry.
+    /// another origin than the registry. Its host may be a [`HostPattern`]; the path is for readers.
+    ///
+    /// The client obeys the rows of the table that its policy has: give it this row with
+    /// `Egress::with_vendors`.
     ///
     /// # Errors
     ///
-    /// When it does not begin with `https://` and a host.
+    /// When it does not begin with `https://` and a host or a pattern of hosts.
     pub fn with_token_realm(mut self, url: impl Into<String>) -> Result<Self, VendorError> {
-        self.token_realm = Some(https(url.into())?.into());
+        self.token_realm = Some(TokenRealm::new(url.into().into())?);
         Ok(self)
     }
 
@@ -288,8 +291,8 @@ impl Vendor {
         self.documentation.as_deref().unwrap_or_default()
     }
 
-    /// The URL of the token service, where it is known and the same for all hosts; `None` says
-    /// that it is at the registry's own origin, or that nothing is known.
+    /// The URL of the token service, with a `*` in its host where it has one in each region; `None`
+    /// says that it is at the registry's own origin, or that nothing is known.
     ///
     /// ```
     /// use choreo_registry::vendor::Vendor;
@@ -300,7 +303,15 @@ impl Vendor {
     /// ```
     #[must_use]
     pub fn token_realm(&self) -> Option<&str> {
-        self.token_realm.as_deref()
+        self.token_realm.as_ref().map(|realm| &*realm.url)
+    }
+
+    /// Whether the [token service](Self::token_realm) is at this host, and at this port where one is
+    /// named.
+    #[cfg(feature = "client")]
+    pub(crate) fn trusts_token_server(&self, name: &str, port: Option<u16>) -> bool {
+        let realm = self.token_realm.as_ref();
+        realm.is_some_and(|realm| realm.host.matches_authority(name, port))
     }
 
     /// Whether nodes of the vendor's cloud can pull from this registry without a pull secret.
@@ -313,6 +324,33 @@ impl Vendor {
 impl fmt::Display for Vendor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.name)
+    }
+}
+
+/// Where a vendor gives tokens for credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TokenRealm {
+    url: Cow<'static, str>,
+    #[cfg_attr(
+        not(feature = "client"),
+        expect(dead_code, reason = "read by the client")
+    )]
+    host: HostPattern,
+}
+
+impl TokenRealm {
+    fn new(url: Cow<'static, str>) -> Result<Self, VendorError> {
+        let host = url.strip_prefix("https://").and_then(|rest| {
+            let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+            let host = host.parse().ok()?;
+            path.bytes()
+                .all(|byte| byte.is_ascii_graphic())
+                .then_some(host)
+        });
+        match host {
+            Some(host) => Ok(Self { url, host }),
+            None => Err(VendorError::Url(url.into_owned())),
+        }
     }
 }
 

@@ -192,6 +192,19 @@ impl Access {
         }
     }
 
+    /// A repository without a tag, whose tags may not be listed.
+    pub(super) fn not_listed(error: ClientError, is_proven: bool) -> Self {
+        let class = if is_proven {
+            AccessClass::LoginAccepted
+        } else {
+            AccessClass::NotCheckable
+        };
+        Self {
+            class,
+            ..Self::from(error)
+        }
+    }
+
     pub(super) fn seen(self, host: &str, status: StatusCode) -> Self {
         Self {
             evidence: Evidence::of(host, status),

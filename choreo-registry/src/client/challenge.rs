@@ -35,6 +35,18 @@ impl Challenge {
     }
 }
 
+impl Challenge {
+    /// Whether what decides where a credential goes, and for what, is ASCII.
+    fn is_usable(&self) -> bool {
+        let used = ["realm", "scope", "service"];
+        self.scheme != "bearer"
+            || used
+                .iter()
+                .filter_map(|name| self.parameter(name))
+                .all(str::is_ascii)
+    }
+}
+
 /// As a well-behaved server writes it.
 #[cfg(any(test, fuzzing))]
 impl fmt::Display for Challenge {
@@ -64,8 +76,13 @@ pub(crate) fn parse_all(headers: &HeaderMap) -> Result<Vec<Challenge>, Challenge
         if bytes > MAX_BYTES {
             return Err(ChallengeError::TooLong);
         }
-        let text = value.to_str().map_err(|_| ChallengeError::NotAscii)?;
-        Parser { rest: text }.challenges(&mut challenges)?;
+        // Octets outside ASCII have a meaning in no encoding that is agreed upon (RFC 9110, section
+        // 5.5): they pass as Latin-1 inside quotes, where nobody uses what they say.
+        let text: String = value.as_bytes().iter().copied().map(char::from).collect();
+        Parser { rest: &text }.challenges(&mut challenges)?;
+    }
+    if challenges.iter().any(|challenge| !challenge.is_usable()) {
+        return Err(ChallengeError::NotAscii);
     }
     Ok(challenges)
 }
@@ -406,13 +423,36 @@ mod tests {
     }
 
     #[test]
-    fn bytes_outside_ascii_are_refused() {
-        let mut headers = HeaderMap::new();
-        headers.append(
-            WWW_AUTHENTICATE,
-            HeaderValue::from_bytes(b"Bearer realm=\"\xff\"").unwrap(),
-        );
-        assert_eq!(parse_all(&headers), Err(ChallengeError::NotAscii));
+    fn bytes_outside_ascii_are_refused_where_they_decide_and_passed_over_elsewhere() {
+        let parse = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_bytes(value).unwrap());
+            let parsed = parse_all(&headers)?;
+            Ok(parsed.iter().map(|one| one.scheme().to_owned()).collect())
+        };
+        for (value, expected) in [
+            (
+                &b"Basic realm=\"D\xe9p\xf4t\""[..],
+                Ok(vec!["basic".to_owned()]),
+            ),
+            (
+                "Bearer realm=\"/t\",error_description=\"refusé\"".as_bytes(),
+                Ok(vec!["bearer".to_owned()]),
+            ),
+            (b"Bearer realm=\"\xff\"", Err(ChallengeError::NotAscii)),
+            (
+                b"Bearer realm=\"/t\",service=\"\xe9\"",
+                Err(ChallengeError::NotAscii),
+            ),
+            (
+                b"Bearer realm=\"/t\",scope=\"\xe9\"",
+                Err(ChallengeError::NotAscii),
+            ),
+            (b"Basic realm=D\xe9p\xf4t", Err(ChallengeError::Grammar)),
+            (b"B\xe9 realm=x", Err(ChallengeError::Grammar)),
+        ] {
+            assert_eq!(parse(value), expected, "{value:?}");
+        }
     }
 
     proptest! {

@@ -19,9 +19,9 @@ pub use self::network::{IpNetwork, ParseNetworkError};
 pub use self::proxy::{ParseProxyError, Proxy};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest_transport::{BuildTransportError, ReqwestTransport};
-use crate::RegistryHost;
 #[cfg(feature = "reqwest")]
 use crate::client::Outbound;
+use crate::{RegistryHost, vendor::VendorTable};
 
 /// The operator's policy for outgoing connections: which addresses, which schemes, which token
 /// servers, which certificates.
@@ -65,6 +65,7 @@ pub struct Egress {
     proxy: Option<Proxy>,
     realms: Vec<TrustedRealm>,
     root_certificates: Vec<Vec<u8>>,
+    vendors: VendorTable,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -170,8 +171,9 @@ impl Egress {
 
     /// Lets this registry send clients, and with them its credential, to the token server `realm`.
     ///
-    /// Needed when a registry of your own has its token server on another host or port. The token
-    /// servers of Docker Hub, GitLab.com and DigitalOcean are known.
+    /// Needed when a registry of your own has its token server on another host or port, as every
+    /// self-managed GitLab does. Those of vendors are known from their rows, see
+    /// [`with_vendors`](Self::with_vendors).
     ///
     /// Registries that share a token server trust one another with it: each chooses the service that
     /// a token is asked for, so a hostile one of them can get a token, to pull alone, that the other
@@ -180,6 +182,24 @@ impl Egress {
     pub fn trust_realm(mut self, registry: RegistryHost, realm: RegistryHost) -> Self {
         self.realms.push(TrustedRealm { registry, realm });
         self
+    }
+
+    /// Knows vendors, and the token servers that may have their credentials, from a table of yours.
+    ///
+    /// ```
+    /// use choreo_registry::client::Egress;
+    /// use choreo_registry::vendor::{Vendor, VendorTable};
+    ///
+    /// let acme = Vendor::new("acme", "Acme")?
+    ///     .with_host("*.registry.acme.example".parse()?)
+    ///     .with_token_realm("https://login.acme.example/token")?;
+    /// let egress = Egress::tenant().with_vendors(VendorTable::built_in().with(acme));
+    /// # let _ = egress;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_vendors(self, vendors: VendorTable) -> Self {
+        Self { vendors, ..self }
     }
 
     /// Trusts a certificate authority of your own besides the system's: one or more certificates in
@@ -349,8 +369,8 @@ impl Egress {
 
     /// Whether a registry may send us, with its credential, to this token server.
     ///
-    /// Yes for the registry's own origin (scheme, host and port), for the vendors of
-    /// [`KNOWN_REALMS`] and for the operator's entries; never from `https` down to `http`.
+    /// Yes for the registry's own origin (scheme, host and port), for the token server of its
+    /// vendor's row and for the operator's entries; never from `https` down to `http`.
     pub(crate) fn trusts_realm(&self, host: &RegistryHost, base: &Url, realm: &Url) -> bool {
         if base.origin() == realm.origin() {
             return true;
@@ -358,9 +378,9 @@ impl Egress {
         if base.scheme() == "https" && realm.scheme() != "https" {
             return false;
         }
-        let known = KNOWN_REALMS.iter().any(|(registry, known)| {
-            *registry == host.api_host() && names(known, realm) && realm.scheme() == "https"
-        });
+        let name = realm.host_str().unwrap_or_default();
+        let vendor = self.vendors.of(host);
+        let known = realm.scheme() == "https" && vendor.trusts_token_server(name, realm.port());
         known
             || self
                 .realms
@@ -377,6 +397,7 @@ impl Egress {
             proxy: None,
             realms: Vec::new(),
             root_certificates: Vec::new(),
+            vendors: VendorTable::built_in(),
         }
     }
 
@@ -394,13 +415,6 @@ fn unreadable(uri: &http::Uri) -> Blocked {
 /// Zones that are not in the public DNS: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of
 /// `internal`, under which clouds name their metadata services.
 const INSIDE: [&str; 4] = ["localhost", "local", "internal", "home.arpa"];
-
-/// Registries whose token server is another host: the API host, and the token server's.
-const KNOWN_REALMS: [(&str, &str); 3] = [
-    ("registry-1.docker.io", "auth.docker.io"),
-    ("registry.gitlab.com", "gitlab.com"),
-    ("registry.digitalocean.com", "api.digitalocean.com"),
-];
 
 /// Whether `host` or `host:port` is the authority of the URL, its scheme's port when none is given.
 fn names(host: &str, url: &Url) -> bool {

@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub(super) detail: Option<String>,
     /// A wrong login and a missing right look alike here: both are named.
     pub(super) is_ambiguous: bool,
+    /// A list of tags was asked for, and no image.
+    pub(super) is_list: bool,
     pub(super) evidence: Evidence,
     pub(super) retry_after: Option<Duration>,
     pub(super) source: Option<TransportError>,
@@ -183,6 +185,7 @@ impl ClientError {
             image: None,
             detail: None,
             is_ambiguous: false,
+            is_list: false,
             evidence: Evidence::default(),
             retry_after: None,
             source: None,
@@ -236,6 +239,12 @@ impl ClientError {
     #[must_use]
     pub(super) fn with_evidence(mut self, host: &str, status: StatusCode) -> Self {
         self.0.evidence = Evidence::of(host, status);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn about_a_list(mut self) -> Self {
+        self.0.is_list = true;
         self
     }
 

@@ -164,7 +164,8 @@ impl RegistryClient {
     ///
     /// Without an image it checks the login. That a registry accepts a login says nothing about a
     /// repository, so name an image wherever you can: with a tag or digest, `verify` reads its
-    /// manifest and reports it; without either it reads the repository's list of tags.
+    /// manifest and reports it; without either it reads the repository's list of tags, which is
+    /// another right at many registries.
     ///
     /// Every outcome is an [`Access`], also that the registry cannot be reached. Where the
     /// registry's answer has two readings, the message says both.
@@ -269,9 +270,17 @@ impl RegistryClient {
             Some(self.describe(image, &read, deadline).await?)
         } else {
             self.check_registry(image)?;
-            self.fetch(&Resource::one_tag(image.repository()), deadline)
-                .await
-                .map_err(|error| error.about(image))?;
+            let read = self
+                .fetch(&Resource::one_tag(image.repository()), deadline)
+                .await;
+            if let Err(error) = read {
+                let error = error.about_a_list().about(image);
+                // The right to pull is another one, and a tag would be needed to see it.
+                return match error.kind() {
+                    ErrorKind::Denied => Ok(Access::not_listed(error, self.session.is_proven())),
+                    _ => Err(error),
+                };
+            }
             None
         };
         let login_used = self.session.has_credential() && self.session.logs_in();

@@ -85,6 +85,14 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// The first page of a repository's tags, of the size that the registry chooses.
+    pub(super) fn tags_of_any_number(repository: RepositoryRef<'a>) -> Self {
+        Self {
+            path: format!("v2/{}/tags/list", repository.as_str()),
+            ..Self::one_tag(repository)
+        }
+    }
+
     /// A further page of a repository's tags, at the address that the registry named.
     pub(super) fn more_tags(repository: RepositoryRef<'a>, page: &Url) -> Self {
         Self {

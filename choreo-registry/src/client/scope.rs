@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The scope that a challenge names, as this client asks for it: each resource once, in order, and
-/// of a repository nothing but `pull`.
+/// nothing but rights to read.
 ///
 /// A client that only reads never asks for a right to write, whatever a registry says, of whatever
 /// kind of resource. A scope of another shape (`aws` of Amazon ECR Public) is asked for as it stands.
@@ -21,13 +21,12 @@ pub(crate) fn for_reading(scope: &str) -> Option<String> {
     for word in scope.split_ascii_whitespace().filter(is_word) {
         match parts(word) {
             Some((kind, name, actions)) => {
-                let reads = actions
-                    .split(',')
-                    .filter(|action| *action == "pull" || *action == "*" && is_repository(kind));
-                repositories
-                    .entry((kind, name))
-                    .or_default()
-                    .extend(reads.map(|_| "pull"));
+                let reads = actions.split(',').filter_map(|action| {
+                    let is_all = action == "*" && is_repository(kind);
+                    let action = if is_all { "pull" } else { action };
+                    READING.iter().find(|reading| **reading == action).copied()
+                });
+                repositories.entry((kind, name)).or_default().extend(reads);
             }
             None => {
                 others.insert(word);
@@ -37,12 +36,19 @@ pub(crate) fn for_reading(scope: &str) -> Option<String> {
     let repositories = repositories
         .into_iter()
         .filter(|(_, actions)| !actions.is_empty())
-        .map(|((kind, name), _)| format!("{kind}:{name}:pull"));
+        .map(|((kind, name), actions)| {
+            let actions: Vec<_> = actions.into_iter().collect();
+            format!("{kind}:{name}:{}", actions.join(","))
+        });
     let words: Vec<_> = repositories
         .chain(others.into_iter().map(str::to_owned))
         .collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
+
+/// The names that the right to read has: `pull` everywhere, and at Azure Container Registry, which
+/// lists tags for `metadata_read` alone, two more.
+const READING: [&str; 3] = ["content_read", "metadata_read", "pull"];
 
 fn parts(word: &str) -> Option<(&str, &str, &str)> {
     let (kind, rest) = word.split_once(':')?;
@@ -79,6 +85,15 @@ mod tests {
                 "repository:localhost:5000/app:pull",
                 "repository:localhost:5000/app:pull",
             ),
+            // Azure Container Registry, for tags/list.
+            (
+                "repository:team/app:metadata_read",
+                "repository:team/app:metadata_read",
+            ),
+            (
+                "repository:team/app:metadata_write,pull,metadata_read,delete",
+                "repository:team/app:metadata_read,pull",
+            ),
             ("aws", "aws"),
             ("registry:catalog:* repository:a:pull", "repository:a:pull"),
             // Blanks of other kinds, and kinds of other names.
@@ -113,11 +128,15 @@ mod tests {
     proptest! {
         /// What was asked for once is asked for in the same way again, and never writes.
         #[test]
-        fn reading_is_all_there_is(scope in "((repository|Repository|x-repository|registry):[ab:]{1,3}:(pull|push|\\*|delete)(,(pull|push))?[ \t\r\n\u{b}\u{c}\u{85}]){0,4}") {
+        fn reading_is_all_there_is(scope in "((repository|Repository|x-repository|registry):[ab:]{1,3}:(pull|push|\\*|delete|metadata_read)(,(pull|push|content_read))?[ \t\r\n\u{b}\u{c}\u{85}]){0,4}") {
             let Some(once) = for_reading(&scope) else { return Ok(()) };
             let again = for_reading(&once);
             prop_assert_eq!(again.as_ref(), Some(&once));
-            prop_assert!(once.split(' ').all(|word| word.ends_with(":pull")), "{}", once);
+            let reads = |word: &str| {
+                let (_, actions) = word.rsplit_once(':').unwrap();
+                actions.split(',').all(|action| READING.contains(&action))
+            };
+            prop_assert!(once.split(' ').all(reads), "{}", once);
         }
     }
 }

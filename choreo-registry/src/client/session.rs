@@ -163,6 +163,9 @@ impl Session {
         {
             return Err(self.silence(&odd));
         }
+        if answer.foreign && answer.response.status() == StatusCode::UNAUTHORIZED {
+            answer = self.as_anyone(answer, resource, deadline).await?;
+        }
         if self.meaning(&answer).is_ambiguous {
             self.prove_at_root(deadline).await;
         }
@@ -183,6 +186,11 @@ impl Session {
             self.learn(plan.clone());
         }
         Ok(plan)
+    }
+
+    /// Whether the registry or its token server has accepted the credential.
+    pub(super) fn is_proven(&self) -> bool {
+        self.is_proven.load(Ordering::Relaxed)
     }
 
     /// Whether the registry has asked for a login.
@@ -228,6 +236,17 @@ impl Session {
             .addresses
             .of(&resource.path, || resource.url(base))
             .ok_or_else(|| self.error(ErrorKind::NotARegistry))?;
+        self.request_at(address, resource, authorization, deadline)
+            .await
+    }
+
+    async fn request_at(
+        &self,
+        address: Arc<Address>,
+        resource: &Resource<'_>,
+        authorization: &Authorization,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
         let (authorization, sent) = authorization.header();
         let ask = Ask {
             method: resource.method.clone(),
@@ -408,7 +427,7 @@ impl Session {
         Situation {
             place: answer.place,
             sent: answer.sent,
-            proven: self.is_proven.load(Ordering::Relaxed),
+            proven: self.is_proven(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Instant};
 
+use http::StatusCode;
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
@@ -10,7 +11,10 @@ use tracing::Instrument as _;
 use url::Url;
 
 use super::{ClientError, ErrorKind, RegistryClient, link, request::Resource, session::Answer};
-use crate::{ImageReference, reference::Tag};
+use crate::{
+    ImageReference,
+    reference::{RepositoryRef, Tag},
+};
 
 /// The tags of a repository, in the order of the registry.
 ///
@@ -18,7 +22,7 @@ use crate::{ImageReference, reference::Tag};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TagList {
     tags: Vec<Tag>,
-    is_complete: bool,
+    cut: Option<String>,
 }
 
 impl TagList {
@@ -28,10 +32,17 @@ impl TagList {
         &self.tags
     }
 
-    /// Whether these are all: the client stops after 100 pages or 100,000 tags.
+    /// Whether these are all: the client stops after 100 pages or 100,000 tags, and where a further
+    /// page cannot be had. [`cut`](Self::cut) says why.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.is_complete
+        self.cut.is_none()
+    }
+
+    /// Why the list is not complete, in plain words; `None` when it is.
+    #[must_use]
+    pub fn cut(&self) -> Option<&str> {
+        self.cut.as_deref()
     }
 
     /// The tags, to keep.
@@ -47,7 +58,9 @@ impl RegistryClient {
     /// Registries give them page by page
     /// ([OCI](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags)),
     /// one request each. A page that a registry names is asked for at the registry's own origin
-    /// only. What is no tag by the grammar is left out.
+    /// only: registries behind proxies often name the host inside. What is no tag by the grammar is
+    /// left out. Where a page after the first cannot be had, the list holds those before it and is
+    /// not [complete](TagList::is_complete).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -76,12 +89,13 @@ impl RegistryClient {
     ///
     /// # Errors
     ///
-    /// [`ClientError`] of any kind; [`ErrorKind::InvalidResponse`] when a page cannot be read, leads
-    /// to another origin or back to one that was read.
+    /// [`ClientError`] of any kind, about the first page. [`ErrorKind::Denied`] may be about the list
+    /// alone: the right to pull is another one at Amazon ECR and Azure Container Registry.
     pub async fn tags(&self, image: &ImageReference) -> Result<TagList, ClientError> {
         let span = tracing::debug_span!("tags", registry = self.registry().as_str());
         let read = self.read_tags(image, self.deadline()).instrument(span);
-        read.await.map_err(|error| error.about(image))
+        read.await
+            .map_err(|error| error.about_a_list().about(image))
     }
 
     async fn read_tags(
@@ -91,58 +105,62 @@ impl RegistryClient {
     ) -> Result<TagList, ClientError> {
         self.check_registry(image)?;
         let repository = image.repository();
-        let mut resource = Resource::tags(repository);
+        let (mut page, mut answer) = self.first_page(repository, deadline).await?;
+        let mut tags = self.tags_of(&answer)?;
         let mut pages: Vec<Url> = Vec::new();
-        let mut tags = Vec::new();
-        loop {
-            let page = self.page_url(&resource)?;
-            let answer = self.fetch(&resource, deadline).await?;
-            tags.append(&mut self.tags_of(&answer)?);
+        let cut = loop {
             if tags.len() > MAX_TAGS {
                 tags.truncate(MAX_TAGS);
-                return Ok(TagList {
-                    tags,
-                    is_complete: false,
-                });
+                break Some(TOO_MANY.to_owned());
             }
-            let Some(next) = self.next_page(&page, &answer)? else {
-                return Ok(TagList {
-                    tags,
-                    is_complete: true,
-                });
+            let next = match next_page(repository, &page, &answer) {
+                Ok(None) => break None,
+                Ok(Some(next)) => next,
+                Err(detail) => break Some(detail.to_owned()),
             };
             pages.push(page);
             if pages.contains(&next) {
-                return Err(self.invalid(&answer, "its list of tags goes in circles"));
+                break Some("the registry's list of tags goes in circles".to_owned());
             }
             if pages.len() >= MAX_PAGES || tags.len() == MAX_TAGS {
-                return Ok(TagList {
-                    tags,
-                    is_complete: false,
-                });
+                break Some(TOO_MANY.to_owned());
             }
-            resource = Resource::more_tags(repository, &next);
+            let resource = Resource::more_tags(repository, &next);
+            let more = self.fetch(&resource, deadline).await;
+            let more = more.and_then(|answer| Ok((self.tags_of(&answer)?, answer)));
+            match more {
+                Ok((mut more, further)) => {
+                    tags.append(&mut more);
+                    (page, answer) = (next, further);
+                }
+                Err(error) => break Some(error.message()),
+            }
+        };
+        Ok(TagList { tags, cut })
+    }
+
+    /// The first page, as large as it comes; of the registry's own size where that is refused.
+    async fn first_page(
+        &self,
+        repository: RepositoryRef<'_>,
+        deadline: Instant,
+    ) -> Result<(Url, Answer), ClientError> {
+        let mut resource = Resource::tags(repository);
+        let mut answer = self.session.get(&resource, deadline).await?;
+        if answer.response.status() == StatusCode::BAD_REQUEST {
+            resource = Resource::tags_of_any_number(repository);
+            answer = self.session.get(&resource, deadline).await?;
         }
+        if answer.response.status() != StatusCode::OK {
+            return Err(self.session.failure(&answer));
+        }
+        Ok((self.page_url(&resource)?, answer))
     }
 
     fn tags_of(&self, answer: &Answer) -> Result<Vec<Tag>, ClientError> {
         let page: Page = serde_json::from_slice(answer.response.body())
             .map_err(|_| self.invalid(answer, "its list of tags cannot be read"))?;
         Ok(page.tags.map(|tags| tags.0).unwrap_or_default())
-    }
-
-    /// The next page, if there is one, at the origin of this one.
-    fn next_page(&self, page: &Url, answer: &Answer) -> Result<Option<Url>, ClientError> {
-        let Some(target) = link::next(answer.response.headers()) else {
-            return Ok(None);
-        };
-        match page.join(target) {
-            Ok(next) if next.origin() == page.origin() => Ok(Some(next)),
-            Ok(_) => Err(self.invalid(answer, "its list of tags goes on at another host")),
-            Err(_) => {
-                Err(self.invalid(answer, "its list of tags goes on at an unreadable address"))
-            }
-        }
     }
 
     fn page_url(&self, resource: &Resource<'_>) -> Result<Url, ClientError> {
@@ -157,6 +175,35 @@ impl RegistryClient {
         error
             .with_evidence(&answer.host(), answer.response.status())
             .with_detail(detail)
+    }
+}
+
+/// The next page, if there is one, at the origin of this one.
+///
+/// A link to this repository's list leads to where the first page was, whatever host and path stand
+/// before it: what is wrong there is a proxy's doing.
+fn next_page(
+    repository: RepositoryRef<'_>,
+    page: &Url,
+    answer: &Answer,
+) -> Result<Option<Url>, &'static str> {
+    let Some(target) = link::next(answer.response.headers()) else {
+        return Ok(None);
+    };
+    let next = page
+        .join(target)
+        .map_err(|_| "the registry's list of tags goes on at an unreadable address")?;
+    let list = format!("/v2/{}/tags/list", repository.as_str());
+    if matches!(next.scheme(), "http" | "https") && next.path().ends_with(&list) {
+        let mut ours = page.clone();
+        ours.set_path(&list);
+        ours.set_query(next.query());
+        return Ok(Some(ours));
+    }
+    if next.origin() == page.origin() {
+        Ok(Some(next))
+    } else {
+        Err("the registry's list of tags goes on at another host")
     }
 }
 
@@ -198,5 +245,6 @@ impl<'de> Visitor<'de> for PageVisitor {
     }
 }
 
+const TOO_MANY: &str = "the list has more than 100 pages or 100,000 tags";
 const MAX_PAGES: usize = 100;
 const MAX_TAGS: usize = 100_000;

@@ -22,6 +22,9 @@ impl Words<'_> {
                 of_registry("refuses the login, or its right to pull") + &self.image_after(" ")
             }
             ErrorKind::CredentialRefused => of_registry("refuses the user name or the password"),
+            ErrorKind::Denied if self.error.is_list => {
+                of_registry("does not allow listing the tags") + &self.image_after(" of ")
+            }
             ErrorKind::Denied => of_registry("does not allow pulling") + &self.image_after(" "),
             ErrorKind::DigestMismatch => {
                 of_registry("serves content that is not the one of its digest")
@@ -60,7 +63,9 @@ impl Words<'_> {
             ErrorKind::Blocked => {
                 "ask the operator of the platform to allow this registry's address"
             }
-            ErrorKind::CredentialRefused | ErrorKind::Denied if self.error.is_ambiguous => {
+            ErrorKind::CredentialRefused | ErrorKind::Denied
+                if self.error.is_ambiguous && !self.error.is_list =>
+            {
                 "check that the password or token is complete and has not expired; if it is right, \
                  give this login the right to pull the repository, and check the repository's \
                  spelling"
@@ -68,6 +73,10 @@ impl Words<'_> {
             ErrorKind::CredentialRefused => {
                 "enter both again, completely; check that the token has not expired, and whether \
                  this registry wants a token instead of the password"
+            }
+            ErrorKind::Denied if self.error.is_list => {
+                "name a tag: at many registries the right to pull is another one than the right to \
+                 list; to list, give this login that right as well"
             }
             ErrorKind::Denied => {
                 "give this login the right to pull the repository, and check the repository's \

@@ -231,6 +231,7 @@ pub(super) const FORMS: &[Form] = &[
         ANY,
     ),
     form("nvcr\\.io", "\\$oauthtoken", Secret::Token("nvapi-")),
+    form("docker\\.elastic\\.co", "[a-z]{1,8}", Secret::Token("")),
     form(
         "registry\\.digitalocean\\.com",
         "[a-z]{1,8}@[a-z]{1,8}\\.example",

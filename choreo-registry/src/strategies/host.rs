@@ -301,6 +301,7 @@ const VENDOR_HOSTS: &[&str] = &[
     "nvcr.io",
     "public.ecr.aws",
     "quay.io",
+    "docker.elastic.co",
     "registry.cn-hangzhou.aliyuncs.com",
     "registry.digitalocean.com",
     "registry.gitlab.com",

@@ -54,11 +54,15 @@ impl HostPattern {
     /// Whether the host is one of these. It allocates nothing.
     #[must_use]
     pub fn matches(&self, host: &RegistryHost) -> bool {
+        self.matches_authority(host.name(), host.port())
+    }
+
+    pub(crate) fn matches_authority(&self, name: &str, port: Option<u16>) -> bool {
         let is_port = match self.port {
             Port::Any => true,
-            Port::Is(port) => host.port() == port,
+            Port::Is(wanted) => port == wanted,
         };
-        is_port && self.matches_name(host.name())
+        is_port && self.matches_name(name)
     }
 
     /// The hosts of Amazon ECR.

@@ -1,7 +1,7 @@
 //! The built-in rows. Adding a vendor is adding a row here, and its samples in `tests.rs`.
 
 use super::form::{ANY, Form, Secret, accepts, doubts, refuses};
-use super::{Cloud, CredentialRefusal, HostPattern, Vendor};
+use super::{Cloud, CredentialRefusal, HostPattern, TokenRealm, Vendor};
 use crate::authentication::AuthenticationType;
 use crate::finding::Code;
 
@@ -46,7 +46,7 @@ const ROW: Row = Row {
 };
 
 /// In the order of the names; what stands here alone is not known by its host.
-pub(super) static ROWS: [Row; 23] = [
+pub(super) static ROWS: [Row; 24] = [
     Row {
         id: "alibaba",
         name: "Alibaba Cloud Container Registry",
@@ -54,8 +54,12 @@ pub(super) static ROWS: [Row; 23] = [
             "registry.*.aliyuncs.com",
             "registry-vpc.*.aliyuncs.com",
             "registry-internal.*.aliyuncs.com",
+            "registry-intl.*.aliyuncs.com",
+            "registry-intl-vpc.*.aliyuncs.com",
+            "registry-intl-internal.*.aliyuncs.com",
             "*-registry.*.cr.aliyuncs.com",
             "*-registry-vpc.*.cr.aliyuncs.com",
+            "*.*.personal.cr.aliyuncs.com",
         ],
         credentials: &[
             accepts(
@@ -69,6 +73,7 @@ pub(super) static ROWS: [Row; 23] = [
         cloud: Some(Cloud::Alibaba),
         help: "set a password under Access Credential of the instance",
         documentation: "https://www.alibabacloud.com/help/en/acr/user-guide/configure-access-credentials",
+        token_realm: Some("https://dockerauth.*.aliyuncs.com/auth"),
         ..ROW
     },
     Row {
@@ -185,6 +190,7 @@ pub(super) static ROWS: [Row; 23] = [
         cloud: Some(Cloud::DigitalOcean),
         help: "enter an API token with read access, or the output of doctl registry docker-config",
         documentation: "https://docs.digitalocean.com/products/container-registry/how-to/use-registry-docker-kubernetes/",
+        token_realm: Some("https://api.digitalocean.com/v2/registry/auth"),
         token_prefixes: &["dop_v1_", "doo_v1_"],
         ..ROW
     },
@@ -226,6 +232,17 @@ pub(super) static ROWS: [Row; 23] = [
         documentation: "https://docs.docker.com/security/access-tokens/",
         token_realm: Some("https://auth.docker.io/token"),
         token_prefixes: &["dckr_pat_", "dckr_oat_"],
+        ..ROW
+    },
+    Row {
+        id: "elastic",
+        name: "Elastic",
+        hosts: &["docker.elastic.co"],
+        credentials: &[accepts("*", ANY, ("any", "token of Elastic"))],
+        recommended: &[Public, Basic, DockerConfig],
+        help: "choose public access, for everybody may pull from it",
+        documentation: "https://www.docker.elastic.co/",
+        token_realm: Some("https://docker-auth.elastic.co/auth"),
         ..ROW
     },
     Row {
@@ -371,7 +388,7 @@ pub(super) static ROWS: [Row; 23] = [
     Row {
         id: "ibm",
         name: "IBM Cloud Container Registry",
-        hosts: &["icr.io", "*.icr.io"],
+        hosts: &["icr.io", "*.icr.io", "private.*.icr.io"],
         credentials: &[
             accepts("iamapikey", ANY, ("`iamapikey`", "API key")),
             accepts("iambearer", ANY, ("`iambearer`", "IAM access token")).hours(1),
@@ -504,6 +521,7 @@ pub(super) static ROWS: [Row; 23] = [
         cloud: Some(Cloud::Scaleway),
         help: "enter nologin and the secret key of an API key",
         documentation: "https://www.scaleway.com/en/docs/container-registry/how-to/connect-docker-cli/",
+        token_realm: Some("https://api.scaleway.com/registry-internal/v1/"),
         ..ROW
     },
     // The fallback.
@@ -575,7 +593,9 @@ impl From<&'static Row> for Vendor {
             cloud: row.cloud,
             help: row.help.into(),
             documentation: Some(row.documentation.into()),
-            token_realm: row.token_realm.map(Into::into),
+            token_realm: row.token_realm.map(|url| {
+                TokenRealm::new(url.into()).expect("a test reads all realms of the built-in table")
+            }),
             token_prefixes: row.token_prefixes.iter().map(|&it| it.into()).collect(),
             telling_usernames: row.telling_usernames,
         }

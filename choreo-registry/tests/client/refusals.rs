@@ -216,3 +216,70 @@ async fn what_answers_nothing_like_a_registry_is_none() {
         }
     }
 }
+
+/// registry.k8s.io and others redirect to registries of clouds, which have a challenge of their own.
+#[tokio::test]
+async fn a_registry_behind_a_redirect_is_asked_as_anyone() {
+    let cloud = "https://cloud.example/v2/k8s/team/app/manifests/1";
+    let moved = || {
+        let mut moved = status(307, "");
+        let location = cloud.parse().unwrap();
+        moved.headers_mut().insert("location", location);
+        moved
+    };
+    let wants = r#"Bearer realm="https://auth.cloud.example/token",service="cloud",scope="repository:k8s/team/app:pull,push""#;
+    let token = "GET https://auth.cloud.example/token?service=cloud&scope=repository%3Ak8s%2Fteam%2Fapp%3Apull";
+    for user in [None, Some("robot")] {
+        let script = script()
+            .answer(PING, asks(BEARER))
+            .answer(PULL, status(200, r#"{"token":"ours"}"#))
+            .answer(MANIFEST, moved())
+            .answer(&format!("GET {cloud}"), asks(wants))
+            .answer(&format!("GET {cloud}"), index())
+            .answer(token, status(200, r#"{"token":"theirs"}"#));
+        let transport = Arc::new(script);
+        let credential = user.map(|user| Credential::new(user, "secret").unwrap());
+        let host = "registry.example.com".parse().unwrap();
+        let shared = Arc::<ScriptedTransport>::clone(&transport);
+        let client = RegistryClient::new(host, credential, shared);
+        let access = client.verify(Some(&IMAGE.parse().unwrap())).await;
+        assert_eq!(access.class(), AccessClass::PullAllowed, "{access}");
+        for request in transport.requests() {
+            let shown = request.headers().get("authorization");
+            let shown = shown.map(|value| value.to_str().unwrap().to_owned());
+            match request.uri().host().unwrap() {
+                "registry.example.com" => assert_ne!(shown.as_deref(), Some("Bearer theirs")),
+                "cloud.example" => {
+                    assert!(shown.is_none_or(|shown| shown == "Bearer theirs"));
+                }
+                _ => assert_eq!(shown, None),
+            }
+        }
+    }
+    // What anyone may not have stays refused.
+    let registry = script()
+        .answer(PING, status(200, ""))
+        .answer(MANIFEST, moved())
+        .answer(&format!("GET {cloud}"), asks(wants))
+        .answer(token, status(401, ""));
+    let access = verify(None, registry, Some(IMAGE)).await;
+    assert_ne!(access.class(), AccessClass::PullAllowed);
+    assert!(access.message().contains("cloud.example"), "{access}");
+}
+
+/// Without a credential there is none to lose.
+#[tokio::test]
+async fn a_token_server_elsewhere_may_be_asked_by_anyone_and_not_with_a_login() {
+    let wants = r#"Bearer realm="https://auth.example.net/token",service="s""#;
+    let token = "GET https://auth.example.net/token?service=s&scope=repository%3Ateam%2Fapp%3Apull";
+    let registry = || {
+        script()
+            .answer(PING, asks(wants))
+            .answer(token, status(200, r#"{"token":"t"}"#))
+            .answer(MANIFEST, index())
+    };
+    let access = verify(None, registry(), Some(IMAGE)).await;
+    assert_eq!(access.class(), AccessClass::PullAllowed, "{access}");
+    let access = verify(Some("robot"), registry(), Some(IMAGE)).await;
+    assert_eq!(access.class(), AccessClass::NotCheckable, "{access}");
+}

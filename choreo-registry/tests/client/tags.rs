@@ -1,6 +1,8 @@
 //! Listing tags, page by page.
 
-use choreo_registry::client::{Comparison, ErrorKind, RegistryClient, ScriptedTransport};
+use choreo_registry::client::{
+    AccessClass, Comparison, ErrorKind, RegistryClient, ScriptedTransport,
+};
 use choreo_registry::{Credential, Digest, ImageReference};
 use std::sync::Arc;
 
@@ -89,19 +91,34 @@ async fn pages_are_followed_at_home_alone() {
     ] {
         assert_eq!(tags(&two(link)).await.unwrap(), ["a", "b"], "{link}");
     }
+    // The host inside, the path inside, the scheme inside: the list is here all the same.
     for link in [
         r#"<https://evil.example/v2/team/app/tags/list?last=a>; rel="next""#,
         r#"<//evil.example/v2/team/app/tags/list?last=a>; rel="next""#,
         r#"<http://registry.example.com/v2/team/app/tags/list?last=a>; rel="next""#,
         r#"<https://registry.example.com:8443/v2/team/app/tags/list?last=a>; rel="next""#,
+        r#"</repository/docker/v2/team/app/tags/list?last=a>; rel="next""#,
+        r#"<https://robot@evil.example/v2/team/app/tags/list?last=a#x>; rel="next""#,
+    ] {
+        let (transport, client) = scripted(&two(link));
+        let list = client.tags(&app()).await.unwrap();
+        assert_eq!((list.tags().len(), list.cut()), (2, None), "{link}");
+        for request in transport.requests() {
+            assert_eq!(request.uri().host(), Some("registry.example.com"), "{link}");
+        }
+    }
+    for link in [
+        r#"<https://evil.example/v2/team/other/tags/list?last=a>; rel="next""#,
+        r#"<ftp://evil.example/v2/team/app/tags/list?last=a>; rel="next""#,
         r#"<https://registry.example.com.evil.example/?last=a>; rel="next""#,
         r#"<https://registry.example.com@evil.example/?last=a>; rel="next""#,
         r#"<data:text/plain,x>; rel="next""#,
         r#"<https://[>; rel="next""#,
     ] {
         let (transport, client) = scripted(&two(link));
-        let error = client.tags(&app()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{link}");
+        let list = client.tags(&app()).await.unwrap();
+        assert_eq!(list.tags().len(), 1, "{link}");
+        assert!(!list.is_complete() && list.cut().is_some(), "{link}");
         // The ping, the first page without and with the login, and nothing else.
         for request in transport.requests() {
             assert_eq!(request.uri().host(), Some("registry.example.com"), "{link}");
@@ -113,13 +130,128 @@ async fn pages_are_followed_at_home_alone() {
 #[tokio::test]
 async fn circles_end() {
     let itself = r#"<?n=1000>; rel="next""#;
-    let error = tags(&[("?n=1000", itself, r#"{"tags":["a"]}"#)]).await;
-    assert_eq!(error, Err(ErrorKind::InvalidResponse));
     let back = [
         ("?n=1000", r#"<?last=a>; rel="next""#, r#"{"tags":["a"]}"#),
         ("?last=a", r#"<?n=1000>; rel="next""#, r#"{"tags":["b"]}"#),
     ];
-    assert_eq!(tags(&back).await, Err(ErrorKind::InvalidResponse));
+    for (pages, count) in [
+        (&[("?n=1000", itself, r#"{"tags":["a"]}"#)][..], 1),
+        (&back, 2),
+    ] {
+        let list = scripted(pages).1.tags(&app()).await.unwrap();
+        assert_eq!(list.tags().len(), count);
+        let cut = Some("the registry's list of tags goes in circles");
+        assert_eq!(list.cut(), cut);
+    }
+}
+
+/// What was read is kept, and the list says that it is not whole.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_breaks_off_keeps_what_was_read() {
+    let list = "https://registry.example.com/v2/team/app/tags/list";
+    for (number, body) in [
+        (400, ""),
+        (401, ""),
+        (404, ""),
+        (429, ""),
+        (503, ""),
+        (200, "<html>"),
+    ] {
+        let first = http::Response::builder()
+            .header("link", r#"<?last=a>; rel="next""#)
+            .body(r#"{"tags":["a"]}"#)
+            .unwrap();
+        let second = http::Response::builder().status(number).body(body).unwrap();
+        let transport = ScriptedTransport::new()
+            .answer(
+                "GET https://registry.example.com/v2/",
+                http::Response::new(""),
+            )
+            .answer(&format!("GET {list}?n=1000"), first)
+            .answer(&format!("GET {list}?last=a"), second);
+        let host = "registry.example.com".parse().unwrap();
+        let client = RegistryClient::new(host, None, Arc::new(transport));
+        let tags = client.tags(&app()).await.unwrap();
+        assert_eq!(tags.tags().len(), 1, "{number}");
+        assert!(!tags.is_complete(), "{number}");
+        assert!(tags.cut().unwrap().starts_with("registry "), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_the_size_of_a_page_chooses_it() {
+    let list = "https://registry.example.com/v2/team/app/tags/list";
+    let refused = r#"{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}"#;
+    let refused = http::Response::builder().status(400).body(refused).unwrap();
+    let transport = ScriptedTransport::new()
+        .answer(
+            "GET https://registry.example.com/v2/",
+            http::Response::new(""),
+        )
+        .answer(&format!("GET {list}?n=1000"), refused)
+        .answer(
+            &format!("GET {list}"),
+            http::Response::new(r#"{"tags":["a","b"]}"#),
+        );
+    let host = "registry.example.com".parse().unwrap();
+    let client = RegistryClient::new(host, None, Arc::new(transport));
+    assert_eq!(client.tags(&app()).await.unwrap().tags().len(), 2);
+}
+
+/// Azure Container Registry lists tags for `metadata_read`, and Amazon ECR's policy to pull has no
+/// right to list.
+#[tokio::test]
+async fn the_right_to_list_is_another_one() {
+    let list = "https://registry.example.com/v2/team/app/tags/list";
+    let asks = |value: &str| {
+        http::Response::builder()
+            .status(401)
+            .header("www-authenticate", value)
+            .body("")
+            .unwrap()
+    };
+    let token = "https://registry.example.com/token?scope=repository%3Ateam%2Fapp%3A";
+    let script = || {
+        ScriptedTransport::new()
+            .answer(
+                "GET https://registry.example.com/v2/",
+                asks(r#"Bearer realm="/token""#),
+            )
+            .answer(
+                &format!("GET {token}pull"),
+                http::Response::new(r#"{"token":"pull"}"#),
+            )
+            .answer(
+                &format!("GET {token}metadata_read"),
+                http::Response::new(r#"{"token":"list"}"#),
+            )
+    };
+    let wants = r#"Bearer realm="/token",scope="repository:team/app:metadata_read""#;
+    let client = |transport| {
+        let credential = Credential::new("robot", PASSWORD).unwrap();
+        let host = "registry.example.com".parse().unwrap();
+        RegistryClient::new(host, Some(credential), Arc::new(transport))
+    };
+    let azure = script()
+        .answer(&format!("GET {list}?n=1000"), asks(wants))
+        .answer(
+            &format!("GET {list}?n=1000"),
+            http::Response::new(r#"{"tags":["1"]}"#),
+        );
+    assert_eq!(client(azure).tags(&app()).await.unwrap().tags().len(), 1);
+
+    let denied = || http::Response::builder().status(403).body("").unwrap();
+    let amazon = client(
+        script()
+            .answer(&format!("GET {list}?n=1000"), denied())
+            .answer(&format!("GET {list}?n=1"), denied()),
+    );
+    let error = amazon.tags(&app()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!(error.to_string().contains("name a tag"), "{error}");
+    let access = amazon.verify(Some(&app())).await;
+    assert_eq!(access.class(), AccessClass::LoginAccepted);
+    assert!(access.to_string().contains("name a tag"), "{access}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::vendor::{HostPattern, Vendor};
 
 fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
@@ -400,4 +401,104 @@ fn addresses_of_a_uri_are_judged_as_the_operator_opened_its_host() {
     assert_eq!(judge(other, &["8.8.8.8", "10.0.0.7"]), blocked);
     let plain = judge("http://registry.corp.example/", &["8.8.8.8"]);
     assert_eq!(plain, Some(BlockedReason::PlainHttp));
+}
+
+/// A sample for each vendor whose token server is another host than its registries, as their
+/// challenges name it: the registry, its token server, and one that only looks like it.
+const TOKEN_SERVERS: &[(&str, &str, &str)] = &[
+    (
+        "registry-intl.ap-southeast-1.aliyuncs.com",
+        "https://dockerauth.ap-southeast-1.aliyuncs.com/auth",
+        "https://dockerauth.ap-southeast-1.aliyuncs.com.evil.example/auth",
+    ),
+    (
+        "crpi-lx9i6atrn34g.cn-hangzhou.personal.cr.aliyuncs.com",
+        "https://dockerauth.cn-hangzhou.aliyuncs.com/auth",
+        "https://dockerauth.cn-hangzhou.evil.example/auth",
+    ),
+    (
+        "registry.digitalocean.com",
+        "https://api.digitalocean.com/v2/registry/auth",
+        "https://api.digitalocean.com:8443/v2/registry/auth",
+    ),
+    (
+        "docker.io",
+        "https://auth.docker.io/token",
+        "https://auth.docker.io.evil.example/token",
+    ),
+    (
+        "docker.elastic.co",
+        "https://docker-auth.elastic.co/auth",
+        "https://evil.elastic.co/auth",
+    ),
+    (
+        "registry.gitlab.com",
+        "https://gitlab.com/jwt/auth",
+        "https://gitlab.example/jwt/auth",
+    ),
+    (
+        "rg.fr-par.scw.cloud",
+        "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens",
+        "http://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens",
+    ),
+    (
+        "ecr-public.aws.com",
+        "https://public.ecr.aws/token/",
+        "https://ecr.aws/token/",
+    ),
+];
+
+fn trusts(egress: &Egress, host: &str, realm: &str) -> bool {
+    let host: RegistryHost = host.parse().unwrap();
+    let base = egress.base_url(&host).unwrap();
+    egress.trusts_realm(&host, &base, &realm.parse().unwrap())
+}
+
+#[test]
+fn each_vendor_has_its_token_server_and_no_other() {
+    let egress = Egress::tenant();
+    for (host, realm, other) in TOKEN_SERVERS {
+        assert!(trusts(&egress, host, realm), "{host} {realm}");
+        assert!(!trusts(&egress, host, other), "{host} {other}");
+        // What one vendor may have, a registry of somebody else may not.
+        assert!(!trusts(&egress, "registry.example.com", realm), "{realm}");
+    }
+}
+
+#[test]
+fn each_token_server_of_the_table_has_a_sample() {
+    for vendor in VendorTable::built_in().iter() {
+        let Some(realm) = vendor.token_realm() else {
+            continue;
+        };
+        let realm = realm.replace('*', "x");
+        let realm = realm.trim_start_matches("https://");
+        let (name, _) = realm.split_once('/').unwrap();
+        let is_own = |host: &HostPattern| host.matches_authority(name, None);
+        let samples = TOKEN_SERVERS
+            .iter()
+            .filter(|(host, ..)| VendorTable::built_in().of(&host.parse().unwrap()) == vendor);
+        assert!(
+            vendor.hosts().iter().all(is_own) || samples.count() > 0,
+            "{vendor} needs a sample"
+        );
+    }
+}
+
+/// A row of the operator's counts with the policy that knows its table.
+#[test]
+fn a_row_of_the_operators_brings_its_token_server() {
+    let acme = Vendor::new("acme", "Acme")
+        .unwrap()
+        .with_host("*.registry.acme.example".parse().unwrap())
+        .with_token_realm("https://*.login.acme.example/token")
+        .unwrap();
+    let (host, realm) = (
+        "eu.registry.acme.example",
+        "https://eu.login.acme.example/token",
+    );
+    assert!(!trusts(&Egress::tenant(), host, realm));
+    let egress = Egress::tenant().with_vendors(VendorTable::built_in().with(acme));
+    assert!(trusts(&egress, host, realm));
+    assert!(!trusts(&egress, host, "https://login.acme.example/token"));
 }

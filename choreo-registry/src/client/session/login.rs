@@ -222,6 +222,31 @@ impl Session {
         }
     }
 
+    /// Asks a registry that another one redirected to, in the way in which it answers anyone: with a
+    /// token of its own that needs no credential. What cannot be had so stays refused.
+    ///
+    /// Registries of projects do so in front of clouds' registries. The credential is not of this
+    /// place, and no answer from it may ask for one.
+    pub(super) async fn as_anyone(
+        &self,
+        refused: Answer,
+        resource: &Resource<'_>,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
+        let Some(key) = foreign_key(&refused) else {
+            return Ok(refused);
+        };
+        let Ok(authorization) = self.bearer(key, None, deadline).await else {
+            return Ok(refused);
+        };
+        let address = Arc::clone(&refused.address);
+        let answer = self.request_at(address, resource, &authorization, deadline);
+        answer.await.map(|answer| Answer {
+            foreign: true,
+            ..answer
+        })
+    }
+
     fn garbled(&self, reason: ChallengeError) -> ClientError {
         self.error(ErrorKind::InvalidResponse)
             .with_detail(format_args!(
@@ -241,11 +266,11 @@ impl Session {
         if realm.host_str().is_none() || realm.fragment().is_some() {
             return Err(invalid());
         }
-        if self
-            .transport
-            .egress()
-            .trusts_realm(&self.registry, base, &realm)
-        {
+        // Whoever has no credential has none to lose; where the request may go is for the policy.
+        let is_safe = base.scheme() != "https" || realm.scheme() == "https";
+        let is_harmless = !self.has_credential() && is_safe;
+        let egress = self.transport.egress();
+        if is_harmless || egress.trusts_realm(&self.registry, base, &realm) {
             Ok(realm)
         } else {
             Err(self.untrusted(&realm))
@@ -374,6 +399,22 @@ impl Session {
         };
         Ok(answer)
     }
+}
+
+/// The token that anyone may ask for after this answer, and where.
+fn foreign_key(refused: &Answer) -> Option<TokenKey> {
+    let challenges = challenge::parse_all(refused.response.headers()).ok()?;
+    let challenge = challenges.iter().find(|one| one.scheme() == "bearer")?;
+    let here = refused.address.url();
+    let realm = here.join(challenge.parameter("realm")?).ok()?;
+    let is_safe = realm.scheme() == "https" || realm.origin() == here.origin();
+    (is_safe && realm.fragment().is_none()).then(|| TokenKey {
+        credential: None,
+        origin: here.origin(),
+        realm,
+        service: challenge.parameter("service").map(str::to_owned),
+        scope: challenge.parameter("scope").and_then(scope::for_reading),
+    })
 }
 
 /// The other way to ask, after an answer that a token server gives to one that it does not know.
