@@ -84,6 +84,15 @@ impl Answer {
     pub(super) fn host(&self) -> String {
         self.address.authority().to_string()
     }
+
+    /// The answer to a request for this resource that showed this.
+    fn to(self, resource: &Resource<'_>, sent: Sent) -> Self {
+        Self {
+            sent,
+            place: resource.place(),
+            ..self
+        }
+    }
 }
 
 /// What is asked of one URL, and the bounds of it.
@@ -236,34 +245,9 @@ impl Session {
             .addresses
             .of(&resource.path, || resource.url(base))
             .ok_or_else(|| self.error(ErrorKind::NotARegistry))?;
-        self.request_at(address, resource, authorization, deadline)
-            .await
-    }
-
-    async fn request_at(
-        &self,
-        address: Arc<Address>,
-        resource: &Resource<'_>,
-        authorization: &Authorization,
-        deadline: Instant,
-    ) -> Result<Answer, ClientError> {
-        let (authorization, sent) = authorization.header();
-        let ask = Ask {
-            method: resource.method.clone(),
-            headers: Headers {
-                accept: resource.accept.clone(),
-                authorization,
-                content_type: None,
-            },
-            body: Bytes::new(),
-            limit: resource.limit,
-            deadline,
-            may_leave: true,
-        };
-        let mut answer = self.follow(address, ask).await?;
-        answer.sent = sent;
-        answer.place = resource.place();
-        Ok(answer)
+        let (ask, sent) = ask(resource, authorization, deadline);
+        let answer = self.follow(address, ask).await?;
+        Ok(answer.to(resource, sent))
     }
 
     /// Asks and follows redirects, judging every hop. `Authorization` goes to the first origin only,
@@ -439,6 +423,25 @@ impl Session {
             self.situation(answer),
         )
     }
+}
+
+/// What is asked for a resource, and what it shows.
+fn ask(resource: &Resource<'_>, authorization: &Authorization, deadline: Instant) -> (Ask, Sent) {
+    let (authorization, sent) = authorization.header();
+    let headers = Headers {
+        accept: resource.accept.clone(),
+        authorization,
+        content_type: None,
+    };
+    let ask = Ask {
+        method: resource.method.clone(),
+        headers,
+        body: Bytes::new(),
+        limit: resource.limit,
+        deadline,
+        may_leave: true,
+    };
+    (ask, sent)
 }
 
 /// The most redirects that one request follows.

@@ -239,11 +239,11 @@ impl Session {
         let Ok(authorization) = self.bearer(key, None, deadline).await else {
             return Ok(refused);
         };
-        let address = Arc::clone(&refused.address);
-        let answer = self.request_at(address, resource, &authorization, deadline);
-        answer.await.map(|answer| Answer {
+        let (ask, sent) = super::ask(resource, &authorization, deadline);
+        let answer = self.follow(refused.address, ask).await?;
+        Ok(Answer {
             foreign: true,
-            ..answer
+            ..answer.to(resource, sent)
         })
     }
 
