@@ -20,6 +20,7 @@ use std::sync::Arc;
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::deployer::{Parts, RollbackRequest};
 use choreo_deploy::deployment::Phase;
+use choreo_deploy::id::ComponentKey;
 use choreo_deploy::release::ReleaseNumber;
 use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
@@ -253,8 +254,7 @@ impl ControlPlane {
     /// A token that deploys one component and nothing else. Only its digest is stored.
     async fn mint_token(&self) -> Result<Ci> {
         let now = jiff::Timestamp::now();
-        let (organization, component) = ("acme".parse()?, "orders".parse()?);
-        let (token, record) = DeployToken::mint(organization, component, Lifetime::DEFAULT, now);
+        let (token, record) = DeployToken::mint(orders()?, Lifetime::DEFAULT, now);
         self.store.issue_token(record).await?;
         say!(
             "  token {} for the component orders, 90 days; its text is shown once",
@@ -269,7 +269,7 @@ impl ControlPlane {
     async fn promote(&self) -> Result {
         let accepted = self
             .deployer
-            .promote(&"orders".parse()?, &"development".parse()?)
+            .promote(&orders()?, &"development".parse()?)
             .await?;
         let deployment = self.follow(&accepted.deployment.id).await?;
         expect(deployment.phase == Phase::Ready, "the promotion is ready")?;
@@ -278,8 +278,8 @@ impl ControlPlane {
     }
 
     async fn roll_back_and_hold(&self, ci: &Ci, host: &RegistryHost) -> Result {
-        let (component, environment) = ("orders".parse()?, "development".parse()?);
-        let request = RollbackRequest::new("orders".parse()?, "development".parse()?)
+        let (component, environment) = (orders()?, "development".parse()?);
+        let request = RollbackRequest::new(orders()?, "development".parse()?)
             .to_release(ReleaseNumber::FIRST);
         let accepted = self.deployer.rollback(request).await?;
         let deployment = self.follow(&accepted.deployment.id).await?;
@@ -307,7 +307,7 @@ impl ControlPlane {
         id: &choreo_deploy::id::DeploymentId,
     ) -> Result<choreo_deploy::deployment::Deployment> {
         let patience = std::time::Duration::from_secs(30);
-        let ended = self.deployer.wait(&"orders".parse()?, id, patience).await?;
+        let ended = self.deployer.wait(&orders()?, id, patience).await?;
         let deployment = ended.ok_or("the deployment is stored")?;
         say!(
             "  {} ({}): {}",
@@ -337,6 +337,11 @@ impl ControlPlane {
         }
         expect(deployments.len() == 6, "each deployment is remembered")
     }
+}
+
+/// What tells the component `orders` from every other.
+fn orders() -> Result<ComponentKey> {
+    Ok(ComponentKey::new("acme".parse()?, "orders".parse()?))
 }
 
 /// The component `orders`: a Service in development and production.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::id::ComponentId;
+use crate::id::ComponentKey;
 use crate::settings::Settings;
 use crate::target::{Component, DataPlane, Environment};
 use crate::workload::Workload;
@@ -13,11 +13,11 @@ use crate::workload::Workload;
 /// Says what there is to deploy and where. A platform has this already; it stays the owner.
 #[async_trait]
 pub trait Catalog: fmt::Debug + Send + Sync + 'static {
-    /// The plan of a component; `None` when there is no such component.
+    /// The plan of a component; `None` when the organization has no such component.
     ///
     /// # Errors
     /// When it cannot be looked up.
-    async fn plan(&self, component: &ComponentId) -> Result<Option<Plan>, CatalogError>;
+    async fn plan(&self, component: &ComponentKey) -> Result<Option<Plan>, CatalogError>;
 }
 
 /// A component, what it runs, and the environments it goes through.
@@ -108,7 +108,7 @@ impl Error for CatalogError {
 /// A catalog that never changes: for tests, examples and control planes with a file of components.
 #[derive(Clone, Debug, Default)]
 pub struct StaticCatalog {
-    plans: std::collections::HashMap<ComponentId, Plan>,
+    plans: std::collections::HashMap<ComponentKey, Plan>,
 }
 
 impl StaticCatalog {
@@ -117,7 +117,7 @@ impl StaticCatalog {
     pub fn new(plans: impl IntoIterator<Item = Plan>) -> Self {
         let plans = plans
             .into_iter()
-            .map(|plan| (plan.component.id.clone(), plan))
+            .map(|plan| (plan.component.key(), plan))
             .collect();
         Self { plans }
     }
@@ -125,7 +125,7 @@ impl StaticCatalog {
 
 #[async_trait]
 impl Catalog for StaticCatalog {
-    async fn plan(&self, component: &ComponentId) -> Result<Option<Plan>, CatalogError> {
+    async fn plan(&self, component: &ComponentKey) -> Result<Option<Plan>, CatalogError> {
         Ok(self.plans.get(component).cloned())
     }
 }

@@ -81,7 +81,8 @@ macro_rules! store_conformance {
             ids_and_phases_are_checked, two_live_tokens_at_most,
             revoked_token_stays_revoked, use_is_noted_once_a_minute, registries_are_compared_and_set,
             registry_revisions_are_never_given_twice, credential_versions_follow_the_login,
-            registries_belong_to_one_organization,
+            registries_belong_to_one_organization, same_ids_of_two_organizations_are_apart,
+            what_another_organization_has_is_not_found, tokens_belong_to_one_component,
         );
     };
     (@tests $store:expr; $($clause:ident,)*) => {

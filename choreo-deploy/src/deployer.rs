@@ -44,6 +44,7 @@ pub use self::request::{RollbackRequest, RunRequest};
 /// use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 /// use choreo_deploy::deployer::{Deployer, Parts};
 /// use choreo_deploy::deployment::{Cause, Phase, RequestedImage};
+/// use choreo_deploy::id::ComponentKey;
 /// use choreo_deploy::intake::Submission;
 /// use choreo_deploy::resolver::NeverResolver;
 /// use choreo_deploy::sealer::{Sealer, SealingKey};
@@ -77,10 +78,11 @@ pub use self::request::{RollbackRequest, RunRequest};
 ///
 /// let digest = format!("registry.example.com/report@sha256:{}", "0".repeat(64));
 /// let image = RequestedImage::new(digest.parse()?);
-/// let accepted = deployer.accept(Submission::new("report".parse()?, image, Cause::Manual)).await?;
+/// let report = ComponentKey::new("acme".parse()?, "report".parse()?);
+/// let accepted = deployer.accept(Submission::new(report.clone(), image, Cause::Manual)).await?;
 /// deployer.work_until_idle().await?;
 ///
-/// let deployment = deployer.get(&"report".parse()?, &accepted.deployment.id).await?;
+/// let deployment = deployer.get(&report, &accepted.deployment.id).await?;
 /// assert_eq!(deployment.expect("it is stored").phase, Phase::Ready);
 /// # Ok(()) }
 /// ```

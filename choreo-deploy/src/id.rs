@@ -106,36 +106,76 @@ id! {
     OrganizationId, "organization id"
 }
 id! {
-    /// A project: a group of components within an organization.
+    /// A project: a group of components within an organization. Unique within it.
     ProjectId, "project id"
 }
 id! {
-    /// A component: one thing that is deployed.
+    /// A component: one thing that is deployed. Unique within its organization;
+    /// [`ComponentKey`] has both.
     ComponentId, "component id"
 }
 id! {
-    /// An environment, such as development or production.
+    /// An environment, such as development or production. Unique within its organization.
     EnvironmentId, "environment id"
 }
 id! {
-    /// A data plane: where environments run.
+    /// A data plane: where environments run. Unique within the platform.
     DataPlaneId, "data plane id"
 }
 id! {
-    /// A registered container registry.
+    /// A registered container registry. Unique within its organization.
     RegistryId, "registry id"
 }
 id! {
-    /// One deployment: the platform's record of one attempt.
+    /// One deployment: the platform's record of one attempt. Unique within the platform, which makes
+    /// it.
     DeploymentId, "deployment id"
 }
 id! {
-    /// One run of a task.
+    /// One run of a task. Unique within the platform, which makes it.
     RunId, "run id"
 }
 id! {
-    /// The public half of a deploy token. Not a secret.
+    /// The public half of a deploy token. Not a secret. Unique within the platform, which makes it.
     TokenId, "token id"
+}
+
+/// A component of an organization: what tells one component from every other of the platform.
+///
+/// Two organizations may each have a component of the same id, so whatever acts on a component takes
+/// both. That an embedder cannot forget the organization is what keeps tenants apart.
+///
+/// ```
+/// use choreo_deploy::id::ComponentKey;
+///
+/// let orders = ComponentKey::new("acme".parse()?, "orders".parse()?);
+/// assert_eq!(orders.to_string(), "acme/orders");
+/// # Ok::<(), choreo_deploy::id::ParseIdError>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ComponentKey {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The component, by its id within the organization.
+    pub component: ComponentId,
+}
+
+impl ComponentKey {
+    /// A component of an organization.
+    #[must_use]
+    pub fn new(organization: OrganizationId, component: ComponentId) -> Self {
+        Self {
+            organization,
+            component,
+        }
+    }
+}
+
+impl fmt::Display for ComponentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.organization, self.component)
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::deployment::{Cause, Deployment, Provenance, RequestedImage};
-use crate::id::{ComponentId, DeploymentId, EnvironmentId};
+use crate::id::{ComponentKey, DeploymentId, EnvironmentId};
 use crate::release::Release;
 use crate::store::Accepted;
 
@@ -32,7 +32,7 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`](IntakeErrorKind::Unavailable).
     async fn get(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         id: &DeploymentId,
     ) -> Result<Option<Deployment>, IntakeError>;
 
@@ -42,7 +42,7 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`](IntakeErrorKind::Unavailable).
     async fn wait(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         id: &DeploymentId,
         at_most: Duration,
     ) -> Result<Option<Deployment>, IntakeError>;
@@ -59,7 +59,7 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
 #[non_exhaustive]
 pub struct Submission {
     /// The component.
-    pub component: ComponentId,
+    pub component: ComponentKey,
     /// The environment; the component's first, development, when `None`.
     pub environment: Option<EnvironmentId>,
     /// The image.
@@ -76,7 +76,7 @@ pub struct Submission {
 impl Submission {
     /// An image for a component's development environment.
     #[must_use]
-    pub fn new(component: ComponentId, image: RequestedImage, cause: Cause) -> Self {
+    pub fn new(component: ComponentKey, image: RequestedImage, cause: Cause) -> Self {
         Self {
             component,
             environment: None,

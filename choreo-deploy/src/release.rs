@@ -7,7 +7,7 @@ use choreo_registry::{Digest, ImageReference};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::ComponentId;
+use crate::id::{ComponentId, ComponentKey, OrganizationId};
 use crate::workload::Workload;
 
 /// A workload and an image, together and immutable: what is deployed, promoted and rolled back to.
@@ -22,6 +22,8 @@ pub struct Release {
     pub format: u32,
     /// How it is rendered. New releases take [`Release::RENDER_VERSION`] and keep it.
     pub render_version: u32,
+    /// The tenant.
+    pub organization: OrganizationId,
     /// The component it is a release of.
     pub component: ComponentId,
     /// Its number, counting from 1 within the component.
@@ -43,7 +45,7 @@ impl Release {
     /// A release in this version's format.
     #[must_use]
     pub fn new(
-        component: ComponentId,
+        component: ComponentKey,
         number: ReleaseNumber,
         draft: ReleaseDraft,
         created_at: Timestamp,
@@ -51,7 +53,8 @@ impl Release {
         Self {
             format: Self::FORMAT,
             render_version: Self::RENDER_VERSION,
-            component,
+            organization: component.organization,
+            component: component.component,
             number,
             workload: draft.workload,
             image: draft.image,

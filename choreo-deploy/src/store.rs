@@ -27,7 +27,7 @@ use jiff::Timestamp;
 
 use crate::Target;
 use crate::deployment::Deployment;
-use crate::id::{ComponentId, DeploymentId};
+use crate::id::{ComponentKey, DeploymentId, OrganizationId};
 use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use crate::settings::Settings;
 
@@ -59,6 +59,8 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///   [`NewerDeployment`](crate::reason::ReasonCode::NewerDeployment).
     /// - Work on it begins anew: it is claimed as not applied and without an attempt, whatever was
     ///   put back about the one before.
+    /// - Keys, releases, settings and holds are those of the target's organization: another one with a
+    ///   component of the same id neither sees nor changes them.
     /// - The same idempotency key and fingerprint within the key's time is the same deployment, with
     ///   [`Accepted::replayed`], and changes nothing.
     /// - A token that is not live, or not of the component, at `accepted_at` is
@@ -152,11 +154,18 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// processes share may miss what another one accepted, so look by the clock as well.
     async fn new_work(&self);
 
-    /// A deployment.
+    /// A deployment of an organization; `None` when it has no such deployment.
+    ///
+    /// # Contract
+    /// - What another organization deployed is `None`, as what does not exist.
     ///
     /// # Errors
     /// Those of the database.
-    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError>;
+    async fn deployment(
+        &self,
+        organization: &OrganizationId,
+        id: &DeploymentId,
+    ) -> Result<Option<Deployment>, StoreError>;
 
     /// Deployments, newest first.
     ///
@@ -165,12 +174,14 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError>;
 
     /// Waits until the deployment's revision is greater than `since`, and returns it. Returns at once
-    /// when it is already, and `None` when there is no such deployment. Put a timeout around it.
+    /// when it is already, and `None` when the organization has no such deployment. Put a timeout
+    /// around it.
     ///
     /// # Errors
     /// Those of the database.
     async fn changed(
         &self,
+        organization: &OrganizationId,
         id: &DeploymentId,
         since: u64,
     ) -> Result<Option<Deployment>, StoreError>;
@@ -187,7 +198,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Those of the database.
     async fn release(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         number: ReleaseNumber,
     ) -> Result<Option<Release>, StoreError>;
 
@@ -197,7 +208,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Those of the database.
     async fn releases(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         limit: usize,
     ) -> Result<Vec<Release>, StoreError>;
 

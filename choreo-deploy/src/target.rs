@@ -6,7 +6,9 @@ use choreo_registry::image::Platform;
 use choreo_registry::vendor::Cloud;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ComponentId, DataPlaneId, EnvironmentId, OrganizationId, ProjectId, RegistryId};
+use crate::id::{
+    ComponentId, ComponentKey, DataPlaneId, EnvironmentId, OrganizationId, ProjectId, RegistryId,
+};
 use crate::workload::ComponentType;
 
 /// One component in one environment: the unit of orchestration.
@@ -36,6 +38,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whose target it is.
+    #[must_use]
+    pub fn component_key(&self) -> ComponentKey {
+        ComponentKey::new(self.organization.clone(), self.component.clone())
+    }
+
     /// The target of a component in an environment.
     #[must_use]
     pub fn new(
@@ -116,6 +124,12 @@ impl Component {
             name: name.into(),
             ..self
         }
+    }
+
+    /// What tells it from every other component of the platform.
+    #[must_use]
+    pub fn key(&self) -> ComponentKey {
+        ComponentKey::new(self.project.organization.clone(), self.id.clone())
     }
 
     /// This component in an environment.

@@ -8,7 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ComponentId, OrganizationId, TokenId};
+use crate::id::{ComponentId, ComponentKey, OrganizationId, TokenId};
 
 /// The record of a deploy token. The token is bound to one component, and only its digest is here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,16 +39,16 @@ impl TokenRecord {
     #[must_use]
     pub fn new(
         id: TokenId,
-        owner: (OrganizationId, ComponentId),
+        owner: ComponentKey,
         digest: TokenDigest,
         validity: (Timestamp, Timestamp),
     ) -> Self {
-        let ((organization, component), (created_at, expires_at)) = (owner, validity);
+        let (created_at, expires_at) = validity;
         Self {
             name: id.to_string(),
             id,
-            organization,
-            component,
+            organization: owner.organization,
+            component: owner.component,
             digest,
             created_at,
             expires_at,
@@ -64,6 +64,12 @@ impl TokenRecord {
             name: name.into(),
             ..self
         }
+    }
+
+    /// The one component that the token deploys.
+    #[must_use]
+    pub fn component_key(&self) -> ComponentKey {
+        ComponentKey::new(self.organization.clone(), self.component.clone())
     }
 
     /// Whether it may be used at this moment: neither revoked nor expired.

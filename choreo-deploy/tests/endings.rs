@@ -14,7 +14,7 @@ use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::clock::Clock;
 use choreo_deploy::deployer::{Parts, RunRequest};
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Provenance, RequestedImage};
-use choreo_deploy::id::RunId;
+use choreo_deploy::id::{ComponentKey, RunId};
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::resolver::NeverResolver;
@@ -183,13 +183,17 @@ async fn deployer(how: How) -> Deployer {
     .with_clock(VirtualClock(tokio::time::Instant::now()))
 }
 
+fn report() -> ComponentKey {
+    ComponentKey::new(id("acme"), id("report"))
+}
+
 fn submission(digit: &str, cause: Cause) -> Submission {
     let image = format!("registry.example.com/report@sha256:{}", digit.repeat(64));
-    Submission::new(id("report"), RequestedImage::new(id(&image)), cause)
+    Submission::new(report(), RequestedImage::new(id(&image)), cause)
 }
 
 async fn read(deployer: &Deployer, deployment: &Deployment) -> Deployment {
-    let read = deployer.get(&id("report"), &deployment.id).await;
+    let read = deployer.get(&report(), &deployment.id).await;
     read.unwrap().unwrap()
 }
 
@@ -212,12 +216,10 @@ async fn run_of(how: How) -> (bool, Run) {
     let image = submission("0", Cause::Manual);
     deployer.accept(image).await.unwrap();
     deployer.work_until_idle().await.unwrap();
-    let run = deployer.run_task(RunRequest::new(id("report"))).await;
+    let run = deployer.run_task(RunRequest::new(report())).await;
     let run = run.unwrap();
     let ended = ends_within(&deployer, Duration::from_secs(3 * 60 * 60)).await;
-    let run = deployer
-        .wait_run(&id("report"), &run.id, Duration::ZERO)
-        .await;
+    let run = deployer.wait_run(&report(), &run.id, Duration::ZERO).await;
     (ended, run.unwrap().unwrap())
 }
 
@@ -241,7 +243,7 @@ async fn a_data_plane_that_is_ahead_of_the_store_ends_the_deployment_and_says_so
 #[tokio::test(start_paused = true)]
 async fn a_removal_ends_on_a_data_plane_that_is_ahead_of_the_store() {
     let deployer = deployer(How::IsAhead).await;
-    let removed = deployer.remove(&id("report"), &id("dev")).await;
+    let removed = deployer.remove(&report(), &id("dev")).await;
     let removal = removed.unwrap().deployment;
     assert!(ends_within(&deployer, Duration::from_secs(60 * 60)).await);
     assert_eq!(read(&deployer, &removal).await.phase, Phase::Failed);
@@ -291,7 +293,7 @@ async fn a_run_ends_well_on_a_good_data_plane() {
 #[tokio::test(start_paused = true)]
 async fn logs_do_not_wait_for_ever() {
     let deployer = deployer(How::Hangs).await;
-    let (component, query) = (id("report"), LogQuery::last(10));
+    let (component, query) = (report(), LogQuery::last(10));
     let tail = deployer.logs(&component, None, &query);
     let tail = tokio::time::timeout(Duration::from_secs(120), tail).await;
     let error = tail.expect("it gives up").unwrap_err();

@@ -13,7 +13,7 @@ use choreo_deploy::backend::DeploymentBackend;
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::deployer::Parts;
 use choreo_deploy::deployment::{Cause, RequestedImage};
-use choreo_deploy::id::{OrganizationId, RegistryId};
+use choreo_deploy::id::{ComponentKey, OrganizationId, RegistryId};
 use choreo_deploy::intake::Submission;
 use choreo_deploy::resolver::{ClientResolver, ImageResolver, RegistryAccess, ResolveError};
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
@@ -160,7 +160,10 @@ impl Platform {
     async fn deploy(&self, organization: &str, registry: &str, number: usize) -> Vec<String> {
         let image = format!("{HOST}/{organization}/app:{number}");
         let image = RequestedImage::new(image.parse().unwrap());
-        let component = component(organization, registry).parse().unwrap();
+        let component = ComponentKey::new(
+            organization.parse().unwrap(),
+            component(registry).parse().unwrap(),
+        );
         let submission = Submission::new(component, image, Cause::Manual);
         // Without a registration it is refused, and nobody is asked.
         if self.deployer.accept(submission).await.is_ok() {
@@ -203,13 +206,14 @@ impl Platform {
     }
 }
 
-fn component(organization: &str, registry: &str) -> String {
-    format!("{organization}-{registry}")
+/// The same in every organization.
+fn component(registry: &str) -> String {
+    format!("uses-{registry}")
 }
 
 fn plan(organization: &str, registry: &str) -> Plan {
     let project = Project::new(organization.parse().unwrap(), "shop".parse().unwrap());
-    let id = component(organization, registry).parse().unwrap();
+    let id = component(registry).parse().unwrap();
     let component = Component::new(
         id,
         project,

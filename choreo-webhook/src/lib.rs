@@ -10,6 +10,7 @@
 //! use std::sync::Arc;
 //!
 //! use choreo_deploy::deployer::{Deployer, Parts};
+//! use choreo_deploy::id::ComponentKey;
 //! use choreo_deploy::store::{InMemoryStore, TokenStore as _};
 //! use choreo_webhook::token::Lifetime;
 //! use choreo_webhook::{DeployToken, DeployWebhook};
@@ -46,8 +47,8 @@
 //!
 //! // Once, for the developer: a token of the component. Its text is shown now or never.
 //! let now = jiff::Timestamp::now();
-//! let (token, record) =
-//!     DeployToken::mint("acme".parse()?, "report".parse()?, Lifetime::DEFAULT, now);
+//! let report = ComponentKey::new("acme".parse()?, "report".parse()?);
+//! let (token, record) = DeployToken::mint(report, Lifetime::DEFAULT, now);
 //! store.issue_token(record).await?;
 //! let authorization = format!("Bearer {}", token.expose());
 //!

@@ -23,7 +23,7 @@ mod lifetime;
 use std::fmt;
 use std::str::FromStr;
 
-use choreo_deploy::id::{ComponentId, OrganizationId, TokenId};
+use choreo_deploy::id::{ComponentKey, TokenId};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -38,13 +38,14 @@ pub use self::lifetime::{Lifetime, LifetimeError};
 /// [`expose`](Self::expose) is the one way to its text; show that once, when it is minted.
 ///
 /// ```
+/// use choreo_deploy::id::ComponentKey;
 /// use choreo_webhook::DeployToken;
 /// use choreo_webhook::token::Lifetime;
 /// use jiff::Timestamp;
 ///
 /// let now: Timestamp = "2026-01-01T00:00:00Z".parse()?;
-/// let (token, record) =
-///     DeployToken::mint("acme".parse()?, "orders".parse()?, Lifetime::DEFAULT, now);
+/// let orders = ComponentKey::new("acme".parse()?, "orders".parse()?);
+/// let (token, record) = DeployToken::mint(orders, Lifetime::DEFAULT, now);
 /// println!("keep it, it is not shown again: {}", token.expose());
 ///
 /// // CI sends the text; the record comes from the store.
@@ -66,8 +67,7 @@ impl DeployToken {
     /// When the operating system has no random numbers.
     #[must_use]
     pub fn mint(
-        organization: OrganizationId,
-        component: ComponentId,
+        component: ComponentKey,
         lifetime: Lifetime,
         now: Timestamp,
     ) -> (Self, TokenRecord) {
@@ -84,8 +84,7 @@ impl DeployToken {
 
         let token = Self { id, text };
         let validity = (now, lifetime.end(now));
-        let owner = (organization, component);
-        let record = TokenRecord::new(token.id.clone(), owner, token.digest(), validity);
+        let record = TokenRecord::new(token.id.clone(), component, token.digest(), validity);
         (token, record)
     }
 
@@ -210,8 +209,8 @@ mod tests {
     use super::*;
 
     fn mint() -> (DeployToken, TokenRecord) {
-        let (organization, component) = ("acme".parse().unwrap(), "orders".parse().unwrap());
-        DeployToken::mint(organization, component, Lifetime::DEFAULT, now())
+        let orders = ComponentKey::new("acme".parse().unwrap(), "orders".parse().unwrap());
+        DeployToken::mint(orders, Lifetime::DEFAULT, now())
     }
 
     fn now() -> Timestamp {

@@ -39,7 +39,7 @@ fn release(workload: impl Into<Workload>) -> Release {
     );
     let number = ReleaseNumber::new(3).unwrap();
     Release::new(
-        "orders".parse().unwrap(),
+        target().component_key(),
         number,
         draft,
         "2026-01-02T03:04:05Z".parse().unwrap(),

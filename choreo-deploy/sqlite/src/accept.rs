@@ -72,7 +72,7 @@ fn named_release(
     let Subject::Release(number) = new.subject else {
         return Ok(None);
     };
-    let release = releases::one(session.connection(), &new.target.component, number)?
+    let release = releases::one(session.connection(), &new.target.component_key(), number)?
         .ok_or(AcceptError::ReleaseMissing(number))?;
     match release.image.pin {
         Some(_) => Ok(Some(number)),

@@ -227,8 +227,11 @@ fn select(query: &DeploymentQuery, before: Option<i64>) -> (String, Vec<(&'stati
         ]);
     }
     if let Some(component) = &query.component {
-        sql.push_str(" AND component = :of_component");
-        values.push((":of_component", text(component.as_str())));
+        sql.push_str(" AND organization = :of_owner AND component = :of_component");
+        values.extend([
+            (":of_owner", text(component.organization.as_str())),
+            (":of_component", text(component.component.as_str())),
+        ]);
     }
     if let Some(organization) = &query.organization {
         sql.push_str(" AND organization = :of_organization");

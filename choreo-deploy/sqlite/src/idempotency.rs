@@ -24,10 +24,11 @@ pub(crate) fn replayed(
     let known = session
         .prepare(
             "SELECT fingerprint, deployment FROM idempotency
-             WHERE component = ?1 AND key = ?2 AND expires_at > ?3",
+             WHERE organization = ?1 AND component = ?2 AND key = ?3 AND expires_at > ?4",
         )?
         .query_row(
             (
+                new.target.organization.as_str(),
                 new.target.component.as_str(),
                 &idempotency.key,
                 nanoseconds(new.accepted_at),
@@ -60,11 +61,12 @@ pub(crate) fn remember(session: &Session<'_>, new: &NewDeployment) -> Result<(),
     };
     forget_expired(session, new.accepted_at)?;
     session.execute(
-        "INSERT INTO idempotency (component, key, fingerprint, deployment, expires_at)
-         VALUES (:component, :key, :fingerprint, :deployment, :expires_at)
-         ON CONFLICT (component, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+        "INSERT INTO idempotency (organization, component, key, fingerprint, deployment, expires_at)
+         VALUES (:organization, :component, :key, :fingerprint, :deployment, :expires_at)
+         ON CONFLICT (organization, component, key) DO UPDATE SET fingerprint = excluded.fingerprint,
              deployment = excluded.deployment, expires_at = excluded.expires_at",
         named_params! {
+            ":organization": new.target.organization.as_str(),
             ":component": new.target.component.as_str(),
             ":key": key,
             ":fingerprint": fingerprint,

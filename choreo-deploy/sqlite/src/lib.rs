@@ -17,7 +17,8 @@
 //! let file = directory.path().join("choreo.db");
 //!
 //! let store = SqliteStore::open(&file).await?;
-//! let place = (example_target("orders"), "eu-1".parse()?);
+//! let orders = example_target("orders");
+//! let place = (orders.clone(), "eu-1".parse()?);
 //! let image = Subject::Image(Box::new(RequestedImage::new(example_image(1))));
 //! let now = Timestamp::now();
 //! let times = (now, now + SignedDuration::from_mins(10));
@@ -26,7 +27,8 @@
 //! drop(store);
 //!
 //! let store = SqliteStore::open(&file).await?;
-//! let stored = store.deployment(&"d-1".parse()?).await?.expect("it was accepted");
+//! let stored = store.deployment(&orders.organization, &"d-1".parse()?).await?;
+//! let stored = stored.expect("it was accepted");
 //! assert_eq!(stored.phase, Phase::Accepted);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;

@@ -1,6 +1,6 @@
 //! Releases: immutable but for the pin, which is set once.
 
-use choreo_deploy::id::ComponentId;
+use choreo_deploy::id::ComponentKey;
 use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
@@ -23,13 +23,13 @@ fn select() -> String {
 /// Makes the next release of a component.
 pub(crate) fn make(
     session: &Session<'_>,
-    component: &ComponentId,
+    component: &ComponentKey,
     draft: ReleaseDraft,
     at: Timestamp,
 ) -> Result<Release, Failure> {
     let newest: Option<i64> = session
-        .prepare("SELECT max(number) FROM releases WHERE component = ?1")?
-        .query_row([component.as_str()], |row| row.get(0))?;
+        .prepare("SELECT max(number) FROM releases WHERE organization = ?1 AND component = ?2")?
+        .query_row(key(component), |row| row.get(0))?;
     let newest = newest.and_then(|newest| ReleaseNumber::new(count(newest)));
     let number = newest.map_or(ReleaseNumber::FIRST, ReleaseNumber::next);
     let release = Release::new(component.clone(), number, draft, at);
@@ -37,10 +37,11 @@ pub(crate) fn make(
     let members = document.as_object_mut().ok_or_else(unwritable)?;
     members.remove(WORKLOAD);
     session.execute(
-        "INSERT INTO releases (component, number, pin, format, document, workload)
-         VALUES (:component, :number, :pin, :format, :document, :workload)",
+        "INSERT INTO releases (organization, component, number, pin, format, document, workload)
+         VALUES (:organization, :component, :number, :pin, :format, :document, :workload)",
         named_params! {
-            ":component": component.as_str(),
+            ":organization": component.organization.as_str(),
+            ":component": component.component.as_str(),
             ":number": stored(number.get()),
             ":pin": release.image.pin.as_ref().map(json).transpose()?,
             ":format": release.format,
@@ -58,13 +59,19 @@ fn unwritable() -> Failure {
 /// Pins a release that is not pinned.
 pub(crate) fn pin(
     session: &Session<'_>,
-    component: &ComponentId,
+    component: &ComponentKey,
     number: ReleaseNumber,
     pin: &Pin,
 ) -> Result<Release, Failure> {
     session.execute(
-        "UPDATE releases SET pin = ?3 WHERE component = ?1 AND number = ?2 AND pin IS NULL",
-        (component.as_str(), stored(number.get()), json(pin)?),
+        "UPDATE releases SET pin = :pin WHERE organization = :organization
+             AND component = :component AND number = :number AND pin IS NULL",
+        named_params! {
+            ":organization": component.organization.as_str(),
+            ":component": component.component.as_str(),
+            ":number": stored(number.get()),
+            ":pin": json(pin)?,
+        },
     )?;
     one(session.connection(), component, number)?
         .ok_or_else(|| Failure::not_found(format!("release {number} does not exist")))
@@ -72,24 +79,31 @@ pub(crate) fn pin(
 
 pub(crate) fn one(
     connection: &Connection,
-    component: &ComponentId,
+    component: &ComponentKey,
     number: ReleaseNumber,
 ) -> Result<Option<Release>, Failure> {
-    let sql = format!("{} WHERE component = ?1 AND number = ?2", select());
+    let sql = format!(
+        "{} WHERE organization = ?1 AND component = ?2 AND number = ?3",
+        select()
+    );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query((component.as_str(), stored(number.get())))?;
+    let [organization, component] = key(component);
+    let mut rows = statement.query((organization, component, stored(number.get())))?;
     rows.next()?.map(read).transpose()
 }
 
 /// The newest of a component, newest first.
 pub(crate) fn newest(
     connection: &Connection,
-    component: &ComponentId,
+    component: &ComponentKey,
     limit: usize,
 ) -> Result<Vec<Release>, Failure> {
-    let sql = format!("{} WHERE component = ?1 ORDER BY number DESC", select());
+    let sql = format!(
+        "{} WHERE organization = ?1 AND component = ?2 ORDER BY number DESC",
+        select()
+    );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([component.as_str()])?;
+    let mut rows = statement.query(key(component))?;
     let mut releases = Vec::new();
     while releases.len() < limit
         && let Some(row) = rows.next()?
@@ -99,9 +113,17 @@ pub(crate) fn newest(
     Ok(releases)
 }
 
+fn key(component: &ComponentKey) -> [&str; 2] {
+    [
+        component.organization.as_str(),
+        component.component.as_str(),
+    ]
+}
+
 pub(crate) fn read(row: &Row<'_>) -> Result<Release, Failure> {
+    let organization: String = row.get("organization")?;
     let (component, number): (String, i64) = (row.get("component")?, row.get("number")?);
-    let entry = Entry::new(TABLE, format!("{component}/{number}"), row);
+    let entry = Entry::new(TABLE, format!("{organization}/{component}/{number}"), row);
     let entry = entry.in_format(Release::FORMAT.into())?;
     let mut document: Map<String, Value> = entry.json("document")?;
     document.insert(WORKLOAD.to_owned(), entry.json("workload_document")?);

@@ -66,7 +66,7 @@ fn load(connection: &Connection, seq: i64) -> Result<ClaimedRun, Failure> {
     let (target, version): (i64, u64) = (entry.get("target")?, run.settings_version);
     let settings =
         settings::one(connection, target, version)?.ok_or_else(|| missing("settings"))?;
-    let release = releases::one(connection, &run.target.component, run.release)?
+    let release = releases::one(connection, &run.target.component_key(), run.release)?
         .ok_or_else(|| missing("release"))?;
     let claim = RunClaim::new(run.id.clone(), entry.count("fence")?);
     let mut claimed = ClaimedRun::new(claim, run, release, settings);

@@ -2,7 +2,7 @@
 
 use choreo_deploy::Target;
 use choreo_deploy::deployment::Generation;
-use choreo_deploy::id::{DataPlaneId, RunId};
+use choreo_deploy::id::{DataPlaneId, OrganizationId, RunId};
 use choreo_deploy::reason::Reason;
 use choreo_deploy::release::ReleaseNumber;
 use choreo_deploy::run::{Run, RunOverrides, RunPhase};
@@ -121,10 +121,14 @@ pub(crate) fn update(
 /// Asks to stop a run. Whoever works on it sees that with its next claim, which is due at once.
 pub(crate) fn request_cancel(
     session: &mut Session<'_>,
+    organization: &OrganizationId,
     id: &RunId,
     at: Timestamp,
 ) -> Result<Run, Failure> {
-    let mut run = existing(session, id)?;
+    let run = one(session.connection(), id)?;
+    let mut run = run
+        .filter(|run| run.target.organization == *organization)
+        .ok_or_else(|| missing(id))?;
     if run.phase.is_final() || run.cancel_requested {
         return Ok(run);
     }
@@ -191,6 +195,9 @@ pub(crate) fn subject(id: &RunId) -> String {
 }
 
 fn existing(session: &Session<'_>, id: &RunId) -> Result<Run, Failure> {
-    one(session.connection(), id)?
-        .ok_or_else(|| Failure::not_found(format!("run {id} does not exist")))
+    one(session.connection(), id)?.ok_or_else(|| missing(id))
+}
+
+fn missing(id: &RunId) -> Failure {
+    Failure::not_found(format!("run {id} does not exist"))
 }

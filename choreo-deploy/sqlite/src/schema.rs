@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/001.sql"),
     include_str!("schema/002.sql"),
     include_str!("schema/003.sql"),
+    include_str!("schema/004.sql"),
 ];
 
 /// How long a connection waits for a lock that another program holds, such as a backup.
@@ -252,7 +253,8 @@ mod tests {
                 "deployments_target",
             ),
             (
-                "SELECT * FROM deployments WHERE seq < 9 AND component = ?1 ORDER BY seq DESC",
+                "SELECT * FROM deployments WHERE seq < 9 AND organization = ?1 AND component = ?1
+                     ORDER BY seq DESC",
                 "deployments_component",
             ),
             (
@@ -264,7 +266,8 @@ mod tests {
                 "runs_target",
             ),
             (
-                "SELECT * FROM tokens WHERE component = ?1 ORDER BY created_at DESC, id DESC",
+                "SELECT * FROM tokens WHERE organization = ?1 AND component = ?1
+                     ORDER BY created_at DESC, id DESC",
                 "tokens_component",
             ),
             (
@@ -293,9 +296,11 @@ mod tests {
         let workload = Workload::from(ManualTask::new());
         let draft = ReleaseDraft::new(workload.clone(), ReleaseImage::unpinned(example_image(1)));
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let component = example_target("orders").component;
+        let component = example_target("orders").component_key();
         let release = Release::new(component, ReleaseNumber::FIRST, draft, at);
         let release = serde_json::to_string(&release).unwrap();
+        // Ids were unique over all organizations.
+        let release = release.replace("\"organization\":\"acme\",", "");
         let workload = serde_json::to_string(&workload).unwrap();
         connection
             .execute_batch(
@@ -333,7 +338,7 @@ mod tests {
             .unwrap();
         assert_eq!(broken, [""; 0], "every reference leads somewhere");
         assert_eq!(pragma(&connection, "foreign_keys"), "1");
-        let component = "orders".parse().unwrap();
+        let component = choreo_deploy::conformance::example_target("orders").component_key();
         let read = releases::newest(&connection, &component, 9).unwrap();
         assert_eq!(read.len(), 1, "the other one cannot be read, as before");
         assert_eq!(read[0].workload, Workload::from(ManualTask::new()));

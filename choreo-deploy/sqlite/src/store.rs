@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use choreo_deploy::Target;
 use choreo_deploy::deployment::Deployment;
-use choreo_deploy::id::{ComponentId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
+use choreo_deploy::id::{ComponentKey, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
 use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use choreo_deploy::run::Run;
 use choreo_deploy::settings::Settings;
@@ -256,12 +256,17 @@ impl DeploymentStore for SqliteStore {
         self.signals.work().await;
     }
 
-    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+    async fn deployment(
+        &self,
+        organization: &OrganizationId,
+        id: &DeploymentId,
+    ) -> Result<Option<Deployment>, StoreError> {
         let id = id.clone();
-        Ok(self
+        let found = self
             .readers
             .call(move |connection| deployments::one(connection, id.as_str()))
-            .await?)
+            .await?;
+        Ok(found.filter(|found| found.target.organization == *organization))
     }
 
     async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError> {
@@ -283,12 +288,13 @@ impl DeploymentStore for SqliteStore {
 
     async fn changed(
         &self,
+        organization: &OrganizationId,
         id: &DeploymentId,
         since: u64,
     ) -> Result<Option<Deployment>, StoreError> {
         let mut changes = self.signals.watch(Change::Deployment(id.clone()));
         loop {
-            match self.deployment(id).await? {
+            match self.deployment(organization, id).await? {
                 Some(found) if found.revision <= since => changes.changed().await?,
                 found => return Ok(found),
             }
@@ -306,7 +312,7 @@ impl DeploymentStore for SqliteStore {
 
     async fn release(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         number: ReleaseNumber,
     ) -> Result<Option<Release>, StoreError> {
         let component = component.clone();
@@ -318,7 +324,7 @@ impl DeploymentStore for SqliteStore {
 
     async fn releases(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         limit: usize,
     ) -> Result<Vec<Release>, StoreError> {
         let component = component.clone();
@@ -407,20 +413,30 @@ impl RunStore for SqliteStore {
             .await?)
     }
 
-    async fn request_cancel(&self, id: &RunId, at: Timestamp) -> Result<Run, StoreError> {
-        let id = id.clone();
+    async fn request_cancel(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+        at: Timestamp,
+    ) -> Result<Run, StoreError> {
+        let (organization, id) = (organization.clone(), id.clone());
         Ok(self
             .writer
-            .call(move |session| runs::request_cancel(session, &id, at))
+            .call(move |session| runs::request_cancel(session, &organization, &id, at))
             .await?)
     }
 
-    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+    async fn run(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+    ) -> Result<Option<Run>, StoreError> {
         let id = id.clone();
-        Ok(self
+        let found = self
             .readers
             .call(move |connection| runs::one(connection, &id))
-            .await?)
+            .await?;
+        Ok(found.filter(|found| found.target.organization == *organization))
     }
 
     async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError> {
@@ -431,10 +447,15 @@ impl RunStore for SqliteStore {
             .await?)
     }
 
-    async fn run_changed(&self, id: &RunId, since: u64) -> Result<Option<Run>, StoreError> {
+    async fn run_changed(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+        since: u64,
+    ) -> Result<Option<Run>, StoreError> {
         let mut changes = self.signals.watch(Change::Run(id.clone()));
         loop {
-            match self.run(id).await? {
+            match self.run(organization, id).await? {
                 Some(found) if found.revision <= since => changes.changed().await?,
                 found => return Ok(found),
             }
@@ -459,7 +480,7 @@ impl TokenStore for SqliteStore {
             .await?)
     }
 
-    async fn tokens(&self, component: &ComponentId) -> Result<Vec<TokenRecord>, StoreError> {
+    async fn tokens(&self, component: &ComponentKey) -> Result<Vec<TokenRecord>, StoreError> {
         let component = component.clone();
         Ok(self
             .readers
@@ -467,11 +488,16 @@ impl TokenStore for SqliteStore {
             .await?)
     }
 
-    async fn revoke_token(&self, id: &TokenId, at: Timestamp) -> Result<bool, StoreError> {
-        let id = id.clone();
+    async fn revoke_token(
+        &self,
+        component: &ComponentKey,
+        id: &TokenId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (component, id) = (component.clone(), id.clone());
         Ok(self
             .writer
-            .call(move |session| tokens::revoke(session, &id, at))
+            .call(move |session| tokens::revoke(session, &component, &id, at))
             .await?)
     }
 
@@ -614,8 +640,9 @@ mod tests {
         let store = SqliteStore::open(directory.path().join("choreo.db"))
             .await
             .unwrap();
-        let id = store.accept(new(1)).await.unwrap().deployment.id;
-        let (waiting, ()) = tokio::join!(store.changed(&id, 1), async {
+        let accepted = store.accept(new(1)).await.unwrap().deployment;
+        let (organization, id) = (accepted.target.organization, accepted.id);
+        let (waiting, ()) = tokio::join!(store.changed(&organization, &id, 1), async {
             tokio::task::yield_now().await;
             store.signals.close();
         });

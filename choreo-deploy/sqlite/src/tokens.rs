@@ -1,7 +1,7 @@
 //! Deploy tokens: their records, never the tokens.
 
 use choreo_deploy::deployment::Cause;
-use choreo_deploy::id::{ComponentId, TokenId};
+use choreo_deploy::id::{ComponentKey, TokenId};
 use choreo_deploy::store::{AcceptError, NewDeployment};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use jiff::Timestamp;
@@ -47,10 +47,14 @@ pub(crate) fn issue(session: &Session<'_>, token: &TokenRecord) -> Result<(), Fa
     let live: i64 = session
         .prepare(
             "SELECT count(*) FROM tokens
-             WHERE component = ?1 AND revoked_at IS NULL AND expires_at > ?2",
+             WHERE organization = ?1 AND component = ?2 AND revoked_at IS NULL AND expires_at > ?3",
         )?
         .query_row(
-            (token.component.as_str(), nanoseconds(token.created_at)),
+            (
+                token.organization.as_str(),
+                token.component.as_str(),
+                nanoseconds(token.created_at),
+            ),
             |row| row.get(0),
         )?;
     if live >= LIVE {
@@ -82,8 +86,14 @@ pub(crate) fn issue(session: &Session<'_>, token: &TokenRecord) -> Result<(), Fa
         .write(session)
 }
 
-pub(crate) fn revoke(session: &Session<'_>, id: &TokenId, at: Timestamp) -> Result<bool, Failure> {
+pub(crate) fn revoke(
+    session: &Session<'_>,
+    component: &ComponentKey,
+    id: &TokenId,
+    at: Timestamp,
+) -> Result<bool, Failure> {
     let token = one(session.connection(), id)?
+        .filter(|token| token.component_key() == *component)
         .ok_or_else(|| Failure::not_found(format!("token {id} does not exist")))?;
     if token.revoked_at.is_some() {
         return Ok(false);
@@ -115,12 +125,17 @@ pub(crate) fn one(connection: &Connection, id: &TokenId) -> Result<Option<TokenR
 
 pub(crate) fn all(
     connection: &Connection,
-    component: &ComponentId,
+    component: &ComponentKey,
 ) -> Result<Vec<TokenRecord>, Failure> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM tokens WHERE component = ?1 ORDER BY created_at DESC, id DESC"
+        "SELECT {COLUMNS} FROM tokens WHERE organization = ?1 AND component = ?2
+         ORDER BY created_at DESC, id DESC"
     ))?;
-    let mut rows = statement.query([component.as_str()])?;
+    let key = [
+        component.organization.as_str(),
+        component.component.as_str(),
+    ];
+    let mut rows = statement.query(key)?;
     let mut tokens = Vec::new();
     while let Some(row) = rows.next()? {
         tokens.extend(readable(read(row))?);
@@ -130,7 +145,7 @@ pub(crate) fn all(
 
 pub(crate) fn read(row: &Row<'_>) -> Result<TokenRecord, Failure> {
     let entry = Entry::new(TABLE, row.get::<_, String>("id")?, row);
-    let owner = (entry.parsed("organization")?, entry.parsed("component")?);
+    let owner = ComponentKey::new(entry.parsed("organization")?, entry.parsed("component")?);
     let validity = (entry.moment("created_at")?, entry.moment("expires_at")?);
     let digest = TokenDigest::new(entry.get("digest")?);
     let token = TokenRecord::new(entry.parsed("id")?, owner, digest, validity);

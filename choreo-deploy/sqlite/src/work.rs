@@ -70,7 +70,7 @@ fn load(connection: &Connection, id: i64) -> Result<ClaimedDeployment, Failure> 
         deployments::with_workload(connection, newest)?.ok_or_else(|| missing("deployment"))?;
     let version = deployment.settings_version;
     let settings = settings::one(connection, id, version)?.ok_or_else(|| missing("settings"))?;
-    let component = &deployment.target.component;
+    let component = &deployment.target.component_key();
     let release = match deployment.release {
         Some(number) => {
             Some(releases::one(connection, component, number)?.ok_or_else(|| missing("release"))?)
@@ -100,7 +100,7 @@ pub(crate) fn record_release(
     at: Timestamp,
 ) -> Result<Release, Failure> {
     let (_, mut deployment) = claimed(session, claim)?;
-    let component = &claim.target.component;
+    let component = &claim.target.component_key();
     if let Some(number) = deployment.release
         && let Some(release) = releases::one(session.connection(), component, number)?
     {
@@ -121,7 +121,7 @@ pub(crate) fn record_pin(
     let number = deployment
         .release
         .ok_or_else(|| Failure::not_found("deployment has no release yet"))?;
-    releases::pin(session, &claim.target.component, number, pin)
+    releases::pin(session, &claim.target.component_key(), number, pin)
 }
 
 pub(crate) fn put_back(

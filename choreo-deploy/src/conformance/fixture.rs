@@ -254,7 +254,7 @@ fn release_of(number: u64, workload: Workload, image: &ImageReference) -> Releas
     let digest = image.digest().expect("the image has a digest").to_owned();
     let image = ReleaseImage::unpinned(image.clone()).pinned(Pin::new(digest, Pinning::Claimed));
     Release::new(
-        "orders".parse().expect("the name is an id"),
+        example_target("orders").component_key(),
         ReleaseNumber::new(number).expect("releases count from 1"),
         ReleaseDraft::new(workload, image),
         Timestamp::UNIX_EPOCH,

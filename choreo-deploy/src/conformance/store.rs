@@ -3,6 +3,7 @@ mod read;
 mod registries;
 mod runs;
 mod steps;
+mod tenants;
 mod tokens;
 mod work;
 

@@ -10,7 +10,7 @@ use crate::Target;
 use crate::backend::{LogLine, LogQuery};
 use crate::catalog::{Plan, Stage};
 use crate::deployment::{Cause, Deployment, Phase, Subject};
-use crate::id::{ComponentId, DeploymentId, EnvironmentId, RunId};
+use crate::id::{ComponentKey, DeploymentId, EnvironmentId, RunId};
 use crate::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
 use crate::release::{Release, ReleaseNumber};
 use crate::run::Run;
@@ -74,16 +74,21 @@ impl Intake for Deployer {
 
     async fn get(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         id: &DeploymentId,
     ) -> Result<Option<Deployment>, IntakeError> {
-        let deployment = self.parts.store.deployment(id).await.map_err(unavailable)?;
-        Ok(deployment.filter(|deployment| deployment.target.component == *component))
+        let found = self
+            .parts
+            .store
+            .deployment(&component.organization, id)
+            .await;
+        let found = found.map_err(unavailable)?;
+        Ok(found.filter(|deployment| deployment.target.component == component.component))
     }
 
     async fn wait(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         id: &DeploymentId,
         at_most: Duration,
     ) -> Result<Option<Deployment>, IntakeError> {
@@ -92,8 +97,9 @@ impl Intake for Deployer {
         };
         let ended = async {
             while !deployment.phase.is_final() {
-                let changed = self.parts.store.changed(id, deployment.revision);
-                let look = self.parts.store.deployment(id);
+                let (store, organization) = (&self.parts.store, &component.organization);
+                let changed = store.changed(organization, id, deployment.revision);
+                let look = store.deployment(organization, id);
                 match self.or_look_again(changed, look).await? {
                     Some(changed) => deployment = changed,
                     None => break,
@@ -111,8 +117,8 @@ impl Intake for Deployer {
         let Some(number) = deployment.release else {
             return Ok(None);
         };
-        let component = &deployment.target.component;
-        let release = self.parts.store.release(component, number).await;
+        let component = deployment.target.component_key();
+        let release = self.parts.store.release(&component, number).await;
         release.map_err(unavailable)
     }
 }
@@ -125,7 +131,7 @@ impl Deployer {
     /// environment, or the release is not pinned; and what [`accept`](Intake::accept) may meet.
     pub async fn promote(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         from: &EnvironmentId,
     ) -> Result<Accepted, IntakeError> {
         let plan = self.plan(component).await?;
@@ -178,7 +184,7 @@ impl Deployer {
     /// What [`accept`](Intake::accept) may meet.
     pub async fn release_hold(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         environment: &EnvironmentId,
     ) -> Result<bool, IntakeError> {
         let plan = self.plan(component).await?;
@@ -197,7 +203,7 @@ impl Deployer {
     /// What [`accept`](Intake::accept) may meet.
     pub async fn remove(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         environment: &EnvironmentId,
     ) -> Result<Accepted, IntakeError> {
         let plan = self.plan(component).await?;
@@ -241,21 +247,19 @@ impl Deployer {
     /// [`Unavailable`](IntakeErrorKind::Unavailable).
     pub async fn wait_run(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         id: &RunId,
         at_most: Duration,
     ) -> Result<Option<Run>, IntakeError> {
-        let run = self.parts.store.run(id).await.map_err(unavailable)?;
-        let Some(mut run) = run.filter(|run| run.target.component == *component) else {
+        let Some(mut run) = self.run_of(component, id).await? else {
             return Ok(None);
         };
         let ended = async {
             while !run.phase.is_final() {
-                let changed = self.parts.store.run_changed(id, run.revision);
-                match self
-                    .or_look_again(changed, self.parts.store.run(id))
-                    .await?
-                {
+                let (store, organization) = (&self.parts.store, &component.organization);
+                let changed = store.run_changed(organization, id, run.revision);
+                let look = store.run(organization, id);
+                match self.or_look_again(changed, look).await? {
                     Some(changed) => run = changed,
                     None => break,
                 }
@@ -275,15 +279,15 @@ impl Deployer {
     /// [`Unavailable`](IntakeErrorKind::Unavailable).
     pub async fn cancel_run(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         id: &RunId,
     ) -> Result<Run, IntakeError> {
-        let run = self.parts.store.run(id).await.map_err(unavailable)?;
-        if run.is_none_or(|run| run.target.component != *component) {
-            let message = format!("component {component} has no run {id}");
+        if self.run_of(component, id).await?.is_none() {
+            let message = format!("component {} has no run {id}", component.component);
             return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
         }
-        let cancelled = self.parts.store.request_cancel(id, self.clock.now()).await;
+        let (organization, now) = (&component.organization, self.clock.now());
+        let cancelled = self.parts.store.request_cancel(organization, id, now).await;
         cancelled.map_err(|error| match error.kind() {
             StoreErrorKind::NotFound => {
                 IntakeError::new(IntakeErrorKind::NotPossible, error.to_string())
@@ -299,7 +303,7 @@ impl Deployer {
     /// [`Unavailable`](IntakeErrorKind::Unavailable) when it does not answer.
     pub async fn logs(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         environment: Option<&EnvironmentId>,
         query: &LogQuery,
     ) -> Result<Vec<LogLine>, IntakeError> {
@@ -337,7 +341,17 @@ impl Deployer {
         }
     }
 
-    async fn plan(&self, component: &ComponentId) -> Result<Plan, IntakeError> {
+    async fn run_of(
+        &self,
+        component: &ComponentKey,
+        id: &RunId,
+    ) -> Result<Option<Run>, IntakeError> {
+        let found = self.parts.store.run(&component.organization, id).await;
+        let found = found.map_err(unavailable)?;
+        Ok(found.filter(|run| run.target.component == component.component))
+    }
+
+    async fn plan(&self, component: &ComponentKey) -> Result<Plan, IntakeError> {
         let plan = self.parts.catalog.plan(component).await.map_err(|error| {
             IntakeError::new(
                 IntakeErrorKind::Unavailable,
@@ -346,7 +360,7 @@ impl Deployer {
             .with_source(error)
         })?;
         plan.ok_or_else(|| {
-            let message = format!("component {component} does not exist");
+            let message = format!("component {} does not exist", component.component);
             IntakeError::new(IntakeErrorKind::UnknownComponent, message)
         })
     }

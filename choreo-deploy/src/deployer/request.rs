@@ -1,4 +1,4 @@
-use crate::id::{ComponentId, EnvironmentId};
+use crate::id::{ComponentKey, EnvironmentId};
 use crate::release::ReleaseNumber;
 use crate::run::RunOverrides;
 
@@ -7,7 +7,7 @@ use crate::run::RunOverrides;
 #[non_exhaustive]
 pub struct RollbackRequest {
     /// The component.
-    pub component: ComponentId,
+    pub component: ComponentKey,
     /// The environment.
     pub environment: EnvironmentId,
     /// The release. When `None`: the one that was ready before the present one; after a deployment
@@ -18,7 +18,7 @@ pub struct RollbackRequest {
 impl RollbackRequest {
     /// Back to what was ready before.
     #[must_use]
-    pub fn new(component: ComponentId, environment: EnvironmentId) -> Self {
+    pub fn new(component: ComponentKey, environment: EnvironmentId) -> Self {
         Self {
             component,
             environment,
@@ -41,7 +41,7 @@ impl RollbackRequest {
 #[non_exhaustive]
 pub struct RunRequest {
     /// The component: a Manual Task, or a Scheduled Task that is to run now.
-    pub component: ComponentId,
+    pub component: ComponentKey,
     /// The environment; the component's first when `None`.
     pub environment: Option<EnvironmentId>,
     /// What this run adds.
@@ -51,7 +51,7 @@ pub struct RunRequest {
 impl RunRequest {
     /// A run in the component's development environment that adds nothing.
     #[must_use]
-    pub fn new(component: ComponentId) -> Self {
+    pub fn new(component: ComponentKey) -> Self {
         Self {
             component,
             environment: None,

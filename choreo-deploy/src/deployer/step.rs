@@ -266,7 +266,7 @@ impl Deployer {
         image: &ResolvedImage,
     ) -> Result<(), Halt> {
         // Without the catalog the data plane itself will say so, only later.
-        let Ok(Some(plan)) = self.parts.catalog.plan(&target.component).await else {
+        let Ok(Some(plan)) = self.parts.catalog.plan(&target.component_key()).await else {
             return Ok(());
         };
         let plane: Option<&DataPlane> = plan
@@ -313,7 +313,7 @@ impl Deployer {
         let plan = self
             .parts
             .catalog
-            .plan(&target.component)
+            .plan(&target.component_key())
             .await
             .map_err(|error| {
                 let evidence = Evidence::from_untrusted(&chain(&error));

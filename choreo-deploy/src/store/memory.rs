@@ -16,7 +16,7 @@ use super::{
 };
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Subject};
-use crate::id::{ComponentId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
+use crate::id::{ComponentKey, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
 use crate::reason::{Reason, ReasonCode};
 use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use crate::settings::Settings;
@@ -51,9 +51,9 @@ struct State {
     /// In the order of acceptance.
     order: Vec<DeploymentId>,
     targets: HashMap<Target, TargetRow>,
-    releases: HashMap<ComponentId, BTreeMap<ReleaseNumber, Release>>,
+    releases: HashMap<ComponentKey, BTreeMap<ReleaseNumber, Release>>,
     settings: HashMap<Target, Vec<Settings>>,
-    idempotency: HashMap<(ComponentId, String), (Idempotency, DeploymentId)>,
+    idempotency: HashMap<(ComponentKey, String), (Idempotency, DeploymentId)>,
     runs: HashMap<RunId, RunRow>,
     run_order: Vec<RunId>,
     tokens: HashMap<TokenId, TokenRecord>,
@@ -189,7 +189,7 @@ impl State {
         };
         self.deployments.insert(new.id.clone(), row);
         if let Some(idempotency) = new.idempotency {
-            let key = (new.target.component.clone(), idempotency.key.clone());
+            let key = (new.target.component_key(), idempotency.key.clone());
             self.idempotency.insert(key, (idempotency, new.id.clone()));
         }
         let target = self
@@ -209,11 +209,20 @@ impl State {
         Ok(Accepted::new(deployment, superseded))
     }
 
+    fn deployment_of(
+        &self,
+        organization: &OrganizationId,
+        id: &DeploymentId,
+    ) -> Option<&Deployment> {
+        let found = &self.deployments.get(id)?.deployment;
+        (found.target.organization == *organization).then_some(found)
+    }
+
     fn replayed(&self, new: &NewDeployment) -> Result<Option<Accepted>, AcceptError> {
         let Some(idempotency) = &new.idempotency else {
             return Ok(None);
         };
-        let key = (new.target.component.clone(), idempotency.key.clone());
+        let key = (new.target.component_key(), idempotency.key.clone());
         let Some((known, id)) = self.idempotency.get(&key) else {
             return Ok(None);
         };
@@ -231,7 +240,7 @@ impl State {
         let Subject::Release(number) = new.subject else {
             return Ok(None);
         };
-        let releases = self.releases.get(&new.target.component);
+        let releases = self.releases.get(&new.target.component_key());
         let release = releases
             .and_then(|releases| releases.get(&number))
             .ok_or(AcceptError::ReleaseMissing(number))?;
@@ -316,7 +325,7 @@ impl State {
         let claim = Claim::new(target.clone(), row.state.generation, fence);
         let release = deployment
             .release
-            .map(|number| self.releases[&target.component][&number].clone());
+            .map(|number| self.releases[&target.component_key()][&number].clone());
         Some(ClaimedDeployment {
             workload: stored.workload.clone(),
             release,
@@ -362,7 +371,7 @@ impl DeploymentStore for InMemoryStore {
     ) -> Result<Release, StoreError> {
         let mut state = self.lock();
         let known = state.claimed(claim)?.1.deployment.release;
-        let component = claim.target.component.clone();
+        let component = claim.target.component_key();
         let releases = state.releases.entry(component.clone()).or_default();
         if let Some(release) = known.and_then(|number| releases.get(&number)) {
             return Ok(release.clone());
@@ -388,7 +397,7 @@ impl DeploymentStore for InMemoryStore {
         let number = number.ok_or_else(missing)?;
         let releases = state
             .releases
-            .get_mut(&claim.target.component)
+            .get_mut(&claim.target.component_key())
             .ok_or_else(missing)?;
         let release = releases.get_mut(&number).ok_or_else(missing)?;
         release.image.pin.get_or_insert(pin);
@@ -472,12 +481,12 @@ impl DeploymentStore for InMemoryStore {
         }
     }
 
-    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
-        Ok(self
-            .lock()
-            .deployments
-            .get(id)
-            .map(|row| row.deployment.clone()))
+    async fn deployment(
+        &self,
+        organization: &OrganizationId,
+        id: &DeploymentId,
+    ) -> Result<Option<Deployment>, StoreError> {
+        Ok(self.lock().deployment_of(organization, id).cloned())
     }
 
     async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError> {
@@ -491,7 +500,7 @@ impl DeploymentStore for InMemoryStore {
                 && query
                     .component
                     .as_ref()
-                    .is_none_or(|id| *id == target.component)
+                    .is_none_or(|component| *component == target.component_key())
                 && query.target.as_ref().is_none_or(|wanted| wanted == target)
         };
         let newest_first = state
@@ -505,12 +514,13 @@ impl DeploymentStore for InMemoryStore {
 
     async fn changed(
         &self,
+        organization: &OrganizationId,
         id: &DeploymentId,
         since: u64,
     ) -> Result<Option<Deployment>, StoreError> {
-        let look = |state: &State| match state.deployments.get(id) {
+        let look = |state: &State| match state.deployment_of(organization, id) {
             None => Some(None),
-            Some(row) => (row.deployment.revision > since).then(|| Some(row.deployment.clone())),
+            Some(found) => (found.revision > since).then(|| Some(found.clone())),
         };
         Ok(self.until(look).await)
     }
@@ -521,7 +531,7 @@ impl DeploymentStore for InMemoryStore {
 
     async fn release(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         number: ReleaseNumber,
     ) -> Result<Option<Release>, StoreError> {
         let state = self.lock();
@@ -534,7 +544,7 @@ impl DeploymentStore for InMemoryStore {
 
     async fn releases(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         limit: usize,
     ) -> Result<Vec<Release>, StoreError> {
         let state = self.lock();

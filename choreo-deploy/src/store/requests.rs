@@ -2,7 +2,7 @@ use jiff::Timestamp;
 
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Provenance, Subject};
-use crate::id::{ComponentId, DataPlaneId, DeploymentId, OrganizationId};
+use crate::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId};
 use crate::reason::Reason;
 use crate::release::{Release, ReleaseNumber};
 use crate::settings::Settings;
@@ -369,14 +369,14 @@ impl ReadyState {
     }
 }
 
-/// Which deployments to list.
+/// Which deployments to list: by default those of all organizations, which is for operators.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeploymentQuery {
     /// Of this tenant.
     pub organization: Option<OrganizationId>,
     /// Of this component.
-    pub component: Option<ComponentId>,
+    pub component: Option<ComponentKey>,
     /// To this target.
     pub target: Option<Target>,
     /// At most this many. 0 means 50.
@@ -393,9 +393,18 @@ impl DeploymentQuery {
         }
     }
 
+    /// All deployments of an organization.
+    #[must_use]
+    pub fn of_organization(organization: OrganizationId) -> Self {
+        Self {
+            organization: Some(organization),
+            ..Self::default()
+        }
+    }
+
     /// All deployments of a component.
     #[must_use]
-    pub fn of_component(component: ComponentId) -> Self {
+    pub fn of_component(component: ComponentKey) -> Self {
         Self {
             component: Some(component),
             ..Self::default()

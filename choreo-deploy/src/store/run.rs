@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{AcceptError, ClaimRequest, ReadyState, StoreError};
 use crate::Target;
-use crate::id::{DataPlaneId, RunId};
+use crate::id::{DataPlaneId, OrganizationId, RunId};
 use crate::reason::Reason;
 use crate::release::Release;
 use crate::run::{Run, RunOverrides, RunPhase};
@@ -51,21 +51,32 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// [`Stale`](super::StoreErrorKind::Stale), and those of the database.
     async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError>;
 
-    /// Asks to stop a run. It is due at once, also when somebody is working on it just then.
+    /// Asks to stop a run of an organization. It is due at once, also when somebody is working on it just then.
     ///
     /// # Contract
     /// - Whoever claims it after that knows, and decides again when it is due.
     /// - A final run stays as it is.
+    /// - A run of another organization is [`NotFound`](super::StoreErrorKind::NotFound), as one that
+    ///   does not exist.
     ///
     /// # Errors
-    /// [`NotFound`](super::StoreErrorKind::NotFound), and those of the database.
-    async fn request_cancel(&self, id: &RunId, at: Timestamp) -> Result<Run, StoreError>;
+    /// As above, and those of the database.
+    async fn request_cancel(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+        at: Timestamp,
+    ) -> Result<Run, StoreError>;
 
-    /// A run.
+    /// A run of an organization; `None` when it has no such run.
     ///
     /// # Errors
     /// Those of the database.
-    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError>;
+    async fn run(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+    ) -> Result<Option<Run>, StoreError>;
 
     /// The newest runs of a target, newest first.
     ///
@@ -74,11 +85,16 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError>;
 
     /// Waits until the run's revision is greater than `since`, and returns it. Returns at once when
-    /// it is already, and `None` when there is no such run. Put a timeout around it.
+    /// it is already, and `None` when the organization has no such run. Put a timeout around it.
     ///
     /// # Errors
     /// Those of the database.
-    async fn run_changed(&self, id: &RunId, since: u64) -> Result<Option<Run>, StoreError>;
+    async fn run_changed(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+        since: u64,
+    ) -> Result<Option<Run>, StoreError>;
 }
 
 /// A run that is to be accepted.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::id::{ComponentId, TokenId};
+use crate::id::{ComponentKey, TokenId};
 use crate::token::TokenRecord;
 
 /// Stores deploy tokens, without the tokens.
@@ -21,7 +21,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// As above, and those of the database.
     async fn issue_token(&self, token: TokenRecord) -> Result<(), StoreError>;
 
-    /// A token's record, live or not.
+    /// A token's record, live or not, of whichever organization: for whoever checks a token that was
+    /// sent. What a tenant asks for goes by [`tokens`](Self::tokens).
     ///
     /// # Errors
     /// Those of the database.
@@ -31,17 +32,24 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Those of the database.
-    async fn tokens(&self, component: &ComponentId) -> Result<Vec<TokenRecord>, StoreError>;
+    async fn tokens(&self, component: &ComponentKey) -> Result<Vec<TokenRecord>, StoreError>;
 
     /// Revokes a token. Says whether it was live.
     ///
     /// # Contract
     /// - Once it has returned, no deployment is accepted with the token.
     /// - Revoking again changes nothing.
+    /// - A token of another component or organization is [`NotFound`](super::StoreErrorKind::NotFound),
+    ///   as one that does not exist.
     ///
     /// # Errors
-    /// [`NotFound`](super::StoreErrorKind::NotFound), and those of the database.
-    async fn revoke_token(&self, id: &TokenId, at: Timestamp) -> Result<bool, StoreError>;
+    /// As above, and those of the database.
+    async fn revoke_token(
+        &self,
+        component: &ComponentKey,
+        id: &TokenId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Remembers that a token was used.
     ///

@@ -1,6 +1,6 @@
 //! What a deployer does on a data plane that hangs, panics or stays away.
 
-use crate::world::{World, codes, id, service};
+use crate::world::{World, codes, id, key, service};
 use async_trait::async_trait;
 use choreo_deploy::backend::{
     BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
@@ -159,7 +159,7 @@ async fn shutdown_ends_the_steps_that_are_under_way() {
 async fn waiting_ends_with_the_deployment_or_with_the_time() {
     let world = World::new().await;
     let deployment = world.submit("orders", "orders:1").await;
-    let component = &deployment.target.component;
+    let component = &deployment.target.component_key();
     let wait = |seconds| {
         world
             .deployer
@@ -176,7 +176,7 @@ async fn waiting_ends_with_the_deployment_or_with_the_time() {
     assert_eq!(waited.unwrap().unwrap().phase, Phase::Ready);
     let others = world
         .deployer
-        .get(&id("billing"), &deployment.id)
+        .get(&key("billing"), &deployment.id)
         .await
         .unwrap();
     assert_eq!(

@@ -1,6 +1,6 @@
 //! What a deployer does on good parts.
 
-use crate::world::{World, codes, id, reason, submission, target};
+use crate::world::{World, codes, id, key, reason, submission, target};
 use choreo_deploy::Intake;
 use choreo_deploy::backend::{DeploymentBackend, Intent};
 use choreo_deploy::deployer::{RollbackRequest, RunRequest};
@@ -151,7 +151,7 @@ async fn promotion_takes_the_same_release_with_other_settings() {
     let world = World::new().await;
     let nothing = world
         .deployer
-        .promote(&id("orders"), &id("dev"))
+        .promote(&key("orders"), &id("dev"))
         .await
         .unwrap_err();
     assert_eq!(nothing.kind(), IntakeErrorKind::NotPossible);
@@ -163,7 +163,7 @@ async fn promotion_takes_the_same_release_with_other_settings() {
     let development = world.deploy("orders", "orders:1").await;
     let promoted = world
         .deployer
-        .promote(&id("orders"), &id("dev"))
+        .promote(&key("orders"), &id("dev"))
         .await
         .unwrap()
         .deployment;
@@ -187,7 +187,7 @@ async fn promotion_takes_the_same_release_with_other_settings() {
 
     let last = world
         .deployer
-        .promote(&id("orders"), &id("prod"))
+        .promote(&key("orders"), &id("prod"))
         .await
         .unwrap_err();
     assert_eq!(
@@ -201,7 +201,7 @@ async fn rollback_brings_the_release_before_back_and_holds() {
     let world = World::new().await;
     let first = world.deploy("orders", "orders:1").await;
     world.deploy("orders", "orders:2").await;
-    let request = RollbackRequest::new(id("orders"), id("dev"));
+    let request = RollbackRequest::new(key("orders"), id("dev"));
     let rollback = world.deployer.rollback(request).await.unwrap().deployment;
     world.deployer.work_until_idle().await.unwrap();
     let rollback = world.read(&rollback).await;
@@ -216,7 +216,7 @@ async fn rollback_brings_the_release_before_back_and_holds() {
     assert!(
         world
             .deployer
-            .release_hold(&id("orders"), &id("dev"))
+            .release_hold(&key("orders"), &id("dev"))
             .await
             .unwrap()
     );
@@ -227,7 +227,7 @@ async fn rollback_brings_the_release_before_back_and_holds() {
         .expect("accepts again");
 
     let never =
-        RollbackRequest::new(id("orders"), id("dev")).to_release(ReleaseNumber::new(9).unwrap());
+        RollbackRequest::new(key("orders"), id("dev")).to_release(ReleaseNumber::new(9).unwrap());
     let error = world.deployer.rollback(never).await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -243,7 +243,7 @@ async fn rollback_after_a_failure_goes_back_to_what_was_ready() {
     let missing = ResolveError::Failed(reason(ReasonCode::ImageNotFound));
     world.registry.will_say(missing, 1);
     world.deploy("orders", "orders:3").await;
-    let request = RollbackRequest::new(id("orders"), id("dev"));
+    let request = RollbackRequest::new(key("orders"), id("dev"));
     let rollback = world.deployer.rollback(request).await.unwrap().deployment;
     assert_eq!(rollback.release, second.release);
 }
@@ -254,12 +254,12 @@ async fn a_run_is_cancelled_by_its_own_component_alone() {
     world.deploy("report", "report:1").await;
     let run = world
         .deployer
-        .run_task(RunRequest::new(id("report")))
+        .run_task(RunRequest::new(key("report")))
         .await
         .unwrap();
     let error = world
         .deployer
-        .cancel_run(&id("orders"), &run.id)
+        .cancel_run(&key("orders"), &run.id)
         .await
         .unwrap_err();
     assert_eq!(
@@ -382,7 +382,7 @@ async fn refusals_say_what_to_do() {
             "component nothing does not exist",
         ),
         (
-            Submission::new(id("orders"), elsewhere, Cause::Manual),
+            Submission::new(key("orders"), elsewhere, Cause::Manual),
             IntakeErrorKind::ImageNotInRegistry,
             "image \"ghcr.io/shop/orders:1\" is not in the component's registry registry.example.com: push it there, or register the registry \"ghcr.io\" and bind the component to it",
         ),
@@ -410,7 +410,7 @@ async fn the_same_commit_from_ci_deploys_once_and_again_after_a_failure() {
     );
     let record = TokenRecord::new(
         id("t-1"),
-        (id("acme"), id("orders")),
+        key("orders"),
         TokenDigest::new([0; 32]),
         (now, later),
     );
@@ -448,7 +448,7 @@ async fn the_same_commit_from_ci_deploys_once_and_again_after_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn tasks_are_run_with_what_is_ready() {
     let world = World::new().await;
-    let run = || RunRequest::new(id("report"));
+    let run = || RunRequest::new(key("report"));
     let error = world.deployer.run_task(run()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -465,7 +465,7 @@ async fn tasks_are_run_with_what_is_ready() {
     let wait = async |run: &choreo_deploy::run::Run| {
         let waited = world
             .deployer
-            .wait_run(&id("report"), &run.id, Duration::from_secs(1))
+            .wait_run(&key("report"), &run.id, Duration::from_secs(1))
             .await;
         waited.unwrap().unwrap()
     };
@@ -484,7 +484,7 @@ async fn tasks_are_run_with_what_is_ready() {
     let cancelled = world.deployer.run_task(run()).await.unwrap();
     world
         .deployer
-        .cancel_run(&id("report"), &cancelled.id)
+        .cancel_run(&key("report"), &cancelled.id)
         .await
         .unwrap();
     world.deployer.work_until_idle().await.unwrap();
@@ -492,7 +492,7 @@ async fn tasks_are_run_with_what_is_ready() {
 
     let error = world
         .deployer
-        .run_task(RunRequest::new(id("orders")))
+        .run_task(RunRequest::new(key("orders")))
         .await
         .unwrap_err();
     assert_eq!(
@@ -520,7 +520,7 @@ async fn removal_is_a_deployment_too() {
     let deployment = world.deploy("orders", "orders:1").await;
     let removal = world
         .deployer
-        .remove(&id("orders"), &id("dev"))
+        .remove(&key("orders"), &id("dev"))
         .await
         .unwrap()
         .deployment;
@@ -530,7 +530,7 @@ async fn removal_is_a_deployment_too() {
     assert!(
         world
             .deployer
-            .promote(&id("orders"), &id("dev"))
+            .promote(&key("orders"), &id("dev"))
             .await
             .is_err(),
         "nothing is ready"

@@ -6,6 +6,7 @@ use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::clock::Clock;
 use choreo_deploy::deployer::Parts;
 use choreo_deploy::deployment::{Cause, Deployment, RequestedImage};
+use choreo_deploy::id::ComponentKey;
 use choreo_deploy::intake::Submission;
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::release::Release;
@@ -84,9 +85,9 @@ impl World {
     }
 
     pub(crate) async fn read(&self, deployment: &Deployment) -> Deployment {
-        let component = &deployment.target.component;
+        let component = deployment.target.component_key();
         self.deployer
-            .get(component, &deployment.id)
+            .get(&component, &deployment.id)
             .await
             .expect("reads")
             .expect("is stored")
@@ -95,7 +96,9 @@ impl World {
     pub(crate) async fn release(&self, deployment: &Deployment) -> Release {
         let number = deployment.release.expect("it has a release");
         let store: &dyn Store = &*self.store;
-        let release = store.release(&deployment.target.component, number).await;
+        let release = store
+            .release(&deployment.target.component_key(), number)
+            .await;
         release.expect("reads").expect("is stored")
     }
 }
@@ -217,6 +220,11 @@ pub(crate) fn task() -> Plan {
     ))
 }
 
+/// A component of acme.
+pub(crate) fn key(component: &str) -> ComponentKey {
+    ComponentKey::new(id("acme"), id(component))
+}
+
 pub(crate) fn target(component: &str, environment: &str) -> Target {
     Target::new(id("acme"), id("shop"), id(component), id(environment))
 }
@@ -225,7 +233,7 @@ pub(crate) fn submission(component: &str, image: &str, cause: Cause) -> Submissi
     let reference = format!("registry.example.com/shop/{image}")
         .parse()
         .unwrap();
-    Submission::new(id(component), RequestedImage::new(reference), cause)
+    Submission::new(key(component), RequestedImage::new(reference), cause)
 }
 
 pub(crate) fn reason(code: ReasonCode) -> Reason {

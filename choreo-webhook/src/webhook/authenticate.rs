@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use choreo_deploy::id::{ComponentId, OrganizationId, TokenId};
+use choreo_deploy::id::{ComponentKey, TokenId};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -17,8 +17,7 @@ use crate::problem::{Problem, ProblemType};
 
 /// Whoever holds a live token.
 pub(super) struct Caller {
-    pub(super) organization: OrganizationId,
-    pub(super) component: ComponentId,
+    pub(super) component: ComponentKey,
     pub(super) token: TokenId,
     expires_at: Timestamp,
     now: Timestamp,
@@ -27,7 +26,7 @@ pub(super) struct Caller {
 impl Caller {
     /// A place behind a gate, counted for the caller.
     pub(super) fn enter(&self, gate: &Arc<Gate>) -> Result<Pass, Problem> {
-        gate.enter(&self.organization, &self.component)
+        gate.enter(&self.component.organization, &self.component.component)
     }
 
     /// A header that says when the token ends, once that is near.
@@ -77,8 +76,7 @@ impl Shared {
             ..
         } = record;
         Ok(Caller {
-            organization,
-            component,
+            component: ComponentKey::new(organization, component),
             token: id,
             expires_at,
             now,

@@ -65,10 +65,11 @@ async fn tokens_that_are_not_accepted_look_alike() {
     let world = World::new().await;
     let (unknown, _) = mint("orders");
     let (revoked, record) = mint("orders");
+    let orders = record.component_key();
     world.tokens.issue_token(record).await.unwrap();
     world
         .tokens
-        .revoke_token(revoked.id(), now())
+        .revoke_token(&orders, revoked.id(), now())
         .await
         .unwrap();
     // The id of one token and the secret of another: right in form, wrong in fact.
@@ -211,7 +212,7 @@ async fn a_token_deploys_to_its_own_component() {
     let world = World::new().await;
     world.deploy().await;
     let submissions = world.intake.submissions.lock().unwrap();
-    assert_eq!(submissions[0].component.as_str(), "orders");
+    assert_eq!(submissions[0].component.to_string(), "acme/orders");
     assert_eq!(submissions[0].environment, None);
     let cause = choreo_deploy::deployment::Cause::Ci(world.token.id().clone());
     assert_eq!(submissions[0].cause, cause);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::deployer::{Deployer, Parts, RollbackRequest};
+use choreo_deploy::id::ComponentKey;
 use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{InMemoryStore, NewRegistry, RegistryStore as _, TokenStore as _};
@@ -26,6 +27,10 @@ struct Platform {
     store: Arc<InMemoryStore>,
     webhook: DeployWebhook,
     token: DeployToken,
+}
+
+fn report_key() -> ComponentKey {
+    ComponentKey::new("acme".parse().unwrap(), "report".parse().unwrap())
 }
 
 impl Platform {
@@ -54,10 +59,8 @@ impl Platform {
         });
         let intake = Arc::new(deployer.clone());
         let webhook = DeployWebhook::new(intake, Arc::<InMemoryStore>::clone(&store));
-        let component = "report".parse().unwrap();
-        let organization = "acme".parse().unwrap();
         let now = Timestamp::now();
-        let (token, record) = DeployToken::mint(organization, component, Lifetime::DEFAULT, now);
+        let (token, record) = DeployToken::mint(report_key(), Lifetime::DEFAULT, now);
         store.issue_token(record).await.unwrap();
         Self {
             deployer,
@@ -136,7 +139,7 @@ async fn a_rollback_holds_the_target_against_ci() {
         platform.deploy(&image(tag), &format!("key-{tag}")).await;
         platform.deployer.work_until_idle().await.unwrap();
     }
-    let back = RollbackRequest::new("report".parse().unwrap(), "dev".parse().unwrap());
+    let back = RollbackRequest::new(report_key(), "dev".parse().unwrap());
     platform.deployer.rollback(back).await.unwrap();
     platform
         .deploy(&image(3), "key-3")
@@ -150,9 +153,8 @@ async fn what_can_be_judged_at_once_is() {
     let foreign = platform.deploy("ghcr.io/shop/report:1", "one").await;
     foreign.is_problem(422, "image-not-in-registry");
     // The component of this token is not in the catalog.
-    let (organization, component) = ("acme".parse().unwrap(), "gone".parse().unwrap());
-    let (token, record) =
-        DeployToken::mint(organization, component, Lifetime::DEFAULT, Timestamp::now());
+    let gone = ComponentKey::new("acme".parse().unwrap(), "gone".parse().unwrap());
+    let (token, record) = DeployToken::mint(gone, Lifetime::DEFAULT, Timestamp::now());
     platform.store.issue_token(record).await.unwrap();
     let platform = Platform { token, ..platform };
     platform
@@ -167,7 +169,7 @@ async fn a_revoked_token_deploys_nothing_from_that_moment_on() {
     assert_eq!(platform.deploy(&image(1), "one").await.status, 202);
     platform
         .store
-        .revoke_token(platform.token.id(), Timestamp::now())
+        .revoke_token(&report_key(), platform.token.id(), Timestamp::now())
         .await
         .unwrap();
     platform

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use choreo_deploy::clock::Clock;
 use choreo_deploy::deployment::{Deployment, Phase, Subject};
-use choreo_deploy::id::{ComponentId, DeploymentId};
+use choreo_deploy::id::{ComponentKey, DeploymentId};
 use choreo_deploy::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
 use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
 use choreo_deploy::store::{Accepted, InMemoryStore, TokenStore as _};
@@ -83,9 +83,9 @@ impl ScriptedIntake {
         first
     }
 
-    fn find(&self, component: &ComponentId, id: &DeploymentId) -> Option<Deployment> {
+    fn find(&self, component: &ComponentKey, id: &DeploymentId) -> Option<Deployment> {
         let reasons = self.reasons.lock().unwrap().clone();
-        let is_mine = component.as_str() == "orders" && id.as_str() == "d-1";
+        let is_mine = component.component.as_str() == "orders" && id.as_str() == "d-1";
         is_mine.then(|| {
             let mut deployment = deployment(component, IMAGE, self.next_phase(), &reasons);
             if let Subject::Image(image) = &mut deployment.subject {
@@ -117,7 +117,7 @@ impl Intake for ScriptedIntake {
 
     async fn get(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         id: &DeploymentId,
     ) -> Result<Option<Deployment>, IntakeError> {
         Ok(self.find(component, id))
@@ -125,7 +125,7 @@ impl Intake for ScriptedIntake {
 
     async fn wait(
         &self,
-        component: &ComponentId,
+        component: &ComponentKey,
         id: &DeploymentId,
         at_most: Duration,
     ) -> Result<Option<Deployment>, IntakeError> {
@@ -144,17 +144,17 @@ fn release(deployment: &Deployment) -> Option<Release> {
     let image = ReleaseImage::unpinned(IMAGE.parse().unwrap())
         .pinned(Pin::new(Digest::sha256_of(b"pinned"), Pinning::Resolved));
     let draft = ReleaseDraft::new(ManualTask::new().into(), image);
-    let component = deployment.target.component.clone();
+    let component = deployment.target.component_key();
     Some(Release::new(component, deployment.release?, draft, now()))
 }
 
-fn deployment(component: &ComponentId, image: &str, phase: Phase, reasons: &Value) -> Deployment {
+fn deployment(component: &ComponentKey, image: &str, phase: Phase, reasons: &Value) -> Deployment {
     let reference: choreo_registry::ImageReference = image.parse().unwrap();
     serde_json::from_value(json!({
         "id": "d-1",
         "target": {
-            "organization": "acme", "project": "shop",
-            "component": component, "environment": "dev",
+            "organization": component.organization, "project": "shop",
+            "component": component.component, "environment": "dev",
         },
         "data_plane": "eu-1",
         "generation": { "epoch": 0, "number": 1 },
@@ -245,12 +245,8 @@ pub(crate) fn mint(component: &str) -> (DeployToken, TokenRecord) {
 }
 
 pub(crate) fn mint_of(organization: &str, component: &str) -> (DeployToken, TokenRecord) {
-    DeployToken::mint(
-        organization.parse().unwrap(),
-        component.parse().unwrap(),
-        Lifetime::DEFAULT,
-        now(),
-    )
+    let component = ComponentKey::new(organization.parse().unwrap(), component.parse().unwrap());
+    DeployToken::mint(component, Lifetime::DEFAULT, now())
 }
 
 #[derive(Clone, Debug, PartialEq)]

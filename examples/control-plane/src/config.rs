@@ -20,7 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use choreo_deploy::catalog::{Catalog, CatalogError, Plan, Stage};
 use choreo_deploy::deployer::DeployerOptions;
-use choreo_deploy::id::{ComponentId, OrganizationId, RegistryId};
+use choreo_deploy::id::{ComponentId, ComponentKey, OrganizationId, RegistryId};
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::target::Environment;
 use choreo_registry::client::{Egress, ReqwestTransport};
@@ -215,8 +215,11 @@ impl Configuration {
 /// A plan is put together when it is asked for: thousands of them would be the configuration again.
 #[async_trait]
 impl Catalog for Configuration {
-    async fn plan(&self, component: &ComponentId) -> Result<Option<Plan>, CatalogError> {
-        Ok(Self::plan(self, component))
+    async fn plan(&self, component: &ComponentKey) -> Result<Option<Plan>, CatalogError> {
+        let ours = component.organization == self.organization;
+        Ok(ours
+            .then(|| Self::plan(self, &component.component))
+            .flatten())
     }
 }
 

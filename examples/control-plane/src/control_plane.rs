@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_deploy::deployer::{Deployer, Parts};
-use choreo_deploy::id::{ComponentId, RegistryId};
+use choreo_deploy::id::{ComponentId, ComponentKey, RegistryId};
 use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::Sealer;
 use choreo_deploy_sqlite::SqliteStore;
@@ -41,6 +41,11 @@ impl Records {
         };
         registration::register_all(&records).await?;
         Ok(records)
+    }
+
+    /// A component of the one organization that the configuration is about.
+    pub(crate) fn key(&self, component: &ComponentId) -> ComponentKey {
+        ComponentKey::new(self.configuration.organization.clone(), component.clone())
     }
 
     pub(crate) fn component(&self, id: &ComponentId) -> Result<&ComponentEntry, Failure> {

@@ -350,7 +350,7 @@ pub(crate) fn release(workload: impl Into<workload::Workload>, image: &ImageRefe
     let digest = image.digest().expect("the image has a digest").to_owned();
     let image = ReleaseImage::unpinned(image.clone()).pinned(Pin::new(digest, Pinning::Claimed));
     Release::new(
-        "orders".parse().expect("an id"),
+        example("orders").component_key(),
         ReleaseNumber::FIRST,
         ReleaseDraft::new(workload.into(), image),
         "2026-01-02T03:04:05Z".parse().expect("a time"),

@@ -5,7 +5,7 @@ use std::sync::Once;
 
 use choreo_deploy::conformance::{example_image, example_target};
 use choreo_deploy::deployment::{Deployment, Phase, RequestedImage, Subject};
-use choreo_deploy::id::DeploymentId;
+use choreo_deploy::id::{DeploymentId, OrganizationId};
 use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage};
 use choreo_deploy::store::{
     ClaimRequest, ClaimedDeployment, DeploymentStore, NewDeployment, Outcome,
@@ -32,6 +32,11 @@ pub(crate) async fn fresh() -> SqliteStore {
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("in range")
+}
+
+/// The organization of the example target.
+pub(crate) fn acme() -> OrganizationId {
+    "acme".parse().expect("an id")
 }
 
 pub(crate) fn deployment_id(number: u64) -> DeploymentId {

@@ -10,7 +10,7 @@ use choreo_deploy::store::{DeploymentQuery, DeploymentStore, Idempotency};
 use choreo_deploy_sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
-use crate::common::{at, claim, deployment_id, finish, new};
+use crate::common::{acme, at, claim, deployment_id, finish, new};
 
 async fn store() -> (Arc<SqliteStore>, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -120,7 +120,7 @@ async fn everybody_who_waits_is_told_of_each_end() {
                 let mut since = 0;
                 loop {
                     let now = store
-                        .changed(&id, since)
+                        .changed(&acme(), &id, since)
                         .await
                         .unwrap()
                         .expect("it is there");

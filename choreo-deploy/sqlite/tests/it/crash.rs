@@ -13,7 +13,7 @@ use std::time::Duration;
 use choreo_deploy::store::DeploymentStore;
 use choreo_deploy_sqlite::SqliteStore;
 
-use crate::common::{at, deployment_id, new};
+use crate::common::{acme, at, deployment_id, new};
 
 const FILE: &str = "CHOREO_SQLITE_CRASH_FILE";
 const FIRST: &str = "CHOREO_SQLITE_CRASH_FIRST";
@@ -51,7 +51,10 @@ async fn assert_there(file: &Path, acknowledged: &[u64]) {
         .await
         .expect("the file opens after a kill");
     for id in acknowledged {
-        let found = store.deployment(&deployment_id(*id)).await.expect("reads");
+        let found = store
+            .deployment(&acme(), &deployment_id(*id))
+            .await
+            .expect("reads");
         assert!(
             found.is_some(),
             "deployment {id} was acknowledged and is lost"

@@ -12,7 +12,7 @@ use choreo_deploy_sqlite::{OpenError, SqliteStore};
 use jiff::SignedDuration;
 use rusqlite::Connection;
 
-use crate::common::{at, claim, deployment_id, finish, new};
+use crate::common::{acme, at, claim, deployment_id, finish, new};
 
 #[tokio::test]
 async fn everything_is_there_after_opening_again() {
@@ -43,7 +43,7 @@ async fn everything_is_there_after_opening_again() {
 
     let store = SqliteStore::open(&file).await.unwrap();
     assert_eq!(snapshot(&store).await, before);
-    assert_eq!(store.run(&run.id).await.unwrap(), Some(run));
+    assert_eq!(store.run(&acme(), &run.id).await.unwrap(), Some(run));
     let stored = store
         .registry(&registry.organization, &registry.id)
         .await
@@ -77,7 +77,7 @@ async fn snapshot(store: &SqliteStore) -> String {
         state.hold.as_ref().map(|hold| &hold.by),
         Some(&deployment_id(2))
     );
-    let releases = store.releases(&target.component, 9).await.unwrap();
+    let releases = store.releases(&target.component_key(), 9).await.unwrap();
     assert_eq!((deployments.len(), releases.len()), (2, 1));
     let settings = store
         .settings(&target, 1)
@@ -95,7 +95,7 @@ fn registry() -> NewRegistry {
 }
 
 fn token() -> TokenRecord {
-    let owner = ("acme".parse().unwrap(), "orders".parse().unwrap());
+    let owner = example_target("orders").component_key();
     let digest = TokenDigest::new([9; 32]);
     TokenRecord::new("t-1".parse().unwrap(), owner, digest, (at(0), at(1000))).with_name("CI")
 }
@@ -270,7 +270,11 @@ async fn what_happened_is_in_the_audit_without_secrets() {
         .await
         .unwrap();
     store
-        .revoke_token(&"t-1".parse().unwrap(), at(4))
+        .revoke_token(
+            &example_target("orders").component_key(),
+            &"t-1".parse().unwrap(),
+            at(4),
+        )
         .await
         .unwrap();
     store

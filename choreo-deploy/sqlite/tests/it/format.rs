@@ -93,7 +93,10 @@ async fn a_workload_is_stored_once() {
         let with: i64 = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
         assert_eq!(with, 0, "{table}");
     }
-    let releases = store.releases(&"orders".parse().unwrap(), 9).await.unwrap();
+    let releases = store
+        .releases(&example_target("orders").component_key(), 9)
+        .await
+        .unwrap();
     for release in releases {
         assert_eq!(release.workload.component_type().to_string(), "Manual Task");
     }

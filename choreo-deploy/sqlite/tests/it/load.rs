@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::deployer::{Deployer, Parts};
 use choreo_deploy::deployment::{Cause, Phase, RequestedImage};
+use choreo_deploy::id::ComponentKey;
 use choreo_deploy::intake::Submission;
 use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
@@ -56,7 +57,8 @@ fn plan(number: usize) -> Plan {
 fn submission(number: usize, image: usize) -> Submission {
     let image = format!("registry.example.com/app@sha256:{image:064x}");
     let image = RequestedImage::new(image.parse().unwrap());
-    Submission::new(component(number).parse().unwrap(), image, Cause::Manual)
+    let key = ComponentKey::new("acme".parse().unwrap(), component(number).parse().unwrap());
+    Submission::new(key, image, Cause::Manual)
 }
 
 struct World {

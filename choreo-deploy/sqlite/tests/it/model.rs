@@ -18,7 +18,7 @@ use choreo_deploy_sqlite::SqliteStore;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use crate::common;
+use crate::common::{self, acme};
 
 /// One step: what is done, and three numbers to choose the details by.
 type Step = (u8, u8, u8, u8);
@@ -195,10 +195,14 @@ impl<'s> Caller<'s> {
     async fn token(&mut self, number: u64, now: Timestamp, (a, b): (u8, u8)) -> String {
         let id = token_id(a);
         match b % 4 {
-            0 => show(self.store.revoke_token(&id, now).await),
+            0 => show(
+                self.store
+                    .revoke_token(&target(b / 4).component_key(), &id, now)
+                    .await,
+            ),
             1 => show(self.store.touch_token(&id, now).await),
             _ => {
-                let owner = ("acme".parse().unwrap(), component(b).parse().unwrap());
+                let owner = target(b).component_key();
                 let digest = TokenDigest::new([u8::try_from(number).unwrap(); 32]);
                 let until = now + SignedDuration::from_secs(9500);
                 show(
@@ -243,7 +247,7 @@ impl<'s> Caller<'s> {
         // What becomes of the next attempt of a run that is to stop has a test of its own.
         let run = self
             .store
-            .run(&claim.id)
+            .run(&acme(), &claim.id)
             .await
             .unwrap()
             .expect("it was claimed");
@@ -258,10 +262,10 @@ impl<'s> Caller<'s> {
                 let outcome = RunOutcome::new(RunPhase::Failed, Some(b.into()), vec![], now);
                 show(self.store.finish_run(&claim, outcome).await)
             }
-            2 => show(self.store.request_cancel(&claim.id, now).await),
+            2 => show(self.store.request_cancel(&acme(), &claim.id, now).await),
             _ => show(
                 self.store
-                    .request_cancel(&"r-none".parse().unwrap(), now)
+                    .request_cancel(&acme(), &"r-none".parse().unwrap(), now)
                     .await,
             ),
         }
@@ -281,10 +285,10 @@ impl<'s> Caller<'s> {
             let target = target(a);
             seen.extend([
                 show(self.store.target(&target).await),
-                show(self.store.releases(&target.component, 99).await),
+                show(self.store.releases(&target.component_key(), 99).await),
                 show(self.store.settings(&target, 2).await),
                 show(self.store.runs(&target, 99).await),
-                show(self.store.tokens(&target.component).await),
+                show(self.store.tokens(&target.component_key()).await),
             ]);
         }
         seen

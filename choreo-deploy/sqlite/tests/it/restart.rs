@@ -11,7 +11,7 @@ use choreo_deploy::store::{
 use choreo_deploy_sqlite::{OpenError, SqliteStore};
 use rusqlite::Connection;
 
-use crate::common::{at, claim, deployment_id, finish, new};
+use crate::common::{acme, at, claim, deployment_id, finish, new};
 
 const FILE: &str = "CHOREO_SQLITE_CLAIM_FILE";
 
@@ -129,7 +129,8 @@ async fn a_newer_schema_stops_the_writing_of_a_store_that_is_open() {
         )
     );
     assert!(store.ping().await.is_err());
-    assert_eq!(store.deployment(&deployment_id(2)).await.unwrap(), None);
+    let second = store.deployment(&acme(), &deployment_id(2)).await;
+    assert_eq!(second.unwrap(), None);
     set_schema(&file, known);
     store.accept(new("orders", 2, at(1))).await.unwrap();
 }

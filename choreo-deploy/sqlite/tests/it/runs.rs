@@ -28,7 +28,10 @@ async fn a_worker_hears_at_once_that_its_run_is_to_stop_and_then_sets_the_pace()
     let run = store.accept_run(run).await.unwrap();
 
     let unaware = claim_run(&store, at(1)).await.unwrap();
-    store.request_cancel(&run.id, at(2)).await.unwrap();
+    store
+        .request_cancel(&run.target.organization, &run.id, at(2))
+        .await
+        .unwrap();
     assert!(claim_run(&store, at(2)).await.is_none(), "the lease holds");
     let progress = |now, next| RunProgress::new(RunPhase::Running, at(now), at(next));
     store

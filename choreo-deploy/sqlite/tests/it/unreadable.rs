@@ -9,7 +9,7 @@ use choreo_deploy_sqlite::SqliteStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::common::{at, claim, deployment_id, finish, new};
+use crate::common::{acme, at, claim, deployment_id, finish, new};
 
 /// A store with a deployment for each change of the row, and one that is left alone.
 async fn changed(changes: &[&str]) -> (SqliteStore, TempDir) {
@@ -79,7 +79,11 @@ async fn work_goes_on_past_them() {
     }
     assert_eq!(rows(&directory), before);
     // Of the fifth only the workload cannot be read: whoever follows it learns how it ended.
-    let fifth = store.deployment(&deployment_id(5)).await.unwrap().unwrap();
+    let fifth = store
+        .deployment(&acme(), &deployment_id(5))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(fifth.phase, Phase::Superseded);
 }
 
@@ -139,7 +143,10 @@ async fn they_are_found_among_many() {
 #[tokio::test]
 async fn reading_one_says_what_is_wrong_and_lists_leave_it_out() {
     let (store, _directory) = changed(&CHANGES[..1]).await;
-    let error = store.deployment(&deployment_id(1)).await.unwrap_err();
+    let error = store
+        .deployment(&acme(), &deployment_id(1))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
     assert_eq!(
         error.to_string(),

@@ -2,8 +2,8 @@
 
 use super::StoreClause;
 use super::steps::{
-    accept, at, claim, claim_run, deployment, finish, id, id_of, join_all, keyed, new, new_run,
-    pin, ready_run, token, workload,
+    accept, acme, at, claim, claim_run, deployment, finish, id, id_of, join_all, key_of, keyed,
+    new, new_run, pin, ready_run, token, workload,
 };
 use crate::conformance::fixture::example_target;
 use crate::deployment::{Cause, Phase, Subject};
@@ -87,7 +87,7 @@ impl StoreClause {
         assert!(again.replayed && !first.replayed);
         assert_eq!(again.deployment.id, first.deployment.id);
         assert_eq!(
-            store.deployment(&id("d-2")).await.expect("reads"),
+            store.deployment(&acme(), &id("d-2")).await.expect("reads"),
             None,
             "nothing was stored"
         );
@@ -181,7 +181,7 @@ impl StoreClause {
             );
         }
         store
-            .revoke_token(&id_of("t-1"), at(2))
+            .revoke_token(&key_of("orders"), &id_of("t-1"), at(2))
             .await
             .expect("revokes");
         let result = store.accept(with("orders", 5, at(3), "t-1")).await;
@@ -362,7 +362,11 @@ impl StoreClause {
             .await
             .expect_err("it is an end");
         assert_eq!(error.kind(), StoreErrorKind::Conflict);
-        let stored = store.run(&run.id).await.expect("reads").expect("is there");
+        let stored = store
+            .run(&acme(), &run.id)
+            .await
+            .expect("reads")
+            .expect("is there");
         assert_eq!(stored.phase, RunPhase::Pending, "nothing was changed");
     }
 }

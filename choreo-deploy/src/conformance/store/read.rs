@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::StoreClause;
-use super::steps::{accept, at, claim, finish, id, within};
+use super::steps::{accept, acme, at, claim, finish, id, within};
 use crate::conformance::fixture::example_target;
 use crate::deployment::Phase;
 use crate::store::{DeploymentQuery, Store};
@@ -12,7 +12,8 @@ impl StoreClause {
     /// A reader who waits for a change is told of the next one, and one who is late at once.
     pub async fn change_is_waited_for(store: &dyn Store) {
         let first = accept(store, "orders", 1, at(0)).await.deployment;
-        let waiting = store.changed(&first.id, first.revision);
+        let organization = acme();
+        let waiting = store.changed(&organization, &first.id, first.revision);
         let changing = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             finish(store, at(1), Phase::Failed).await;
@@ -20,12 +21,14 @@ impl StoreClause {
         let both = async { tokio::join!(waiting, changing).0 };
         let changed = within(both).await.expect("reads").expect("is there");
         assert!(changed.revision > first.revision);
-        let late = within(store.changed(&first.id, 0))
+        let late = within(store.changed(&acme(), &first.id, 0))
             .await
             .expect("reads")
             .expect("is there");
         assert_eq!(late.phase, Phase::Failed);
-        let nobody = within(store.changed(&id("d-9"), 0)).await.expect("reads");
+        let nobody = within(store.changed(&acme(), &id("d-9"), 0))
+            .await
+            .expect("reads");
         assert_eq!(nobody, None);
     }
 
@@ -48,7 +51,7 @@ impl StoreClause {
         let orders = example_target("orders");
         let of_target = DeploymentQuery::of_target(orders.clone());
         assert_eq!(list(of_target.limit(2)).await, ["d-3", "d-2"]);
-        let of_component = DeploymentQuery::of_component(orders.component);
+        let of_component = DeploymentQuery::of_component(orders.component_key());
         assert_eq!(list(of_component).await, ["d-3", "d-2", "d-1"]);
         let organization = Some("other".parse().expect("an id"));
         let of_others = DeploymentQuery {

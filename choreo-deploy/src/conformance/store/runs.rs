@@ -2,7 +2,7 @@
 
 use super::StoreClause;
 use super::steps::{
-    accept, assert_stale, at, claim_run, finish, id_of, new_run, ready_run, within,
+    accept, acme, assert_stale, at, claim_run, finish, id_of, new_run, ready_run, within,
 };
 use crate::deployment::Phase;
 use crate::release::ReleaseNumber;
@@ -28,13 +28,17 @@ impl StoreClause {
         assert_eq!(run.release, ReleaseNumber::FIRST);
         accept(store, "orders", 2, at(3)).await;
         finish(store, at(4), Phase::Ready).await;
-        let stored = store.run(&run.id).await.expect("reads").expect("is there");
+        let stored = store
+            .run(&acme(), &run.id)
+            .await
+            .expect("reads")
+            .expect("is there");
         assert_eq!(
             stored, run,
             "a deployment that comes later does not change it"
         );
         assert_eq!(
-            store.run(&id_of("r-1")).await.expect("reads"),
+            store.run(&acme(), &id_of("r-1")).await.expect("reads"),
             None,
             "nothing was stored"
         );
@@ -74,7 +78,7 @@ impl StoreClause {
         assert_stale(store.finish_run(&again.claim, outcome).await);
         assert_stale(store.put_back_run(&again.claim, progress).await);
         assert!(claim_run(store, at(1000)).await.is_none());
-        let waited = within(store.run_changed(&run.id, run.revision))
+        let waited = within(store.run_changed(&acme(), &run.id, run.revision))
             .await
             .expect("reads");
         assert_eq!(waited.as_ref(), Some(&ended));
@@ -90,7 +94,10 @@ impl StoreClause {
             .put_back_run(&claimed.claim, progress)
             .await
             .expect("puts back");
-        let cancelled = store.request_cancel(&run.id, at(5)).await.expect("asks");
+        let cancelled = store
+            .request_cancel(&acme(), &run.id, at(5))
+            .await
+            .expect("asks");
         assert!(cancelled.cancel_requested);
         let claimed = claim_run(store, at(5)).await.expect("it is due at once");
         assert!(claimed.run.cancel_requested);
@@ -101,13 +108,13 @@ impl StoreClause {
             .expect("ends");
         assert_eq!(
             store
-                .request_cancel(&run.id, at(7))
+                .request_cancel(&acme(), &run.id, at(7))
                 .await
                 .expect("changes nothing"),
             ended
         );
         let error = store
-            .request_cancel(&id_of("r-9"), at(7))
+            .request_cancel(&acme(), &id_of("r-9"), at(7))
             .await
             .expect_err("no such run");
         assert_eq!(error.kind(), StoreErrorKind::NotFound);
@@ -117,7 +124,10 @@ impl StoreClause {
     pub async fn cancel_while_claimed_is_due_at_once(store: &dyn Store) {
         let run = ready_run(store).await;
         let claimed = claim_run(store, at(3)).await.expect("claims");
-        store.request_cancel(&run.id, at(4)).await.expect("asks");
+        store
+            .request_cancel(&acme(), &run.id, at(4))
+            .await
+            .expect("asks");
         let progress = |now| RunProgress::new(RunPhase::Running, at(now), at(600));
         store
             .put_back_run(&claimed.claim, progress(5))

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::conformance::fixture::{example_image, example_target};
 use crate::deployment::{Deployment, Phase, RequestedImage, Subject};
-use crate::id::{DataPlaneId, DeploymentId, TokenId};
+use crate::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId, TokenId};
 use crate::release::{Pin, Pinning, ReleaseDraft, ReleaseImage};
 use crate::store::{
     Accepted, Claim, ClaimRequest, ClaimedDeployment, Idempotency, NewDeployment, NewRun, Outcome,
@@ -27,6 +27,16 @@ pub(super) fn id(text: &str) -> DeploymentId {
 
 pub(super) fn id_of<T: std::str::FromStr<Err = crate::id::ParseIdError>>(text: &str) -> T {
     text.parse().expect("the suite's ids are valid")
+}
+
+/// The organization of [`example_target`].
+pub(super) fn acme() -> OrganizationId {
+    id_of("acme")
+}
+
+/// A component of it.
+pub(super) fn key_of(component: &str) -> ComponentKey {
+    ComponentKey::new(acme(), id_of(component))
 }
 
 pub(super) fn plane(text: &str) -> DataPlaneId {
@@ -82,7 +92,7 @@ pub(super) fn keyed(
 pub(super) fn token(id: &str, component: &str, created_at: Timestamp) -> TokenRecord {
     let expires_at = created_at + SignedDuration::from_secs(50_000);
     let digest = TokenDigest::new([7; 32]);
-    let owner = (id_of("acme"), id_of(component));
+    let owner = key_of(component);
     TokenRecord::new(
         id_of::<TokenId>(id),
         owner,
@@ -121,7 +131,7 @@ pub(super) async fn accept(
 
 pub(super) async fn deployment(store: &dyn Store, text: &str) -> Deployment {
     store
-        .deployment(&id(text))
+        .deployment(&acme(), &id(text))
         .await
         .expect("reads")
         .expect("the deployment is stored")

@@ -1,7 +1,7 @@
 //! Deploy tokens.
 
 use super::StoreClause;
-use super::steps::{at, id_of, token};
+use super::steps::{at, id_of, key_of, token};
 use crate::store::{Store, StoreErrorKind};
 
 impl StoreClause {
@@ -30,7 +30,7 @@ impl StoreClause {
             .expect_err("taken");
         assert_eq!(error.kind(), StoreErrorKind::Conflict);
         store
-            .revoke_token(&id_of("t-1"), at(3))
+            .revoke_token(&key_of("orders"), &id_of("t-1"), at(3))
             .await
             .expect("revokes");
         store
@@ -42,8 +42,7 @@ impl StoreClause {
             .issue_token(token("t-6", "orders", late))
             .await
             .expect("expired ones do not count");
-        let component = "orders".parse().expect("an id");
-        let all = store.tokens(&component).await.expect("reads");
+        let all = store.tokens(&key_of("orders")).await.expect("reads");
         let ids: Vec<_> = all.iter().map(|token| token.id.as_str()).collect();
         assert_eq!(
             ids,
@@ -60,14 +59,14 @@ impl StoreClause {
             .expect("issues");
         assert!(
             store
-                .revoke_token(&id_of("t-1"), at(5))
+                .revoke_token(&key_of("orders"), &id_of("t-1"), at(5))
                 .await
                 .expect("revokes"),
             "it was live"
         );
         assert!(
             !store
-                .revoke_token(&id_of("t-1"), at(6))
+                .revoke_token(&key_of("orders"), &id_of("t-1"), at(6))
                 .await
                 .expect("revokes"),
             "not any more"
@@ -79,7 +78,7 @@ impl StoreClause {
             .expect("is there");
         assert_eq!(stored.revoked_at, Some(at(5)));
         let error = store
-            .revoke_token(&id_of("t-9"), at(7))
+            .revoke_token(&key_of("orders"), &id_of("t-9"), at(7))
             .await
             .expect_err("no such token");
         assert_eq!(error.kind(), StoreErrorKind::NotFound);

@@ -7,7 +7,6 @@ use super::steps::{
 };
 use crate::conformance::fixture::{example_image, example_target};
 use crate::deployment::{Phase, Subject};
-use crate::id::ComponentId;
 use crate::reason::{Reason, ReasonCode};
 use crate::release::{ReleaseDraft, ReleaseImage, ReleaseNumber};
 use crate::store::{ClaimRequest, NewDeployment, Outcome, Progress, Store, StoreErrorKind};
@@ -105,7 +104,7 @@ impl StoreClause {
             assert_eq!(first, again, "a deployment keeps its release");
             assert_eq!(first.number.get(), number);
         }
-        let component = ComponentId::clone(&example_target("orders").component);
+        let component = example_target("orders").component_key();
         let newest = store.releases(&component, 2).await.expect("reads");
         assert_eq!(
             newest
@@ -119,7 +118,7 @@ impl StoreClause {
             .await
             .expect("reads");
         assert_eq!(one.expect("is there").image.requested, example_image(1));
-        let other = "billing".parse().expect("an id");
+        let other = example_target("billing").component_key();
         assert_eq!(store.releases(&other, 9).await.expect("reads"), []);
     }
 

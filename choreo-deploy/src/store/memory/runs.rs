@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{InMemoryStore, Lease, State, expect, taken};
 use crate::Target;
-use crate::id::RunId;
+use crate::id::{OrganizationId, RunId};
 use crate::run::Run;
 use crate::store::{
     AcceptError, ClaimRequest, ClaimedRun, NewRun, RunClaim, RunOutcome, RunProgress, RunStore,
@@ -35,6 +35,11 @@ impl State {
         }
     }
 
+    fn run_of(&self, organization: &OrganizationId, id: &RunId) -> Option<&Run> {
+        let found = &self.runs.get(id)?.run;
+        (found.target.organization == *organization).then_some(found)
+    }
+
     fn claim_run(&mut self, request: &ClaimRequest) -> Option<ClaimedRun> {
         let row = self
             .runs
@@ -45,7 +50,7 @@ impl State {
         row.cancelled_since_claim = false;
         let claim = RunClaim::new(row.run.id.clone(), row.lease.take(request.lease_until));
         let run = row.run.clone();
-        let release = self.releases[&run.target.component][&run.release].clone();
+        let release = self.releases[&run.target.component_key()][&run.release].clone();
         let settings = self.settings[&run.target][(run.settings_version - 1) as usize].clone();
         Some(ClaimedRun {
             started: row.started,
@@ -131,9 +136,16 @@ impl RunStore for InMemoryStore {
         Ok(run)
     }
 
-    async fn request_cancel(&self, id: &RunId, at: Timestamp) -> Result<Run, StoreError> {
+    async fn request_cancel(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+        at: Timestamp,
+    ) -> Result<Run, StoreError> {
         let mut state = self.lock();
-        let row = state.runs.get_mut(id).ok_or_else(|| {
+        let row = state.runs.get_mut(id);
+        let row = row.filter(|row| row.run.target.organization == *organization);
+        let row = row.ok_or_else(|| {
             StoreError::new(StoreErrorKind::NotFound, format!("run {id} does not exist"))
         })?;
         if !row.run.phase.is_final() && !row.run.cancel_requested {
@@ -149,8 +161,12 @@ impl RunStore for InMemoryStore {
         Ok(run)
     }
 
-    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
-        Ok(self.lock().runs.get(id).map(|row| row.run.clone()))
+    async fn run(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+    ) -> Result<Option<Run>, StoreError> {
+        Ok(self.lock().run_of(organization, id).cloned())
     }
 
     async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError> {
@@ -163,10 +179,15 @@ impl RunStore for InMemoryStore {
             .collect())
     }
 
-    async fn run_changed(&self, id: &RunId, since: u64) -> Result<Option<Run>, StoreError> {
-        let look = |state: &State| match state.runs.get(id) {
+    async fn run_changed(
+        &self,
+        organization: &OrganizationId,
+        id: &RunId,
+        since: u64,
+    ) -> Result<Option<Run>, StoreError> {
+        let look = |state: &State| match state.run_of(organization, id) {
             None => Some(None),
-            Some(row) => (row.run.revision > since).then(|| Some(row.run.clone())),
+            Some(run) => (run.revision > since).then(|| Some(run.clone())),
         };
         Ok(self.until(look).await)
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use super::InMemoryStore;
-use crate::id::{ComponentId, TokenId};
+use crate::id::{ComponentId, ComponentKey, TokenId};
 use crate::store::{StoreError, StoreErrorKind, TokenStore};
 use crate::token::TokenRecord;
 
@@ -17,7 +17,7 @@ impl TokenStore for InMemoryStore {
             return Err(StoreError::new(StoreErrorKind::Conflict, message));
         }
         let live = |other: &&TokenRecord| {
-            other.component == token.component && other.is_live(token.created_at)
+            other.component_key() == token.component_key() && other.is_live(token.created_at)
         };
         if state.tokens.values().filter(live).count() >= 2 {
             return Err(too_many_tokens(&token.component));
@@ -30,21 +30,28 @@ impl TokenStore for InMemoryStore {
         Ok(self.lock().tokens.get(id).cloned())
     }
 
-    async fn tokens(&self, component: &ComponentId) -> Result<Vec<TokenRecord>, StoreError> {
+    async fn tokens(&self, component: &ComponentKey) -> Result<Vec<TokenRecord>, StoreError> {
         let state = self.lock();
         let mut tokens: Vec<_> = state
             .tokens
             .values()
-            .filter(|token| token.component == *component)
+            .filter(|token| token.component_key() == *component)
             .cloned()
             .collect();
         tokens.sort_by_key(|token| std::cmp::Reverse((token.created_at, token.id.clone())));
         Ok(tokens)
     }
 
-    async fn revoke_token(&self, id: &TokenId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn revoke_token(
+        &self,
+        component: &ComponentKey,
+        id: &TokenId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let token = state.tokens.get_mut(id).ok_or_else(|| {
+        let token = state.tokens.get_mut(id);
+        let token = token.filter(|token| token.component_key() == *component);
+        let token = token.ok_or_else(|| {
             StoreError::new(
                 StoreErrorKind::NotFound,
                 format!("token {id} does not exist"),

@@ -31,6 +31,7 @@ pub(super) async fn deploy(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let image = RequestedImage::new(image);
+    let component = control_plane.records.key(&component);
     let mut submission = Submission::new(component, image, Cause::Manual);
     submission.environment = environment;
     let accepted = control_plane.deployer.accept(submission).await?;
@@ -43,7 +44,10 @@ pub(super) async fn promote(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let (component, from) = whole(control_plane, place)?;
-    let accepted = control_plane.deployer.promote(&component, &from).await?;
+    let accepted = control_plane
+        .deployer
+        .promote(&control_plane.records.key(&component), &from)
+        .await?;
     follow(control_plane, accepted, output).await
 }
 
@@ -54,7 +58,7 @@ pub(super) async fn rollback(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let (component, environment) = whole(control_plane, place)?;
-    let request = RollbackRequest::new(component, environment);
+    let request = RollbackRequest::new(control_plane.records.key(&component), environment);
     let request = match to {
         Some(release) => request.to_release(release),
         None => request,
@@ -71,7 +75,7 @@ pub(super) async fn release_hold(
     let (component, environment) = whole(control_plane, place)?;
     let was_held = control_plane
         .deployer
-        .release_hold(&component, &environment)
+        .release_hold(&control_plane.records.key(&component), &environment)
         .await?;
     let text = match was_held {
         true => format!("{component} takes deployments from CI again in {environment}"),
@@ -88,14 +92,13 @@ pub(super) async fn list(
     component: Option<ComponentId>,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    let mut query = match component {
+    let query = match component {
         Some(component) => {
             records.component(&component)?;
-            DeploymentQuery::of_component(component)
+            DeploymentQuery::of_component(records.key(&component))
         }
-        None => DeploymentQuery::default(),
+        None => DeploymentQuery::of_organization(records.configuration.organization.clone()),
     };
-    query.organization = Some(records.configuration.organization.clone());
     let deployments = records.store.deployments(&query).await?;
     let mut values: Vec<Value> = Vec::with_capacity(deployments.len());
     for deployment in &deployments {
@@ -132,7 +135,7 @@ async fn wait(
     control_plane: &ControlPlane,
     mut deployment: Deployment,
 ) -> Result<Deployment, Failure> {
-    let component = deployment.target.component.clone();
+    let component = deployment.target.component_key();
     let mut progress = Progress::new();
     while !deployment.phase.is_final() {
         progress.show(deployment.phase.as_str(), &deployment.reasons);
@@ -155,7 +158,7 @@ async fn release(records: &Records, deployment: &Deployment) -> Result<Option<Re
     match deployment.release {
         Some(number) => Ok(records
             .store
-            .release(&deployment.target.component, number)
+            .release(&deployment.target.component_key(), number)
             .await?),
         None => Ok(None),
     }

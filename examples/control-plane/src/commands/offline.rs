@@ -2,7 +2,7 @@
 
 use choreo_deploy::backend::{Intent, Pull};
 use choreo_deploy::deployment::Generation;
-use choreo_deploy::id::{ComponentId, EnvironmentId};
+use choreo_deploy::id::{ComponentId, ComponentKey, EnvironmentId};
 use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::workload::Workload;
 use choreo_deploy_kubernetes::{Object, render as render_objects};
@@ -58,7 +58,7 @@ fn objects(
             "image {image:?} is not in the component's registry {host}"
         ))
     })?;
-    let release = release(id.clone(), entry.workload.clone(), image);
+    let release = release(entry.component.key(), entry.workload.clone(), image);
     let target = entry.component.target(stage.environment.id.clone());
     let secret = pull_secret(registry)?;
     let intent = Intent::new(&target, Generation::new(0, 1), &release)
@@ -100,7 +100,7 @@ pub(super) fn snippet(
 }
 
 /// The release as it would be, but for its number and the digest behind a tag.
-fn release(component: ComponentId, workload: Workload, image: ImageReference) -> Release {
+fn release(component: ComponentKey, workload: Workload, image: ImageReference) -> Release {
     let digest = image.digest().map(DigestRef::to_owned);
     let image = ReleaseImage::unpinned(image);
     let image = match digest {

@@ -22,7 +22,8 @@ pub(super) async fn run(
     args: Vec<String>,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    let mut request = RunRequest::new(component).with_overrides(RunOverrides::args(args));
+    let mut request = RunRequest::new(control_plane.records.key(&component))
+        .with_overrides(RunOverrides::args(args));
     request.environment = environment;
     let run = control_plane.deployer.run_task(request).await?;
     let run = control_plane.work_until(wait(control_plane, run)).await?;
@@ -53,7 +54,7 @@ pub(super) async fn logs(
     let environment = environment.as_ref();
     let lines = control_plane
         .deployer
-        .logs(&component, environment, &query)
+        .logs(&control_plane.records.key(&component), environment, &query)
         .await?;
     let one = lines
         .windows(2)
@@ -73,7 +74,7 @@ pub(super) async fn logs(
 }
 
 async fn wait(control_plane: &ControlPlane, mut run: Run) -> Result<Run, Failure> {
-    let component = run.target.component.clone();
+    let component = run.target.component_key();
     let mut progress = Progress::new();
     while !run.phase.is_final() {
         progress.show(run.phase.as_str(), &run.reasons);
@@ -91,10 +92,10 @@ async fn wait(control_plane: &ControlPlane, mut run: Run) -> Result<Run, Failure
 /// What it wrote last. That this cannot be read changes nothing of the outcome.
 async fn last_lines(control_plane: &ControlPlane, run: &Run) -> Vec<LogLine> {
     let query = LogQuery::last(LAST).of_run(run.id.clone());
-    let (component, environment) = (&run.target.component, &run.target.environment);
+    let (component, environment) = (run.target.component_key(), &run.target.environment);
     let lines = control_plane
         .deployer
-        .logs(component, Some(environment), &query)
+        .logs(&component, Some(environment), &query)
         .await;
     lines.unwrap_or_else(|error| {
         tracing::warn!(%error, "the run's log cannot be read");

@@ -20,9 +20,9 @@ pub(super) async fn create(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     records.component(&component)?;
-    let organization = records.configuration.organization.clone();
+    let key = records.key(&component);
     let lifetime = lifetime.unwrap_or(Lifetime::DEFAULT);
-    let (token, record) = DeployToken::mint(organization, component, lifetime, Timestamp::now());
+    let (token, record) = DeployToken::mint(key, lifetime, Timestamp::now());
     let record = match name {
         Some(name) => record.with_name(name),
         None => record,
@@ -44,7 +44,7 @@ pub(super) async fn list(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     records.component(component)?;
-    let tokens = records.store.tokens(component).await?;
+    let tokens = records.store.tokens(&records.key(component)).await?;
     let now = Timestamp::now();
     let lines: Vec<String> = tokens.iter().map(|token| line(token, now)).collect();
     let text = match lines.is_empty() {
@@ -63,12 +63,12 @@ pub(super) async fn revoke(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     records.component(component)?;
-    let known = records.store.token(id).await?;
-    if known.is_none_or(|token| token.component != *component) {
-        return Err(Failure::refused(format!("{component} has no token {id}")));
-    }
-    let was_live = match records.store.revoke_token(id, Timestamp::now()).await {
-        Err(error) if error.kind() == StoreErrorKind::NotFound => false,
+    let key = records.key(component);
+    let revoked = records.store.revoke_token(&key, id, Timestamp::now()).await;
+    let was_live = match revoked {
+        Err(error) if error.kind() == StoreErrorKind::NotFound => {
+            return Err(Failure::refused(format!("{component} has no token {id}")));
+        }
         revoked => revoked?,
     };
     let text = match was_live {

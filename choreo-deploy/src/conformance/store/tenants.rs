@@ -1,0 +1,150 @@
+//! Organizations that know nothing of each other, though their ids are the same.
+
+use super::StoreClause;
+use super::steps::{accept, acme, at, claim, id, id_of, key_of, keyed, new, record_release, token};
+use crate::Target;
+use crate::conformance::fixture::example_target;
+use crate::deployment::{Deployment, Phase};
+use crate::id::{ComponentKey, OrganizationId};
+use crate::release::ReleaseNumber;
+use crate::settings::Settings;
+use crate::store::{
+    AcceptError, DeploymentQuery, NewDeployment, NewRun, Outcome, SettingsChoice, Store,
+    StoreErrorKind,
+};
+use crate::workload::Scaling;
+
+fn other() -> OrganizationId {
+    id_of("other")
+}
+
+/// The target of the other organization whose ids are those of ours.
+fn their_target() -> Target {
+    Target {
+        organization: other(),
+        ..example_target("orders")
+    }
+}
+
+fn theirs(new: NewDeployment) -> NewDeployment {
+    NewDeployment {
+        target: their_target(),
+        ..new
+    }
+}
+
+/// Accepts a deployment and makes it ready; nothing else may be due.
+async fn ready(store: &dyn Store, new: NewDeployment) -> Deployment {
+    let now = new.accepted_at;
+    store.accept(new).await.expect("accepts");
+    let claimed = claim(store, now).await.expect("something is due");
+    record_release(store, &claimed, 1).await;
+    let outcome = Outcome::new(Phase::Ready, vec![], now);
+    store.finish(&claimed.claim, outcome).await.expect("ends")
+}
+
+impl StoreClause {
+    /// Components of two organizations are apart, though their ids are the same.
+    pub async fn same_ids_of_two_organizations_are_apart(store: &dyn Store) {
+        let three = Settings::default().with_scaling(Scaling::fixed(3));
+        let with = |new, settings: &Settings| NewDeployment {
+            settings: SettingsChoice::Now(settings.clone()),
+            ..new
+        };
+        for number in 1..=2 {
+            ready(store, new("orders", number, at(number))).await;
+        }
+        let hold = NewDeployment {
+            hold: true,
+            ..keyed("orders", 3, at(3), [1; 32])
+        };
+        ready(store, hold).await;
+        let same_key = theirs(with(keyed("orders", 4, at(4), [2; 32]), &three));
+        let accepted = store.accept(same_key).await;
+        let accepted = accepted.expect("the key of another organization is another key");
+        assert!(!accepted.replayed && accepted.superseded.is_none());
+        assert_eq!(
+            accepted.deployment.settings_version, 1,
+            "settings count anew"
+        );
+        assert_eq!(accepted.deployment.generation.number, 1);
+
+        let first = ready(store, theirs(with(new("orders", 5, at(5)), &three))).await;
+        assert_eq!(
+            first.release,
+            Some(ReleaseNumber::FIRST),
+            "releases count anew"
+        );
+        let their_key = ComponentKey::new(other(), id_of("orders"));
+        let ours = store.releases(&key_of("orders"), 9).await.expect("reads");
+        let theirs = store.releases(&their_key, 9).await.expect("reads");
+        assert_eq!((ours.len(), theirs.len()), (3, 1));
+        assert_eq!(theirs[0].organization, other());
+        let state = store.target(&their_target()).await.expect("reads");
+        let state = state.expect("is there");
+        assert_eq!(state.hold, None, "nobody holds it");
+        let query = DeploymentQuery::of_component(their_key);
+        let list = store.deployments(&query);
+        assert_eq!(list.await.expect("reads").len(), 2);
+    }
+
+    /// What another organization has is not found, as what does not exist.
+    pub async fn what_another_organization_has_is_not_found(store: &dyn Store) {
+        let (acme, other) = (acme(), other());
+        let deployment = accept(store, "orders", 1, at(0)).await.deployment;
+        let look = store.deployment(&other, &deployment.id);
+        assert_eq!(look.await.expect("reads"), None);
+        let wait = store.changed(&other, &deployment.id, 0);
+        assert_eq!(wait.await.expect("reads"), None);
+        let own = store.deployment(&acme, &deployment.id);
+        assert_eq!(own.await.expect("reads"), Some(deployment));
+
+        let claimed = claim(store, at(0)).await.expect("claims");
+        record_release(store, &claimed, 1).await;
+        let outcome = Outcome::new(Phase::Ready, vec![], at(1));
+        store.finish(&claimed.claim, outcome).await.expect("ends");
+        let place = (example_target("orders"), id_of("eu-1"));
+        let run = NewRun::new(id_of("r-1"), place, (at(2), at(600)));
+        let run = store.accept_run(run).await.expect("accepts");
+        assert_eq!(store.run(&other, &run.id).await.expect("reads"), None);
+        let wait = store.run_changed(&other, &run.id, 0);
+        assert_eq!(wait.await.expect("reads"), None);
+        let stop = store.request_cancel(&other, &run.id, at(3)).await;
+        assert_eq!(
+            stop.expect_err("not theirs").kind(),
+            StoreErrorKind::NotFound
+        );
+        assert_eq!(store.run(&acme, &run.id).await.expect("reads"), Some(run));
+    }
+
+    /// A token is of one component of one organization.
+    pub async fn tokens_belong_to_one_component(store: &dyn Store) {
+        let issue = async |token| store.issue_token(token).await.expect("issues");
+        issue(token("t-1", "orders", at(0))).await;
+        issue(token("t-2", "orders", at(0))).await;
+        let mut foreign = token("t-3", "orders", at(0));
+        foreign.organization = other();
+        issue(foreign).await;
+        let their_key = ComponentKey::new(other(), id_of("orders"));
+        for key in [&their_key, &key_of("billing")] {
+            let revoked = store.revoke_token(key, &id_of("t-1"), at(1)).await;
+            let error = revoked.expect_err("it is not theirs");
+            assert_eq!(error.kind(), StoreErrorKind::NotFound, "{key}");
+        }
+        let stored = store.token(&id_of("t-1")).await.expect("reads");
+        assert_eq!(stored.expect("is there").revoked_at, None);
+        let all = store.tokens(&their_key).await.expect("reads");
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].id, id_of("t-3"));
+        let named = NewDeployment {
+            cause: crate::deployment::Cause::Ci(id_of("t-1")),
+            ..theirs(new("orders", 1, at(1)))
+        };
+        let refused = store.accept(named).await.expect_err("ours is not theirs");
+        assert!(matches!(refused, AcceptError::TokenRefused));
+        assert_eq!(
+            store.deployment(&other(), &id("d-1")).await.expect("reads"),
+            None
+        );
+    }
+}
