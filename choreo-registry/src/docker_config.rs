@@ -99,26 +99,18 @@ impl DockerConfig {
     /// # Errors
     ///
     /// As for parsing, but for several entries; [`DockerConfigError::NoEntryFor`] when there is
-    /// none for the host, [`DockerConfigError::SeveralSpellings`] when there are two.
+    /// none for the host, [`DockerConfigError::SeveralSpellings`] when there are two that differ.
     pub fn for_host(document: &str, host: &RegistryHost) -> Result<Self, DockerConfigError> {
-        Self::read(document, |entries| {
-            let mut chosen = entries
-                .iter()
-                .filter(|(key, _)| key.parse().is_ok_and(|key: RegistryHost| key == *host));
-            match (chosen.next(), chosen.next()) {
-                (Some((_, entry)), None) => Ok((host.clone(), entry)),
-                (Some(_), Some(_)) => {
-                    Err(DockerConfigError::SeveralSpellings { host: host.clone() })
-                }
-                (None, _) if entries.is_empty() => Err(DockerConfigError::NoEntry),
-                (None, _) => Err(match nearly(entries, host) {
-                    Some(error) => DockerConfigError::Host(error),
-                    None => DockerConfigError::NoEntryFor {
-                        host: host.clone(),
-                        others: hosts(entries),
-                    },
-                }),
-            }
+        Self::read(document, |entries| match of_host(entries, host)? {
+            Some(entry) => Ok((host.clone(), entry)),
+            None if entries.is_empty() => Err(DockerConfigError::NoEntry),
+            None => Err(match nearly(entries, host) {
+                Some(error) => DockerConfigError::Host(error),
+                None => DockerConfigError::NoEntryFor {
+                    host: host.clone(),
+                    others: hosts(entries),
+                },
+            }),
         })
     }
 
@@ -235,16 +227,21 @@ impl DockerConfig {
     /// The way of every document that [`read_plain`](Self::read_plain) does not take.
     fn read_only(document: &str) -> Result<Self, DockerConfigError> {
         Self::read(document, |entries| {
-            let mut all = entries.iter();
+            let mut all = entries.iter().filter(|(key, _)| !is_side_key(key));
             let Some((key, entry)) = all.next() else {
                 return Err(DockerConfigError::NoEntry);
             };
-            let hosts = match all.next() {
-                None => Vec::new(),
-                Some(_) => hosts(entries),
-            };
-            if !hosts.is_empty() {
-                return Err(DockerConfigError::SeveralEntries(hosts));
+            if all.next().is_some() {
+                let hosts = hosts(entries);
+                // One registry under several spellings is one to choose.
+                if let [host] = &*hosts
+                    && let Some(entry) = of_host(entries, host)?
+                {
+                    return Ok((host.clone(), entry));
+                }
+                if !hosts.is_empty() {
+                    return Err(DockerConfigError::SeveralEntries(hosts));
+                }
             }
             match key.parse() {
                 Ok(host) => Ok((host, entry)),
@@ -409,6 +406,33 @@ fn known(names: &[&'static str], name: &str) -> Option<&'static str> {
                 || !name.is_ascii()
                     && known.eq_ignore_ascii_case(&name.replace('ſ', "s").replace('\u{212a}', "k"))
     })
+}
+
+/// What `docker login` writes beside Docker Hub's entry where no credential store is configured: its
+/// own tokens, with which nobody pulls.
+fn is_side_key(key: &str) -> bool {
+    const SIDE_KEYS: [&str; 2] = [
+        "https://index.docker.io/v1/access-token",
+        "https://index.docker.io/v1/refresh-token",
+    ];
+    SIDE_KEYS.contains(&key)
+}
+
+/// The entry of a host. Several spellings of it are one entry where they say the same.
+fn of_host<'d>(
+    entries: &Fields<'d>,
+    host: &RegistryHost,
+) -> Result<Option<&'d RawValue>, DockerConfigError> {
+    let mut chosen = entries
+        .iter()
+        .filter(|(key, _)| key.parse().is_ok_and(|key: RegistryHost| key == *host))
+        .map(|(_, entry)| entry);
+    let first = chosen.next();
+    let differs = |other: &RawValue| first.is_some_and(|first| first.get() != other.get());
+    if chosen.any(differs) {
+        return Err(DockerConfigError::SeveralSpellings { host: host.clone() });
+    }
+    Ok(first)
 }
 
 /// The keys that are hosts, each once. Others are not repeated: a key may be anything, even a

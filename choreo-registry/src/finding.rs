@@ -193,6 +193,8 @@ codes! {
         "The user name for Docker Hub is an e-mail address; it wants the Docker ID."
     DockerHubWebSite "docker-hub-web-site" Warning
         "The image's host is Docker Hub's web site, which serves no images."
+    EcrTokenUndecoded "ecr-token-undecoded" Warning
+        "The password for Amazon ECR is the authorization token as it comes: base64 with the user name in it."
     GhcrAppToken "ghcr-app-token" Warning
         "The token for GHCR is one of a GitHub App: login succeeds, pulls are denied."
     HostAsName "host-as-name" Warning
@@ -227,6 +229,12 @@ codes! {
         "The password is a token for another vendor's registry."
     UnknownCredentialForm "unknown-credential-form" Warning
         "The vendor is not known to accept a user name and a password of this form."
+    UsernameMangled "username-mangled" Warning
+        "The user name looks like one of which a shell or a template has changed the dollar or kept the quotes."
+    UsernameSurroundedByBlanks "username-surrounded-by-blanks" Warning
+        "The user name begins or ends with a blank or a line break."
+    WebSiteHost "web-site-host" Warning
+        "The host is a vendor's web site, which serves no images."
 }
 
 impl FromStr for Code {

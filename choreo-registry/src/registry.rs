@@ -1,5 +1,6 @@
 //! Registered registries: a name for people, a host, and a way in.
 
+mod doubt;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -341,10 +342,11 @@ impl Unauthenticated {
         } = self;
         let vendor = Arc::clone(vendors.row_of_credential(&host, authentication.credential()));
         let mut findings = check_type(&vendor, &host, &authentication)?;
-        findings.extend(doubt_host(&host, &authentication));
+        findings.extend(doubt::host(&host, &authentication));
         if let Some(credential) = authentication.credential() {
             findings.extend(vendor.judge(credential, &vendors)?);
-            findings.extend(doubt_password(credential));
+            findings.extend(doubt::username(credential, &vendor));
+            findings.extend(doubt::password(credential));
         }
         Ok(ContainerRegistry {
             display_name,
@@ -407,37 +409,6 @@ fn check_type(
         Authentication::Public => Ok(vendor.judge_public().into_iter().collect()),
         Authentication::Basic(_) | Authentication::Vendor => Ok(Vec::new()),
     }
-}
-
-fn doubt_host(host: &RegistryHost, authentication: &Authentication) -> Option<Finding> {
-    if host.is_loopback() {
-        return Some(Finding::new(
-            Code::LoopbackHost,
-            format!("\"{host}\" is another machine on each node that pulls from it"),
-            "enter a host that the data plane's nodes can reach",
-        ));
-    }
-    // Kubelets read the keys of pull secrets as globs, in which brackets have another meaning;
-    // with a port they compare the host and port as they are.
-    let is_glob = host.ipv6().is_some() && host.port().is_none();
-    (is_glob && authentication.credential().is_some()).then(|| {
-        Finding::new(
-            Code::Ipv6WithoutPort,
-            format!("kubelets find no credential for the IPv6 address \"{host}\" without a port"),
-            "enter a DNS name, or an address with a port other than 443",
-        )
-    })
-}
-
-fn doubt_password(credential: &Credential) -> Option<Finding> {
-    let password = credential.expose_password();
-    (password.trim() != password).then(|| {
-        Finding::new(
-            Code::PasswordSurroundedByBlanks,
-            "the password begins or ends with a blank or a line break",
-            "enter it again without, unless it really belongs to the password",
-        )
-    })
 }
 
 const DISPLAY_NAME_MAX: usize = 128;

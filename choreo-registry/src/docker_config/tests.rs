@@ -463,6 +463,47 @@ fn an_identity_token_of_acr_becomes_a_password_and_no_other_does() {
     }
 }
 
+/// Docker Hub's device login writes three keys, of which one is a registry's.
+#[test]
+fn one_registry_under_several_keys_is_one_entry() {
+    let hub = r#"{"auths": {
+        "https://index.docker.io/v1/": {"auth": "Zm9vOmJhcg=="},
+        "https://index.docker.io/v1/access-token": {"auth": "Zm9vOmV5SngueQ=="},
+        "https://index.docker.io/v1/refresh-token": {"auth": "Zm9vOnYxLmFiYw=="}
+    }}"#;
+    for document in [
+        hub,
+        &hub.replace("\n", "")
+            .replacen("https://index.docker.io/v1/\"", "docker.io\"", 1),
+    ] {
+        let config: DockerConfig = document.parse().unwrap();
+        assert_eq!(config.host().as_str(), "docker.io");
+        assert_eq!(config.credential().expose_password(), "bar");
+    }
+    let spelt = |second: &str| {
+        let document = format!(
+            r#"{{"auths":{{"ghcr.io":{{"auth":"Zm9vOmJhcg=="}},"https://ghcr.io":{second}}}}}"#
+        );
+        let chosen = DockerConfig::for_host(&document, &"ghcr.io".parse().unwrap());
+        let parsed = document.parse::<DockerConfig>();
+        assert_eq!(chosen.as_ref().err(), parsed.as_ref().err());
+        parsed
+    };
+    let same = spelt(r#"{"auth":"Zm9vOmJhcg=="}"#).unwrap();
+    assert_eq!(same.credential().username(), "foo");
+    assert_eq!(
+        spelt(r#"{"auth":"Zm9vOmJheg=="}"#).unwrap_err().to_string(),
+        "docker config has several entries for \"ghcr.io\" under \"auths\", in different spellings: \
+         keep one"
+    );
+    // Its own tokens alone are no entry.
+    let side = r#"{"auths":{"https://index.docker.io/v1/refresh-token":{"auth":"Zm9vOmJhcg=="}}}"#;
+    assert_eq!(
+        side.parse::<DockerConfig>().unwrap_err(),
+        DockerConfigError::NoEntry
+    );
+}
+
 #[test]
 fn one_of_several_entries_can_be_chosen() {
     use DockerConfigError as E;
@@ -472,7 +513,7 @@ fn one_of_several_entries_can_be_chosen() {
         "https://index.docker.io/v1/refresh-token": {},
         "quay.io": {"auth": false},
         "r.example": {"auth": "Zm9vOmJhcg=="},
-        "https://r.example": {"auth": "Zm9vOmJhcg=="}
+        "https://r.example": {"auth": "Zm9vOmJheg=="}
     }}"#;
     let parsed = |text: &str| text.parse::<RegistryHost>().unwrap();
     let chosen = |name: &str| DockerConfig::for_host(document, &parsed(name));

@@ -75,6 +75,15 @@ fn strip_decoration(input: &str) -> Result<&str, Rule> {
     if authority.eq_ignore_ascii_case(WEB_SITE) {
         return Err(Rule::WebSite);
     }
+    // An address without its scheme, copied out of a page: `//ghcr.io`.
+    if authority.is_empty() && path.starts_with("//") {
+        let rest = path.trim_start_matches('/');
+        let host = rest
+            .split(['/', '?', '#'])
+            .next()
+            .filter(|host| !host.is_empty());
+        return Err(host.map_or(Rule::Empty, |host| Rule::Path(Some(host.to_owned()))));
+    }
     if !matches!(path, "" | "/" | "/v1" | "/v1/" | "/v2" | "/v2/") {
         return Err(Rule::Path(Some(authority.to_owned())));
     }

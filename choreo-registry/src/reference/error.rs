@@ -304,7 +304,10 @@ fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
         },
         Rule::Digest(digest::Rule::NoAlgorithm) => input.replacen('@', ":", 1),
         Rule::EmptyComponent => single_slashes(input),
-        Rule::Scheme => single_slashes(input.split_once("://")?.1),
+        Rule::Scheme => {
+            let address = single_slashes(input.split_once("://")?.1);
+            docker_hub_page(&address).unwrap_or(address)
+        }
         Rule::TagEmpty => input.trim_end_matches(':').replacen(":@", "@", 1),
         Rule::Uppercase => lowercase_path(input),
         _ => return None,
@@ -321,6 +324,21 @@ fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
 fn single_slashes(input: &str) -> String {
     let parts: Vec<_> = input.split('/').filter(|part| !part.is_empty()).collect();
     parts.join("/")
+}
+
+/// The image that a page of Docker Hub's web site is about.
+fn docker_hub_page(address: &str) -> Option<String> {
+    let path = address.strip_prefix("hub.docker.com/")?;
+    let path = path.split(['?', '#']).next()?;
+    let mut parts = path.split('/');
+    match (parts.next()?, parts.next()?, parts.next()) {
+        ("_", image, _) => Some(image.to_owned()),
+        ("r", namespace, Some(image)) => Some(format!("{namespace}/{image}")),
+        ("repository", "docker", Some(namespace)) => {
+            parts.next().map(|image| format!("{namespace}/{image}"))
+        }
+        _ => None,
+    }
 }
 
 /// The input with its path in lower case, and host, tag and digest as they are.
@@ -375,6 +393,25 @@ mod tests {
             Rule::Underscore = Rule::Underscore => "host must not hold an underscore";
             Rule::Uppercase = Rule::Uppercase => "repository name must be lowercase";
             Rule::Userinfo = Rule::Userinfo => "it carries a user name or password before '@'";
+        }
+    }
+
+    #[test]
+    fn a_page_of_docker_hub_leads_to_its_image() {
+        for (page, image) in [
+            ("https://hub.docker.com/r/acme/app:1", "acme/app:1"),
+            ("https://hub.docker.com/r/acme/app/", "acme/app"),
+            ("https://hub.docker.com/r/acme/app/tags?page=2", "acme/app"),
+            ("https://hub.docker.com/_/nginx", "nginx"),
+            ("https://hub.docker.com/_/nginx/tags", "nginx"),
+            (
+                "https://hub.docker.com/repository/docker/acme/app/general",
+                "acme/app",
+            ),
+            ("https://ghcr.io/acme/app:1", "ghcr.io/acme/app:1"),
+        ] {
+            let suggested = suggest(Subject::ImageReference, page, Rule::Scheme);
+            assert_eq!(suggested.as_deref(), Some(image), "{page}");
         }
     }
 }

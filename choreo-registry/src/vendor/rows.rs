@@ -80,6 +80,7 @@ pub(super) static ROWS: [Row; 24] = [
         id: ECR_ID,
         name: "Amazon ECR",
         credentials: &[
+            UNDECODED_TOKEN,
             accepts(
                 "AWS",
                 ANY,
@@ -99,6 +100,7 @@ pub(super) static ROWS: [Row; 24] = [
         name: "Amazon ECR Public",
         hosts: &["public.ecr.aws", "ecr-public.aws.com"],
         credentials: &[
+            UNDECODED_TOKEN,
             accepts(
                 "AWS",
                 ANY,
@@ -527,6 +529,18 @@ pub(super) static ROWS: [Row; 24] = [
     // The fallback.
     ROW,
 ];
+
+/// `authorizationToken` of `aws ecr get-authorization-token`: base64 of `AWS:` and the password.
+const UNDECODED_TOKEN: Form = doubts(
+    "AWS",
+    Like("QVdTO*"),
+    Code::EcrTokenUndecoded,
+    (
+        "the password is the authorizationToken of Amazon ECR as it comes, base64 of AWS: and the \
+         password",
+        "decode it and enter what follows AWS:, or the output of aws ecr get-login-password",
+    ),
+);
 
 /// Forms that both of Google's registries take.
 const GOOGLE: &[Form] = &[
