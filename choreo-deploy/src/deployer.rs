@@ -1,6 +1,7 @@
 //! The orchestration: from an accepted deployment to a target that is ready.
 
 mod accept;
+mod admission;
 mod follow;
 mod options;
 mod request;

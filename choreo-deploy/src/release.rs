@@ -7,7 +7,7 @@ use choreo_registry::{Digest, ImageReference};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ComponentId, ComponentKey, OrganizationId};
+use crate::id::{ComponentId, ComponentKey, OrganizationId, RegistryId};
 use crate::workload::Workload;
 
 /// A workload and an image, together and immutable: what is deployed, promoted and rolled back to.
@@ -32,6 +32,10 @@ pub struct Release {
     pub workload: Workload,
     /// The image that runs.
     pub image: ReleaseImage,
+    /// The registration that the image was read from. The component may be bound to another one
+    /// since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryId>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -58,6 +62,7 @@ impl Release {
             number,
             workload: draft.workload,
             image: draft.image,
+            registry: draft.registry,
             created_at,
         }
     }
@@ -71,13 +76,29 @@ pub struct ReleaseDraft {
     pub workload: Workload,
     /// The image that runs.
     pub image: ReleaseImage,
+    /// The registration that the image was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryId>,
 }
 
 impl ReleaseDraft {
     /// A workload and its image.
     #[must_use]
     pub fn new(workload: Workload, image: ReleaseImage) -> Self {
-        Self { workload, image }
+        Self {
+            workload,
+            image,
+            registry: None,
+        }
+    }
+
+    /// Says which registration the image was read from.
+    #[must_use]
+    pub fn from_registry(self, registry: RegistryId) -> Self {
+        Self {
+            registry: Some(registry),
+            ..self
+        }
     }
 }
 

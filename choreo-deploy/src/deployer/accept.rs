@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use choreo_registry::ImageReference;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::admission::{Wanted, check_type};
 use super::{Deployer, RollbackRequest, RunRequest};
 use crate::Target;
 use crate::backend::{LogLine, LogQuery};
@@ -32,18 +32,11 @@ impl Intake for Deployer {
             );
             return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
         }
-        submission.image.reference = self
-            .image_of_registry(&plan, &submission.image.reference)
-            .await?;
-        if plan.workload.component_type() != plan.component.component_type {
-            let message = format!(
-                "component {} is a {} but its workload is one of a {}: correct the catalog",
-                plan.component.id,
-                plan.component.component_type,
-                plan.workload.component_type()
-            );
-            return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
-        }
+        let wanted = Wanted::Image(&submission.image.reference);
+        let (_, image) = self.registry_of(&plan.component, &wanted).await?;
+        submission.image.reference = image;
+        let workload = ("its workload is", &plan.workload);
+        check_type(&plan.component, workload, "correct the catalog")?;
         let mut idempotency = self.idempotency(&submission, stage);
         loop {
             let new = NewDeployment {
@@ -150,6 +143,7 @@ impl Deployer {
         let ready = ready
             .and_then(|state| state.ready)
             .ok_or_else(|| nothing_ready(&target))?;
+        self.check_release(&plan, ready.release).await?;
         let new = NewDeployment {
             cause: Cause::Promotion,
             settings: SettingsChoice::Now(next.settings.clone()),
@@ -169,6 +163,7 @@ impl Deployer {
         let stage = &plan.stages[position(&plan, &request.environment)?];
         let target = plan.component.target(request.environment.clone());
         let (release, settings_version) = self.earlier(&target, request.release).await?;
+        self.check_release(&plan, release).await?;
         let new = NewDeployment {
             cause: Cause::Rollback,
             settings: SettingsChoice::Version(settings_version),
@@ -231,9 +226,13 @@ impl Deployer {
                 return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
             }
         };
+        let target = plan.component.target(stage.environment.id.clone());
+        let state = self.parts.store.target(&target).await;
+        if let Some(ready) = state.map_err(unavailable)?.and_then(|state| state.ready) {
+            self.check_release(&plan, ready.release).await?;
+        }
         let now = self.clock.now();
         let deadline = now + limits.deadline() + self.options.run_grace;
-        let target = plan.component.target(stage.environment.id.clone());
         let place = (target, stage.data_plane.id.clone());
         let new = NewRun::new(self.chance.run_id(), place, (now, deadline))
             .with_overrides(request.overrides);
@@ -362,38 +361,6 @@ impl Deployer {
         plan.ok_or_else(|| {
             let message = format!("component {} does not exist", component.component);
             IntakeError::new(IntakeErrorKind::UnknownComponent, message)
-        })
-    }
-
-    /// The image under the name that kubelets find its pull secret by, if it is of the component's
-    /// registry.
-    async fn image_of_registry(
-        &self,
-        plan: &Plan,
-        image: &ImageReference,
-    ) -> Result<ImageReference, IntakeError> {
-        let (organization, id) = (
-            &plan.component.project.organization,
-            &plan.component.registry,
-        );
-        let registry = self
-            .parts
-            .store
-            .registry(organization, id)
-            .await
-            .map_err(unavailable)?;
-        let registry = registry.ok_or_else(|| {
-            let message = format!("registry {id} of the component is not registered: register it");
-            IntakeError::new(IntakeErrorKind::NotPossible, message)
-        })?;
-        registry.host.canonical_image(image).ok_or_else(|| {
-            let message = format!(
-                "image {:?} is not in the component's registry {}: push it there, or register the registry {:?} and bind the component to it",
-                image.as_str().chars().take(128).collect::<String>(),
-                registry.host,
-                image.domain().chars().take(128).collect::<String>(),
-            );
-            IntakeError::new(IntakeErrorKind::ImageNotInRegistry, message)
         })
     }
 
@@ -548,7 +515,7 @@ fn nothing_ready(target: &Target) -> IntakeError {
     IntakeError::new(IntakeErrorKind::NotPossible, message)
 }
 
-fn unavailable(error: StoreError) -> IntakeError {
+pub(super) fn unavailable(error: StoreError) -> IntakeError {
     IntakeError::new(
         IntakeErrorKind::Unavailable,
         "the store does not answer now: try again",

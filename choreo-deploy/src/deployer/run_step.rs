@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Deployer;
+use super::admission::Wanted;
 use super::step::Halt;
 use crate::backend::{Intent, RunIntent, TaskRunner};
 use crate::reason::{Reason, ReasonCode};
@@ -97,7 +98,8 @@ impl Deployer {
         claimed: &mut ClaimedRun,
     ) -> Result<(), Halt> {
         let run = &claimed.run;
-        let (_, access) = self.access(&run.target).await?;
+        let wanted = Wanted::of(&claimed.release);
+        let (_, access) = self.access(&run.target, &wanted).await?;
         let intent = Intent::new(&run.target, run.generation, &claimed.release)
             .with_settings(&claimed.settings)
             .with_pull(access.pull());

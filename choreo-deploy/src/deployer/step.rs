@@ -8,6 +8,7 @@ use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, PullSecret};
 
 use super::Deployer;
+use super::admission::{NoRegistry, Wanted};
 use crate::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent, Pull};
 use crate::deployment::{Phase, RequestedImage, Subject};
 use crate::id::RegistryId;
@@ -193,8 +194,11 @@ impl Deployer {
             );
             return Err(Halt::Failed(reason));
         };
-        let image = self.pin(claimed, image).await?;
-        let draft = ReleaseDraft::new(workload.clone(), image);
+        let (registry, access) = self
+            .access(&claimed.claim.target, &Wanted::Image(&image.reference))
+            .await?;
+        let image = self.pin(claimed, image, (&registry, &access)).await?;
+        let draft = ReleaseDraft::new(workload.clone(), image).from_registry(registry.id);
         let now = self.clock.now();
         Ok(self
             .parts
@@ -208,16 +212,16 @@ impl Deployer {
         &self,
         claimed: &ClaimedDeployment,
         image: &RequestedImage,
+        (registry, access): (&RegisteredRegistry, &Access),
     ) -> Result<ReleaseImage, Halt> {
         let target = &claimed.claim.target;
-        let (registry, access) = self.access(target).await?;
         let unpinned = ReleaseImage::unpinned(image.reference.clone());
         let not_read = || match image.claimed {
             Some(digest) => unpinned.clone().pinned(Pin::new(digest, Pinning::Claimed)),
             None => unpinned.clone(),
         };
         let from = RegistryAccess::new(&registry.organization, &registry.id, &registry.host);
-        let from = match &access {
+        let from = match access {
             Access::Credential(credential, _) => {
                 from.with_credential(credential, registry.credential_version)
             }
@@ -305,10 +309,11 @@ impl Deployer {
         )))
     }
 
-    /// The registry of a target's component, and how it is pulled from.
+    /// The registry that something is pulled from for a target, and how.
     pub(super) async fn access(
         &self,
         target: &Target,
+        wanted: &Wanted<'_>,
     ) -> Result<(RegisteredRegistry, Access), Halt> {
         let plan = self
             .parts
@@ -331,10 +336,15 @@ impl Deployer {
                 message,
             )));
         };
-        let id = &plan.component.registry;
-        let Some(registry) = self.parts.store.registry(&target.organization, id).await? else {
-            return Err(Halt::Failed(missing_registry(id)));
-        };
+        let found = self.registry_of(&plan.component, wanted).await;
+        let (registry, _) = found.map_err(|why| match why {
+            NoRegistry::Store(error) => Halt::from(error),
+            NoRegistry::NotRegistered(id) => Halt::Failed(missing_registry(&id)),
+            elsewhere @ NoRegistry::Elsewhere(_) => Halt::Failed(Reason::new(
+                ReasonCode::RegistryMissing,
+                elsewhere.message(),
+            )),
+        })?;
         let access = self.open(&registry)?;
         Ok((registry, access))
     }
@@ -375,7 +385,8 @@ impl Deployer {
         claimed: &ClaimedDeployment,
         release: &Release,
     ) -> Result<(), Halt> {
-        let (_, access) = self.access(&claimed.claim.target).await?;
+        let wanted = Wanted::of(release);
+        let (_, access) = self.access(&claimed.claim.target, &wanted).await?;
         let intent = Intent::new(&claimed.claim.target, claimed.claim.generation, release)
             .with_settings(&claimed.settings)
             .with_pull(access.pull());

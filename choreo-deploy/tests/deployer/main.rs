@@ -8,4 +8,5 @@
 mod looks;
 mod outages;
 mod scenarios;
+mod ways_in;
 mod world;

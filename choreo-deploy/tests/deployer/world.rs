@@ -6,7 +6,7 @@ use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::clock::Clock;
 use choreo_deploy::deployer::Parts;
 use choreo_deploy::deployment::{Cause, Deployment, RequestedImage};
-use choreo_deploy::id::ComponentKey;
+use choreo_deploy::id::{ComponentKey, DataPlaneId};
 use choreo_deploy::intake::Submission;
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::release::Release;
@@ -44,7 +44,7 @@ impl World {
 
     pub(crate) async fn of(
         backend: Arc<InMemoryBackend>,
-        backends: HashMap<choreo_deploy::id::DataPlaneId, Arc<dyn DeploymentBackend>>,
+        backends: HashMap<DataPlaneId, Arc<dyn DeploymentBackend>>,
         plans: impl IntoIterator<Item = Plan>,
     ) -> Self {
         let store = Arc::new(InMemoryStore::new());
@@ -65,6 +65,25 @@ impl World {
             registry,
             deployer,
         }
+    }
+
+    /// Another deployer over the same store and data planes, after the catalog has changed.
+    pub(crate) fn with_plans(
+        &self,
+        planes: impl IntoIterator<Item = (&'static str, Arc<InMemoryBackend>)>,
+        plans: impl IntoIterator<Item = Plan>,
+    ) -> Deployer {
+        let planes = planes
+            .into_iter()
+            .map(|(name, plane)| (id(name), plane as Arc<dyn DeploymentBackend>));
+        Deployer::new(Parts {
+            store: self.store.clone(),
+            catalog: Arc::new(StaticCatalog::new(plans)),
+            backends: Arc::new(planes.collect::<HashMap<DataPlaneId, _>>()),
+            resolver: self.registry.clone(),
+            sealer: Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap())),
+        })
+        .with_clock(VirtualClock::new())
     }
 
     /// Accepts from CI, without a key and without a commit.

@@ -1,0 +1,162 @@
+//! The one check that every way to a target goes through.
+
+use choreo_registry::ImageReference;
+
+use super::Deployer;
+use super::accept::unavailable;
+use crate::catalog::Plan;
+use crate::id::RegistryId;
+use crate::intake::{IntakeError, IntakeErrorKind};
+use crate::release::{Release, ReleaseNumber};
+use crate::store::{RegisteredRegistry, StoreError};
+use crate::target::Component;
+use crate::workload::Workload;
+
+/// What is to run, as it is called in sentences.
+pub(super) enum Wanted<'a> {
+    /// An image, in a new release.
+    Image(&'a ImageReference),
+    /// The image of a release, and the registration that it was read from.
+    Release(ReleaseNumber, &'a ImageReference, Option<&'a RegistryId>),
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn of(release: &'a Release) -> Self {
+        let (image, registry) = (&release.image.requested, release.registry.as_ref());
+        Self::Release(release.number, image, registry)
+    }
+
+    fn image(&self) -> &'a ImageReference {
+        match self {
+            Self::Image(image) | Self::Release(_, image, _) => image,
+        }
+    }
+}
+
+/// Why there is no registry to pull an image from.
+pub(super) enum NoRegistry {
+    /// The image is in none that it may come from.
+    Elsewhere(String),
+    /// The component's registry is not registered.
+    NotRegistered(RegistryId),
+    /// It cannot be looked up now.
+    Store(StoreError),
+}
+
+impl NoRegistry {
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Elsewhere(message) => message.clone(),
+            Self::NotRegistered(id) => {
+                format!("registry {id} of the component is not registered: register it")
+            }
+            Self::Store(error) => error.to_string(),
+        }
+    }
+}
+
+impl From<NoRegistry> for IntakeError {
+    fn from(why: NoRegistry) -> Self {
+        let kind = match why {
+            NoRegistry::Elsewhere(_) => IntakeErrorKind::ImageNotInRegistry,
+            NoRegistry::NotRegistered(_) => IntakeErrorKind::NotPossible,
+            NoRegistry::Store(error) => return unavailable(error),
+        };
+        Self::new(kind, why.message())
+    }
+}
+
+impl Deployer {
+    /// The registry that an image is pulled from, and the image under the name that kubelets find
+    /// the pull secret by.
+    ///
+    /// The component's registry, if it has the image. A release keeps the registry that it was made
+    /// from for as long as that is registered: its credential is the one that fits.
+    pub(super) async fn registry_of(
+        &self,
+        component: &Component,
+        wanted: &Wanted<'_>,
+    ) -> Result<(RegisteredRegistry, ImageReference), NoRegistry> {
+        let organization = &component.project.organization;
+        let look = async |id: &RegistryId| {
+            let found = self.parts.store.registry(organization, id).await;
+            found.map_err(NoRegistry::Store)
+        };
+        let present = look(&component.registry).await?;
+        let with_image = |registry: RegisteredRegistry| {
+            let image = registry.host.canonical_image(wanted.image())?;
+            Some((registry, image))
+        };
+        if let Some(found) = present.clone().and_then(with_image) {
+            return Ok(found);
+        }
+        if let Wanted::Release(_, _, Some(made_from)) = wanted
+            && **made_from != component.registry
+            && let Some(found) = look(made_from).await?.and_then(with_image)
+        {
+            return Ok(found);
+        }
+        Err(match present {
+            Some(present) => NoRegistry::Elsewhere(elsewhere(wanted, &present)),
+            None => NoRegistry::NotRegistered(component.registry.clone()),
+        })
+    }
+
+    /// Refuses a release that would not run as its component does now.
+    pub(super) async fn check_release(
+        &self,
+        plan: &Plan,
+        number: ReleaseNumber,
+    ) -> Result<(), IntakeError> {
+        let component = plan.component.key();
+        let found = self.parts.store.release(&component, number).await;
+        // One that does not exist is refused where it is accepted.
+        let Some(release) = found.map_err(unavailable)? else {
+            return Ok(());
+        };
+        let called = format!("release {number} is");
+        check_type(
+            &plan.component,
+            (&called, &release.workload),
+            "deploy a new one",
+        )?;
+        self.registry_of(&plan.component, &Wanted::of(&release))
+            .await?;
+        Ok(())
+    }
+}
+
+/// Refuses what is not of the component's type.
+pub(super) fn check_type(
+    component: &Component,
+    (called, workload): (&str, &Workload),
+    instead: &str,
+) -> Result<(), IntakeError> {
+    if workload.component_type() == component.component_type {
+        return Ok(());
+    }
+    let message = format!(
+        "component {} is a {} but {called} one of a {}: {instead}",
+        component.id,
+        component.component_type,
+        workload.component_type()
+    );
+    Err(IntakeError::new(IntakeErrorKind::NotPossible, message))
+}
+
+fn elsewhere(wanted: &Wanted<'_>, present: &RegisteredRegistry) -> String {
+    let bounded = |text: &str| text.chars().take(128).collect::<String>();
+    let (image, host) = (wanted.image(), &present.host);
+    let domain = bounded(image.domain());
+    match wanted {
+        Wanted::Image(_) => format!(
+            "image {:?} is not in the component's registry {host}: push it there, or register the \
+             registry {domain:?} and bind the component to it",
+            bounded(image.as_str()),
+        ),
+        Wanted::Release(number, ..) => format!(
+            "release {number} is of {domain:?}, and the component's registry is {host} now: deploy \
+             an image of {host}, or register {domain:?} again",
+        ),
+    }
+}

@@ -1,0 +1,129 @@
+//! Deploy, promote, roll back and run pass one check, and say the same.
+
+use choreo_deploy::catalog::Plan;
+use choreo_deploy::deployer::{RollbackRequest, RunRequest};
+use choreo_deploy::deployment::{Cause, Phase};
+use choreo_deploy::intake::{IntakeError, IntakeErrorKind};
+use choreo_deploy::store::{NewRegistry, RegistryStore};
+use choreo_deploy::workload::{ComponentType, ManualTask};
+use choreo_deploy::{Deployer, Intake};
+use choreo_registry::authentication::AuthenticationType;
+
+use crate::world::{World, component, id, key, service, stages, submission, task};
+
+/// A service and a task of which two releases are ready in development.
+async fn two_releases() -> World {
+    let world = World::new().await;
+    for name in ["orders", "report"] {
+        for tag in 1..=2 {
+            let deployment = world.deploy(name, &format!("{name}:{tag}")).await;
+            assert_eq!(deployment.phase, Phase::Ready);
+        }
+    }
+    world
+}
+
+/// Registers another registry and binds the components to it.
+async fn bound_elsewhere(world: &World) -> Deployer {
+    let host = "registry.example.org".parse().unwrap();
+    let elsewhere = (id("acme"), id("elsewhere"));
+    let new = NewRegistry::new(elsewhere, "Elsewhere", host, AuthenticationType::Public);
+    world.store.put_registry(new, None).await.unwrap();
+    let bound = |mut plan: Plan| {
+        plan.component.registry = id("elsewhere");
+        plan
+    };
+    let plane = ("eu-1", world.backend.clone());
+    world.with_plans([plane], [bound(service("orders")), bound(task())])
+}
+
+async fn unregister(world: &World) {
+    let (organization, images) = (id("acme"), id("images"));
+    let removed = world.store.remove_registry(&organization, &images).await;
+    assert!(removed.unwrap());
+}
+
+/// What each way in that takes a release says.
+async fn refusals(deployer: &Deployer) -> Vec<IntakeError> {
+    let (orders, dev) = (key("orders"), id("dev"));
+    let promoted = deployer.promote(&orders, &dev).await;
+    let back = RollbackRequest::new(orders, dev);
+    let rolled_back = deployer.rollback(back).await;
+    let run = deployer.run_task(RunRequest::new(key("report"))).await;
+    vec![
+        promoted.unwrap_err(),
+        rolled_back.unwrap_err(),
+        run.unwrap_err(),
+    ]
+}
+
+/// Deploy-review 12, platform-team F7: an old image was deployed with the new registry's secret.
+#[tokio::test(start_paused = true)]
+async fn a_release_of_a_registry_that_is_gone_is_refused_at_once() {
+    let world = two_releases().await;
+    let deployer = bound_elsewhere(&world).await;
+    unregister(&world).await;
+    let said = "is of \"registry.example.com\", and the component's registry is \
+                registry.example.org now: deploy an image of registry.example.org, or register \
+                \"registry.example.com\" again";
+    for (error, release) in refusals(&deployer).await.iter().zip([2, 1, 2]) {
+        assert_eq!(error.kind(), IntakeErrorKind::ImageNotInRegistry);
+        assert_eq!(error.to_string(), format!("release {release} {said}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_keeps_its_registry_while_that_is_registered() {
+    let world = two_releases().await;
+    let deployer = bound_elsewhere(&world).await;
+    let accepted = deployer.promote(&key("orders"), &id("dev")).await.unwrap();
+    deployer.work_until_idle().await.unwrap();
+    let promoted = world.read(&accepted.deployment).await;
+    assert_eq!(promoted.phase, Phase::Ready, "{:?}", promoted.reasons);
+    let release = world.release(&promoted).await;
+    assert_eq!(release.registry, Some(id("images")));
+    let shown = world.backend.shown(&promoted.target).expect("it runs");
+    let pull = format!("{:?}", shown.pull);
+    assert!(pull.contains("registry.example.com"), "{pull}");
+    // An image is of the component's present registry alone.
+    let old = submission("orders", "orders:3", Cause::Manual);
+    let error = deployer.accept(old).await.unwrap_err();
+    assert_eq!(error.kind(), IntakeErrorKind::ImageNotInRegistry);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_registry_all_ways_in_say_the_same() {
+    let world = two_releases().await;
+    unregister(&world).await;
+    let image = submission("orders", "orders:3", Cause::Manual);
+    let deployed = world.deployer.accept(image).await.unwrap_err();
+    let said = "registry images of the component is not registered: register it";
+    assert_eq!(deployed.to_string(), said);
+    for error in refusals(&world.deployer).await {
+        assert_eq!(error.to_string(), said);
+        assert_eq!(error.kind(), IntakeErrorKind::NotPossible);
+    }
+}
+
+/// Platform-team F6: a Service's release went to production of what is a Manual Task now.
+#[tokio::test(start_paused = true)]
+async fn a_release_of_another_type_is_refused() {
+    let world = two_releases().await;
+    let now_a_task = stages(Plan::new(
+        component("orders", ComponentType::ManualTask),
+        ManualTask::new(),
+    ));
+    let deployer = world.with_plans([("eu-1", world.backend.clone())], [now_a_task]);
+    let (orders, dev) = (key("orders"), id("dev"));
+    let promoted = deployer.promote(&orders, &dev).await.unwrap_err();
+    let said =
+        "component orders is a Manual Task but release 2 is one of a Service: deploy a new one";
+    assert_eq!(promoted.to_string(), said);
+    let run = deployer.run_task(RunRequest::new(orders.clone())).await;
+    assert_eq!(run.unwrap_err().to_string(), said);
+    let back = deployer.rollback(RollbackRequest::new(orders, dev)).await;
+    assert_eq!(
+        back.unwrap_err().to_string(),
+        said.replace("release 2", "release 1")
+    );
+}
