@@ -147,8 +147,9 @@
 //!
 //! # Mounting it
 //!
-//! [`DeployWebhook`] is a [`tower_service::Service`] for any request body. In axum it goes under any
-//! prefix; hyper takes it through `hyper_util::service::TowerToHyperService`.
+//! [`DeployWebhook`] is a [`tower_service::Service`] for any request body. The feature `server` has a
+//! server for it, or for a router with more in it, that slow, idle and many clients do not stop:
+//! `server::Server::bind(address, webhook)?.run(shutdown)`. In axum it goes under any prefix.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -175,15 +176,17 @@
 //!
 //! - **TLS.** Put it behind something that does; tokens travel with every request. Do not redirect
 //!   from `http`: curl takes a redirect for success.
-//! - **Slow clients before the headers' end.** That is the server's. `axum::serve` has no timeout
-//!   for them; hyper has one when it is given a timer:
-//!   `http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(5))`.
+//! - **Clients that are slow with heads, do not read, or take all connections.** That is the
+//!   server's: the one of the feature `server`. `axum::serve` has no timeout for them, and hyper has
+//!   none for those who do not read.
 //! - **Rate limits for strangers.** Limit by address at the proxy.
 //! - **Panics.** It has none of its own on any input; one in the intake or the store is not caught.
 //! - **CORS.** CI is not a browser.
 
 pub mod base_url;
 pub mod problem;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod snippet;
 pub mod token;
 pub mod webhook;

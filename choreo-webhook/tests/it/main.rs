@@ -18,6 +18,8 @@ mod mounting;
 mod properties;
 #[cfg(test)]
 mod real_parts;
+#[cfg(all(test, feature = "server"))]
+mod server;
 #[cfg(test)]
 mod snippets;
 #[cfg(test)]

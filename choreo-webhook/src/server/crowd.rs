@@ -1,0 +1,238 @@
+//! Who is connected, and who has to go when there is no place left.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// All connections of a listener.
+///
+/// A connection is *busy* while a request on it is being answered, and *quiet* otherwise: it sends
+/// a head, is idle, or does not take what was answered. Only quiet connections are shed, the oldest
+/// first. Nothing that a client does makes its connection younger: if answers did, whoever sends the
+/// most requests would stay, and whoever comes for the first one would go.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    limit: usize,
+    per_address: usize,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    /// Numbers grow, so an older connection has a smaller one.
+    last: u64,
+    guests: HashMap<u64, Entry>,
+    addresses: HashMap<IpAddr, Address>,
+    quiet: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    address: IpAddr,
+    shed: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Address {
+    count: usize,
+    quiet: BTreeSet<u64>,
+}
+
+impl Crowd {
+    pub(super) fn new(limit: usize, per_address: usize) -> Self {
+        Self {
+            limit,
+            per_address,
+            inside: Mutex::default(),
+        }
+    }
+
+    /// A place for a new connection, which is quiet at first; of somebody else where need be.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Guest> {
+        let mut inside = self.inside();
+        let neighbours = inside.addresses.get(&address);
+        if neighbours.map_or(0, |neighbours| neighbours.count) >= self.per_address {
+            let oldest = neighbours.and_then(|neighbours| neighbours.quiet.first().copied());
+            inside.shed(oldest?);
+        } else if inside.guests.len() >= self.limit {
+            let oldest = inside.quiet.first().copied();
+            inside.shed(oldest?);
+        }
+        inside.last += 1;
+        let id = inside.last;
+        let shed = Arc::new(Notify::new());
+        let entry = Entry {
+            address,
+            shed: Arc::clone(&shed),
+        };
+        inside.guests.insert(id, entry);
+        inside.addresses.entry(address).or_default().count += 1;
+        inside.set_quiet(id, true);
+        drop(inside);
+        let crowd = Arc::clone(self);
+        Some(Guest { crowd, id, shed })
+    }
+
+    /// Makes room when the process runs out of something else than places.
+    pub(super) fn shed(&self, count: usize) {
+        let mut inside = self.inside();
+        for _ in 0..count {
+            let Some(id) = inside.quiet.first().copied() else {
+                return;
+            };
+            inside.shed(id);
+        }
+    }
+
+    /// Whether more than three quarters of the places are taken.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.inside().guests.len() > self.limit / 4 * 3
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    fn set_quiet(&mut self, id: u64, is_quiet: bool) -> bool {
+        let Some(entry) = self.guests.get(&id) else {
+            return false;
+        };
+        let address = self.addresses.entry(entry.address).or_default();
+        for quiet in [&mut self.quiet, &mut address.quiet] {
+            if is_quiet {
+                quiet.insert(id);
+            } else {
+                quiet.remove(&id);
+            }
+        }
+        true
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        self.set_quiet(id, false);
+        let entry = self.guests.remove(&id)?;
+        if let Some(address) = self.addresses.get_mut(&entry.address) {
+            address.count -= 1;
+            if address.count == 0 {
+                self.addresses.remove(&entry.address);
+            }
+        }
+        Some(entry)
+    }
+
+    /// Its place is free at once; its connection ends as soon as it hears of it.
+    fn shed(&mut self, id: u64) {
+        if let Some(entry) = self.remove(id) {
+            entry.shed.notify_one();
+        }
+    }
+}
+
+/// One connection's place.
+#[derive(Debug)]
+pub(super) struct Guest {
+    crowd: Arc<Crowd>,
+    id: u64,
+    shed: Arc<Notify>,
+}
+
+impl Guest {
+    /// A request has come. False when the place is somebody else's by now: then the request must not
+    /// be answered, for the connection is about to end.
+    pub(super) fn is_busy(&self) -> bool {
+        self.crowd.inside().set_quiet(self.id, false)
+    }
+
+    /// The request is answered.
+    pub(super) fn is_quiet(&self) {
+        self.crowd.inside().set_quiet(self.id, true);
+    }
+
+    /// Hears when the place is somebody else's.
+    pub(super) fn shed(&self) -> Arc<Notify> {
+        Arc::clone(&self.shed)
+    }
+
+    pub(super) fn places_are_scarce(&self) -> bool {
+        self.crowd.is_scarce()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.crowd.inside().remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn admit(crowd: &Arc<Crowd>, last: u8) -> Option<Guest> {
+        crowd.admit([192, 0, 2, last].into())
+    }
+
+    async fn is_shed(guest: &Guest) -> bool {
+        let shed = guest.shed();
+        tokio::time::timeout(Duration::ZERO, shed.notified())
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_that_is_quiet_makes_room() {
+        let crowd = Arc::new(Crowd::new(3, 9));
+        let [first, second, third] = [1, 2, 3].map(|last| admit(&crowd, last).unwrap());
+        assert!(first.is_busy());
+        let _fourth = admit(&crowd, 4).unwrap();
+        assert!(!is_shed(&first).await, "it is being answered");
+        assert!(is_shed(&second).await);
+        assert!(!second.is_busy(), "its place is the fourth's");
+        second.is_quiet();
+        first.is_quiet();
+        let _fifth = admit(&crowd, 5).unwrap();
+        assert!(is_shed(&first).await, "an answer does not make it younger");
+        assert!(third.is_busy());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_makes_room_among_its_own() {
+        let crowd = Arc::new(Crowd::new(9, 2));
+        let [other, first, second] = [1, 2, 2].map(|last| admit(&crowd, last).unwrap());
+        let _third = admit(&crowd, 2).unwrap();
+        assert!(is_shed(&first).await);
+        assert!(!is_shed(&other).await, "though it is older");
+        assert!(!is_shed(&second).await);
+    }
+
+    #[test]
+    fn who_comes_when_all_are_busy_is_not_admitted() {
+        let crowd = Arc::new(Crowd::new(2, 2));
+        let guests = [1, 2].map(|last| admit(&crowd, last).unwrap());
+        assert!(guests.iter().all(Guest::is_busy));
+        assert!(admit(&crowd, 3).is_none());
+        drop(guests);
+        assert!(admit(&crowd, 3).is_some());
+    }
+
+    #[test]
+    fn who_left_is_forgotten() {
+        let crowd = Arc::new(Crowd::new(4, 4));
+        let guests: Vec<_> = (0..4)
+            .map(|last| admit(&crowd, last % 2).unwrap())
+            .collect();
+        assert!(crowd.is_scarce());
+        assert!(guests[0].is_busy());
+        crowd.shed(9);
+        assert_eq!(crowd.inside().guests.len(), 1, "the busy one");
+        drop(guests);
+        let inside = crowd.inside();
+        assert!(inside.guests.is_empty() && inside.addresses.is_empty() && inside.quiet.is_empty());
+    }
+}

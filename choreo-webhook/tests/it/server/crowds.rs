@@ -1,0 +1,115 @@
+//! More connections than there are places for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use choreo_webhook::server::ServerLimits;
+use tokio::io::AsyncWriteExt as _;
+
+use super::{connect, get, hangs_up, read_answer, serve, serve_bytes, with};
+use crate::support::World;
+
+fn limits(connections: usize) -> ServerLimits {
+    let mut limits = ServerLimits::default();
+    (limits.connections, limits.connections_per_address) = (connections, connections);
+    limits
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_connection_takes_the_place_of_the_oldest() {
+    let address = serve_bytes(limits(8));
+    let mut oldest = connect(address).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut others = Vec::new();
+    for _ in 0..7 {
+        others.push(connect(address).await);
+    }
+    let answer = get(address, "/2", "").await.unwrap();
+    assert!(answer.ends_with("xx"), "{answer}");
+    // Its own header, and the server's because places are scarce, are one.
+    assert_eq!(answer.matches("connection: close").count(), 1, "{answer}");
+    assert!(hangs_up(&mut oldest).await < Duration::from_secs(1));
+}
+
+/// A client that waits for an answer is never shed; when all wait, who comes is sent away at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_polls_stay() {
+    let world = Arc::new(World::new().await);
+    let server = serve(&world, limits(8));
+    *world.intake.closed.lock().unwrap() = true;
+    let authorization = format!("Bearer {}", world.token.expose());
+    let address = server.address;
+    let polls: Vec<_> = (0..8)
+        .map(|_| {
+            let authorization = authorization.clone();
+            tokio::spawn(async move {
+                get(address, "/v1/deployments/d-1?wait=25", &authorization).await
+            })
+        })
+        .collect();
+    while world.intake.waits.lock().unwrap().len() < 8 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..20 {
+        let mut refused = connect(address).await;
+        assert!(hangs_up(&mut refused).await < Duration::from_secs(1));
+    }
+    // Health checks have a way of their own.
+    let health = get(server.health_address.unwrap(), "/readyz", "").await;
+    assert!(health.unwrap().starts_with("HTTP/1.1 200 "));
+    *world.intake.closed.lock().unwrap() = false;
+    for poll in polls {
+        let answer = poll.await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+/// While places are scarce, nobody keeps one for longer than a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn scarce_places_are_given_back() {
+    let address = serve_bytes(limits(8));
+    let mut mine = connect(address).await;
+    let request = b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n";
+    mine.write_all(request).await.unwrap();
+    let answer = read_answer(&mut mine).await;
+    assert!(!answer.contains("connection: close"), "{answer}");
+    let mut others = Vec::new();
+    for _ in 0..6 {
+        others.push(connect(address).await);
+    }
+    // The last of them is accepted before the request is answered, because this comes after it.
+    assert!(get(address, "/1", "").await.unwrap().ends_with('x'));
+    mine.write_all(request).await.unwrap();
+    let answer = read_answer(&mut mine).await;
+    assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_after_so_many_requests() {
+    let address = serve_bytes(with(limits(100), |limits| {
+        limits.requests = 3;
+    }));
+    let mut stream = connect(address).await;
+    for number in 1..=3 {
+        stream
+            .write_all(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let answer = read_answer(&mut stream).await;
+        assert_eq!(
+            answer.contains("connection: close"),
+            number == 3,
+            "{answer}"
+        );
+    }
+    hangs_up(&mut stream).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_its_own_connection_alone() {
+    let address = serve_bytes(limits(4));
+    for _ in 0..10 {
+        assert_eq!(get(address, "/panic", "").await.unwrap_or_default(), "");
+    }
+    assert!(get(address, "/1", "").await.unwrap().ends_with('x'));
+}

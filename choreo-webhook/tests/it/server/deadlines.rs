@@ -1,0 +1,155 @@
+//! Everything that a client does has a deadline.
+
+use std::time::{Duration, Instant};
+
+use choreo_webhook::server::ServerLimits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{connect, hangs_up, read_answer, serve_bytes, with};
+
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(60);
+
+/// No limit is near but those that a test sets.
+fn limits() -> ServerLimits {
+    let mut limits = ServerLimits::default();
+    (limits.head, limits.keep_alive) = (LONG, LONG);
+    (limits.body, limits.write) = (LONG, LONG);
+    limits
+}
+
+#[track_caller]
+fn is_about(took: Duration, expected: Duration) {
+    let range = expected.mul_f32(0.8)..expected + Duration::from_secs(2);
+    assert!(range.contains(&took), "{took:?} instead of {expected:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_come() {
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.head = SHORT;
+    }));
+    is_about(hangs_up(&mut connect(address).await).await, SHORT);
+
+    // Bit by bit is not better.
+    let mut stream = connect(address).await;
+    let start = Instant::now();
+    while stream.write_all(b"G").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(start.elapsed() < LONG, "a head without end goes on");
+    }
+    is_about(start.elapsed(), SHORT);
+}
+
+/// Also on a connection that was good once: its client has the head's time, not the pause's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_head_that_does_not_come() {
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.head = SHORT;
+    }));
+    let mut stream = connect(address).await;
+    stream
+        .write_all(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    read_answer(&mut stream).await;
+    tokio::time::sleep(SHORT * 2).await;
+    stream.write_all(b"GET").await.unwrap();
+    is_about(hangs_up(&mut stream).await, SHORT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_between_requests() {
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.keep_alive = SHORT;
+    }));
+    let mut stream = connect(address).await;
+    for _ in 0..3 {
+        stream
+            .write_all(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        read_answer(&mut stream).await;
+        tokio::time::sleep(SHORT / 2).await;
+    }
+    is_about(hangs_up(&mut stream).await, SHORT / 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come() {
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.body = SHORT;
+    }));
+    let mut stream = connect(address).await;
+    stream
+        .write_all(b"POST /1 HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx")
+        .await
+        .unwrap();
+    let start = Instant::now();
+    let answer = read_answer(&mut stream).await;
+    is_about(start.elapsed(), SHORT);
+    assert!(answer.ends_with("body did not arrive in time"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_read() {
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.write = SHORT;
+    }));
+    let mut stream = connect(address).await;
+    stream
+        .write_all(b"GET /33554432 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(SHORT * 4).await;
+    // What is on the way still comes, and then the connection is reset: the rest is not kept.
+    let mut read = Vec::new();
+    assert!(stream.read_to_end(&mut read).await.is_err());
+    assert!(read.len() < 33_554_432);
+}
+
+/// Requests whose answers are never read: the attack that no timeout of hyper's stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_requests_whose_answers_are_not_read() {
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.write = SHORT;
+        limits.requests = u32::MAX;
+    }));
+    let mut stream = connect(address).await;
+    let requests = b"GET /1000 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    let start = Instant::now();
+    while stream.write_all(&requests).await.is_ok() {
+        assert!(start.elapsed() < LONG, "it goes on for ever");
+    }
+}
+
+/// Who reads slowly, but not too slowly, gets all of it; who reads more slowly does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_read_slowly() {
+    const LENGTH: usize = 16 << 20;
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.write = SHORT;
+        limits.write_rate = 2 << 20;
+    }));
+    for (pause, is_served) in [(5, true), (250, false)] {
+        let mut stream = connect(address).await;
+        let request = format!("GET /{LENGTH} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let (mut length, mut buffer) = (0, vec![0; 128 << 10]);
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            length += read;
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        assert_eq!(length > LENGTH, is_served, "{length} bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_long() {
+    let address = serve_bytes(limits());
+    let mut stream = connect(address).await;
+    let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "x".repeat(64 << 10));
+    let _ = stream.write_all(head.as_bytes()).await;
+    let answer = read_answer(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
