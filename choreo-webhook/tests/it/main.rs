@@ -18,7 +18,8 @@ mod mounting;
 mod properties;
 #[cfg(test)]
 mod real_parts;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod server;
 #[cfg(test)]
 mod snippets;

@@ -1,204 +1,136 @@
-//! Serves the webhook and the health checks over HTTP/1.1, and works on deployments meanwhile.
+//! Serves the webhook and the health checks, and works on deployments meanwhile.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use choreo_deploy::store::{DeploymentStore as _, RegistryStore as _, StoredCredential};
 use choreo_webhook::DeployWebhook;
-use choreo_webhook::webhook::ResponseBody;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use choreo_webhook::server::{Health, ServerLimits};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::control_plane::{ControlPlane, Records};
 use crate::failure::Failure;
 use crate::registration;
 
-/// The most connections at once; others wait to be accepted.
-const CONNECTIONS: usize = 1024;
-/// How long a client may take to send the head of a request.
-const HEAD: Duration = Duration::from_secs(5);
 /// How long requests and steps under way may take once told to stop.
 const DRAIN: Duration = Duration::from_secs(25);
+/// How often the store is looked at for `/readyz`.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A server that listens already.
 #[derive(Debug)]
 pub(crate) struct Server {
     control_plane: ControlPlane,
-    listener: TcpListener,
+    webhook: choreo_webhook::server::Server<DeployWebhook>,
+    health: Health,
     stop: Stop,
 }
 
 impl Server {
     pub(crate) async fn bind(control_plane: ControlPlane) -> Result<Self, Failure> {
-        let address = control_plane.records.configuration.listen;
-        let listener = TcpListener::bind(address).await.map_err(|error| {
+        let ControlPlane { records, deployer } = &control_plane;
+        let address = records.configuration.listen;
+        let webhook =
+            DeployWebhook::new(Arc::new(deployer.clone()), Arc::clone(&records.store) as _);
+        let webhook = choreo_webhook::server::Server::bind(address, webhook).map_err(|error| {
             Failure::unavailable(format!("cannot listen on {address}")).caused_by(&error)
         })?;
+        let mut limits = ServerLimits::default();
+        limits.drain = DRAIN;
+        // Behind the proxy that does TLS, every connection has the proxy's address.
+        limits.connections_per_address = limits.connections;
+        let health = Health::new();
+        health.set(is_ready(records).await);
         Ok(Self {
-            control_plane,
-            listener,
+            webhook: webhook.with_limits(limits).with_health(health.clone()),
+            health,
             stop: Stop::new()?,
+            control_plane,
         })
     }
 
     /// The address, with the port that was given for port 0.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.webhook.local_addr()
     }
 
     /// Serves and works until told to stop, ends what is under way, and returns.
     pub(crate) async fn run(self) {
         let Self {
             control_plane: ControlPlane { records, deployer },
-            listener,
+            webhook,
+            health,
             mut stop,
         } = self;
-        let webhook =
-            DeployWebhook::new(Arc::new(deployer.clone()), Arc::clone(&records.store) as _);
-        let webhook = TowerToHyperService::new(webhook);
-        let site = Arc::new(Site {
-            records,
-            webhook,
-            stopping: AtomicBool::new(false),
-        });
-        let (stop_working, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = watch::channel(false);
+        let (mut until, mut served_until) = (told.clone(), told);
+        // Ends with this function.
+        let mut looking = JoinSet::new();
+        looking.spawn(look(records, health));
         let worker = tokio::spawn(async move {
-            deployer.run(async { _ = stopped.await }).await;
+            deployer.run(stopped(&mut until)).await;
         });
-        let connections = GracefulShutdown::new();
+        let mut done =
+            std::pin::pin!(async { tokio::join!(webhook.run(stopped(&mut served_until)), worker) });
         tokio::select! {
-            () = accept(&site, listener, &connections) => {}
+            _ = &mut done => return tracing::error!("stopped by itself"),
             () = stop.asked() => {}
         }
-        site.stopping.store(true, Ordering::Relaxed);
         tracing::info!("stopping: ending what is under way");
-        drop(stop_working);
-        let drained = async { tokio::join!(connections.shutdown(), worker) };
+        tell.send_replace(true);
         tokio::select! {
-            _ = drained => tracing::info!("stopped"),
+            (cut, _) = done => match cut {
+                0 => tracing::info!("stopped"),
+                cut => tracing::warn!(cut, "stopped, and cut off connections"),
+            },
             () = tokio::time::sleep(DRAIN) => tracing::warn!("stopped before all was ended"),
             () = stop.asked() => tracing::warn!("stopped at once"),
         }
     }
 }
 
-/// Accepts connections for ever.
-async fn accept(site: &Arc<Site>, listener: TcpListener, connections: &GracefulShutdown) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+async fn stopped(told: &mut watch::Receiver<bool>) {
+    // An error says that whoever could tell is gone, which is as good.
+    let _ = told.wait_for(|told| *told).await;
+}
+
+/// Looks in its own time: what `/readyz` costs is not for strangers to say.
+async fn look(records: Records, health: Health) {
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => serve_connection(site, (stream, slot), connections),
-            Err(error) => {
-                // Out of file descriptors, most likely: others are being closed meanwhile.
-                tracing::warn!(%error, "connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        tokio::time::sleep(LOOK).await;
+        health.set(is_ready(&records).await);
     }
 }
 
-fn serve_connection(
-    site: &Arc<Site>,
-    (stream, slot): (TcpStream, OwnedSemaphorePermit),
-    connections: &GracefulShutdown,
-) {
-    let site = Arc::clone(site);
-    let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { site.answer(request).await }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection ended early");
+/// Whether the store answers, and the sealing key opens what is in it.
+async fn is_ready(records: &Records) -> Result<(), &'static str> {
+    let Records {
+        store,
+        sealer,
+        configuration,
+        ..
+    } = records;
+    let stored = async {
+        store.ping().await?;
+        store.registries(&configuration.organization).await
+    };
+    let registries = stored.await.map_err(|error| {
+        tracing::warn!(%error, "not ready: the store does not answer");
+        "the store does not answer"
+    })?;
+    for registry in &registries {
+        if let StoredCredential::Sealed(sealed) = &registry.credential {
+            let context = registration::context(registry);
+            sealer.open(sealed, &context).map_err(|error| {
+                tracing::warn!(registry = %registry.id, %error, "not ready: sealing key");
+                "the sealing key does not open the stored credentials"
+            })?;
         }
-        drop(slot);
-    });
-}
-
-/// What is served.
-#[derive(Debug)]
-struct Site {
-    records: Records,
-    webhook: TowerToHyperService<DeployWebhook>,
-    stopping: AtomicBool,
-}
-
-type Answer = Response<Either<ResponseBody, Full<Bytes>>>;
-
-impl Site {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
-        let health = match request.uri().path() {
-            "/healthz" => Some(Ok(())),
-            "/readyz" => Some(self.is_ready().await),
-            _ => None,
-        };
-        Ok(match health {
-            Some(_) if request.method() != Method::GET => {
-                text(StatusCode::METHOD_NOT_ALLOWED, "only GET")
-            }
-            Some(Ok(())) => text(StatusCode::OK, "ok"),
-            Some(Err(reason)) => text(StatusCode::SERVICE_UNAVAILABLE, reason),
-            None => self.webhook.call(request).await?.map(Either::Left),
-        })
     }
-
-    /// Whether the store answers, and the sealing key opens what is in it.
-    async fn is_ready(&self) -> Result<(), &'static str> {
-        if self.stopping.load(Ordering::Relaxed) {
-            return Err("stopping");
-        }
-        let Records {
-            store,
-            sealer,
-            configuration,
-            ..
-        } = &self.records;
-        let stored = async {
-            store.ping().await?;
-            store.registries(&configuration.organization).await
-        };
-        let registries = stored.await.map_err(|error| {
-            tracing::warn!(%error, "not ready: the store does not answer");
-            "the store does not answer"
-        })?;
-        for registry in &registries {
-            if let StoredCredential::Sealed(sealed) = &registry.credential {
-                let context = registration::context(registry);
-                sealer.open(sealed, &context).map_err(|error| {
-                    tracing::warn!(registry = %registry.id, %error, "not ready: sealing key");
-                    "the sealing key does not open the stored credentials"
-                })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn text(status: StatusCode, text: &'static str) -> Answer {
-    let mut answer = Response::new(Either::Right(Full::from(format!("{text}\n"))));
-    *answer.status_mut() = status;
-    answer
+    Ok(())
 }
 
 /// Being asked to stop: by Ctrl-C, or by SIGTERM as service managers do.
