@@ -7,6 +7,10 @@
 //!   command line, no URL, no file and no trace.
 //! - Only `https` is spoken, and redirects are not followed: a redirect that curl takes for success
 //!   would be a step that is green and deploys nothing.
+//! - Whatever passes is tried again until the step's patience ends: connections that are refused,
+//!   reset or cut, and answers that are not the webhook's, such as a proxy's 404 or 502. After a
+//!   proxy gave up waiting, the step waits half as long at a time. Only a foreign 4xx to the POST
+//!   ends the step after 2 minutes: the URL is wrong then.
 //! - A retry sends the same idempotency key, so it never deploys twice.
 //! - The exit status is the outcome: see [`ExitStatus`].
 

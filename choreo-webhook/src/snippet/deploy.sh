@@ -1,5 +1,5 @@
 # Deploys an image to the component @COMPONENT@ and waits for the outcome.
-# Works in every POSIX shell; needs curl 7.66 or later.
+# Works in every POSIX shell; needs curl 7.55 or later.
 #
 # Environment:
 #   CHOREO_TOKEN  the component's deploy token, from your CI system's secrets
@@ -44,22 +44,33 @@ add digest "${DIGEST:-}" DIGEST
 add commit "${COMMIT:-}" COMMIT
 add run_url "${RUN_URL:-}" RUN_URL
 
-# One key for all retries of this run: an image is never deployed twice.
-key=${CHOREO_KEY:-sh-$(date +%s)-$$-$(printf '%s' "$IMAGE" | cksum | tr ' ' -)}
-case $key in
-  *[!0-9A-Za-z._:-]*) stop 2 'CHOREO_KEY holds a character that does not belong there' ;;
-esac
-
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
 trap 'exit 143' INT TERM
 
-# The token reaches curl through a pipe: command lines are visible to every process.
-request() {
-  printf 'Authorization: Bearer %s\n' "$CHOREO_TOKEN" |
+# One key for all retries of this run: an image is never deployed twice. No other run has it, also
+# when it begins in the same second, in a container with the same process ids.
+random=$(od -An -N16 -tx1 /dev/urandom 2>/dev/null | tr -d ' \n') || :
+key=${CHOREO_KEY:-sh-$(date +%s)-$$-${answer##*/}-$random}
+case $key in
+  *[!0-9A-Za-z._:-]*) stop 2 'CHOREO_KEY holds a character that does not belong there' ;;
+esac
+
+end=$(($(date +%s) + @PATIENCE@))
+soon=$(($(date +%s) + 120))
+status='' took=0 why='' id='' wait=25 pause=1
+
+# send SECONDS ARGUMENTS...: sets status to the answer's, or to 'curl' and curl's own when there is no
+# whole answer. The token reaches curl through a pipe: command lines are visible to every process.
+send() {
+  limit=$1
+  shift
+  began=$(date +%s)
+  status=$(printf 'Authorization: Bearer %s\n' "$CHOREO_TOKEN" |
     curl --silent --show-error --globoff --proto '=@SCHEME@' --header @- \
-      --connect-timeout 10 --max-time 60 --retry 5 --retry-connrefused --retry-max-time 120 \
-      --output "$answer" --write-out '%{http_code}' "$@" || printf ' no answer'
+      --connect-timeout 10 --max-time "$limit" \
+      --output "$answer" --write-out '%{http_code}' "$@") || status="curl $?"
+  took=$(($(date +%s) - began))
 }
 
 # What the answer says. The server sends "phase", "final" and "id" first, and one line.
@@ -68,34 +79,74 @@ is_final() { grep -q '^{"phase":"[a-z-]*","final":true,' "$answer"; }
 id() { sed -n 's/^{"phase":"[a-z-]*","final":[a-z]*,"id":"\([a-z0-9-]*\)".*/\1/p' "$answer"; }
 problem() { sed -n 's/^{"type":"urn:choreo:problem:\([a-z-]*\)".*/\1/p' "$answer"; }
 
-refuse() {
-  case $1 in
+# After an answer that is not what was asked for: ends the step where another try cannot help, and
+# otherwise returns after a pause. Connections break, and proxies answer for a server that restarts.
+try_again() {
+  case $status in
+    'curl 1' | 'curl 2' | 'curl 3' | 'curl 4' | 'curl 60' | 'curl 77' | 'curl 126' | 'curl 127')
+      stop 7 "no answer from $url: curl ends with ${status#curl }" ;;
+    curl*) why="no answer from $url" ;;
+    3??) stop 7 "no answer from $url: it redirects ($status), which is not followed" ;;
     [45]??)
-      grep '^{"type":"urn:choreo:problem:' "$answer" >&2 || :
       case $(problem) in
         held) stop 4 'target is held since a rollback: release the hold to deploy automatically again' ;;
-        body-too-slow | busy | too-many-requests | unavailable) stop 7 'the server cannot answer now' ;;
-        '') stop 7 "the server answers $1, but not as choreo does" ;;
-        *) stop 6 'the deployment is refused' ;;
+        body-too-slow | body-unreadable | busy | too-many-requests | unavailable) why='the server cannot answer now' ;;
+        '') why="the server answers $status, but not as choreo does" ;;
+        *)
+          cat "$answer" >&2
+          echo >&2 # The server sends no line break.
+          stop 6 'the deployment is refused'
+          ;;
       esac
       ;;
-    *) stop 7 "no answer from $url (${1:-000})" ;;
+    *) why="the server answers $status, but not as choreo does" ;;
   esac
+  deadline=$end
+  # As long as nothing is accepted, somebody else's 4xx means a wrong URL, more likely than not.
+  case $status$id in
+    4??) [ "$end" -le "$soon" ] || deadline=$soon ;;
+    *) ;;
+  esac
+  [ "$(date +%s)" -lt "$deadline" ] || stop 7 "$why"
+  printf 'choreo: %s: trying again\n' "$why" >&2
+  # Proxies give up on a long answer after 10 to 60 seconds: then wait for shorter ones.
+  case $status in
+    408 | 504 | 524) took=$((took + 2)) ;;
+    *) ;;
+  esac
+  if [ "$took" -ge 2 ]; then
+    wait=$(((wait + 1) / 2))
+    sleep 1
+  else
+    sleep "$pause"
+    pause=$((pause < 8 ? pause * 2 : 8))
+  fi
 }
 
-status=$(request --header 'Content-Type: application/json' --header "Idempotency-Key: $key" \
-  --data-raw "{$body}" "$url")
-[ "$status" = 202 ] || refuse "$status"
-id=$(id)
-[ -n "$id" ] || stop 7 'the server does not answer as choreo does'
+while :; do
+  send 60 --header 'Content-Type: application/json' --header "Idempotency-Key: $key" \
+    --data-raw "{$body}" "$url"
+  [ "$status" != 202 ] || id=$(id)
+  [ -z "$id" ] || break
+  try_again
+done
 printf 'choreo: deployment %s of %s is accepted\n' "$id" "$IMAGE"
 
-end=$(($(date +%s) + @PATIENCE@))
-while ! is_final; do
-  [ "$(date +%s)" -lt "$end" ] || stop 5 'the deployment goes on, but not within @PATIENCE@ seconds'
-  sleep 1
-  status=$(request "$url/$id?wait=25")
-  [ "$status" = 200 ] || refuse "$status"
+wait=25 pause=1 why=''
+while [ -n "$why" ] || ! is_final; do
+  left=$((end - $(date +%s)))
+  if [ "$left" -le 0 ]; then
+    [ -z "$why" ] || stop 7 "$why"
+    stop 5 'the deployment goes on, but not within @PATIENCE@ seconds'
+  fi
+  [ -n "$why" ] || sleep 1
+  [ "$wait" -le "$left" ] || wait=$left
+  send $((wait + 20)) "$url/$id?wait=$wait"
+  if [ "$status" = 200 ] && [ -n "$(phase)" ]; then
+    pause=1 why=''
+  else
+    try_again
+  fi
 done
 
 phase=$(phase)

@@ -39,6 +39,7 @@ const TEMPLATE: &str = r"---
 #   deploy:
 #     needs: build
 #     uses: ./.github/workflows/deploy-@COMPONENT@.yml
+#     secrets: inherit # Without it, the environment's secret is empty here.
 #     with:
 #       image: @EXAMPLE@
 #       digest: ${{ needs.build.outputs.digest }}
