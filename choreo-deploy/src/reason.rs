@@ -125,6 +125,8 @@ reason_codes! {
     ContainerStartFailed = "container-start-failed",
     /// The stored credential of the registry cannot be opened.
     CredentialUnavailable = "credential-unavailable",
+    /// What the target needs before it is applied, such as its namespace, is not on the data plane.
+    EnvironmentMissing = "environment-missing",
     /// The program in the image is for another processor.
     ExecFormat = "exec-format",
     /// The registry has no such image.
@@ -133,14 +135,22 @@ reason_codes! {
     ImagePlatformMismatch = "image-platform-mismatch",
     /// The image cannot be pulled, for a reason that is not known better.
     ImagePullFailed = "image-pull-failed",
+    /// A node is still pulling the image, or waits for its turn to pull it.
+    ImagePulling = "image-pulling",
     /// Another deployment of the target took its place.
     NewerDeployment = "newer-deployment",
     /// The container used more memory than it may.
     OutOfMemory = "out-of-memory",
+    /// Somebody paused the rollout on the data plane.
+    Paused = "paused",
+    /// The control plane may not do this on the data plane.
+    PermissionMissing = "permission-missing",
     /// The container runs but does not become ready.
     ProbeFailing = "probe-failing",
     /// It took longer than it may.
     ProgressDeadlineExceeded = "progress-deadline-exceeded",
+    /// The registry asks for a credential and got none.
+    RegistryCredentialMissing = "registry-credential-missing",
     /// The registry does not accept the credential.
     RegistryCredentialRefused = "registry-credential-refused",
     /// The component's registry is not registered any more.
@@ -149,7 +159,7 @@ reason_codes! {
     RegistryPullDenied = "registry-pull-denied",
     /// The registry has answered too often.
     RegistryRateLimited = "registry-rate-limited",
-    /// The registry's certificate is not trusted.
+    /// The registry's certificate is not trusted, or it speaks plain HTTP.
     RegistryTls = "registry-tls",
     /// The registry cannot be reached or does not answer as one.
     RegistryUnreachable = "registry-unreachable",
@@ -161,31 +171,10 @@ reason_codes! {
     RunCancelled = "run-cancelled",
     /// Nothing runs because the target is suspended.
     Suspended = "suspended",
-    /// No node has room for it.
+    /// No node can take it.
     Unschedulable = "unschedulable",
     /// It is on its way.
     Waiting = "waiting",
-}
-
-impl ReasonCode {
-    /// Whether waiting does not help: the image, the credential or the configuration must change.
-    ///
-    /// A task's container that cannot start for such a reason waits for ever by itself, so its run
-    /// is ended.
-    #[must_use]
-    pub fn is_permanent(self) -> bool {
-        matches!(
-            self,
-            Self::AdmissionRefused
-                | Self::ConfigurationMissing
-                | Self::ExecFormat
-                | Self::ImageNotFound
-                | Self::ImagePlatformMismatch
-                | Self::RegistryCredentialRefused
-                | Self::RegistryPullDenied
-                | Self::RunAsRoot
-        )
-    }
 }
 
 impl fmt::Display for ReasonCode {

@@ -95,6 +95,11 @@ pub struct RunStatus {
     pub exit_code: Option<i32>,
     /// Why it is no further, or why it failed.
     pub reasons: Vec<Reason>,
+    /// Whether it waits for what does not come without a change, such as an image that does not
+    /// exist: [`Rollout`]s are [`Failed`](RolloutPhase::Failed) for the same. The run is cancelled and
+    /// has failed, for its container would wait until the deadline.
+    #[serde(default)]
+    pub is_stuck: bool,
 }
 
 impl RunStatus {
@@ -105,6 +110,7 @@ impl RunStatus {
             phase: None,
             exit_code: None,
             reasons: Vec::new(),
+            is_stuck: false,
         }
     }
 
@@ -114,6 +120,15 @@ impl RunStatus {
         Self {
             phase: Some(phase),
             ..Self::unknown()
+        }
+    }
+
+    /// Says that it does not start without a change.
+    #[must_use]
+    pub fn stuck(self) -> Self {
+        Self {
+            is_stuck: true,
+            ..self
         }
     }
 

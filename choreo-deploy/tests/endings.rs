@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,11 +42,15 @@ enum How {
     Hangs,
     /// It starts runs, and their image does not exist.
     NeverPulls,
+    /// It starts runs, and the image of the first looks cannot be pulled yet.
+    PullsLate,
 }
 
 #[derive(Debug)]
 struct Plane {
     how: How,
+    /// How often a run was looked at.
+    looks: AtomicU32,
     inner: InMemoryBackend,
 }
 
@@ -113,11 +118,14 @@ impl TaskRunner for Plane {
 
     async fn observe_run(&self, target: &Target, run: &RunId) -> Result<RunStatus, BackendError> {
         let status = self.inner.observe_run(target, run).await?;
-        if self.how == How::NeverPulls && status.phase == Some(RunPhase::Succeeded) {
-            let reason = Reason::new(ReasonCode::ImageNotFound, "the image does not exist");
-            return Ok(RunStatus::new(RunPhase::Pending).with_reason(reason));
-        }
-        Ok(status)
+        let reason = Reason::new(ReasonCode::ImageNotFound, "the image does not exist");
+        let waits = RunStatus::new(RunPhase::Pending).with_reason(reason);
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        Ok(match self.how {
+            How::NeverPulls if status.phase == Some(RunPhase::Succeeded) => waits.stuck(),
+            How::PullsLate if looks < 3 => waits,
+            _ => status,
+        })
     }
 
     async fn cancel_run(&self, target: &Target, run: &RunId) -> Result<(), BackendError> {
@@ -172,7 +180,11 @@ async fn deployer(how: How) -> Deployer {
     );
     store.put_registry(registry, None).await.unwrap();
     let inner = InMemoryBackend::new();
-    let plane: Arc<dyn DeploymentBackend> = Arc::new(Plane { how, inner });
+    let plane: Arc<dyn DeploymentBackend> = Arc::new(Plane {
+        how,
+        looks: AtomicU32::new(0),
+        inner,
+    });
     Deployer::new(Parts {
         store,
         catalog: Arc::new(StaticCatalog::new([plan])),
@@ -281,6 +293,14 @@ async fn a_run_that_can_never_start_is_ended_at_once() {
     assert_eq!(run.reasons[0].code, ReasonCode::ImageNotFound);
     let took = run.changed_at.duration_since(run.accepted_at);
     assert!(took.as_secs() < 10, "it took {took:#}");
+}
+
+/// One failed pull may be chance: the reason alone ends nothing.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_image_comes_late_ends_well() {
+    let (ended, run) = run_of(How::PullsLate).await;
+    assert!(ended);
+    assert_eq!(run.phase, RunPhase::Succeeded, "{run:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,13 +79,8 @@ impl Deployer {
         }
         let status = self.look(tasks.observe_run(&run.target, &run.id)).await?;
         let open = status.phase.is_some_and(|phase| !phase.is_final());
-        if open
-            && status
-                .reasons
-                .iter()
-                .any(|reason| reason.code.is_permanent())
-        {
-            // A container that can never start waits for ever by itself.
+        if open && status.is_stuck {
+            // A container that cannot start waits for ever by itself.
             self.call(tasks.cancel_run(&run.target, &run.id)).await?;
             return self.fail_run(claimed, status.reasons).await;
         }

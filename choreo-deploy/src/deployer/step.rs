@@ -51,15 +51,8 @@ impl From<BackendError> for Halt {
         if error.kind() == BackendErrorKind::Stale {
             return Self::Failed(ahead(&error.to_string()));
         }
-        let evidence = Evidence::from_untrusted(&chain(&error));
-        let code = match error.kind() {
-            BackendErrorKind::Refused | BackendErrorKind::PermissionDenied => {
-                ReasonCode::AdmissionRefused
-            }
-            _ => ReasonCode::BackendUnreachable,
-        };
         let retryable = error.is_retryable();
-        let reason = Reason::new(code, error.to_string()).with_evidence(evidence);
+        let reason = reason_of(&error);
         if retryable {
             Self::Later {
                 reason,
@@ -68,6 +61,31 @@ impl From<BackendError> for Halt {
         } else {
             Self::Failed(reason)
         }
+    }
+}
+
+/// What an error of a backend means to who deploys.
+fn reason_of(error: &BackendError) -> Reason {
+    let (code, help) = match error.kind() {
+        BackendErrorKind::Refused | BackendErrorKind::Unsupported => {
+            (ReasonCode::AdmissionRefused, None)
+        }
+        BackendErrorKind::PermissionDenied => (
+            ReasonCode::PermissionMissing,
+            Some("ask the operator to grant the control plane this permission on the data plane"),
+        ),
+        BackendErrorKind::Unauthenticated => (
+            ReasonCode::PermissionMissing,
+            Some("ask the operator to renew the control plane's credential of the data plane"),
+        ),
+        BackendErrorKind::NotFound => (ReasonCode::EnvironmentMissing, None),
+        _ => (ReasonCode::BackendUnreachable, None),
+    };
+    let mut reason = Reason::new(code, error.to_string());
+    reason.help = help.map(str::to_owned);
+    match std::error::Error::source(error) {
+        Some(cause) => reason.with_evidence(Evidence::from_untrusted(&chain(cause))),
+        None => reason,
     }
 }
 

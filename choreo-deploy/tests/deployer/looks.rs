@@ -146,7 +146,12 @@ async fn a_refused_apply_fails_and_an_unknown_credential_is_tried_again() {
     plane.fail("apply", BackendErrorKind::PermissionDenied, 1);
     let deployment = world.deploy("orders", "orders:1").await;
     assert_eq!(deployment.phase, Phase::Failed);
-    assert_eq!(codes(&deployment)[0], ReasonCode::AdmissionRefused);
+    assert_eq!(codes(&deployment)[0], ReasonCode::PermissionMissing);
+    assert!(deployment.reasons[0].help.is_some());
+    assert_eq!(
+        deployment.reasons[0].evidence, None,
+        "the message is not said twice"
+    );
 
     plane.fail("apply", BackendErrorKind::Unauthenticated, 2);
     let deployment = world.deploy("orders", "orders:2").await;

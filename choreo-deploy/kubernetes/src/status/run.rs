@@ -38,9 +38,10 @@ pub(crate) fn judge_run(job: &Live, pods: &[Live]) -> Verdict<RunStatus> {
         return plain(RunStatus::new(RunPhase::Running));
     }
     let mut status = RunStatus::new(RunPhase::Pending);
-    status
-        .reasons
-        .extend(newest.and_then(pod::diagnose).map(|finding| finding.reason));
+    if let Some(finding) = newest.and_then(pod::diagnose) {
+        status.is_stuck = finding.is_terminal;
+        status.reasons.push(finding.reason);
+    }
     plain(status)
 }
 
