@@ -10,6 +10,7 @@ use choreo_deploy::backend::{
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::id::RunId;
 use choreo_deploy::rollout::{Rollout, RunStatus};
+use jiff::Timestamp;
 
 use crate::anchor::{ATTEMPTS, Anchor, Anchors};
 use crate::apply::Writer;
@@ -21,8 +22,9 @@ use crate::log;
 use crate::manifest::{self, Object, namespace_object, namespace_of, render, render_run};
 use crate::name;
 use crate::policy::Policy;
-use crate::status::{Seen, judge, workload_kind};
+use crate::status::{Seen, jobs_of, judge, workload_kind};
 use crate::task::Runs;
+use crate::{events, trial};
 
 /// A Kubernetes cluster as a data plane.
 ///
@@ -184,11 +186,23 @@ impl KubernetesBackend {
             let (jobs, pods) = tokio::try_join!(jobs, cluster.list(Kind::Pod, &role))?;
             (Vec::new(), jobs, pods)
         };
+        let now = Timestamp::now();
+        let refusal = match &workload {
+            Some(cron_job)
+                if kind == Kind::CronJob && jobs_of(cron_job, &jobs).next().is_none() =>
+            {
+                trial::refusal(cluster, cron_job).await
+            }
+            _ => None,
+        };
         Ok(Seen {
+            events: events::read(cluster, &pods, now).await,
             workload,
             replica_sets,
             jobs,
             pods,
+            refusal,
+            now,
         })
     }
 

@@ -19,7 +19,7 @@ use crate::labels;
 
 /// The one field manager: never versioned, so that a field left out later is removed
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
-const FIELD_MANAGER: &str = "choreo";
+pub(crate) const FIELD_MANAGER: &str = "choreo";
 /// The resource version of the empty store. No object ever has it, so an apply with it creates an
 /// object or conflicts, and never changes one.
 const NEVER: &str = "1";

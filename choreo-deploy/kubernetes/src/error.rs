@@ -67,7 +67,7 @@ fn from_status(operation: &'static str, status: &Status) -> BackendError {
         ),
         404 => (
             Kind::NotFound,
-            format!("the API server does not have it: {said}"),
+            format!("the API server does not have it: {said}: ask the operator to create it"),
         ),
         409 => (
             Kind::Conflict,
@@ -78,6 +78,13 @@ fn from_status(operation: &'static str, status: &Status) -> BackendError {
             "the API server asks to be called less often".to_owned(),
         ),
         504 => (Kind::Timeout, format!("the API server timed out: {said}")),
+        500..=599 if is_too_large(&status.message) => (
+            Kind::Refused,
+            format!(
+                "the object is larger than the API server stores: keep large values out of the \
+                 workload: {said}"
+            ),
+        ),
         500..=599 => (
             Kind::Unreachable,
             format!("the API server is not available: {said}"),
@@ -100,9 +107,16 @@ fn from_status(operation: &'static str, status: &Status) -> BackendError {
     }
 }
 
+/// What the API server's store says of an object that does not fit, with a status 500: it will not
+/// fit later either.
+fn is_too_large(message: &str) -> bool {
+    message.contains("request is too large")
+        || (message.contains("ResourceExhausted") && message.contains("larger than max"))
+}
+
 /// Missing permissions and refusals by admission share status 403; the authorizer's texts are fixed:
 /// `User "x" cannot create resource "y"`.
-fn is_about_access(message: &str) -> bool {
+pub(crate) fn is_about_access(message: &str) -> bool {
     message.contains(" cannot ") && message.contains(" resource \"")
 }
 
@@ -146,6 +160,17 @@ mod tests {
             (429, "slow down", Kind::RateLimited),
             (500, "etcdserver: leader changed", Kind::Unreachable),
             (503, "starting", Kind::Unreachable),
+            (500, "etcdserver: request is too large", Kind::Refused),
+            (
+                500,
+                "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2500000 vs. 2097152)",
+                Kind::Refused,
+            ),
+            (
+                500,
+                "rpc error: code = ResourceExhausted desc = quota",
+                Kind::Unreachable,
+            ),
             (504, "timed out", Kind::Timeout),
             (418, "teapot", Kind::Internal),
         ] {

@@ -45,6 +45,7 @@ kinds! {
     ConfigMap = "" "v1" "configmaps",
     CronJob = "batch" "v1" "cronjobs",
     Deployment = "apps" "v1" "deployments",
+    Event = "" "v1" "events",
     HorizontalPodAutoscaler = "autoscaling" "v2" "horizontalpodautoscalers",
     Job = "batch" "v1" "jobs",
     Namespace = "" "v1" "namespaces",

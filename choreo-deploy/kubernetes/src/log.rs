@@ -48,7 +48,7 @@ pub(crate) async fn tail(
     pods.truncate(PODS);
     let read = pods
         .iter()
-        .map(|pod| read(cluster, pod.name(), (wanted, query.previous)));
+        .map(|pod| read(cluster, (pod.name(), CONTAINER), (wanted, query.previous)));
     let logs = try_join_all(read).await?;
     let mut lines: Vec<(&str, &str, &str)> = pods
         .iter()
@@ -69,7 +69,8 @@ pub(crate) async fn tail(
 /// Adds the last lines of a crashed container to the reason they explain; without them it stands as
 /// it is.
 pub(crate) async fn explain(cluster: &Cluster<'_>, reasons: &mut [Reason], crash: &Crash) {
-    if let Ok(log) = read(cluster, &crash.pod, (CRASH_LINES, crash.is_previous)).await {
+    let of = (crash.pod.as_str(), crash.container.as_str());
+    if let Ok(log) = read(cluster, of, (CRASH_LINES, crash.is_previous)).await {
         let lines: Vec<&str> = log
             .lines()
             .map(|line| line.split_once(' ').map_or("", |(_, text)| text))
@@ -85,11 +86,11 @@ fn started(pod: &Live) -> &str {
 /// Each line begins with its time. Nothing where the container has not started, or never restarted.
 async fn read(
     cluster: &Cluster<'_>,
-    pod: &str,
+    (pod, container): (&str, &str),
     (lines, previous): (u32, bool),
 ) -> Result<String, BackendError> {
     let params = LogParams {
-        container: Some(CONTAINER.to_owned()),
+        container: Some(container.to_owned()),
         limit_bytes: Some(LOG_LIMIT.into()),
         previous,
         tail_lines: Some(lines.into()),

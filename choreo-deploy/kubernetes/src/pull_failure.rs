@@ -56,12 +56,14 @@ const TABLE: &[Row] = &[
         help: "it is tried again by itself",
     },
     Row {
-        says: &[
-            "x509:",
-            "tls:",
-            "server gave http response to https client",
-            "certificate",
-        ],
+        says: &["server gave http response to https client"],
+        code: ReasonCode::RegistryTls,
+        is_transient: false,
+        message: "the registry of image {} speaks plain HTTP, and nodes pull over HTTPS",
+        help: "give the registry a certificate, or ask the operator to allow plain HTTP to it on the nodes",
+    },
+    Row {
+        says: &["x509:", "tls:", "certificate"],
         code: ReasonCode::RegistryTls,
         is_transient: false,
         message: "the nodes do not trust the TLS certificate of the registry of image {}",
@@ -102,10 +104,10 @@ const TABLE: &[Row] = &[
     },
     Row {
         says: &["no basic auth credentials", "authentication required"],
-        code: ReasonCode::RegistryCredentialRefused,
+        code: ReasonCode::RegistryCredentialMissing,
         is_transient: false,
         message: "the registry of image {} asks for a credential and got none",
-        help: "register the container registry with a credential",
+        help: "check that the pull secret is for the host of the image",
     },
     Row {
         says: &[
@@ -131,6 +133,7 @@ const TABLE: &[Row] = &[
             "no route to host",
             "network is unreachable",
             "i/o timeout",
+            "tls handshake timeout",
             "context deadline exceeded",
             "unexpected eof",
             "500 internal server error",
@@ -147,7 +150,7 @@ const TABLE: &[Row] = &[
         help: "check the host of the container registry, and that the data plane may reach it",
     },
     Row {
-        says: &["manifest unknown", "name unknown", "not found", "404"],
+        says: &["manifest unknown", "name unknown", "not found", " 404"],
         code: ReasonCode::ImageNotFound,
         is_transient: false,
         message: "image {} does not exist in the registry",
@@ -155,8 +158,32 @@ const TABLE: &[Row] = &[
     },
 ];
 
-/// Classifies what a container runtime said about an image.
-pub(crate) fn classify(image: &str, text: &str) -> PullFailure {
+/// What a registry that refuses means where it was given no credential.
+const WITHOUT_SECRET: &[(ReasonCode, ReasonCode, &str, &str)] = &[
+    (
+        ReasonCode::RegistryCredentialMissing,
+        ReasonCode::RegistryCredentialMissing,
+        "the registry of image {} asks for a credential, and none is registered for it",
+        REGISTER,
+    ),
+    (
+        ReasonCode::RegistryCredentialRefused,
+        ReasonCode::RegistryCredentialMissing,
+        "the registry of image {} asks for a credential, and none is registered for it",
+        REGISTER,
+    ),
+    (
+        ReasonCode::RegistryPullDenied,
+        ReasonCode::RegistryPullDenied,
+        "image {} may not be pulled without a credential, or there is no such image",
+        "check the name of the image; if it is private, register the container registry with a credential",
+    ),
+];
+const REGISTER: &str =
+    "register the container registry with a credential, or let the nodes have one";
+
+/// Classifies what a container runtime said about an image, pulled with a pull secret or without.
+pub(crate) fn classify(image: &str, text: &str, has_secret: bool) -> PullFailure {
     // The name of the image is in the text, and may contain any of these words.
     let said = text.replace(image, "IMAGE").to_ascii_lowercase();
     let row = TABLE
@@ -171,6 +198,10 @@ pub(crate) fn classify(image: &str, text: &str) -> PullFailure {
             "see what the data plane reports",
         ),
     };
+    let without = WITHOUT_SECRET
+        .iter()
+        .find(|(of, ..)| !has_secret && *of == code);
+    let (code, message, help) = without.map_or((code, message, help), |row| (row.1, row.2, row.3));
     let reason = Reason::new(code, message.replace("{}", image)).with_help(help);
     let evidence = (!text.is_empty()).then(|| Evidence::from_untrusted(text));
     let reason = match evidence {
@@ -215,7 +246,7 @@ mod tests {
             ),
             (
                 "pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
-                Code::RegistryCredentialRefused,
+                Code::RegistryCredentialMissing,
             ),
             (
                 "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
@@ -264,7 +295,7 @@ mod tests {
             ("something new", Code::ImagePullFailed),
         ] {
             assert_eq!(
-                classify(IMAGE, &containerd(cause)).reason.code,
+                classify(IMAGE, &containerd(cause), true).reason.code,
                 code,
                 "{cause}"
             );
@@ -280,7 +311,7 @@ mod tests {
             ),
             (
                 "reading manifest 1 in r.example/x: unauthorized: authentication required",
-                Code::RegistryCredentialRefused,
+                Code::RegistryCredentialMissing,
             ),
             (
                 "requested access to the resource is denied",
@@ -312,25 +343,25 @@ mod tests {
                 Code::RegistryRateLimited,
             ),
         ] {
-            assert_eq!(classify(IMAGE, text).reason.code, code, "{text}");
+            assert_eq!(classify(IMAGE, text, true).reason.code, code, "{text}");
         }
     }
 
     #[test]
     fn what_may_pass_is_waited_for() {
-        assert!(classify(IMAGE, "429 Too Many Requests").is_transient);
-        assert!(classify(IMAGE, "dial tcp: i/o timeout").is_transient);
+        assert!(classify(IMAGE, "429 Too Many Requests", true).is_transient);
+        assert!(classify(IMAGE, "dial tcp: i/o timeout", true).is_transient);
         assert!(
-            classify(IMAGE, "").is_transient,
+            classify(IMAGE, "", true).is_transient,
             "an unknown cause is no verdict"
         );
-        assert!(!classify(IMAGE, "manifest unknown").is_transient);
+        assert!(!classify(IMAGE, "manifest unknown", true).is_transient);
     }
 
     #[test]
     fn evidence_has_no_secrets() {
         let text = "Head \"https://u:pw@r.example/v2/?X-Amz-Signature=abc\": 403 Forbidden";
-        let reason = classify(IMAGE, text).reason;
+        let reason = classify(IMAGE, text, true).reason;
         assert_eq!(
             reason.evidence.unwrap().as_str(),
             "Head \"https://r.example/v2/\": 403 Forbidden"

@@ -4,20 +4,56 @@
 //! Deployment is that of the *last* template until `observedGeneration` catches up; an image that
 //! cannot be pulled is "progressing" until the deadline; and a Job counts as healthy as soon as it
 //! has started.
+//!
+//! # When a verdict is final
+//!
+//! A cluster is always on its way, and one look sees one moment of it. So a rollout has failed only
+//! by what cannot pass, or by what the kubelet has met often or long enough that what passes would
+//! have passed. Counts and spans are of the kubelet's own events; where they cannot be read, the age
+//! of the pod stands in ([`events`](crate::events)).
+//!
+//! | seen | final | why |
+//! |---|---|---|
+//! | all copies new, updated and available, of this generation | at once | `observedGeneration` is current, and each count is equal to what is wanted; what happens later is another rollout's matter |
+//! | invalid image name | at once | the name is in the pod, which does not change |
+//! | image runs as root | at once | the image and the pod do not change |
+//! | pull refused: missing, denied, credential, certificate, platform | after 2 failed pulls | registries and the kubelet's own cache of Secrets fail once; `ImagePullBackOff` is shown before and during the second pull |
+//! | pull secret that is not there | after 2 failed pulls and 30 s | the kubelet races with a Secret that has just been made |
+//! | pull failed by rate limit, network, or for an unknown reason | never | a registry comes back |
+//! | Secret, ConfigMap or key missing, in a variable or a file | after 30 s | an operator of the cluster may be about to make it |
+//! | program cannot be executed | after 1 restart | the image does not change, but starting it can fail by chance |
+//! | container ended, out of memory | after 3 restarts | the kubelet has waited 10 and 20 s between them; a program may wait for another by ending |
+//! | pod refused by Pod Security, a limit range, a quota that it can never fit | at once | the rule and the pod do not change by themselves |
+//! | pod refused by an admission webhook or policy | after 30 s | it may depend on more than the pod |
+//! | pod refused by a full quota, or a webhook that does not answer | never | there may be room, or an answer |
+//! | no node takes the pod | never | nodes come and go |
+//! | probe fails, image is being pulled, sandbox or volume cannot be made, rollout paused | never | it may be so in any start |
+//! | no progress in time | at once | Kubernetes has measured the time; believed only of this template and this apply |
+//! | Job complete or failed | at once | Kubernetes calls these conditions terminal |
+//! | schedule in place | at once | its first run would be admitted, or one has started |
 
+mod admission;
+mod crash;
+mod creation;
 mod deployment;
 pub(crate) mod pod;
+mod pull;
 mod run;
+mod schedulability;
 mod schedule;
+mod start;
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
+use jiff::Timestamp;
 
 use crate::anchor::{Anchor, State};
 use crate::cluster::Live;
+use crate::events::Events;
 use crate::kind::Kind;
 
 pub(crate) use self::run::judge_run;
+pub(crate) use self::schedule::jobs_of;
 
 /// What was read of a target.
 #[derive(Debug, Default)]
@@ -27,6 +63,11 @@ pub(crate) struct Seen {
     pub(crate) replica_sets: Vec<Live>,
     pub(crate) jobs: Vec<Live>,
     pub(crate) pods: Vec<Live>,
+    pub(crate) events: Events,
+    /// Why no pod of a schedule would be admitted.
+    pub(crate) refusal: Option<String>,
+    /// When it was read.
+    pub(crate) now: Timestamp,
 }
 
 /// A judgement, and whose log would explain it.
@@ -40,6 +81,9 @@ pub(crate) struct Verdict<T> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Crash {
     pub(crate) pod: String,
+    pub(crate) container: String,
+    /// The container as it is called in a sentence.
+    pub(crate) called: String,
     /// Whether its log is that of the container before the last restart.
     pub(crate) is_previous: bool,
     /// The reason that its last lines belong to.

@@ -12,16 +12,18 @@ use choreo_deploy::backend::{BackendError, BackendErrorKind, RunIntent};
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::id::RunId;
 use choreo_deploy::rollout::RunStatus;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::anchor::{ATTEMPTS, Anchors};
 use crate::cluster::{Cluster, Live, Written};
+use crate::events;
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::log;
 use crate::manifest::Object;
 use crate::name;
-use crate::status::judge_run;
+use crate::status::{Seen, judge_run};
 
 /// The runs of one target.
 pub(crate) struct Runs<'a> {
@@ -80,7 +82,14 @@ impl Runs<'_> {
         };
         self.owned(&job)?;
         let pods = self.cluster.list(Kind::Pod, &pods_of(&id.name)).await?;
-        let mut verdict = judge_run(&job, &pods);
+        let now = Timestamp::now();
+        let seen = Seen {
+            events: events::read(self.cluster, &pods, now).await,
+            pods,
+            now,
+            ..Seen::default()
+        };
+        let mut verdict = judge_run(&job, &seen);
         if let Some(crash) = &verdict.crash {
             log::explain(self.cluster, &mut verdict.status.reasons, crash).await;
         }
@@ -96,7 +105,7 @@ impl Runs<'_> {
                 return Ok(());
             };
             self.owned(&job)?;
-            let status = judge_run(&job, &[]).status;
+            let status = judge_run(&job, &Seen::default()).status;
             if status.phase.is_some_and(|phase| phase.is_final()) {
                 return Ok(());
             }

@@ -33,6 +33,11 @@ pub(super) fn render(plan: &Plan<'_>, task: &ScheduledTask) -> Result<Object, Ba
                     "labels": plan.policy.labeled(
                         labels::pod(plan.intent.target, component_type, ROLE_SCHEDULE),
                     ),
+                    // By which a Job is known to be of this release.
+                    "annotations": labels::release_annotations(
+                        plan.intent.generation,
+                        plan.intent.release,
+                    ),
                 },
                 "spec": job::spec(plan, (&task.container, task.limits), ROLE_SCHEDULE)?,
             },

@@ -1,14 +1,16 @@
 //! Rollouts of Services and Web Applications.
 
-use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
+use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
 use choreo_registry::Digest;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::pod::{self, Finding};
-use super::{Seen, Verdict, current, missing, plain, waiting};
+use super::pod::{self, Finding, View};
+use super::{Seen, Verdict, admission, current, missing, plain, waiting};
 use crate::anchor::Anchor;
-use crate::cluster::{Live, evidence};
+use crate::cluster::{FIELD_MANAGER, Live};
+use crate::events::time;
 
 /// The annotation by which Kubernetes counts the ReplicaSets of a Deployment.
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -27,7 +29,8 @@ pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     let in_place = count("updatedReplicas") == wanted
         && count("replicas") == wanted
         && count("availableReplicas") == wanted;
-    let newest = newest_pods(deployment, seen);
+    let set = newest_set(deployment, seen);
+    let newest = pods_of(set, seen);
     if in_place {
         let mut rollout = Rollout::new(anchor.generation, RolloutPhase::Ready);
         if wanted == 0 {
@@ -42,16 +45,27 @@ pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     }
     let findings: Vec<Finding> = newest
         .iter()
-        .filter_map(|pod| pod::diagnose(pod))
-        .chain(conditions(deployment))
+        .flat_map(|pod| pod::diagnose(&View::new(pod, seen)))
+        .chain(set.and_then(|set| not_admitted(set, seen.now)))
+        .chain(paused(deployment))
+        .chain(out_of_time(deployment, set, seen.now))
         .collect();
-    verdict(anchor, findings, (count("availableReplicas"), wanted))
+    verdict(anchor, findings, || progress(deployment, set, wanted))
 }
 
-fn verdict(anchor: &Anchor, mut findings: Vec<Finding>, copies: (i64, i64)) -> Verdict<Rollout> {
+fn verdict(
+    anchor: &Anchor,
+    mut findings: Vec<Finding>,
+    progress: impl FnOnce() -> String,
+) -> Verdict<Rollout> {
     // What has failed for good comes first; of several pods with the same trouble, one is shown.
-    findings.sort_by_key(|finding| (!finding.is_terminal, finding.reason.code));
-    findings.dedup_by_key(|finding| finding.reason.code);
+    findings.sort_by(|a, b| {
+        let key = |finding: &Finding| (!finding.is_terminal, finding.reason.code);
+        let text = |finding: &Finding| finding.reason.message.clone();
+        key(a).cmp(&key(b)).then_with(|| text(a).cmp(&text(b)))
+    });
+    findings
+        .dedup_by(|a, b| (a.reason.code, &a.reason.message) == (b.reason.code, &b.reason.message));
     let failed = findings.iter().any(|finding| finding.is_terminal);
     let phase = if failed {
         RolloutPhase::Failed
@@ -62,11 +76,8 @@ fn verdict(anchor: &Anchor, mut findings: Vec<Finding>, copies: (i64, i64)) -> V
     let mut rollout = Rollout::new(anchor.generation, phase);
     rollout.reasons = findings.into_iter().map(|finding| finding.reason).collect();
     if rollout.reasons.is_empty() {
-        let (available, wanted) = copies;
-        let message = format!("{available} of {wanted} copies are ready");
-        rollout
-            .reasons
-            .push(Reason::new(ReasonCode::Waiting, message));
+        let reason = Reason::new(ReasonCode::Waiting, progress());
+        rollout.reasons.push(reason);
     }
     Verdict {
         status: rollout,
@@ -74,88 +85,105 @@ fn verdict(anchor: &Anchor, mut findings: Vec<Finding>, copies: (i64, i64)) -> V
     }
 }
 
-/// What the Kubernetes Deployment itself complains about.
-fn conditions(deployment: &Live) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let is = |condition: &Value, status: &str| condition["status"] == status;
-    if let Some(condition) = deployment
-        .condition("ReplicaFailure")
-        .filter(|c| is(c, "True"))
-    {
-        findings.push(replica_failure(condition));
+/// How many new copies are ready. Those of the release before are ready all the time.
+fn progress(deployment: &Live, newest: Option<&Live>, wanted: i64) -> String {
+    let available = newest.and_then(|set| set.number("/status/availableReplicas"));
+    let available = available.unwrap_or(0).min(wanted);
+    let all = deployment.number("/status/replicas").unwrap_or(0);
+    let updated = deployment.number("/status/updatedReplicas").unwrap_or(0);
+    if available == wanted && all > updated {
+        return "all new copies are ready, and copies of the release before are ending".to_owned();
     }
-    if let Some(condition) = deployment
-        .condition("Progressing")
-        .filter(|c| is(c, "False"))
-        && condition["reason"] == "ProgressDeadlineExceeded"
-    {
-        let seconds = deployment
-            .number("/spec/progressDeadlineSeconds")
-            .unwrap_or(0);
-        let reason = Reason::new(
-            ReasonCode::ProgressDeadlineExceeded,
-            format!("the rollout made no progress for {seconds} s"),
-        )
-        .with_help("see the other reasons and the logs, or raise the progress deadline");
-        findings.push(Finding::terminal(reason));
-    }
-    findings
+    format!("{available} of {wanted} new copies are ready")
 }
 
-/// A pod that was not even admitted. Room in a quota may come; a policy stays.
-fn replica_failure(condition: &Value) -> Finding {
+/// Why the ReplicaSet cannot make its pods. The Deployment shows the failures of older ReplicaSets
+/// too, so this is read where it is said.
+fn not_admitted(set: &Live, now: Timestamp) -> Option<Finding> {
+    let condition = set.condition("ReplicaFailure")?;
+    let is_so = condition["status"] == "True";
     let text = condition["message"].as_str().unwrap_or_default();
-    let (message, help, is_terminal) = if text.contains("violates PodSecurity") {
-        (
-            "the data plane's Pod Security policy refuses the pods",
-            "run as a user other than root, without further privileges",
-            true,
-        )
-    } else if text.contains("exceeded quota") {
-        (
-            "the namespace's quota has no room for the pods",
-            "ask for fewer resources, or ask the operator for more",
-            false,
-        )
-    } else if text.contains("admission webhook") {
-        (
-            "a policy of the data plane refuses the pods",
-            "see what the policy says",
-            true,
-        )
-    } else {
-        (
-            "the pods cannot be made",
-            "see what the data plane reports",
-            false,
-        )
-    };
-    let reason = Reason::new(ReasonCode::AdmissionRefused, message)
-        .with_help(help)
-        .with_evidence(
-            evidence(condition).unwrap_or_else(|| Evidence::from_untrusted("no message")),
-        );
-    Finding {
-        reason,
-        is_terminal,
-        crash: None,
+    let since = condition["lastTransitionTime"].as_str().and_then(time);
+    is_so.then(|| admission::finding(text, since, now))
+}
+
+/// Nothing here pauses a Deployment that is in use.
+fn paused(deployment: &Live) -> Option<Finding> {
+    let is_paused = deployment.0["spec"]["paused"] == true;
+    is_paused.then(|| {
+        let message = "somebody paused the rollout on the data plane";
+        let reason = Reason::new(ReasonCode::Paused, message)
+            .with_help("resume it with kubectl rollout resume, or deploy again");
+        Finding::passing(reason)
+    })
+}
+
+/// That the time for progress is over, by a condition of this template and of this apply.
+///
+/// Kubernetes keeps the condition of an older template, with a current `observedGeneration`, until the
+/// newer one makes progress, and keeps it where the same template is applied again; then the time is
+/// measured here.
+fn out_of_time(deployment: &Live, newest: Option<&Live>, now: Timestamp) -> Option<Finding> {
+    let condition = deployment.condition("Progressing")?;
+    let is_out = condition["status"] == "False"
+        && condition["reason"] == "ProgressDeadlineExceeded"
+        && is_about(condition, newest);
+    if !is_out {
+        return None;
+    }
+    let seconds = deployment
+        .number("/spec/progressDeadlineSeconds")
+        .unwrap_or(0);
+    let said = condition["lastUpdateTime"].as_str().and_then(time);
+    if let (Some(said), Some(applied)) = (said, applied(deployment)) {
+        let allowed = SignedDuration::from_secs(seconds);
+        if said <= applied && now.duration_since(applied) < allowed {
+            return None;
+        }
+    }
+    let message = format!("the rollout made no progress for {seconds} s");
+    let reason = Reason::new(ReasonCode::ProgressDeadlineExceeded, message)
+        .with_help("see the other reasons and the logs, or raise the progress deadline");
+    Some(Finding::new(reason, true))
+}
+
+/// Whether the condition is of the template that was applied last: its message names the ReplicaSet
+/// (`ReplicaSet "orders-5d4f" has timed out progressing.`).
+fn is_about(condition: &Value, newest: Option<&Live>) -> bool {
+    let message = condition["message"].as_str().unwrap_or_default();
+    let named = message.split('"').nth(1);
+    match (named, newest) {
+        (Some(named), Some(newest)) => named == newest.name(),
+        // The ReplicaSet is not there yet, so nothing has been said of it.
+        (Some(_), None) => false,
+        (None, _) => true,
     }
 }
 
-/// The pods of the newest ReplicaSet: what an older one is doing is no news.
-fn newest_pods<'a>(deployment: &Live, seen: &'a Seen) -> Vec<&'a Live> {
+/// When this backend wrote the object last, by the API server's clock.
+fn applied(deployment: &Live) -> Option<Timestamp> {
+    let entries = deployment.items("/metadata/managedFields").iter();
+    entries
+        .filter(|entry| entry["manager"] == FIELD_MANAGER && entry.get("subresource").is_none())
+        .filter_map(|entry| entry["time"].as_str().and_then(time))
+        .max()
+}
+
+/// The newest ReplicaSet: what an older one is doing is no news.
+fn newest_set<'a>(deployment: &Live, seen: &'a Seen) -> Option<&'a Live> {
     let revision = deployment.annotation(REVISION);
-    let newest = seen
-        .replica_sets
+    seen.replica_sets
         .iter()
-        .find(|set| is_owned_by(set, deployment.uid()) && set.annotation(REVISION) == revision);
-    let of = |set: &'a Live| {
-        seen.pods
-            .iter()
-            .filter(|pod| !pod.is_ending() && is_owned_by(pod, set.uid()))
+        .find(|set| is_owned_by(set, deployment.uid()) && set.annotation(REVISION) == revision)
+}
+
+fn pods_of<'a>(set: Option<&Live>, seen: &'a Seen) -> Vec<&'a Live> {
+    let of = |set: &Live| {
+        let pods = seen.pods.iter();
+        pods.filter(|pod| !pod.is_ending() && is_owned_by(pod, set.uid()))
             .collect()
     };
-    newest.map_or_else(Vec::new, of)
+    set.map_or_else(Vec::new, of)
 }
 
 fn is_owned_by(object: &Live, uid: &str) -> bool {

@@ -8,17 +8,19 @@ use choreo_deploy::rollout::RunStatus;
 use choreo_deploy::run::RunPhase;
 use serde_json::Value;
 
+use super::crash::{self, Ending};
+use super::pod::{self, Container, View};
 use super::schedule::is_true;
-use super::{Verdict, pod};
+use super::{Seen, Verdict};
 use crate::cluster::{Live, evidence};
 use crate::labels;
 
 /// Judges a run by its Job and that Job's pods.
 ///
-/// An image that cannot be pulled leaves the run pending, with its reason: the Job would still run
-/// if the image came, so calling it failed would not be final.
-pub(crate) fn judge_run(job: &Live, pods: &[Live]) -> Verdict<RunStatus> {
-    let mut pods: Vec<&Live> = pods.iter().collect();
+/// An image that cannot be pulled leaves the run pending, with its reason, and stuck once that lasts:
+/// the Job would still run if the image came, so calling it failed would not be final.
+pub(crate) fn judge_run(job: &Live, seen: &Seen) -> Verdict<RunStatus> {
+    let mut pods: Vec<&Live> = seen.pods.iter().collect();
     pods.sort_by_key(|pod| pod.text("/metadata/creationTimestamp"));
     let newest = pods.last().copied();
     if job.annotation(labels::CANCELLED).is_some() {
@@ -32,16 +34,16 @@ pub(crate) fn judge_run(job: &Live, pods: &[Live]) -> Verdict<RunStatus> {
         return failed(job, condition, newest);
     }
     let running = newest
-        .and_then(pod::container)
-        .is_some_and(|c| c["state"].get("running").is_some());
+        .and_then(pod::main)
+        .is_some_and(|main| main.status["state"].get("running").is_some());
     if running {
         return plain(RunStatus::new(RunPhase::Running));
     }
     let mut status = RunStatus::new(RunPhase::Pending);
-    if let Some(finding) = newest.and_then(pod::diagnose) {
-        status.is_stuck = finding.is_terminal;
-        status.reasons.push(finding.reason);
-    }
+    let mut findings = newest.map_or_else(Vec::new, |pod| pod::diagnose(&View::new(pod, seen)));
+    findings.sort_by_key(|finding| !finding.is_terminal);
+    status.is_stuck = findings.iter().any(|finding| finding.is_terminal);
+    status.reasons = findings.into_iter().map(|finding| finding.reason).collect();
     plain(status)
 }
 
@@ -53,10 +55,7 @@ fn failed(job: &Live, condition: &Value, pod: Option<&Live>) -> Verdict<RunStatu
             .with_help("raise the deadline of the task, or see why it hangs");
         return plain(RunStatus::new(RunPhase::Failed).with_reason(reason));
     }
-    let ended = pod
-        .and_then(pod::container)
-        .map(|status| &status["state"]["terminated"]);
-    let Some((pod, ended)) = pod.zip(ended.filter(|ended| ended.is_object())) else {
+    let Some((pod, container, ended)) = pod.and_then(ended) else {
         let reason = Reason::new(ReasonCode::RunFailed, "the run failed");
         let reason = match evidence(condition) {
             Some(evidence) => reason.with_evidence(evidence),
@@ -64,14 +63,18 @@ fn failed(job: &Live, condition: &Value, pod: Option<&Live>) -> Verdict<RunStatu
         };
         return plain(RunStatus::new(RunPhase::Failed).with_reason(reason));
     };
-    let mut finding = pod::crashed(pod, ended, (true, false));
+    let mut finding = crash::of_end(pod, container, (ended, Ending::Now));
     let exit_code = ended["exitCode"]
         .as_i64()
         .and_then(|code| i32::try_from(code).ok());
     if finding.reason.code == ReasonCode::ContainerCrashed {
         let code = exit_code.map_or_else(|| "?".to_owned(), |code| code.to_string());
         finding.reason.code = ReasonCode::RunFailed;
-        finding.reason.message = format!("the run ended with exit code {code}");
+        let who = match container.called() {
+            called if called == "the container" => "the run".to_owned(),
+            called => called,
+        };
+        finding.reason.message = format!("{who} ended with exit code {code}");
         if let Some(crash) = &mut finding.crash {
             crash.code = ReasonCode::RunFailed;
         }
@@ -82,6 +85,16 @@ fn failed(job: &Live, condition: &Value, pod: Option<&Live>) -> Verdict<RunStatu
         status,
         crash: finding.crash,
     }
+}
+
+/// The container that ended the run: the first that failed, or the one of the image.
+fn ended(pod: &Live) -> Option<(&Live, Container<'_>, &Value)> {
+    let failed = pod::containers(pod).find(|container| {
+        let ended = container.ended();
+        ended.is_some_and(|ended| ended["exitCode"].as_i64() != Some(0))
+    });
+    let container = failed.or_else(|| pod::main(pod))?;
+    Some((pod, container, container.ended()?))
 }
 
 fn plain(status: RunStatus) -> Verdict<RunStatus> {

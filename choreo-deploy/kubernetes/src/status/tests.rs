@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::run::RunPhase;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::*;
@@ -55,6 +56,7 @@ fn merge(into: &mut Value, change: Value) {
 
 fn replica_set(uid: &str, revision: &str) -> Live {
     Live(json!({ "metadata": {
+        "name": format!("orders-{uid}"),
         "uid": uid,
         "annotations": { "deployment.kubernetes.io/revision": revision },
         "ownerReferences": [{ "uid": "d" }],
@@ -69,7 +71,9 @@ fn pod(set: &str, status: Value) -> Live {
     });
     merge(&mut container, status);
     Live(json!({
-        "metadata": { "name": format!("orders-{set}"), "ownerReferences": [{ "uid": set }] },
+        "metadata": {
+            "name": format!("orders-{set}"), "uid": "p", "ownerReferences": [{ "uid": set }],
+        },
         "spec": { "containers": [{ "name": CONTAINER, "image": "registry.example.com/orders:2" }] },
         "status": { "containerStatuses": [container] },
     }))
@@ -79,6 +83,31 @@ fn waiting(reason: &str, message: &str) -> Value {
     json!({ "state": { "waiting": { "reason": reason, "message": message } } })
 }
 
+fn of_pods(pods: Vec<Live>) -> Seen {
+    Seen {
+        pods,
+        ..Seen::default()
+    }
+}
+
+/// An event of the pod, seen so often and for so many seconds.
+fn event(container: &str, (reason, message): (&str, &str), (count, seconds): (i64, i64)) -> Live {
+    let at = |seconds| (NOON + SignedDuration::from_secs(seconds)).to_string();
+    Live(json!({
+        "involvedObject": { "uid": "p", "fieldPath": format!("spec.containers{{{container}}}") },
+        "reason": reason, "message": message, "count": count,
+        "firstTimestamp": at(0), "lastTimestamp": at(seconds),
+    }))
+}
+
+/// That the image of the container could not be pulled, so often.
+fn failed_pulls(count: i64) -> Live {
+    let said = ("Failed", "Failed to pull image \"x\": no");
+    event(CONTAINER, said, (count, (count - 1) * 12))
+}
+
+const NOON: Timestamp = Timestamp::constant(1_767_355_200, 0);
+
 /// Judges a Deployment that is not ready, whose newest ReplicaSet has this pod.
 fn judged(pod_of_newest: Live) -> Rollout {
     let unready = json!({ "status": { "availableReplicas": 1, "updatedReplicas": 1 } });
@@ -86,11 +115,14 @@ fn judged(pod_of_newest: Live) -> Rollout {
 }
 
 fn look(deployment: Live, pods: Vec<Live>) -> Rollout {
+    look_at(deployment, of_pods(pods))
+}
+
+fn look_at(deployment: Live, seen: Seen) -> Rollout {
     let seen = Seen {
         workload: Some(deployment),
         replica_sets: vec![replica_set("old", "1"), replica_set("new", "2")],
-        pods,
-        ..Seen::default()
+        ..seen
     };
     judge(&anchor(State::Applied, Some(Kind::Deployment)), &seen).status
 }
@@ -197,7 +229,7 @@ fn suspended_is_ready_and_says_so() {
 }
 
 #[test]
-fn waiting_containers() {
+fn one_look_at_waiting_containers() {
     use ReasonCode as Code;
     use RolloutPhase::{Failed, Progressing};
     let not_found = "rpc error: code = NotFound desc = failed to pull and unpack image \"registry.example.com/orders:2\": failed to resolve reference: registry.example.com/orders:2: not found";
@@ -209,7 +241,12 @@ fn waiting_containers() {
     let name = "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root";
     for (reason, message, phase, code) in [
         ("ErrImagePull", not_found, Progressing, Code::ImageNotFound),
-        ("ImagePullBackOff", &back_off, Failed, Code::ImageNotFound),
+        (
+            "ImagePullBackOff",
+            &back_off,
+            Progressing,
+            Code::ImageNotFound,
+        ),
         (
             "ImagePullBackOff",
             "Back-off pulling image \"x\"",
@@ -239,13 +276,13 @@ fn waiting_containers() {
         (
             "CreateContainerConfigError",
             "secret \"db\" not found",
-            Failed,
+            Progressing,
             Code::ConfigurationMissing,
         ),
         (
             "CreateContainerConfigError",
             "couldn't find key k in Secret n/db",
-            Failed,
+            Progressing,
             Code::ConfigurationMissing,
         ),
         (
@@ -278,7 +315,7 @@ fn what_an_old_pod_suffers_is_no_news() {
         phase_and_codes(&rollout),
         (RolloutPhase::Progressing, vec![ReasonCode::Waiting])
     );
-    assert_eq!(rollout.reasons[0].message, "1 of 2 copies are ready");
+    assert_eq!(rollout.reasons[0].message, "0 of 2 new copies are ready");
 }
 
 #[test]
@@ -296,11 +333,11 @@ fn crashes() {
     };
     let error = |message: &str| json!({ "reason": "Error", "exitCode": 7, "message": message });
     assert_eq!(
-        crash(1, error("x")).phase,
+        crash(2, error("x")).phase,
         RolloutPhase::Progressing,
-        "once may be chance"
+        "it may wait for something"
     );
-    let rollout = crash(2, error("password=hunter2\ncannot open the ledger\n"));
+    let rollout = crash(3, error("password=hunter2\ncannot open the ledger\n"));
     assert_eq!(
         phase_and_codes(&rollout),
         (RolloutPhase::Failed, vec![ReasonCode::ContainerCrashed])
@@ -316,7 +353,8 @@ fn crashes() {
     let rollout = crash(3, json!({ "reason": "OOMKilled", "exitCode": 137 }));
     assert_eq!(rollout.reasons[0].code, ReasonCode::OutOfMemory);
     let start = json!({ "reason": "StartError", "exitCode": 128, "message": "exec: \"/x\": stat /x: no such file or directory" });
-    let rollout = crash(2, start);
+    assert_eq!(crash(0, start.clone()).phase, RolloutPhase::Progressing);
+    let rollout = crash(1, start);
     assert_eq!(
         phase_and_codes(&rollout),
         (RolloutPhase::Failed, vec![ReasonCode::ContainerStartFailed])
@@ -379,20 +417,6 @@ fn what_the_deployment_complains_about() {
         let change = json!({ "status": { "availableReplicas": 0, "conditions": conditions } });
         phase_and_codes(&look(deployment(change), Vec::new()))
     };
-    let failure = |message: &str| json!([{ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message }]);
-    let security = "pods \"orders-1\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
-    assert_eq!(
-        of(failure(security)),
-        (RolloutPhase::Failed, vec![ReasonCode::AdmissionRefused])
-    );
-    let quota = "pods \"orders-1\" is forbidden: exceeded quota: q";
-    assert_eq!(
-        of(failure(quota)),
-        (
-            RolloutPhase::Progressing,
-            vec![ReasonCode::AdmissionRefused]
-        )
-    );
     let deadline =
         json!([{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }]);
     assert_eq!(
@@ -419,7 +443,9 @@ fn condition(kind: &str, reason: &str) -> Value {
 
 #[test]
 fn runs() {
-    let run = |change: Value, state: Value| judge_run(&job(change), &[pod("run", state)]).status;
+    let run = |change: Value, state: Value| {
+        judge_run(&job(change), &of_pods(vec![pod("run", state)])).status
+    };
     let ended =
         |code: i64| json!({ "state": { "terminated": { "exitCode": code, "reason": "Error" } } });
     for (change, state, phase, exit_code) in [
@@ -477,28 +503,19 @@ fn runs() {
 
 #[test]
 fn run_that_cannot_pull_waits_with_its_reason() {
-    let pods = [pod("run", waiting("ImagePullBackOff", "manifest unknown"))];
-    let status = judge_run(&job(json!({})), &pods).status;
-    assert_eq!(status.phase, Some(RunPhase::Pending));
-    assert_eq!(status.reasons[0].code, ReasonCode::ImageNotFound);
+    let mut seen = of_pods(vec![pod(
+        "run",
+        waiting("ImagePullBackOff", "manifest unknown"),
+    )]);
+    for (pulls, is_stuck) in [(1, false), (2, true)] {
+        seen.events = Events::readable(vec![failed_pulls(pulls)]);
+        let status = judge_run(&job(json!({})), &seen).status;
+        assert_eq!(status.phase, Some(RunPhase::Pending));
+        assert_eq!(status.is_stuck, is_stuck);
+        assert_eq!(status.reasons[0].code, ReasonCode::ImageNotFound);
+    }
 }
 
-#[test]
-fn schedule_is_ready_and_names_the_last_failure() {
-    let cron_job = Live(json!({
-        "metadata": { "annotations": { "choreo.dev/generation": "0.7" } },
-        "spec": { "suspend": false },
-    }));
-    let failed = job(condition("Failed", "BackoffLimitExceeded"));
-    let older = job(json!({ "metadata": { "creationTimestamp": "2025-01-01T00:00:00Z" } }));
-    let seen = Seen {
-        workload: Some(cron_job),
-        jobs: vec![failed, older],
-        ..Seen::default()
-    };
-    let rollout = judge(&anchor(State::Applied, Some(Kind::CronJob)), &seen).status;
-    assert_eq!(
-        phase_and_codes(&rollout),
-        (RolloutPhase::Ready, vec![ReasonCode::RunFailed])
-    );
-}
+mod patience;
+mod reasons;
+mod schedules;

@@ -1,0 +1,204 @@
+//! Events of pods: read where only they know, and never needed.
+//!
+//! A state has no time and no count: it does not say how often a pull has failed, or for how long a
+//! Secret has been missing. The kubelet's events do. Where they cannot be read, the age of the pod
+//! stands in for them, with more patience.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::api::ListParams;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Live};
+use crate::kind::Kind;
+
+/// How long the kubelet must have met a failure that may pass by itself.
+pub(crate) const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+/// How old a pod must be to be judged without events.
+const PATIENCE_BLIND: SignedDuration = SignedDuration::from_secs(60);
+/// How old a pod must be to be judged although it has no events: they expire, and the kubelet drops
+/// some of a busy pod.
+const EXPIRED: SignedDuration = SignedDuration::from_mins(10);
+/// How old a pod that is being created must be for its events to be read.
+const CREATION: SignedDuration = SignedDuration::from_secs(5);
+/// The most pods whose events are read in one look.
+const PODS: usize = 3;
+/// The most events that are read of one pod. Repeated ones are counted, not repeated.
+const LIMIT: u32 = 100;
+
+/// What was reported of pods.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    list: Vec<Live>,
+    /// Whether the list is all there is; otherwise nothing follows from what is not in it.
+    is_readable: bool,
+}
+
+impl Events {
+    #[cfg(test)]
+    pub(crate) fn readable(list: Vec<Live>) -> Self {
+        Self {
+            list,
+            is_readable: true,
+        }
+    }
+
+    /// What was reported of a pod. `None` where it could not be read.
+    pub(crate) fn of<'a>(&'a self, pod: &'a Live, now: Timestamp) -> PodEvents<'a> {
+        let uid = pod.uid();
+        let is_of = |event: &&Live| event.text("/involvedObject/uid") == uid;
+        PodEvents {
+            list: self.list.iter().filter(is_of).map(Event).collect(),
+            is_readable: self.is_readable,
+            age: time(pod.text("/status/startTime")).map(|start| now.duration_since(start)),
+        }
+    }
+}
+
+/// Reads the events of the pods whose state does not say enough. A look does not fail for want of
+/// them.
+pub(crate) async fn read(cluster: &Cluster<'_>, pods: &[Live], now: Timestamp) -> Events {
+    let mut events = Events {
+        list: Vec::new(),
+        is_readable: true,
+    };
+    let mut pods: Vec<&Live> = pods.iter().filter(|pod| is_unclear(pod, now)).collect();
+    pods.sort_by(|a, b| created(b).cmp(created(a)));
+    pods.truncate(PODS);
+    for pod in pods {
+        let of_pod = format!("involvedObject.uid={}", pod.uid());
+        let page = ListParams::default().fields(&of_pod).limit(LIMIT);
+        match cluster.api(Kind::Event).list(&page).await {
+            Ok(found) => {
+                let found = found.items.iter().map(serde_json::to_value);
+                events.list.extend(found.filter_map(Result::ok).map(Live));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "events cannot be read");
+                events.is_readable = false;
+            }
+        }
+    }
+    events
+}
+
+fn created(pod: &Live) -> &str {
+    pod.text("/metadata/creationTimestamp")
+}
+
+/// Whether a container waits for more than its next start. At first each one does.
+fn is_unclear(pod: &Live, now: Timestamp) -> bool {
+    let Some(start) = time(pod.text("/status/startTime")) else {
+        return false;
+    };
+    let of = |list: &str| pod.items(list).iter();
+    let mut reasons = of("/status/containerStatuses")
+        .chain(of("/status/initContainerStatuses"))
+        .filter_map(|status| status["state"]["waiting"]["reason"].as_str());
+    !pod.is_ending()
+        && reasons.any(|reason| match reason {
+            "CrashLoopBackOff" | "PodInitializing" => false,
+            "ContainerCreating" => now.duration_since(start) >= CREATION,
+            _ => true,
+        })
+}
+
+/// What was reported of one pod.
+#[derive(Debug)]
+pub(crate) struct PodEvents<'a> {
+    list: Vec<Event<'a>>,
+    is_readable: bool,
+    age: Option<SignedDuration>,
+}
+
+impl<'a> PodEvents<'a> {
+    /// How often an image of a container could not be pulled.
+    pub(crate) fn failed_pulls(&self, container: &str) -> i64 {
+        self.of_pulls(container).map(Event::count).sum()
+    }
+
+    /// When an image of a container could not be pulled last.
+    pub(crate) fn last_failed_pull(&self, container: &str) -> Option<Timestamp> {
+        self.of_pulls(container).filter_map(Event::last).max()
+    }
+
+    fn of_pulls(&self, container: &str) -> impl Iterator<Item = &Event<'a>> {
+        self.of_container(container).filter(|event| {
+            event.reason() == "Failed" && event.message().starts_with("Failed to pull image")
+        })
+    }
+
+    pub(crate) fn of_container(&self, container: &str) -> impl Iterator<Item = &Event<'a>> {
+        let of = format!("{{{container}}}");
+        let is_of =
+            move |event: &&Event<'_>| event.0.text("/involvedObject/fieldPath").ends_with(&of);
+        self.list.iter().filter(is_of)
+    }
+
+    /// The newest event with one of these reasons.
+    pub(crate) fn newest(&self, reasons: &[&str]) -> Option<&Event<'a>> {
+        self.list
+            .iter()
+            .filter(|event| reasons.contains(&event.reason()))
+            .max_by_key(|event| event.last())
+    }
+
+    /// Whether these were reported for as long as something that passes would have taken to pass.
+    pub(crate) fn have_lasted<'e>(&self, events: impl Iterator<Item = &'e Event<'e>>) -> bool {
+        let spans: Vec<_> = events
+            .filter_map(|event| event.first().zip(event.last()))
+            .collect();
+        let first = spans.iter().map(|(first, _)| *first).min();
+        let last = spans.iter().map(|(_, last)| *last).max();
+        match first.zip(last) {
+            // Both are of the kubelet's clock.
+            Some((first, last)) => last.duration_since(first) >= PATIENCE,
+            None => self.is_old(),
+        }
+    }
+
+    /// Whether the pod is so old that what is the matter is not new, without an event that says so.
+    pub(crate) fn is_old(&self) -> bool {
+        let patience = if self.is_readable {
+            EXPIRED
+        } else {
+            PATIENCE_BLIND
+        };
+        self.age.is_some_and(|age| age >= patience)
+    }
+}
+
+/// Something that was reported, with how often and from when to when.
+#[derive(Debug)]
+pub(crate) struct Event<'a>(&'a Live);
+
+impl Event<'_> {
+    pub(crate) fn reason(&self) -> &str {
+        self.0.text("/reason")
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        self.0.text("/message")
+    }
+
+    /// The event itself, whose `message` is evidence.
+    pub(crate) fn json(&self) -> &Value {
+        &self.0.0
+    }
+
+    fn count(&self) -> i64 {
+        self.0.number("/count").unwrap_or(1).max(1)
+    }
+
+    fn first(&self) -> Option<Timestamp> {
+        time(self.0.text("/firstTimestamp")).or_else(|| time(self.0.text("/eventTime")))
+    }
+
+    pub(crate) fn last(&self) -> Option<Timestamp> {
+        time(self.0.text("/lastTimestamp")).or_else(|| self.first())
+    }
+}
+
+/// A time as the API server writes it.
+pub(crate) fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok()
+}

@@ -1,0 +1,110 @@
+//! Containers that ended.
+
+use choreo_deploy::reason::{Reason, ReasonCode};
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::pod::{Container, Finding, with_evidence};
+use super::{Crash, start};
+use crate::cluster::Live;
+use crate::events::time;
+
+/// Restarts after which a program that ends is said to crash rather than to wait for something: the
+/// kubelet has waited for 10 and for 20 s between them
+/// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>).
+const RESTARTS: i64 = 3;
+/// Restarts after which a program that cannot be executed is not going to be.
+const RESTARTS_UNSTARTED: i64 = 1;
+/// After a run of this length the kubelet begins to count anew, though it shows all restarts.
+const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
+
+/// Which run of the container ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ending {
+    /// The one that the state shows.
+    Now,
+    /// The one before the restart that is waited for.
+    Before,
+}
+
+/// A container that ended, on its way to the next start.
+pub(super) fn finding(
+    pod: &Live,
+    container: Container<'_>,
+    (ended, ending): (&Value, Ending),
+) -> Finding {
+    let mut finding = of_end(pod, container, (ended, ending));
+    let enough = if may_never_start(&finding.reason, ended) {
+        RESTARTS_UNSTARTED
+    } else {
+        RESTARTS
+    };
+    finding.is_terminal = container.restarts() >= enough && !ran_for_long(ended);
+    finding
+}
+
+/// What the end says. It is for its caller to say what follows.
+pub(super) fn of_end(
+    pod: &Live,
+    container: Container<'_>,
+    (ended, ending): (&Value, Ending),
+) -> Finding {
+    let text = ended["message"].as_str().unwrap_or_default();
+    let called = container.called();
+    if is_start_error(ended) {
+        let reason = with_evidence(start::failure(&called, text), ended);
+        return Finding::passing(reason);
+    }
+    if let Some(reason) = start::of_log(&called, text) {
+        return Finding::passing(with_evidence(reason, ended));
+    }
+    let reason = reason(&called, ended);
+    // Pods of this crate have the end of their log in the status; those that a patch changed may not.
+    let crash = text.is_empty().then(|| Crash {
+        pod: pod.name().to_owned(),
+        container: container.name().to_owned(),
+        called,
+        is_previous: ending == Ending::Before,
+        code: reason.code,
+    });
+    Finding {
+        reason: with_evidence(reason, ended),
+        is_terminal: false,
+        crash,
+    }
+}
+
+fn reason(called: &str, ended: &Value) -> Reason {
+    if ended["reason"] == "OOMKilled" {
+        let message = format!("{called} used more memory than it may and was killed");
+        return Reason::new(ReasonCode::OutOfMemory, message)
+            .with_help("raise the memory limit, or make the program use less");
+    }
+    let message = match ended["exitCode"].as_i64() {
+        Some(0) => format!("{called} ended by itself, and a server must not"),
+        Some(code) => format!("{called} ended with exit code {code}"),
+        None => format!("{called} ended"),
+    };
+    Reason::new(ReasonCode::ContainerCrashed, message).with_help("see its last log lines")
+}
+
+fn is_start_error(ended: &Value) -> bool {
+    matches!(
+        ended["reason"].as_str(),
+        Some("StartError" | "ContainerCannotRun")
+    )
+}
+
+/// Whether what prevents the start is in the image or the pod, and both stay as they are.
+fn may_never_start(reason: &Reason, ended: &Value) -> bool {
+    let text = ended["message"].as_str().unwrap_or_default();
+    reason.code == ReasonCode::ExecFormat
+        || (reason.code == ReasonCode::ContainerStartFailed && start::is_known(text))
+}
+
+fn ran_for_long(ended: &Value) -> bool {
+    let at = |key: &str| ended[key].as_str().and_then(time);
+    at("startedAt")
+        .zip(at("finishedAt"))
+        .is_some_and(|(start, end)| end.duration_since(start) >= FORGOTTEN)
+}
