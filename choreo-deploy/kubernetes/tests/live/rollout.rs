@@ -141,7 +141,7 @@ async fn no_credential_is_named() {
     assert_eq!(rollout.phase, RolloutPhase::Failed, "{rollout:?}");
     assert_eq!(
         rollout.reasons[0].code,
-        ReasonCode::RegistryCredentialRefused,
+        ReasonCode::RegistryCredentialMissing,
         "{rollout:?}"
     );
 }
