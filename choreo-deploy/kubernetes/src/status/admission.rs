@@ -120,7 +120,7 @@ fn is_limit_range(text: &str) -> bool {
 fn can_never_fit(text: &str) -> bool {
     let part = |name: &str| {
         let (_, rest) = text.split_once(name)?;
-        Some(rest.split(", used: ").next()?.split(", limited: ").next()?)
+        rest.split(", used: ").next()?.split(", limited: ").next()
     };
     let (Some(requested), Some(limited)) = (part("requested: "), part("limited: ")) else {
         return false;

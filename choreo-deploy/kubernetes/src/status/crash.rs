@@ -1,7 +1,7 @@
 //! Containers that ended.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::pod::{Container, Finding, with_evidence};
@@ -104,7 +104,9 @@ fn may_never_start(reason: &Reason, ended: &Value) -> bool {
 
 fn ran_for_long(ended: &Value) -> bool {
     let at = |key: &str| ended[key].as_str().and_then(time);
+    // A container that was never started has the beginning of time here.
     at("startedAt")
+        .filter(|start| *start > Timestamp::UNIX_EPOCH)
         .zip(at("finishedAt"))
         .is_some_and(|(start, end)| end.duration_since(start) >= FORGOTTEN)
 }

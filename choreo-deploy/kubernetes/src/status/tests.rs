@@ -352,7 +352,7 @@ fn crashes() {
     );
     let rollout = crash(3, json!({ "reason": "OOMKilled", "exitCode": 137 }));
     assert_eq!(rollout.reasons[0].code, ReasonCode::OutOfMemory);
-    let start = json!({ "reason": "StartError", "exitCode": 128, "message": "exec: \"/x\": stat /x: no such file or directory" });
+    let start = json!({ "startedAt": "1970-01-01T00:00:00Z", "finishedAt": NOON.to_string(), "reason": "StartError", "exitCode": 128, "message": "exec: \"/x\": stat /x: no such file or directory" });
     assert_eq!(crash(0, start.clone()).phase, RolloutPhase::Progressing);
     let rollout = crash(1, start);
     assert_eq!(
