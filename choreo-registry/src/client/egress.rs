@@ -203,7 +203,8 @@ impl Egress {
     }
 
     /// Trusts a certificate authority of your own besides the system's: one or more certificates in
-    /// PEM. A transport reads them when it is built, and refuses text that is none; one that was built
+    /// PEM. A registry's own certificate that it signed itself may be given as well, and is then taken
+    /// from it, within its time and for its names. A transport reads them when it is built, and refuses text that is none; one that was built
     /// without TLS reads none.
     #[must_use]
     pub fn add_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {

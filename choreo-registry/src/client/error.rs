@@ -440,8 +440,9 @@ mod tests {
         assert_eq!(
             told(None),
             "registry \"ghcr.io\" offers no secure connection that can be trusted; check the \
-             registry's certificate; the operator of the platform can add a company's own \
-             certificate authority, or allow plain HTTP if it has no TLS"
+             registry's certificate, its names and its time; the operator of the platform can add a \
+             company's own certificate authority or the registry's self-signed certificate, or \
+             allow plain HTTP if it has no TLS"
         );
         assert_eq!(
             told(Some(NoTls)),

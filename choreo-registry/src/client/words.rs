@@ -108,8 +108,9 @@ impl Words<'_> {
                 "tell the operator of the platform to build it with the feature \"tls\""
             }
             ErrorKind::Tls => {
-                "check the registry's certificate; the operator of the platform can add a \
-                 company's own certificate authority, or allow plain HTTP if it has no TLS"
+                "check the registry's certificate, its names and its time; the operator of the \
+                 platform can add a company's own certificate authority or the registry's \
+                 self-signed certificate, or allow plain HTTP if it has no TLS"
             }
             ErrorKind::TooLarge => "check that the name is the one of a container image",
             ErrorKind::Unauthorized => {

@@ -8,6 +8,8 @@
 //! crates ask reqwest for: redirects, proxies of the environment, retries, decompression, cookies,
 //! other resolvers, other versions of HTTP.
 
+#[cfg(feature = "tls")]
+mod certificates;
 #[cfg(test)]
 mod tests;
 
@@ -202,20 +204,11 @@ fn with_certificates(
     builder: reqwest::ClientBuilder,
     egress: &Egress,
 ) -> Result<reqwest::ClientBuilder, BuildTransportError> {
-    let mut certificates = Vec::new();
-    for pem in &egress.root_certificates {
-        let bundle =
-            reqwest::Certificate::from_pem_bundle(pem).map_err(BuildTransportError::new)?;
-        if bundle.is_empty() {
-            return Err(BuildTransportError { source: None });
-        }
-        certificates.extend(bundle);
+    if egress.root_certificates.is_empty() {
+        return Ok(builder);
     }
-    Ok(if certificates.is_empty() {
-        builder
-    } else {
-        builder.tls_certs_merge(certificates)
-    })
+    let config = certificates::config(&egress.root_certificates)?;
+    Ok(builder.tls_backend_preconfigured(config))
 }
 
 #[cfg(not(feature = "tls"))]
@@ -326,13 +319,13 @@ fn caused_by(error: &reqwest::Error, is_it: impl Fn(&(dyn Error + 'static)) -> b
 /// Why a [`ReqwestTransport`] cannot be built.
 #[derive(Debug)]
 pub struct BuildTransportError {
-    source: Option<reqwest::Error>,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl BuildTransportError {
-    fn new(error: reqwest::Error) -> Self {
+    fn new(error: impl Error + Send + Sync + 'static) -> Self {
         Self {
-            source: Some(error),
+            source: Some(Box::new(error)),
         }
     }
 }
@@ -348,6 +341,6 @@ impl fmt::Display for BuildTransportError {
 
 impl Error for BuildTransportError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
+        self.source.as_deref().map(|source| source as _)
     }
 }

@@ -45,6 +45,53 @@ impl<'f> Authority<'f> {
     }
 }
 
+/// A certificate that its registry signed itself, as distribution's guide makes it: openssl says by
+/// default that it is an authority. Its PEM, and the lines that configure it.
+fn self_signed(folder: &Folder, address: &str) -> Option<(String, String)> {
+    if !runs("openssl", "version") {
+        skipped("TLS of real registries", "openssl is not installed");
+        return None;
+    }
+    let made = format!(
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=self -keyout self.key -out self.crt \
+         -addext subjectAltName=IP:{address}"
+    );
+    openssl(&folder.0, &made);
+    let place = folder.0.display();
+    let lines = format!("  tls:\n    certificate: {place}/self.crt\n    key: {place}/self.key\n");
+    let pem = std::fs::read_to_string(folder.0.join("self.crt")).unwrap();
+    Some((pem, lines))
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_once_the_operator_gives_exactly_it() {
+    let folders = [Folder::new(), Folder::new(), Folder::new()];
+    let (here, elsewhere) = ("127.0.0.1", "127.0.0.2");
+    let made: Vec<_> = std::iter::zip(&folders, [here, here, elsewhere])
+        .map_while(|(folder, address)| self_signed(folder, address))
+        .collect();
+    let [(pem, lines), (other, _), (elsewhere_pem, elsewhere_lines)] = &*made else {
+        return;
+    };
+    for program in [Program::Debian, Program::Distribution3] {
+        let Some(registry) = over_tls(program, lines).await else {
+            continue;
+        };
+        let found = class(&registry, Some(pem), PASSWORD).await;
+        assert_eq!(found, AccessClass::LoginAccepted, "{program:?}");
+        for given in [None, Some(&**other)] {
+            let found = class(&registry, given, PASSWORD).await;
+            assert_eq!(found, AccessClass::Unreachable, "{program:?}");
+        }
+        // What was given is not taken for another address than it names.
+        let Some(registry) = over_tls(program, elsewhere_lines).await else {
+            continue;
+        };
+        let found = class(&registry, Some(elsewhere_pem), PASSWORD).await;
+        assert_eq!(found, AccessClass::Unreachable, "{program:?}");
+    }
+}
+
 fn openssl(folder: &Path, options: &str) {
     let made = Command::new("openssl")
         .args(options.split_whitespace())
