@@ -264,7 +264,16 @@ fn program() -> &'static [u8] {
 
 /// Pushes an image of the test program and returns the reference by digest.
 pub(crate) fn push(registry: &TestRegistry, tag: &str, user: &str) -> ImageReference {
-    let layer = tar("program", program());
+    push_program(registry, (tag, user), program())
+}
+
+/// Pushes an image of a program of these bytes.
+pub(crate) fn push_program(
+    registry: &TestRegistry,
+    (tag, user): (&str, &str),
+    program: &[u8],
+) -> ImageReference {
+    let layer = tar("program", program);
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod conformance;
+mod reasons;
 mod removal;
 mod rollout;
 mod stale;
