@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+use choreo_deploy::intake::IntakeErrorKind;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -109,6 +110,43 @@ problem_types! {
     UnsupportedEncoding = (UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "Content encoding is not supported"),
     /// The body is not said to be `application/json`.
     UnsupportedMediaType = (UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Content type is not supported"),
+}
+
+impl ProblemType {
+    /// The answer with this problem, for handlers of your own beside the webhook: it looks like the
+    /// webhook's. The detail is one sentence for people, cut after 512 characters.
+    ///
+    /// ```
+    /// use choreo_deploy::intake::IntakeErrorKind;
+    /// use choreo_webhook::problem::ProblemType;
+    ///
+    /// let kind = ProblemType::from(IntakeErrorKind::Held);
+    /// let response = kind.response("target is held since a rollback");
+    /// assert_eq!(response.status(), 409);
+    /// assert_eq!(response.headers()["content-type"], "application/problem+json");
+    /// ```
+    #[must_use]
+    pub fn response(self, detail: &str) -> http::Response<ResponseBody> {
+        Problem::new(self, detail).into_response()
+    }
+}
+
+/// What a refusal of the intake is to whoever asked. The message of
+/// [`Unavailable`](IntakeErrorKind::Unavailable) is for the log, not for them.
+impl From<IntakeErrorKind> for ProblemType {
+    fn from(kind: IntakeErrorKind) -> Self {
+        match kind {
+            IntakeErrorKind::Held => Self::Held,
+            IntakeErrorKind::ImageNotInRegistry => Self::ImageNotInRegistry,
+            IntakeErrorKind::KeyReused => Self::IdempotencyKeyReused,
+            IntakeErrorKind::TokenRefused => Self::InvalidToken,
+            IntakeErrorKind::Unavailable => Self::Unavailable,
+            IntakeErrorKind::UnknownComponent => Self::UnknownComponent,
+            IntakeErrorKind::UnknownEnvironment => Self::UnknownEnvironment,
+            // `NotPossible`, and whatever a newer intake refuses: the request does not fit.
+            _ => Self::NotPossible,
+        }
+    }
 }
 
 impl fmt::Display for ProblemType {

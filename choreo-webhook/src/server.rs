@@ -8,7 +8,8 @@
 //! - A new connection is always accepted. When there is no place left, the oldest connection on which
 //!   no request is being answered is closed. So whoever sends a request at once is served, and a long
 //!   poll (`?wait=25`) is never cut.
-//! - One address has only its share of the connections.
+//! - One address has only its share of the connections, and a client that sends many requests without
+//!   waiting for answers has one answered at a time, in turn with the others.
 //! - `/healthz` and `/readyz` are answered before everything else, from memory, and on a listener of
 //!   their own if you like ([`Health`]).
 //!
@@ -33,7 +34,9 @@
 //! # }
 //! ```
 //!
-//! It speaks neither TLS nor HTTP/2: a proxy in front of it does. Behind a proxy, say so in
+//! A request is dropped when its client hangs up, also when it only says that it will send no more:
+//! who waits for a deployment and goes away leaves its place. It speaks neither TLS nor HTTP/2: a proxy
+//! in front of it does. Behind a proxy, say so in
 //! [`ServerLimits::connections_per_address`].
 
 mod body;

@@ -69,6 +69,7 @@ where
         let first = pace.deadline().unwrap_or_else(Instant::now);
         let mut timer = pin!(sleep_until(first));
         let end = poll_fn(|context| {
+            pace.begin_turn();
             if !is_stopping && stop.as_mut().poll(context).is_ready() {
                 is_stopping = true;
                 connection.as_mut().graceful_shutdown();
@@ -110,6 +111,7 @@ where
     ) -> Result<Response<AnswerBody<B>>, Shed> {
         let answering = answering.ok_or(Shed)?;
         let is_last = answering.is_last;
+        answering.wait_for_turn().await;
         let (method, path) = (request.method(), request.uri().path());
         let health = self.health.as_ref();
         let mut answer = match health.and_then(|health| health.answer(method, path)) {

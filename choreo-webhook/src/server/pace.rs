@@ -20,6 +20,8 @@ struct Now {
     phase: Phase,
     write: Option<Write>,
     requests: u32,
+    /// Whether a request was answered since the connection was polled last.
+    has_had_its_turn: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,7 @@ impl Pace {
                 phase: Phase::Idle { until },
                 write: None,
                 requests: 0,
+                has_had_its_turn: false,
             }),
         }
     }
@@ -78,6 +81,11 @@ impl Pace {
         &self.guest
     }
 
+    /// The connection is polled.
+    pub(super) fn begin_turn(&self) {
+        self.now().has_had_its_turn = false;
+    }
+
     /// Bytes have come.
     pub(super) fn has_read(&self) {
         let mut now = self.now();
@@ -101,9 +109,14 @@ impl Pace {
         now.phase = Phase::Busy;
         now.requests += 1;
         let is_last = now.requests >= self.limits.requests || self.guest.places_are_scarce();
+        let must_yield = std::mem::replace(&mut now.has_had_its_turn, true);
         drop(now);
         let pace = Arc::clone(self);
-        Some(Answering { pace, is_last })
+        Some(Answering {
+            pace,
+            is_last,
+            must_yield,
+        })
     }
 
     /// The client does not take more at the moment.
@@ -136,6 +149,19 @@ pub(super) struct Answering {
     pace: Arc<Pace>,
     /// Whether the connection is to end with this answer.
     pub(super) is_last: bool,
+    /// Whether the others come first: a client that sends one request after the other without waiting
+    /// for an answer would otherwise have many answered at a time.
+    must_yield: bool,
+}
+
+impl Answering {
+    /// Lets all others go first, if this connection has had its turn.
+    pub(super) async fn wait_for_turn(&self) {
+        if self.must_yield {
+            tokio::task::yield_now().await;
+            self.pace.now().has_had_its_turn = true;
+        }
+    }
 }
 
 impl Drop for Answering {

@@ -1,7 +1,7 @@
 //! `POST /v1/deployments`.
 
 use choreo_deploy::deployment::Cause;
-use choreo_deploy::intake::{IntakeError, IntakeErrorKind, Submission};
+use choreo_deploy::intake::{IntakeError, Submission};
 use http::header::{LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -84,25 +84,18 @@ impl Shared {
 
 /// What the intake's refusal is to the client.
 pub(super) fn refusal(error: &IntakeError) -> Problem {
-    let kind = match error.kind() {
-        IntakeErrorKind::Held => ProblemType::Held,
-        IntakeErrorKind::ImageNotInRegistry => ProblemType::ImageNotInRegistry,
-        IntakeErrorKind::KeyReused => ProblemType::IdempotencyKeyReused,
-        IntakeErrorKind::TokenRefused => return invalid_token(),
-        IntakeErrorKind::Unavailable => {
+    match ProblemType::from(error.kind()) {
+        ProblemType::InvalidToken => invalid_token(),
+        ProblemType::Unavailable => {
             tracing::error!(
                 error = error as &dyn std::error::Error,
                 "intake is unavailable"
             );
-            return Problem::new(
+            Problem::new(
                 ProblemType::Unavailable,
                 "deployments cannot be stored or read now: try again",
-            );
+            )
         }
-        IntakeErrorKind::UnknownComponent => ProblemType::UnknownComponent,
-        IntakeErrorKind::UnknownEnvironment => ProblemType::UnknownEnvironment,
-        // `NotPossible`, and whatever a newer intake refuses: the request does not fit.
-        _ => ProblemType::NotPossible,
-    };
-    Problem::new(kind, error.to_string())
+        kind => Problem::new(kind, error.to_string()),
+    }
 }

@@ -1,12 +1,14 @@
 //! More connections than there are places for.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use choreo_webhook::server::ServerLimits;
+use choreo_webhook::server::{RequestBody, Server, ServerLimits};
+use http::{Request, Response};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{connect, get, hangs_up, read_answer, serve, serve_bytes, with};
+use super::{connect, get, hangs_up, loopback, read_answer, serve, serve_bytes, with};
 use crate::support::World;
 
 fn limits(connections: usize) -> ServerLimits {
@@ -112,4 +114,33 @@ async fn a_panic_ends_its_own_connection_alone() {
         assert_eq!(get(address, "/panic", "").await.unwrap_or_default(), "");
     }
     assert!(get(address, "/1", "").await.unwrap().ends_with('x'));
+}
+
+/// Who sends many requests without waiting for an answer has one answered at a time, like the
+/// others.
+#[tokio::test]
+async fn pipelined_requests_take_turns() {
+    let order = Arc::new(Mutex::new(String::new()));
+    let log = Arc::clone(&order);
+    let service = tower::service_fn(move |request: Request<RequestBody>| {
+        log.lock().unwrap().push_str(&request.uri().path()[1..]);
+        async { Ok::<_, Infallible>(Response::new(String::new())) }
+    });
+    let server = Server::bind(loopback(), service).unwrap();
+    let mut clients = Vec::new();
+    for name in ["a", "b", "c"] {
+        let mut stream = connect(server.local_addr().unwrap()).await;
+        let requests = format!("GET /{name} HTTP/1.1\r\nhost: x\r\n\r\n").repeat(40);
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        clients.push(stream);
+    }
+    tokio::spawn(server.run(std::future::pending()));
+    while order.lock().unwrap().len() < 120 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let order = order.lock().unwrap();
+    // The first of a connection and the one that waited for its turn may meet.
+    for name in ["aaa", "bbb", "ccc"] {
+        assert!(!order[..100].contains(name), "{order}");
+    }
 }

@@ -28,9 +28,6 @@ use super::{get, serve};
 use crate::support::World;
 
 const EACH: usize = 500;
-/// How soon a connection of a flood that was closed comes again. More of them a second would only
-/// measure how much of the machine is left for the server.
-const AGAIN: Duration = Duration::from_secs(1);
 /// What the machine's other work may add to an answer. Who is shut out waits for seconds.
 const NOISE: Duration = Duration::from_millis(250);
 /// Who waits longer for an answer gives up.
@@ -44,18 +41,25 @@ fn connections() -> usize {
     text.map_or(1000, |text| text.parse().expect("it is a number"))
 }
 
+/// How soon a connection of a flood does the next thing: comes again when it was closed, say. A
+/// thousand do something each second, however many there are. More would only measure how much of the
+/// machine is left for the server.
+fn pause() -> Duration {
+    Duration::from_millis(connections() as u64)
+}
+
 /// What a flood's connections do. All come again when they are closed.
 #[derive(Clone, Copy, Debug)]
 enum Flood {
     /// Send nothing.
     Silent,
-    /// Send a head, one byte a second.
+    /// Send a head, byte by byte.
     SlowHeads,
-    /// Send the head of a POST with a live token, and its body one byte a second.
+    /// Send the head of a POST with a live token, and its body byte by byte.
     SlowBodies,
     /// Ask for a long page, and do not read it.
     SlowReaders,
-    /// Send a cheap request every two seconds, and keep the connection.
+    /// Send a cheap request every now and then, and keep the connection.
     Idlers,
 }
 
@@ -85,7 +89,7 @@ impl Flood {
                 stream.write_all(request).await?;
                 // Sees the end of the connection, and reads nothing.
                 loop {
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(pause()).await;
                     stream.write_all(b"\r\n").await?;
                 }
             }
@@ -95,7 +99,7 @@ impl Flood {
                 if stream.read(&mut [0; 4096]).await? == 0 {
                     return Ok(());
                 }
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                tokio::time::sleep(pause() * 2).await;
             },
         }
     }
@@ -105,7 +109,7 @@ async fn trickle(stream: &mut TcpStream, head: &str) -> std::io::Result<()> {
     stream.write_all(head.as_bytes()).await?;
     loop {
         stream.write_all(b"x").await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(pause()).await;
     }
 }
 
@@ -121,14 +125,16 @@ async fn flood_helper() {
     };
     let flood = Flood::ALL[flood.parse::<usize>().unwrap()];
     let address: SocketAddr = address.parse().unwrap();
-    for _ in 0..EACH {
+    for number in 0..EACH {
         let token = token.to_owned();
         tokio::spawn(async move {
+            // Evenly, not all at once.
+            tokio::time::sleep(pause() * number as u32 / EACH as u32).await;
             loop {
                 if let Ok(mut stream) = dial(address, flood).await {
                     let _ = flood.run(&mut stream, &token).await;
                 }
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(pause()).await;
             }
         });
     }
@@ -223,12 +229,14 @@ async fn a_flood_delays_nobody() {
                 async move { get(address, "/v1/deployments/d-1?wait=25", &waiting).await },
             );
         let flooding = start(number, server.address, &authorization);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(pause() * 2).await;
         let (flooded, lost) = ask(front, &authorization, 100).await;
         let (health, _) = ask(side, "", 20).await;
         *world.intake.closed.lock().unwrap() = false;
         let polled = poll.await.unwrap().unwrap();
-        drop(flooding);
+        for mut process in flooding {
+            process.kill().await.unwrap();
+        }
 
         let (before, during) = (p99(&idle), p99(&flooded));
         tell(&format!(
@@ -282,7 +290,9 @@ async fn a_flood_shuts_clients_out_of_plain_hyper() {
         let flooding = start(flood, address, "");
         tokio::time::sleep(Duration::from_secs(2)).await;
         let (_, lost) = ask((address, &["/"]), "", 2).await;
-        drop(flooding);
+        for mut process in flooding {
+            process.kill().await.unwrap();
+        }
         serving.abort();
         assert!(lost > 0, "a flood that stops nobody proves nothing");
     }
