@@ -86,8 +86,7 @@
 //!
 //! - A credential goes to the registry's own origin (scheme, host and port), to the token server
 //!   that the registry names if that has the same origin, is the one of the vendor's row or was
-//!   trusted by the operator, and to nobody else. Redirects are followed without it. A client without
-//!   a credential asks any token server that the policy lets through.
+//!   trusted by the operator, and to nobody else. Redirects are followed without it.
 //! - Every hop is judged by the egress policy, redirects and token servers included.
 //! - Logs (`tracing`, level debug) have a span for each call and one for each request
 //!   (`registry_request`: method, host, attempt, status or error, duration); never a header, a query

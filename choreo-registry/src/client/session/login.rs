@@ -226,14 +226,15 @@ impl Session {
     /// token of its own that needs no credential. What cannot be had so stays refused.
     ///
     /// Registries of projects do so in front of clouds' registries. The credential is not of this
-    /// place, and no answer from it may ask for one.
+    /// place, and no answer from it may ask for one. Nor may it name a token server that is not its
+    /// own: that one may trust the address that asks, and the token would go to this place.
     pub(super) async fn as_anyone(
         &self,
         refused: Answer,
         resource: &Resource<'_>,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
-        let Some(key) = foreign_key(&refused) else {
+        let Some(key) = self.foreign_key(&refused) else {
             return Ok(refused);
         };
         let Ok(authorization) = self.bearer(key, None, deadline).await else {
@@ -244,6 +245,24 @@ impl Session {
         Ok(Answer {
             foreign: true,
             ..answer.to(resource, sent)
+        })
+    }
+
+    /// The token that anyone may ask for after this answer, and where.
+    fn foreign_key(&self, refused: &Answer) -> Option<TokenKey> {
+        let challenges = challenge::parse_all(refused.response.headers()).ok()?;
+        let challenge = challenges.iter().find(|one| one.scheme() == "bearer")?;
+        let here = refused.address.url();
+        let realm = here.join(challenge.parameter("realm")?).ok()?;
+        let host = refused.host().parse().ok()?;
+        let egress = self.transport.egress();
+        let is_its_own = egress.trusts_realm(&host, here, &realm) && realm.fragment().is_none();
+        is_its_own.then(|| TokenKey {
+            credential: None,
+            origin: here.origin(),
+            realm,
+            service: challenge.parameter("service").map(str::to_owned),
+            scope: challenge.parameter("scope").and_then(scope::for_reading),
         })
     }
 
@@ -266,11 +285,10 @@ impl Session {
         if realm.host_str().is_none() || realm.fragment().is_some() {
             return Err(invalid());
         }
-        // Whoever has no credential has none to lose; where the request may go is for the policy.
-        let is_safe = base.scheme() != "https" || realm.scheme() == "https";
-        let is_harmless = !self.has_credential() && is_safe;
+        // Also without a credential: a token server may trust the address that asks, and the token
+        // would go to whoever named it.
         let egress = self.transport.egress();
-        if is_harmless || egress.trusts_realm(&self.registry, base, &realm) {
+        if egress.trusts_realm(&self.registry, base, &realm) {
             Ok(realm)
         } else {
             Err(self.untrusted(&realm))
@@ -399,22 +417,6 @@ impl Session {
         };
         Ok(answer)
     }
-}
-
-/// The token that anyone may ask for after this answer, and where.
-fn foreign_key(refused: &Answer) -> Option<TokenKey> {
-    let challenges = challenge::parse_all(refused.response.headers()).ok()?;
-    let challenge = challenges.iter().find(|one| one.scheme() == "bearer")?;
-    let here = refused.address.url();
-    let realm = here.join(challenge.parameter("realm")?).ok()?;
-    let is_safe = realm.scheme() == "https" || realm.origin() == here.origin();
-    (is_safe && realm.fragment().is_none()).then(|| TokenKey {
-        credential: None,
-        origin: here.origin(),
-        realm,
-        service: challenge.parameter("service").map(str::to_owned),
-        scope: challenge.parameter("scope").and_then(scope::for_reading),
-    })
 }
 
 /// The other way to ask, after an answer that a token server gives to one that it does not know.

@@ -4,10 +4,12 @@
 //! it. So an odd answer decides nothing: the resource itself is asked, and its challenge is answered.
 
 use std::{
+    fmt,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::{
@@ -15,14 +17,30 @@ use super::{
     Answer, Authorization, Plan, Session, content_type,
 };
 
-/// An answer of `/v2/` that does not say what the registry wants.
-#[derive(Debug)]
+/// An answer of `/v2/` that does not say what the registry wants. It is kept as long as the client,
+/// so of its body no more than has an error code.
 pub(in crate::client) enum Odd {
     Answer(Answer),
     /// One beyond the limit: a page, and a long one.
     Page {
         host: String,
     },
+}
+
+/// Without what a server says, which may be anything.
+impl fmt::Debug for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Odd").finish_non_exhaustive()
+    }
+}
+
+impl Odd {
+    fn new(mut answer: Answer) -> Self {
+        if super::error::error_code(answer.response.body()).is_none() {
+            *answer.response.body_mut() = Bytes::new();
+        }
+        Self::Answer(answer)
+    }
 }
 
 impl Plan {
@@ -86,7 +104,7 @@ impl Session {
             StatusCode::TOO_MANY_REQUESTS => return Err(self.failure(&answer)),
             _ => {}
         }
-        Ok(Plan::Silent(Arc::new(Odd::Answer(answer))))
+        Ok(Plan::Silent(Arc::new(Odd::new(answer))))
     }
 
     /// The error where neither `/v2/` nor the resource answers like a registry.
