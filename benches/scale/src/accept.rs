@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use axum::Router;
 use choreo_deploy::catalog::{Catalog, CatalogError, Plan, Stage};
 use choreo_deploy::deployer::{Deployer, Parts};
-use choreo_deploy::id::ComponentId;
+use choreo_deploy::id::ComponentKey;
 use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{NewRegistry, RegistryStore as _, TokenStore as _};
@@ -36,15 +36,19 @@ const ROUND: Duration = Duration::from_secs(2);
 pub(crate) fn accept(file: &Path) -> Outcome {
     let (copied, directory) = copy(file)?;
     let servers = tokio::runtime::Runtime::new()?;
-    let clients = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let clients = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let (ours, tokens) = servers.block_on(ours(&copied))?;
     let ours = servers.block_on(serve(ours))?;
-    let bare = servers.block_on(async { serve(bare::router(&directory.path().join("bare.db"))?).await })?;
+    let bare = servers
+        .block_on(async { serve(bare::router(&directory.path().join("bare.db"))?).await })?;
     for callers in [1, 16, 64] {
         let mut rates: [Vec<u64>; 2] = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             for (server, rates) in [ours, bare].into_iter().zip(&mut rates) {
-                rates.push(clients.block_on(round(server, &tokens[..callers])));
+                rates.push(clients.block_on(round(server, tokens[..callers].to_vec())));
             }
         }
         let [ours, bare] = rates.map(|mut rates| {
@@ -58,14 +62,15 @@ pub(crate) fn accept(file: &Path) -> Outcome {
 }
 
 /// The answers in one round, per second.
-async fn round(server: SocketAddr, tokens: &[String]) -> u64 {
+async fn round(server: SocketAddr, tokens: Vec<String>) -> u64 {
     static KEYS: AtomicU64 = AtomicU64::new(0);
     let count = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
     let mut callers = JoinSet::new();
-    for token in tokens.iter().cloned() {
+    for token in tokens {
         let count = Arc::clone(&count);
         callers.spawn(async move {
+            #[expect(clippy::disallowed_methods, reason = "the bench's own server")]
             let mut connection = TcpStream::connect(server).await.expect("connects");
             while begun.elapsed() < ROUND {
                 let key = KEYS.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +80,8 @@ async fn round(server: SocketAddr, tokens: &[String]) -> u64 {
         });
     }
     callers.join_all().await;
-    count.load(Ordering::Relaxed) * 1000 / u64::try_from(begun.elapsed().as_millis()).expect("is short")
+    count.load(Ordering::Relaxed) * 1000
+        / u64::try_from(begun.elapsed().as_millis()).expect("is short")
 }
 
 async fn call(connection: &mut TcpStream, token: &str, key: u64) {
@@ -86,7 +92,10 @@ async fn call(connection: &mut TcpStream, token: &str, key: u64) {
          idempotency-key: bench-{key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    connection.write_all(request.as_bytes()).await.expect("writes");
+    connection
+        .write_all(request.as_bytes())
+        .await
+        .expect("writes");
     let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let read = connection.read(&mut buffer).await.expect("reads");
@@ -97,7 +106,9 @@ async fn call(connection: &mut TcpStream, token: &str, key: u64) {
             continue;
         };
         assert!(head.starts_with("HTTP/1.1 202"), "{text}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
         if body.len() >= length.expect("a length").parse().expect("a number") {
             return;
         }
@@ -115,7 +126,12 @@ async fn serve(router: Router) -> Outcome<SocketAddr> {
 async fn ours(file: &Path) -> Outcome<(Router, Vec<String>)> {
     let store = Arc::new(SqliteStore::open(file).await?);
     let id = ("acme".parse()?, "images".parse()?);
-    let images = NewRegistry::new(id, "Images", "registry.example.com".parse()?, AuthenticationType::Vendor);
+    let images = NewRegistry::new(
+        id,
+        "Images",
+        "registry.example.com".parse()?,
+        AuthenticationType::Vendor,
+    );
     store.put_registry(images, None).await?;
     let deployer = Deployer::new(Parts {
         store: Arc::clone(&store) as _,
@@ -126,8 +142,8 @@ async fn ours(file: &Path) -> Outcome<(Router, Vec<String>)> {
     });
     let mut tokens = Vec::new();
     for number in 0..64 {
-        let component = format!("component-{number}").parse()?;
-        let (token, record) = DeployToken::mint("acme".parse()?, component, Lifetime::DEFAULT, Timestamp::now());
+        let key = ComponentKey::new("acme".parse()?, format!("component-{number}").parse()?);
+        let (token, record) = DeployToken::mint(key, Lifetime::DEFAULT, Timestamp::now());
         store.issue_token(record).await?;
         tokens.push(format!("{} {number}", token.expose()));
     }
@@ -143,14 +159,26 @@ struct Services;
 
 #[async_trait]
 impl Catalog for Services {
-    async fn plan(&self, component: &ComponentId) -> Result<Option<Plan>, CatalogError> {
-        let project = Project::new("acme".parse().expect("an id"), "shop".parse().expect("an id"));
+    async fn plan(&self, key: &ComponentKey) -> Result<Option<Plan>, CatalogError> {
+        let project = Project::new(
+            "acme".parse().expect("an id"),
+            "shop".parse().expect("an id"),
+        );
         let registry = "images".parse().expect("an id");
-        let number = component.as_str().trim_start_matches("component-").parse().unwrap_or(0);
-        let workload: Workload = serde_json::from_value(fill::workload(number)).map_err(CatalogError::new)?;
-        let component = Component::new(component.clone(), project, ComponentType::Service, registry);
+        let component = &key.component;
+        let number = component
+            .as_str()
+            .trim_start_matches("component-")
+            .parse()
+            .unwrap_or(0);
+        let workload: Workload =
+            serde_json::from_value(fill::workload(number)).map_err(CatalogError::new)?;
+        let component =
+            Component::new(component.clone(), project, ComponentType::Service, registry);
         let local = || "local".parse().expect("an id");
         let development = Environment::new("development".parse().expect("an id"), local());
-        Ok(Some(Plan::new(component, workload).then(Stage::new(development, DataPlane::new(local())))))
+        Ok(Some(
+            Plan::new(component, workload).then(Stage::new(development, DataPlane::new(local()))),
+        ))
     }
 }

@@ -23,12 +23,16 @@ pub(crate) fn router(file: &Path) -> Outcome<Router> {
     connection.execute_batch("CREATE TABLE rows (id INTEGER PRIMARY KEY, body TEXT) STRICT")?;
     let (rows, queue) = mpsc::channel(1024);
     std::thread::spawn(move || write(&connection, queue).expect("rows are written"));
-    Ok(Router::new().route("/v1/deployments", post(handle)).with_state(Arc::new(rows)))
+    Ok(Router::new()
+        .route("/v1/deployments", post(handle))
+        .with_state(Arc::new(rows)))
 }
 
 async fn handle(State(rows): State<Arc<Rows>>, body: String) -> (StatusCode, &'static str) {
     let (written, answer) = oneshot::channel();
-    rows.send((body, written)).await.expect("the thread goes on");
+    rows.send((body, written))
+        .await
+        .expect("the thread goes on");
     answer.await.expect("the row is written");
     (StatusCode::ACCEPTED, "{\"phase\":\"accepted\"}")
 }

@@ -41,7 +41,10 @@ pub(crate) fn start(program: &str, file: &Path) -> Outcome {
             words.and_then(|word| word.parse().ok()).unwrap_or(0) / 1024
         };
         let (idle, most) = (memory("VmRSS"), memory("VmHWM"));
-        println!("start {round}: ready after {:?}, {idle} MiB idle, {most} at most", ready?);
+        println!(
+            "start {round}: ready after {:?}, {idle} MiB idle, {most} at most",
+            ready?
+        );
     }
     Ok(())
 }
@@ -52,6 +55,10 @@ fn ready(child: &mut std::process::Child, begun: Instant) -> Outcome<Duration> {
     let stdout = child.stdout.take().ok_or("no stdout")?;
     BufReader::new(stdout).read_line(&mut line)?;
     let address = line.trim().rsplit('/').next().unwrap_or_default();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the program that was started here"
+    )]
     let mut connection = TcpStream::connect(address)?;
     let request = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     connection.write_all(request.as_bytes())?;
