@@ -40,6 +40,8 @@ use self::section::Section;
 pub(crate) struct Configuration {
     pub(crate) organization: OrganizationId,
     pub(crate) listen: SocketAddr,
+    /// Where the health checks are answered as well, out of the reach of clients.
+    pub(crate) health_listen: Option<SocketAddr>,
     /// Where clients reach the webhook, as snippets say it.
     pub(crate) public_url: BaseUrl,
     /// The database.
@@ -151,7 +153,7 @@ impl Configuration {
         let organization = root
             .optional("organization")
             .or_else(|| "default".parse().ok())?;
-        let (listen, public_url) = server(root.table_or_empty("server"))?;
+        let (listen, health_listen, public_url) = server(root.table_or_empty("server"))?;
         let store = store(root.table_or_empty("store"));
         let (sealing, older_sealing) = sealing(root.table_or_empty("sealing"), directory);
         let egress = EgressEntry::of(root.table_or_empty("egress"), directory);
@@ -172,6 +174,7 @@ impl Configuration {
         Some(Self {
             organization,
             listen,
+            health_listen,
             public_url,
             store: directory.join(store),
             sealing,
@@ -245,14 +248,15 @@ impl KeyEntry {
     }
 }
 
-fn server(mut section: Section<'_>) -> Option<(SocketAddr, BaseUrl)> {
+fn server(mut section: Section<'_>) -> Option<(SocketAddr, Option<SocketAddr>, BaseUrl)> {
     let listen: Option<SocketAddr> = section.optional("listen");
+    let health_listen = section.optional("health_listen");
     let public_url = section.optional("public_url");
     section.finish();
     let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
     // Only an address of this machine makes a URL by itself; others are behind something with TLS.
     let local = || format!("http://127.0.0.1:{}", listen.port()).parse().ok();
-    Some((listen, public_url.or_else(local)?))
+    Some((listen, health_listen, public_url.or_else(local)?))
 }
 
 fn store(mut section: Section<'_>) -> PathBuf {

@@ -35,9 +35,16 @@ impl Server {
         let address = records.configuration.listen;
         let webhook =
             DeployWebhook::new(Arc::new(deployer.clone()), Arc::clone(&records.store) as _);
-        let webhook = choreo_webhook::server::Server::bind(address, webhook).map_err(|error| {
+        let no_listener = |address, error: io::Error| {
             Failure::unavailable(format!("cannot listen on {address}")).caused_by(&error)
-        })?;
+        };
+        let mut webhook = choreo_webhook::server::Server::bind(address, webhook)
+            .map_err(|error| no_listener(address, error))?;
+        if let Some(address) = records.configuration.health_listen {
+            webhook = webhook
+                .with_health_at(address)
+                .map_err(|error| no_listener(address, error))?;
+        }
         let mut limits = ServerLimits::default();
         limits.drain = DRAIN;
         // Behind the proxy that does TLS, every connection has the proxy's address.

@@ -46,6 +46,33 @@ fn an_image_is_deployed_by_ci() {
     serve.terminate().expect(0);
 }
 
+/// Guards that orchestrators have an address of their own to ask, and clients nothing there.
+#[test]
+fn health_checks_have_an_address_of_their_own() {
+    let site = Site::new(&crate::control_plane::in_memory("127.0.0.1:5000"), "x");
+    // Free a moment ago, and nobody else's a moment later but by bad luck.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = free.local_addr().expect("it has an address");
+    drop(free);
+    let listen = "listen = \"127.0.0.1:0\"";
+    let both = format!("{listen}\nhealth_listen = \"{address}\"");
+    let configuration = crate::control_plane::in_memory("127.0.0.1:5000");
+    assert!(configuration.contains(listen));
+    site.configure(&configuration.replace(listen, &both));
+    let serve = site.serve();
+    for (address, path, status) in [
+        (address, "/healthz", 200),
+        (address, "/readyz", 200),
+        (address, "/v1/deployments/d-1", 404),
+        (serve.address(), "/readyz", 200),
+        (serve.address(), "/v1/deployments/d-1", 401),
+    ] {
+        let answer = http::send(address, &format!("GET {path}"), &[], b"").unwrap();
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+    }
+    serve.terminate().expect(0);
+}
+
 /// Guards that a POST that is repeated by the same key is not another deployment.
 #[test]
 fn a_repeated_request_is_answered_as_before() {
