@@ -202,3 +202,67 @@ impl Event<'_> {
 pub(crate) fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(list: &str, reason: &str) -> Live {
+        let status = json!({ "state": { "waiting": { "reason": reason } } });
+        Live(json!({
+            "metadata": { "uid": "p" },
+            "status": { "startTime": "2026-01-02T12:00:00Z", list: [status] },
+        }))
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::constant(1_767_355_200, 0) + SignedDuration::from_secs(seconds)
+    }
+
+    #[test]
+    fn events_are_read_where_the_state_says_too_little() {
+        for list in ["containerStatuses", "initContainerStatuses"] {
+            for (reason, seconds, is) in [
+                ("ImagePullBackOff", 0, true),
+                ("CreateContainerConfigError", 0, true),
+                ("ContainerCreating", 4, false),
+                ("ContainerCreating", 5, true),
+                ("PodInitializing", 99, false),
+                ("CrashLoopBackOff", 99, false),
+            ] {
+                let pod = pod(list, reason);
+                assert_eq!(is_unclear(&pod, at(seconds)), is, "{reason} {seconds}");
+            }
+        }
+        let mut ending = pod("containerStatuses", "ImagePullBackOff");
+        ending.0["metadata"]["deletionTimestamp"] = "2026-01-02T12:00:00Z".into();
+        assert!(!is_unclear(&ending, at(0)));
+    }
+
+    /// The newer API of events has other fields, and a count that may be left out.
+    #[test]
+    fn events_have_a_count_and_a_time() {
+        let old = Live(json!({
+            "count": 3, "firstTimestamp": "2026-01-02T12:00:00Z", "lastTimestamp": "2026-01-02T12:00:31Z",
+        }));
+        let new = Live(
+            json!({ "count": 0, "firstTimestamp": null, "eventTime": "2026-01-02T12:00:00.5Z" }),
+        );
+        assert_eq!((Event(&old).count(), Event(&new).count()), (3, 1));
+        assert_eq!(Event(&old).last(), Some(at(31)));
+        assert!(Event(&new).last() > Some(at(0)));
+    }
+
+    #[test]
+    fn events_of_other_pods_do_not_count() {
+        let event = Live(json!({
+            "involvedObject": { "uid": "q", "fieldPath": "spec.containers{main}" },
+            "reason": "Failed", "message": "Failed to pull image \"x\"", "count": 9,
+        }));
+        let events = Events::readable(vec![event]);
+        let pod = pod("containerStatuses", "ImagePullBackOff");
+        assert_eq!(events.of(&pod, at(0)).failed_pulls("main"), 0);
+    }
+}

@@ -236,11 +236,15 @@ mod tests {
 
     #[test]
     fn a_policy_is_final_once_it_has_lasted() {
-        let text = "admission webhook \"p\" denied the request: not scanned yet";
-        let since = Timestamp::UNIX_EPOCH;
-        let after = |seconds| finding(text, Some(since), since + PATIENCE * seconds / 30);
-        assert!(!after(29).is_terminal);
-        assert!(after(30).is_terminal);
+        for text in [
+            "admission webhook \"p\" denied the request: not scanned yet",
+            "pods \"a\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no",
+        ] {
+            let since = Timestamp::UNIX_EPOCH;
+            let after = |seconds| finding(text, Some(since), since + PATIENCE * seconds / 30);
+            assert!(!after(29).is_terminal);
+            assert!(after(30).is_terminal);
+        }
     }
 
     #[test]

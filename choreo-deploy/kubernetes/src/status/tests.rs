@@ -516,6 +516,7 @@ fn run_that_cannot_pull_waits_with_its_reason() {
     }
 }
 
+mod boundaries;
 mod patience;
 mod reasons;
 mod schedules;

@@ -140,3 +140,33 @@ fn a_suspended_schedule_is_ready_and_says_so() {
         (RolloutPhase::Ready, vec![ReasonCode::Suspended])
     );
 }
+
+#[test]
+fn a_run_that_succeeded_at_last_is_no_failure() {
+    let first =
+        json!({ "state": { "terminated": { "exitCode": 3, "reason": "Error", "message": "no" } } });
+    let job = job_of("0.7", 9, condition("Complete", ""));
+    let rollout = judged(vec![job], vec![pod_of(9, first)], None);
+    assert_eq!(phase_and_codes(&rollout), (RolloutPhase::Ready, vec![]));
+}
+
+#[test]
+fn a_program_that_could_not_be_executed_has_not_run() {
+    let start = json!({ "restartCount": 1, "state": { "terminated": {
+        "exitCode": 128, "reason": "StartError", "message": "exec: \"/x\": stat /x: no such file or directory",
+    } } });
+    let rollout = judged(
+        vec![job_of("0.7", 9, json!({}))],
+        vec![pod_of(9, start)],
+        None,
+    );
+    assert_eq!(rollout.phase, RolloutPhase::Failed);
+    // The one before runs still.
+    let jobs = vec![job_of("0.7", 9, json!({})), job_of("0.7", 8, json!({}))];
+    let root = "container has runAsNonRoot and image will run as root";
+    let pods = vec![
+        pod_of(9, waiting("CreateContainerConfigError", root)),
+        pod_of(8, json!({ "state": { "running": {} }, "ready": true })),
+    ];
+    assert_eq!(judged(jobs, pods, None).phase, RolloutPhase::Ready);
+}
