@@ -51,6 +51,10 @@ fn what_no_node_has_is_named() {
             "too little room",
         ),
         (
+            "0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: 1 Insufficient cpu.",
+            "too little room",
+        ),
+        (
             "no nodes available to schedule pods",
             "nodes that are not ready",
         ),
