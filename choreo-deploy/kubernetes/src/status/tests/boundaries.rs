@@ -55,7 +55,7 @@ fn a_refused_login_is_told_from_none() {
     }
 }
 
-fn crash_loop(restarts: i64, ended: Value) -> Live {
+fn crash_loop(restarts: i64, ended: &Value) -> Live {
     let mut status = waiting("CrashLoopBackOff", "back-off");
     merge(
         &mut status,
@@ -68,7 +68,7 @@ fn crash_loop(restarts: i64, ended: Value) -> Live {
 fn a_start_that_failed_for_an_unknown_reason_is_tried_as_often_as_a_crash() {
     let of = |restarts| {
         let ended = json!({ "reason": "StartError", "exitCode": 128, "message": "resource temporarily unavailable" });
-        judged(crash_loop(restarts, ended)).phase
+        judged(crash_loop(restarts, &ended)).phase
     };
     assert_eq!(of(2), RolloutPhase::Progressing);
     assert_eq!(of(3), RolloutPhase::Failed);
@@ -78,7 +78,7 @@ fn a_start_that_failed_for_an_unknown_reason_is_tried_as_often_as_a_crash() {
 fn the_log_is_that_of_the_run_that_ended() {
     let ended = || json!({ "exitCode": 7 });
     let now = pod("new", json!({ "state": { "terminated": ended() } }));
-    for (pod, is_previous) in [(now, false), (crash_loop(1, ended()), true)] {
+    for (pod, is_previous) in [(now, false), (crash_loop(1, &ended()), true)] {
         let seen = Seen {
             workload: Some(deployment(json!({ "status": { "availableReplicas": 0 } }))),
             replica_sets: vec![replica_set("new", "2")],
@@ -93,7 +93,7 @@ fn the_log_is_that_of_the_run_that_ended() {
 #[test]
 fn what_a_program_writes_is_no_error_of_the_runtime() {
     let ended = json!({ "exitCode": 1, "message": "exec of the plan\nexec /x: exec format error" });
-    let rollout = judged(crash_loop(1, ended));
+    let rollout = judged(crash_loop(1, &ended));
     assert_eq!(rollout.reasons[0].code, ReasonCode::ContainerCrashed);
 }
 
