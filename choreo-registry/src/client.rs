@@ -129,6 +129,7 @@ mod form;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gzip;
 mod known;
 mod link;
 mod manifest;

@@ -32,7 +32,7 @@ pub(super) use self::login::Plan;
 use super::{
     ClientError, ErrorKind, HttpTransport, Outbound, TransportError, TransportErrorKind,
     address::{Address, Addresses, Authority},
-    error,
+    error, gzip,
     meaning::{Meaning, Place, Sent, Situation},
     request::{self, Headers, Resource},
     retry::{DEFAULT_RETRIES, Outcome, Retries},
@@ -373,7 +373,8 @@ impl Session {
         let result = tokio::time::timeout_at(ask.deadline.into(), exchange)
             .await
             .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)))
-            .and_then(|response| bounded(response, ask.limit));
+            .and_then(|response| bounded(response, ask.limit))
+            .and_then(|response| gzip::decoded(response, ask.limit));
         close(&span, &result, now().saturating_duration_since(started));
         Ok(result)
     }
