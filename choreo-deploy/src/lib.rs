@@ -82,6 +82,7 @@ pub mod clock;
 pub mod conformance;
 pub mod deployer;
 pub mod deployment;
+pub mod document;
 pub mod id;
 pub mod intake;
 pub mod memory;

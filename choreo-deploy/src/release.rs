@@ -7,6 +7,7 @@ use choreo_registry::{Digest, ImageReference};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::document::stored;
 use crate::id::{ComponentId, ComponentKey, OrganizationId, RegistryId};
 use crate::workload::Workload;
 
@@ -29,6 +30,7 @@ pub struct Release {
     /// Its number, counting from 1 within the component.
     pub number: ReleaseNumber,
     /// What runs.
+    #[serde(deserialize_with = "stored")]
     pub workload: Workload,
     /// The image that runs.
     pub image: ReleaseImage,
@@ -73,6 +75,7 @@ impl Release {
 #[non_exhaustive]
 pub struct ReleaseDraft {
     /// What runs.
+    #[serde(deserialize_with = "stored")]
     pub workload: Workload,
     /// The image that runs.
     pub image: ReleaseImage,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Target;
 use crate::deployment::Generation;
+use crate::document::{Node, Read, deserialize_strictly, document, stored};
 use crate::id::{DataPlaneId, RunId};
 use crate::reason::Reason;
 use crate::release::ReleaseNumber;
@@ -29,6 +30,7 @@ pub struct Run {
     /// The version of the target's settings that it uses.
     pub settings_version: u64,
     /// What this run adds to the workload.
+    #[serde(deserialize_with = "stored")]
     pub overrides: RunOverrides,
     /// How far it is.
     pub phase: RunPhase,
@@ -49,14 +51,29 @@ pub struct Run {
 }
 
 /// What one run adds to its workload.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-#[serde(default)]
 pub struct RunOverrides {
     /// Arguments in place of the workload's. Empty: the workload's.
     pub args: Vec<String>,
     /// Environment variables, added to the others or in their place.
     pub variables: BTreeMap<VariableName, String>,
+}
+
+document!(RunOverrides);
+deserialize_strictly!(RunOverrides);
+
+impl Read for RunOverrides {
+    fn read(node: Node<'_>) -> Option<Self> {
+        let mut fields = node.fields()?;
+        let args = fields.or_default("args");
+        let variables = fields.or_default("variables");
+        fields.finish();
+        Some(Self {
+            args: args?,
+            variables: variables?,
+        })
+    }
 }
 
 impl RunOverrides {

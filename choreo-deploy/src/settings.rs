@@ -3,14 +3,38 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::document::{Node, Read, deserialize_strictly, document};
 use crate::workload::{Resources, Scaling, Schedule, Value, VariableName, Workload};
 
 /// The settings of one target. Development and production differ here, not in the release.
 ///
 /// Everything is optional; what is said takes the place of what the workload says. Environment
 /// variables are merged by name.
+///
+/// The JSON has a member for each field, as in a [`Workload`]; other members are refused.
+/// [`Settings::from_json`] says every problem at once:
+///
+/// ```
+/// use choreo_deploy::settings::Settings;
+///
+/// let problems = Settings::from_json(r#"{"replicas": 3}"#).unwrap_err();
+/// assert_eq!(
+///     problems[0].to_string(),
+///     "replicas: is not known: use one of scaling, variables, schedule, resources, suspended",
+/// );
+/// let settings = Settings::from_json(r#"{
+///   "scaling": {"replicas": 3},
+///   "variables": {"MODE": {"literal": "fast"}},
+///   "schedule": {"cron": "0 3 * * *", "time_zone": "Europe/Berlin"},
+///   "resources": {"memory_limit": "1Gi"},
+///   "suspended": false
+/// }"#);
+/// assert!(settings.is_ok());
+/// ```
+///
+/// # Examples
 ///
 /// ```
 /// use choreo_deploy::settings::Settings;
@@ -24,9 +48,8 @@ use crate::workload::{Resources, Scaling, Schedule, Value, VariableName, Workloa
 /// assert_eq!(service.scaling.minimum(), 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-#[serde(default)]
 pub struct Settings {
     /// How many copies run. For Services and Web Applications.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +156,28 @@ impl Settings {
         } else {
             self.scaling.unwrap_or(workloads)
         }
+    }
+}
+
+document!(Settings);
+deserialize_strictly!(Settings);
+
+impl Read for Settings {
+    fn read(node: Node<'_>) -> Option<Self> {
+        let mut fields = node.fields()?;
+        let scaling = fields.maybe("scaling");
+        let variables = fields.or_default("variables");
+        let schedule = fields.maybe("schedule");
+        let resources = fields.maybe("resources");
+        let suspended = fields.or_default("suspended");
+        fields.finish();
+        Some(Self {
+            scaling: scaling?,
+            variables: variables?,
+            schedule: schedule?,
+            resources: resources?,
+            suspended: suspended?,
+        })
     }
 }
 

@@ -15,6 +15,7 @@
 //! that exists is a workload that can be rendered.
 
 mod container;
+mod document;
 mod endpoint;
 mod probe;
 mod resources;
@@ -25,7 +26,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::container::{
     Container, KeyReference, MountPath, ParseContainerError, RunAs, Value, VariableName,
@@ -40,6 +41,52 @@ pub use self::schedule::{Concurrency, Cron, ParseScheduleError, Schedule, TimeZo
 
 /// What a component runs, whichever image it is.
 ///
+/// # JSON
+///
+/// The member `type` is `service`, `web-application`, `scheduled-task` or `manual-task`. Members
+/// that are not listed for a type are refused; all but `endpoints`, `port` and `schedule` have
+/// defaults. [`Workload::from_json`] says every problem at once.
+///
+/// | member | type | of |
+/// |---|---|---|
+/// | `container` | [`Container`] | all |
+/// | `endpoints` | list of [`Endpoint`] | `service` |
+/// | `port` | 1 to 65535 | `web-application` |
+/// | `scaling` | [`Scaling`]: `{"replicas": 2}`, or `{"minimum": 1, "maximum": 5, "cpu_percent": 70}` | `service`, `web-application` |
+/// | `probes` | [`Probes`] | `service`, `web-application` |
+/// | `progress_deadline` | seconds | `service`, `web-application` |
+/// | `schedule` | [`Schedule`] | `scheduled-task` |
+/// | `limits` | [`RunLimits`] | `scheduled-task`, `manual-task` |
+///
+/// ```
+/// use choreo_deploy::Workload;
+///
+/// let text = r#"{
+///   "type": "service",
+///   "container": {
+///     "command": ["/app"],
+///     "args": ["--quiet"],
+///     "variables": {
+///       "MODE": {"literal": "fast"},
+///       "DATABASE_URL": {"from": {"secret": {"name": "database", "key": "url"}}}
+///     },
+///     "files": {"/etc/app/config.yaml": {"config-map": {"name": "app", "key": "config"}}},
+///     "resources": {"cpu_request": "250m", "memory_request": "256Mi", "memory_limit": "1Gi"},
+///     "run_as": {"user": 10001}
+///   },
+///   "endpoints": [{"name": "api", "port": 8080, "protocol": "http"}],
+///   "scaling": {"minimum": 1, "maximum": 5, "cpu_percent": 70},
+///   "probes": {"readiness": {"http": {"path": "/ready", "port": 8080}, "period_seconds": 10}},
+///   "progress_deadline": 300
+/// }"#;
+/// let workload = Workload::from_json(text).unwrap();
+/// let written = serde_json::to_string(&workload)?;
+/// assert_eq!(Workload::from_json(&written).unwrap(), workload);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Examples
+///
 /// ```
 /// use choreo_deploy::Workload;
 /// use choreo_deploy::workload::{ComponentType, Endpoint, Protocol, Service};
@@ -49,7 +96,7 @@ pub use self::schedule::{Concurrency, Cron, ParseScheduleError, Schedule, TimeZo
 /// assert_eq!(workload.component_type(), ComponentType::Service);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[expect(
     clippy::exhaustive_enums,
@@ -149,6 +196,25 @@ pub enum ComponentType {
 }
 
 impl ComponentType {
+    /// Every type.
+    pub const ALL: [Self; 4] = [
+        Self::Service,
+        Self::WebApplication,
+        Self::ScheduledTask,
+        Self::ManualTask,
+    ];
+
+    /// The type as documents have it: `scheduled-task`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::WebApplication => "web-application",
+            Self::ScheduledTask => "scheduled-task",
+            Self::ManualTask => "manual-task",
+        }
+    }
+
     /// Whether it runs to an end rather than for ever.
     #[must_use]
     pub fn is_task(self) -> bool {
@@ -168,22 +234,18 @@ impl fmt::Display for ComponentType {
 }
 
 /// A Service: one or more endpoints for other components or the world.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Service {
     /// What runs.
-    #[serde(default)]
     pub container: Container,
     /// Where it listens.
     pub endpoints: Endpoints,
     /// How many copies run. One by default.
-    #[serde(default)]
     pub scaling: Scaling,
     /// How readiness and health are told. A TCP check of the first endpoint's port by default.
-    #[serde(default)]
     pub probes: Probes,
     /// How long a rollout may stand still before it has failed. 300 s by default.
-    #[serde(default)]
     pub progress_deadline: ProgressDeadline,
 }
 
@@ -202,12 +264,14 @@ impl Service {
 }
 
 /// A Web Application: one public HTTP endpoint.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+///
+/// Its JSON has the member `port`; the endpoint follows from it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-#[serde(try_from = "WebApplicationFields")]
 pub struct WebApplication {
     /// What runs.
     pub container: Container,
+    #[serde(rename = "port", serialize_with = "port_alone")]
     endpoint: Endpoint,
     /// How many copies run. One by default.
     pub scaling: Scaling,
@@ -238,58 +302,20 @@ impl WebApplication {
     }
 }
 
-/// The wire form of [`WebApplication`]: the port alone is the user's to choose.
-#[derive(Deserialize)]
-struct WebApplicationFields {
-    #[serde(default)]
-    container: Container,
-    #[serde(default)]
-    port: Option<std::num::NonZeroU16>,
-    #[serde(default)]
-    endpoint: Option<Endpoint>,
-    #[serde(default)]
-    scaling: Scaling,
-    #[serde(default)]
-    probes: Probes,
-    #[serde(default)]
-    progress_deadline: ProgressDeadline,
-}
-
-impl TryFrom<WebApplicationFields> for WebApplication {
-    type Error = ParseEndpointError;
-
-    fn try_from(fields: WebApplicationFields) -> Result<Self, ParseEndpointError> {
-        let port = match (fields.port, fields.endpoint) {
-            (Some(port), None) => port,
-            (None, Some(endpoint))
-                if endpoint.protocol == Protocol::Http
-                    && endpoint.visibility == Visibility::Public =>
-            {
-                endpoint.port
-            }
-            _ => return Err(ParseEndpointError::NotOnePublicHttp),
-        };
-        Ok(Self {
-            container: fields.container,
-            scaling: fields.scaling,
-            probes: fields.probes,
-            progress_deadline: fields.progress_deadline,
-            ..Self::new(port)
-        })
-    }
+/// The port alone is the user's to choose.
+fn port_alone<S: Serializer>(endpoint: &Endpoint, serializer: S) -> Result<S::Ok, S::Error> {
+    endpoint.port.serialize(serializer)
 }
 
 /// A Scheduled Task: runs to its end, by the clock.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ScheduledTask {
     /// What runs.
-    #[serde(default)]
     pub container: Container,
     /// When it runs. Settings may say otherwise for one environment.
     pub schedule: Schedule,
     /// When a run has failed.
-    #[serde(default)]
     pub limits: RunLimits,
 }
 
@@ -306,14 +332,12 @@ impl ScheduledTask {
 }
 
 /// A Manual Task: runs to its end when somebody asks.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ManualTask {
     /// What runs. A run may add arguments and environment variables.
-    #[serde(default)]
     pub container: Container,
     /// When a run has failed.
-    #[serde(default)]
     pub limits: RunLimits,
 }
 
@@ -328,13 +352,12 @@ impl ManualTask {
 /// When a run of a task has failed.
 ///
 /// Both are always set: a Kubernetes Job that cannot pull its image never fails by itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RunLimits {
     /// The longest that a run may take, from its start, retries included. 3600 s by default.
     pub deadline_seconds: NonZeroU32,
     /// How often a failed run is tried again. Never by default.
-    #[serde(default)]
     pub retries: u8,
 }
 
@@ -369,7 +392,7 @@ impl Default for RunLimits {
 /// Kubernetes counts from the last progress, not from the start
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#progress-deadline-seconds>),
 /// and wants more than the 5 s that a new pod must stay ready; so the least here is 10 s.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct ProgressDeadline(u32);
 

@@ -84,10 +84,13 @@ impl Authentication {
 
 /// The choice among the four types, without a secret: to store, send and show.
 ///
+/// Written in kebab case. `docker_config`, as the field of a form is called, is read as well.
+///
 /// ```
 /// use choreo_registry::authentication::AuthenticationType;
 ///
 /// assert_eq!("docker-config".parse(), Ok(AuthenticationType::DockerConfig));
+/// assert_eq!("docker_config".parse(), Ok(AuthenticationType::DockerConfig));
 /// assert_eq!(AuthenticationType::Vendor.as_str(), "vendor");
 /// assert!(AuthenticationType::DockerConfig.needs_secret());
 /// assert!(!AuthenticationType::Vendor.needs_secret());
@@ -138,6 +141,9 @@ impl FromStr for AuthenticationType {
     type Err = ParseAuthenticationTypeError;
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
+        if input == "docker_config" {
+            return Ok(Self::DockerConfig);
+        }
         Self::ALL
             .iter()
             .copied()

@@ -2,6 +2,7 @@
 
 use choreo_deploy::Target;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Provenance, Subject};
+use choreo_deploy::document::Stored;
 use choreo_deploy::id::{DataPlaneId, DeploymentId};
 use choreo_deploy::reason::Reason;
 use choreo_deploy::release::ReleaseNumber;
@@ -170,8 +171,12 @@ pub(crate) fn with_workload(
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let workload = Entry::new(TABLE, id.as_str(), row).optional_json("workload_document")?;
-    Ok(Some((read(row)?, workload)))
+    let workload: Option<Stored<Workload>> =
+        Entry::new(TABLE, id.as_str(), row).optional_json("workload_document")?;
+    Ok(Some((
+        read(row)?,
+        workload.map(|Stored(workload)| workload),
+    )))
 }
 
 /// How many a query returns at most.
@@ -260,6 +265,6 @@ pub(crate) fn check(row: &Row<'_>) -> Result<(), Failure> {
     read(row)?;
     let entry = Entry::new(TABLE, row.get::<_, String>("id")?, row);
     entry
-        .optional_json::<Workload>("workload_document")
+        .optional_json::<Stored<Workload>>("workload_document")
         .map(drop)
 }

@@ -1,5 +1,6 @@
 //! Versions of the settings of a target.
 
+use choreo_deploy::document::Stored;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{AcceptError, SettingsChoice};
 use rusqlite::{Connection, Row};
@@ -73,7 +74,6 @@ pub(crate) fn one(
 
 pub(crate) fn read(row: &Row<'_>) -> Result<Settings, Failure> {
     let (target, version): (i64, i64) = (row.get("target")?, row.get("version")?);
-    Entry::new(TABLE, format!("{target}/{version}"), row)
-        .in_format(FORMAT)?
-        .json("document")
+    let entry = Entry::new(TABLE, format!("{target}/{version}"), row).in_format(FORMAT)?;
+    entry.json("document").map(|Stored(settings)| settings)
 }

@@ -10,9 +10,8 @@ use super::Resources;
 /// The one container of a component, without its image.
 ///
 /// Everything is optional: by default the image's own entrypoint runs, as the image's own user.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-#[serde(default)]
 pub struct Container {
     /// Replaces the image's entrypoint; exec form, no shell. Empty: the image's.
     pub command: Vec<String>,
@@ -27,11 +26,12 @@ pub struct Container {
     pub resources: Resources,
     /// The user to run as. `None`: the image's, which must be a number other than 0 where the data
     /// plane demands users that are not root.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as: Option<RunAs>,
 }
 
 /// Where the value of an environment variable comes from.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Value {
@@ -42,7 +42,7 @@ pub enum Value {
 }
 
 /// A key of a Secret or ConfigMap in the target's namespace on the data plane.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KeyReference {
@@ -62,14 +62,22 @@ pub enum KeyReference {
     },
 }
 
+/// A reference by the name of its kind.
+pub(super) fn key_reference(kind: &str, name: String, key: String) -> KeyReference {
+    match kind {
+        "secret" => KeyReference::Secret { name, key },
+        _ => KeyReference::ConfigMap { name, key },
+    }
+}
+
 /// The numeric user (and group) that the container runs as, never root.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RunAs {
     /// The user id.
     pub user: NonZeroU32,
     /// The group id; the user id's own by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<NonZeroU32>,
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(endpoint.base_path.as_deref(), Some("/orders"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Endpoint {
     /// Its name, unique within the component.
@@ -25,10 +25,9 @@ pub struct Endpoint {
     /// What is spoken there.
     pub protocol: Protocol,
     /// Who may reach it. The project by default.
-    #[serde(default)]
     pub visibility: Visibility,
     /// The path that its resources begin with; the root by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub base_path: Option<String>,
 }
 
@@ -62,8 +61,8 @@ impl Endpoint {
 }
 
 /// The endpoints of a Service: at least one, with unique names and unique ports.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Endpoint>", into = "Vec<Endpoint>")]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(into = "Vec<Endpoint>")]
 pub struct Endpoints(Vec<Endpoint>);
 
 impl Endpoints {
@@ -142,6 +141,29 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 6] = [
+        Self::Http,
+        Self::Grpc,
+        Self::GraphQl,
+        Self::WebSocket,
+        Self::Tcp,
+        Self::Udp,
+    ];
+
+    /// The protocol as documents have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+            Self::GraphQl => "graphql",
+            Self::WebSocket => "websocket",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
     /// Whether it runs over UDP; all others run over TCP.
     #[must_use]
     pub fn is_udp(self) -> bool {
@@ -161,6 +183,21 @@ pub enum Visibility {
     Organization,
     /// The world.
     Public,
+}
+
+impl Visibility {
+    /// Every visibility, the narrowest first.
+    pub const ALL: [Self; 3] = [Self::Project, Self::Organization, Self::Public];
+
+    /// The visibility as documents have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Organization => "organization",
+            Self::Public => "public",
+        }
+    }
 }
 
 /// The name of an endpoint: 1 to 15 characters of `a`-`z`, `0`-`9` and `-`, with at least one
@@ -248,9 +285,6 @@ pub enum ParseEndpointError {
     /// A Service without an endpoint.
     #[error("endpoints are missing: a Service needs at least one")]
     None,
-    /// A Web Application with anything but one public HTTP endpoint.
-    #[error("web application needs exactly one endpoint, HTTP and public: give its port alone")]
-    NotOnePublicHttp,
 }
 
 #[cfg(test)]

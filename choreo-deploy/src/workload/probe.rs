@@ -1,15 +1,14 @@
 use std::num::NonZeroU16;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// How a Service or Web Application tells that it is ready and healthy.
 ///
 /// Without a readiness probe a TCP check of the first endpoint's port stands in, so that a rollout
 /// never counts a container as ready that does not listen. There is no liveness probe unless asked
 /// for: a wrong one restarts healthy containers.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-#[serde(default)]
 pub struct Probes {
     /// When traffic may come. `None`: a TCP check of the first endpoint's port.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,20 +22,17 @@ pub struct Probes {
 }
 
 /// A check and how often it is made.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Probe {
     /// What is checked.
     #[serde(flatten)]
     pub check: Check,
     /// Seconds between two checks. 5 by default.
-    #[serde(default = "five")]
     pub period_seconds: NonZeroU16,
     /// Seconds that a check may take. 2 by default.
-    #[serde(default = "two")]
     pub timeout_seconds: NonZeroU16,
     /// How many failures in a row count. 3 by default.
-    #[serde(default = "three")]
     pub failure_threshold: NonZeroU16,
 }
 
@@ -54,7 +50,7 @@ impl Probe {
 }
 
 /// What a probe checks.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Check {

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Memory is always limited; a CPU limit is left out unless asked for, because it slows a container
 /// down even where the node is idle.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-#[serde(default)]
 pub struct Resources {
     /// CPU that is set aside. 100m by default.
     pub cpu_request: Cpu,

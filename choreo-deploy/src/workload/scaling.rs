@@ -1,6 +1,6 @@
 use std::num::NonZeroU16;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// How many copies run: a fixed number, or a range with a goal of CPU use.
 ///
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 /// assert!(Scaling::range(2.try_into()?, 1.try_into()?, 80).is_err());
 /// # Ok::<(), std::num::TryFromIntError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "ScalingFields", into = "ScalingFields")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(into = "ScalingFields")]
 pub struct Scaling {
     minimum: u16,
     maximum: u16,
@@ -82,12 +82,8 @@ impl Default for Scaling {
 }
 
 /// The wire form: `{"replicas": 2}` or `{"minimum": 1, "maximum": 5, "cpu_percent": 70}`.
-#[derive(Serialize, Deserialize)]
-#[serde(
-    untagged,
-    deny_unknown_fields,
-    expecting = "scaling is { replicas = N } or { minimum = N, maximum = N, cpu_percent = 1 to 100 }"
-)]
+#[derive(Serialize)]
+#[serde(untagged)]
 enum ScalingFields {
     Fixed {
         replicas: u16,
@@ -97,21 +93,6 @@ enum ScalingFields {
         maximum: NonZeroU16,
         cpu_percent: u8,
     },
-}
-
-impl TryFrom<ScalingFields> for Scaling {
-    type Error = ScalingError;
-
-    fn try_from(fields: ScalingFields) -> Result<Self, ScalingError> {
-        match fields {
-            ScalingFields::Fixed { replicas } => Ok(Self::fixed(replicas)),
-            ScalingFields::Range {
-                minimum,
-                maximum,
-                cpu_percent,
-            } => Self::range(minimum, maximum, cpu_percent),
-        }
-    }
 }
 
 impl From<Scaling> for ScalingFields {
@@ -160,14 +141,23 @@ mod tests {
             let json = serde_json::to_string(&scaling).unwrap();
             assert_eq!(serde_json::from_str::<Scaling>(&json).unwrap(), scaling);
         }
-        for bad in [r#"{"replica": 3}"#, r#"{"replicas": 3, "maxx": 9}"#, "7"] {
-            let error = serde_json::from_str::<Scaling>(bad)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.starts_with("scaling is { replicas = N } or {"),
-                "{bad}: {error}"
-            );
+        for (bad, expected) in [
+            (
+                r#"{"replica": 3}"#,
+                "replicas: is missing; replica: is not known: did you mean \"replicas\"?",
+            ),
+            (
+                r#"{"replicas": 3, "maxx": 9}"#,
+                "maxx: is not known: use one of replicas",
+            ),
+            (
+                r#"{"replicas": 3, "minimum": 1}"#,
+                "maximum: is missing; cpu_percent: is missing; has replicas and a range: write replicas alone, or minimum, maximum and cpu_percent",
+            ),
+            ("7", "is a number: write an object"),
+        ] {
+            let error = serde_json::from_str::<Scaling>(bad).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{bad}");
         }
     }
 }

@@ -13,19 +13,16 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(schedule.concurrency, Concurrency::Forbid);
 /// # Ok::<(), choreo_deploy::workload::ParseScheduleError>(())
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Schedule {
     /// The times.
     pub cron: Cron,
     /// The zone that the times are in. Always said, never the cluster's own. `Etc/UTC` by default.
-    #[serde(default)]
     pub time_zone: TimeZone,
     /// What happens when a run is due while another still runs. The new one is left out by default.
-    #[serde(default)]
     pub concurrency: Concurrency,
     /// How many seconds late a run may still start. 300 by default, at least 10.
-    #[serde(default = "five_minutes")]
     pub starting_deadline_seconds: u32,
 }
 
@@ -58,6 +55,21 @@ pub enum Concurrency {
     Forbid,
     /// The old one is stopped.
     Replace,
+}
+
+impl Concurrency {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::Allow, Self::Forbid, Self::Replace];
+
+    /// The way as documents have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Forbid => "forbid",
+            Self::Replace => "replace",
+        }
+    }
 }
 
 /// Five fields of cron: minute, hour, day of month, month, day of week; or `@hourly` and the like.

@@ -10,7 +10,9 @@ mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
+mod words;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -51,6 +53,8 @@ pub(crate) struct Configuration {
     egress: EgressEntry,
     pub(crate) options: DeployerOptions,
     pub(crate) registries: Vec<RegistryEntry>,
+    /// Logins of registries that are not complete, by where they are.
+    orphans: Vec<(String, Login)>,
     pub(crate) data_planes: Vec<DataPlaneEntry>,
     /// In promotion order.
     pub(crate) environments: Vec<Environment>,
@@ -158,8 +162,9 @@ impl Configuration {
         let (sealing, older_sealing) = sealing(root.table_or_empty("sealing"), directory);
         let egress = EgressEntry::of(root.table_or_empty("egress"), directory);
         let options = deployer(root.table_or_empty("deployer"));
+        let orphans = RefCell::default();
         let registries = each(&mut root, "registries", |section| {
-            RegistryEntry::of(section, directory)
+            RegistryEntry::of(section, directory, &orphans)
         });
         let data_planes = each(&mut root, "data_planes", |section| {
             DataPlaneEntry::of(section, directory)
@@ -182,6 +187,7 @@ impl Configuration {
             egress,
             options,
             registries,
+            orphans: orphans.into_inner(),
             data_planes,
             environments,
             components,
@@ -201,6 +207,11 @@ impl Configuration {
             match entry.open() {
                 Ok(open) => _ = registries.insert(entry.id.clone(), open),
                 Err(message) => problems.add(entry.path.as_str(), message),
+            }
+        }
+        for (path, login) in &self.orphans {
+            if let Err(message) = login.check() {
+                problems.add(path.as_str(), message);
             }
         }
         let egress: Egress = self.egress.open(problems);

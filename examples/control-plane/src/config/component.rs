@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use choreo_deploy::Workload;
+use choreo_deploy::document::DocumentProblem;
 use choreo_deploy::id::{EnvironmentId, OrganizationId};
 use choreo_deploy::settings::Settings;
 use choreo_deploy::target::{Component, Project};
-use choreo_deploy::workload::{ComponentType, ManualTask, ScheduledTask, Service, WebApplication};
+use choreo_deploy::workload::ComponentType;
+use serde::Serialize;
 use toml::Table;
 
 use super::problem::Problems;
-use super::section::{Section, read};
+use super::section::{Section, join};
 
 /// A component with its workload and its settings by environment.
 #[derive(Clone, Debug)]
@@ -48,25 +50,32 @@ impl ComponentEntry {
     }
 }
 
-/// The workload, by the rules of the component's type.
+/// The workload, by the rules of the component's type. Where that is not known, what all types have.
 fn workload(
     section: &mut Section<'_>,
     component_type: Option<ComponentType>,
     problems: &Problems,
 ) -> Option<Workload> {
     let path = section.at("workload");
-    let table: Table = section.optional("workload").unwrap_or_default();
-    let value = table.into();
-    match component_type? {
-        ComponentType::Service => read::<Service>(&path, value, problems).map(Into::into),
-        ComponentType::WebApplication => {
-            read::<WebApplication>(&path, value, problems).map(Into::into)
-        }
-        ComponentType::ScheduledTask => {
-            read::<ScheduledTask>(&path, value, problems).map(Into::into)
-        }
-        ComponentType::ManualTask => read::<ManualTask>(&path, value, problems).map(Into::into),
+    let mut table: Table = section.optional("workload").unwrap_or_default();
+    if table.contains_key("type") {
+        problems.add(
+            format!("{path}.type"),
+            "is the component's: leave it out here",
+        );
     }
+    let known = component_type.unwrap_or(ComponentType::ManualTask);
+    table.insert("type".to_owned(), known.as_str().into());
+    let found = match document(&table, Workload::from_json) {
+        Ok(workload) => return component_type.map(|_| workload),
+        Err(found) => found,
+    };
+    for problem in found {
+        if component_type.is_some() || problem.path.starts_with("container") {
+            problems.add(join(&path, &problem.path), problem.message);
+        }
+    }
+    None
 }
 
 /// The settings, by environment.
@@ -75,11 +84,23 @@ fn settings(section: Section<'_>, problems: &Problems) -> BTreeMap<EnvironmentId
     let path = section.path();
     for (environment, value) in section.rest() {
         let path = format!("{path}.{environment}");
-        let read = read(&path, value, problems);
+        let read = document(&value, Settings::from_json);
+        for problem in read.as_ref().err().into_iter().flatten() {
+            problems.add(join(&path, &problem.path), problem.message.as_str());
+        }
         match environment.parse() {
-            Ok(environment) => settings.extend(read.map(|read| (environment, read))),
+            Ok(environment) => settings.extend(read.ok().map(|read| (environment, read))),
             Err(error) => problems.add(path, format!("{error}")),
         }
     }
     settings
+}
+
+/// A part of the file as the document that it is.
+fn document<T>(
+    part: &impl Serialize,
+    read: impl Fn(&str) -> Result<T, Vec<DocumentProblem>>,
+) -> Result<T, Vec<DocumentProblem>> {
+    // What TOML has and JSON has not are dates, which are tables here and refused as such.
+    read(&serde_json::to_string(part).unwrap_or_default())
 }

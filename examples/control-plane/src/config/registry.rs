@@ -1,5 +1,6 @@
 //! `[[registries]]`: the container registries and where their credentials are.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use choreo_deploy::id::RegistryId;
@@ -47,25 +48,36 @@ pub(crate) enum OpenRegistry {
 }
 
 impl RegistryEntry {
-    pub(super) fn of(mut section: Section<'_>, directory: &Path) -> Option<Self> {
+    /// Reads an entry. The login of one that is not complete is left with the orphans, so that its
+    /// secret is looked at all the same.
+    pub(super) fn of(
+        mut section: Section<'_>,
+        directory: &Path,
+        orphans: &RefCell<Vec<(String, Login)>>,
+    ) -> Option<Self> {
         let path = section.path();
         let id: Option<RegistryId> = section.required("id");
         let display_name = section.optional("display_name");
         let host = section.required("host");
         let authentication_type = section.required("authentication");
-        let login = authentication_type.and_then(|kind| login(&mut section, kind, directory));
-        if authentication_type.is_some() {
-            section.finish();
+        let login = login(&mut section, authentication_type, directory);
+        section.finish();
+        match (id, host, authentication_type, login) {
+            (Some(id), Some(host), Some(authentication_type), Some(login)) => Some(Self {
+                display_name: display_name.unwrap_or_else(|| id.to_string()),
+                id,
+                host,
+                authentication_type,
+                login,
+                path,
+            }),
+            (_, _, _, login) => {
+                orphans
+                    .borrow_mut()
+                    .extend(login.map(|login| (path, login)));
+                None
+            }
         }
-        let id = id?;
-        Some(Self {
-            display_name: display_name.unwrap_or_else(|| id.to_string()),
-            id,
-            host: host?,
-            authentication_type: authentication_type?,
-            login: login?,
-            path,
-        })
     }
 
     /// Reads the secret and puts the registry together, by all its rules.
@@ -91,14 +103,30 @@ impl RegistryEntry {
     }
 }
 
+impl Login {
+    /// Says why its secret cannot be read.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Basic { password, .. } => password.read().map(drop),
+            Self::DockerConfig(source) => source.read().map(drop),
+            Self::None | Self::ExistingSecret(_) => Ok(()),
+        }
+    }
+}
+
 /// The fields of an authentication type, and no others of these.
-fn login(section: &mut Section<'_>, kind: AuthenticationType, directory: &Path) -> Option<Login> {
+fn login(
+    section: &mut Section<'_>,
+    kind: Option<AuthenticationType>,
+    directory: &Path,
+) -> Option<Login> {
     let given = ["username", "password", "docker_config", "existing_secret"]
         .map(|field| section.has(field));
     let username = section.optional("username");
     let password = SecretSource::optional(section, "password");
     let docker_config = SecretSource::optional(section, "docker_config");
     let existing_secret = section.optional("existing_secret");
+    let kind = kind?;
     let needs = match (kind, given) {
         (AuthenticationType::Public | AuthenticationType::Vendor, [false, false, false, false]) => {
             return Some(Login::None);

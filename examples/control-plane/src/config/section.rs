@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::problem::Problems;
+use super::words::plain;
 
 /// A table of the document that is being read. What nobody asked for is a problem in the end.
 pub(super) struct Section<'p> {
@@ -157,11 +158,7 @@ impl<'p> Section<'p> {
 }
 
 /// Reads a value with all that is in it. What is in it and not known is a problem too.
-pub(super) fn read<T: DeserializeOwned>(
-    path: &str,
-    value: Value,
-    problems: &Problems,
-) -> Option<T> {
+fn read<T: DeserializeOwned>(path: &str, value: Value, problems: &Problems) -> Option<T> {
     let mut unknown =
         |inner: serde_ignored::Path<'_>| problems.add(join(path, &place(&inner)), "is not known");
     let mut track = serde_path_to_error::Track::new();
@@ -173,13 +170,13 @@ pub(super) fn read<T: DeserializeOwned>(
                 "." => String::new(),
                 inner => inner.to_owned(),
             };
-            problems.add(join(path, &inner), error.message());
+            problems.add(join(path, &inner), plain(error.message()));
             None
         }
     }
 }
 
-fn join(path: &str, inner: &str) -> String {
+pub(super) fn join(path: &str, inner: &str) -> String {
     match inner {
         "" => path.to_owned(),
         _ if inner.starts_with('[') => format!("{path}{inner}"),

@@ -217,19 +217,19 @@ fn fields_are_told_apart() {
         (
             "port = 8080",
             "prot = 8080",
-            "components[0].workload.endpoints[0].prot: is not known\n\
-             components[0].workload.endpoints[0]: missing field `port`",
+            "components[0].workload.endpoints[0].port: is missing\n\
+             components[0].workload.endpoints[0].prot: is not known: did you mean \"port\"?",
         ),
         (
             "scaling = { replicas = 3 }",
             "scailing = { replicas = 3 }",
-            "components[0].settings.production.scailing: is not known",
+            "components[0].settings.production.scailing: is not known: did you mean \"scaling\"?",
         ),
         (
             "security = \"baseline\"",
             "securty = \"baseline\"",
-            "data_planes[0].policy.securty: unknown field `securty`, expected one of `namespaces`, \
-             `security`, `writable-root`, `pull-policy`, `labels`, `annotations`, `timing`",
+            "data_planes[0].policy.securty: securty is not known: use one of namespaces, security, \
+             writable-root, pull-policy, labels, annotations, timing",
         ),
         (
             "steps = 2",
@@ -245,6 +245,41 @@ fn fields_are_told_apart() {
         ),
     ] {
         assert_eq!(directory.changed(good, bad), problem);
+    }
+}
+
+#[test]
+fn a_wrong_field_hides_no_other_problem_of_its_entry() {
+    let directory = Directory::new();
+    let text = r#"
+        [sealing]
+        key = { id = "a", file = "sealing.key" }
+        [[registries]]
+        id = "images"
+        host = "not a host"
+        authentication = "basic"
+        username = "ada"
+        password = { env = "CHOREO_TEST_NEVER_SET" }
+        [[environments]]
+        id = "development"
+        data_plane = "local"
+        [[data_planes]]
+        id = "local"
+        backend = "memory"
+        [[components]]
+        id = "orders"
+        project = "shop"
+        type = "servise"
+        registry = "images"
+        workload = { container = { argz = [] } }
+    "#;
+    let problems = directory.problems(text);
+    for said in [
+        "registries[0]: environment variable \"CHOREO_TEST_NEVER_SET\" is not set",
+        "components[0].type: \"servise\" is not valid: use one of service, web-application, scheduled-task, manual-task",
+        "components[0].workload.container.argz: is not known: did you mean \"args\"?",
+    ] {
+        assert!(problems.contains(said), "{problems}");
     }
 }
 
