@@ -331,10 +331,6 @@ impl fmt::Display for Vendor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TokenRealm {
     url: Cow<'static, str>,
-    #[cfg_attr(
-        not(feature = "client"),
-        expect(dead_code, reason = "read by the client")
-    )]
     host: HostPattern,
 }
 
