@@ -76,7 +76,7 @@ pub enum RolloutPhase {
     /// On its way; it may still become ready.
     Progressing,
     /// Everything of this generation is in place and answers; nothing of an older one does. A
-    /// Scheduled Task is ready when its schedule is in place, a Manual Task when it can be run.
+    /// Scheduled Task is ready when its first run could start, a Manual Task when it can be run.
     Ready,
     /// It does not become ready without a change. The reasons say what is wrong.
     Failed,
