@@ -33,6 +33,39 @@ async fn a_new_connection_takes_the_place_of_the_oldest() {
     assert!(hangs_up(&mut oldest).await < Duration::from_secs(1));
 }
 
+/// Linux gives every program the whole of 127.0.0.0/8.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_only_its_share() {
+    let address = serve_bytes(with(limits(100), |limits| {
+        limits.connections_per_address = 4;
+    }));
+    let mut mine = connect(address).await;
+    let mut theirs = Vec::new();
+    for _ in 0..200 {
+        theirs.push(connect_from([127, 0, 0, 2], address).await);
+    }
+    let mut first = theirs.remove(0);
+    assert!(hangs_up(&mut first).await < Duration::from_secs(1));
+    mine.write_all(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = read_answer(&mut mine).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(!answer.contains("connection: close"), "places are left");
+}
+
+#[cfg(target_os = "linux")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test dials the server that it started"
+)]
+async fn connect_from(from: [u8; 4], address: std::net::SocketAddr) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
 /// A client that waits for an answer is never shed; when all wait, who comes is sent away at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_polls_stay() {
