@@ -43,7 +43,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    /// Serves a connection until it ends, is too slow, is shed, or is idle while the server stops.
+    /// Serves a connection until it ends, is too slow, or is shed.
     pub(super) async fn serve(
         self,
         socket: TcpStream,
@@ -82,9 +82,6 @@ where
                     Ok(()) => "ended",
                     Err(_) => "broke off",
                 });
-            }
-            if is_stopping && pace.is_idle() {
-                return Poll::Ready("idle while the server stops");
             }
             // The timer may be too early, never too late: most requests need not touch it.
             while let Some(deadline) = pace.deadline() {

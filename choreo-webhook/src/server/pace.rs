@@ -66,12 +66,6 @@ impl Pace {
         }
     }
 
-    /// Whether nothing of a request has come yet, and nothing is being sent.
-    pub(super) fn is_idle(&self) -> bool {
-        let now = self.now();
-        now.write.is_none() && matches!(now.phase, Phase::Idle { .. })
-    }
-
     /// Whether the client does not take what is sent.
     pub(super) fn is_stalled(&self) -> bool {
         self.now().write.is_some()

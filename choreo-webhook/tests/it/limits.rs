@@ -157,3 +157,26 @@ async fn an_organization_with_many_components_leaves_places_for_the_others() {
         assert_eq!(request.await.unwrap(), status);
     }
 }
+
+/// A request whose body is read has left the gate of bodies.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_came_makes_room_for_the_next() {
+    let world = World::new().await;
+    let mut limits = Limits::default();
+    limits.reading = Share::new(1, 1, 1);
+    let world = World {
+        webhook: world.webhook.clone().with_limits(limits),
+        ..world
+    };
+    *world.intake.closed.lock().unwrap() = true;
+    let body = json!({ "image": IMAGE }).to_string();
+    let mut under_way = Vec::new();
+    for _ in 0..3 {
+        under_way.push(hang(&world, world.post(), &body));
+        settle().await;
+    }
+    *world.intake.closed.lock().unwrap() = false;
+    for request in under_way {
+        assert_eq!(request.await.unwrap(), 202);
+    }
+}
