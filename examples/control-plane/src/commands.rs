@@ -15,6 +15,7 @@ use crate::config::Configuration;
 use crate::control_plane::{ControlPlane, Records};
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
+use crate::registration::Registering;
 
 /// Runs the command.
 pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure> {
@@ -61,8 +62,22 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure>
             deploy::list(&records, component, output).await
         }
         Command::Restore => restore::restore(&configuration(path)?, output).await,
-        Command::Serve => serve::serve(ControlPlane::open(path).await?, output).await,
-        Command::Act(command) => act(&ControlPlane::open(path).await?, command, output).await,
+        Command::Serve => {
+            let control_plane = ControlPlane::open(path, Registering::Server).await?;
+            serve::serve(control_plane, output).await
+        }
+        Command::Act(command) => {
+            let registering = match &command {
+                ActCommand::Logs { .. } => Registering::Nothing,
+                _ => Registering::Command,
+            };
+            act(
+                &ControlPlane::open(path, registering).await?,
+                command,
+                output,
+            )
+            .await
+        }
     }
 }
 

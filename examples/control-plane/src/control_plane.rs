@@ -15,6 +15,7 @@ use choreo_registry::client::ReqwestTransport;
 
 use crate::config::{ComponentEntry, Configuration, OpenRegistry};
 use crate::failure::Failure;
+use crate::registration::Registering;
 use crate::{data_plane, registration};
 
 /// What a control plane knows and stores, without its data planes.
@@ -28,19 +29,17 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Opens the store beside whoever else has it open, and brings its registries up to date.
+    /// Opens the store beside whoever else has it open. Nothing is written.
     pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
         let (configuration, secrets) = Configuration::open(path)
             .map_err(|problems| Failure::configuration(path, &problems))?;
-        let records = Self {
+        Ok(Self {
             store: Arc::new(SqliteStore::open_shared(&configuration.store).await?),
             configuration: Arc::new(configuration),
             sealer: Arc::new(secrets.sealer),
             registries: secrets.registries,
             transport: Arc::new(secrets.transport),
-        };
-        registration::register_all(&records).await?;
-        Ok(records)
+        })
     }
 
     /// A component of the one organization that the configuration is about.
@@ -70,8 +69,10 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
+    /// Opens everything and brings the store's registries up to date, unless the command only reads.
+    pub(crate) async fn open(path: &Path, registering: Registering) -> Result<Self, Failure> {
         let records = Records::open(path).await?;
+        registration::register_all(&records, registering).await?;
         let configuration = &records.configuration;
         let mut backends = HashMap::new();
         for entry in &configuration.data_planes {

@@ -1,6 +1,6 @@
 //! Brings the store's registries up to date with the configuration's.
 
-use choreo_deploy::sealer::SealingContext;
+use choreo_deploy::sealer::{SealError, SealingContext};
 use choreo_deploy::store::{NewRegistry, RegisteredRegistry, RegistryStore as _, StoredCredential};
 use choreo_registry::Credential;
 
@@ -8,11 +8,31 @@ use crate::config::{OpenRegistry, RegistryEntry};
 use crate::control_plane::Records;
 use crate::failure::Failure;
 
+/// What may be written of the registries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Registering {
+    /// The command only reads.
+    Nothing,
+    /// What has changed. A server may run beside the command, so its key must open the store.
+    Command,
+    /// What has changed, and what was sealed with a key that is gone: the configuration has it.
+    Server,
+}
+
 /// Registers every registry of the configuration. What has not changed is left alone.
-pub(crate) async fn register_all(records: &Records) -> Result<(), Failure> {
+///
+/// A credential that the configured key of that name does not open is an error: whoever works on
+/// the same store has another key of that name, and could not open what this one seals.
+pub(crate) async fn register_all(
+    records: &Records,
+    registering: Registering,
+) -> Result<(), Failure> {
+    if registering == Registering::Nothing {
+        return Ok(());
+    }
     for entry in &records.configuration.registries {
         if let Some(open) = records.registries.get(&entry.id) {
-            register(records, entry, open).await?;
+            register(records, (entry, open), registering).await?;
         }
     }
     Ok(())
@@ -20,8 +40,8 @@ pub(crate) async fn register_all(records: &Records) -> Result<(), Failure> {
 
 async fn register(
     records: &Records,
-    entry: &RegistryEntry,
-    open: &OpenRegistry,
+    (entry, open): (&RegistryEntry, &OpenRegistry),
+    registering: Registering,
 ) -> Result<(), Failure> {
     let organization = &records.configuration.organization;
     let stored = records.store.registry(organization, &entry.id).await?;
@@ -31,6 +51,9 @@ async fn register(
         entry.host.clone(),
         entry.authentication_type,
     );
+    if let Some(stored) = &stored {
+        check_key(records, stored, registering)?;
+    }
     let kept = stored
         .as_ref()
         .and_then(|stored| keep(records, stored, &new, open));
@@ -70,7 +93,7 @@ fn keep(
         }
         (StoredCredential::Sealed(sealed), Wanted::Credential(wanted)) => {
             let context = context(stored);
-            // One that does not open is sealed anew: the configuration has it.
+            // One of a key that is gone is sealed anew: the configuration has it.
             let known = records.sealer.open(sealed, &context).ok()?;
             let same = known.username() == wanted.username()
                 && known.expose_password() == wanted.expose_password();
@@ -79,6 +102,30 @@ fn keep(
         }
         _ => None,
     }
+}
+
+/// Whether what is stored opens with the configured keys.
+fn check_key(
+    records: &Records,
+    stored: &RegisteredRegistry,
+    registering: Registering,
+) -> Result<(), Failure> {
+    let StoredCredential::Sealed(sealed) = &stored.credential else {
+        return Ok(());
+    };
+    let (id, key) = (&stored.id, sealed.key_id());
+    let why = match records.sealer.open(sealed, &context(stored)) {
+        Err(SealError::NotAuthentic) => format!(
+            "sealing key {key:?} is not the one that sealed registry {id} in this store: \
+             use the key of the server"
+        ),
+        Err(SealError::UnknownKey(_)) if registering == Registering::Command => format!(
+            "registry {id} is sealed with key {key:?}, which the configuration does not have: \
+             add it to sealing.older, or start the server once to seal it anew"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Failure::wrong_use(why))
 }
 
 fn seal(
@@ -159,6 +206,7 @@ mod tests {
         );
         fs::write(path("control-plane.toml"), text).unwrap();
         let records = Records::open(&path("control-plane.toml")).await.unwrap();
+        register_all(&records, Registering::Server).await.unwrap();
         let (organization, id) = ("default".parse().unwrap(), "images".parse().unwrap());
         let stored = records.store.registry(&organization, &id).await.unwrap();
         stored.expect("it is registered")
@@ -209,5 +257,25 @@ mod tests {
         let stored = start(&directory, ("one", HOST), (3, "")).await;
         assert_eq!(password(&stored, 3), "one");
         assert_eq!(stored.credential_version, stored.revision);
+    }
+
+    #[tokio::test]
+    async fn another_key_of_the_same_name_writes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let before = start(&directory, ("one", HOST), (1, "")).await;
+        fs::write(directory.path().join("key-1"), "99".repeat(32)).unwrap();
+        let path = directory.path().join("control-plane.toml");
+        let records = Records::open(&path).await.unwrap();
+        for registering in [Registering::Command, Registering::Server] {
+            let error = register_all(&records, registering).await.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "sealing key \"1\" is not the one that sealed registry images in this store: use the \
+                 key of the server"
+            );
+        }
+        register_all(&records, Registering::Nothing).await.unwrap();
+        let stored = records.store.registry(&before.organization, &before.id);
+        assert_eq!(stored.await.unwrap().unwrap().revision, before.revision);
     }
 }
