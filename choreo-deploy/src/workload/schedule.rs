@@ -72,7 +72,8 @@ impl Concurrency {
     }
 }
 
-/// Five fields of cron: minute, hour, day of month, month, day of week; or `@hourly` and the like.
+/// Five fields of cron: minute, hour, day of month, month, day of week; or `@hourly` and the like; or
+/// an interval, `@every 1h30m`.
 ///
 /// The grammar is that of Kubernetes' CronJob
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax>).
@@ -118,7 +119,7 @@ impl FromStr for Cron {
         if text.contains("TZ=") {
             return Err(ParseScheduleError::ZoneInCron(shown()));
         }
-        if NICKNAMES.contains(&text) {
+        if NICKNAMES.contains(&text) || text.strip_prefix("@every ").is_some_and(is_duration) {
             return Ok(Self(text.to_owned()));
         }
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
@@ -140,6 +141,31 @@ impl FromStr for Cron {
         }
         Ok(Self(fields.join(" ")))
     }
+}
+
+/// A duration as Go reads it, from whole hours, minutes and seconds: `1h30m`
+/// (<https://pkg.go.dev/time#ParseDuration>). Fractions and smaller units are not taken: the
+/// shortest interval is a second.
+fn is_duration(text: &str) -> bool {
+    let mut seconds: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = rest.split_at(digits);
+        let factor = match unit.as_bytes().first() {
+            Some(b'h') => 3600,
+            Some(b'm') if !unit.starts_with("ms") => 60,
+            Some(b's') => 1,
+            _ => return false,
+        };
+        let Ok(number) = number.parse::<u32>() else {
+            return false;
+        };
+        seconds = seconds.saturating_add(u64::from(number) * factor);
+        rest = &unit[1..];
+    }
+    // Go counts nanoseconds in 63 bits.
+    (1..=9_000_000_000).contains(&seconds)
 }
 
 /// `*`, a value, a range, each with an optional step.
@@ -324,6 +350,8 @@ mod tests {
             "0 3 * * 1-5",
             "15,45 0-6/2 1 jan,JUL sun",
             "@daily",
+            "@every 1h",
+            "@every 1h30m10s",
             "0 0 31 12 ?",
         ] {
             assert!(good.parse::<Cron>().is_ok(), "{good}");
@@ -359,6 +387,15 @@ mod tests {
             "1- * * * *",
             ", * * * *",
             "@reboot",
+            "@every",
+            "@every ",
+            "@every 0s",
+            "@every 1",
+            "@every h",
+            "@every 500ms",
+            "@every -1h",
+            "@every 99999999999h",
+            "@every 4294967295h4294967295h",
         ] {
             assert!(bad.parse::<Cron>().is_err(), "{bad}");
         }
