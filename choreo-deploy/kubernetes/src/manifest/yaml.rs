@@ -60,8 +60,20 @@ fn pad(out: &mut String, indent: usize) {
 fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
-        other => other.to_string(),
+        other => other.to_string().chars().fold(String::new(), push_escaped),
     }
+}
+
+/// Escapes what JSON leaves as it is and readers of YAML refuse or take for a line end: `kubectl`
+/// refuses DEL and the controls behind it, and U+0085 and U+2028 become blanks.
+fn push_escaped(mut out: String, c: char) -> String {
+    match c {
+        '\u{7f}'..='\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        }
+        c => out.push(c),
+    }
+    out
 }
 
 /// Whether every YAML reader, of version 1.1 too, takes the bare text as this very string.
@@ -112,5 +124,23 @@ port: \"8080\"
 text: \"a: b\"
 ";
         assert_eq!(write(&value), expected);
+    }
+
+    #[test]
+    fn what_readers_refuse_or_change_is_escaped() {
+        for (text, expected) in [
+            ("a\u{85}b", r#""a\u0085b""#),
+            ("a\u{2028} b", r#""a\u2028 b""#),
+            (
+                "\u{7f}\u{9f}\u{feff}\u{fffe}",
+                r#""\u007f\u009f\ufeff\ufffe""#,
+            ),
+            ("a\nb\u{1}", r#""a\nb\u0001""#),
+            ("größe \u{1f600}", "\"größe \u{1f600}\""),
+        ] {
+            let written = write(&json!(text));
+            assert_eq!(written.trim_end(), expected);
+            assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), text);
+        }
     }
 }
