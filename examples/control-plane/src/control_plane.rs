@@ -58,7 +58,13 @@ pub(crate) fn component<'a>(
     id: &ComponentId,
 ) -> Result<&'a ComponentEntry, Failure> {
     let entry = configuration.component(id);
-    entry.ok_or_else(|| Failure::refused(format!("component {id} does not exist")))
+    entry.ok_or_else(|| {
+        let known = configuration.components.iter();
+        Failure::missing(
+            format_args!("component {id}"),
+            known.map(|entry| &entry.component.id),
+        )
+    })
 }
 
 /// A whole control plane: records, data planes and the deployer between them.

@@ -33,6 +33,18 @@ impl Failure {
         Self::new(ExitStatus::Refused, message)
     }
 
+    /// What was named is not in the configuration, which has these.
+    pub(crate) fn missing(
+        what: impl fmt::Display,
+        known: impl Iterator<Item = impl fmt::Display>,
+    ) -> Self {
+        let known: Vec<String> = known.map(|known| known.to_string()).collect();
+        Self::refused(match known.is_empty() {
+            true => format!("{what} does not exist: there is none"),
+            false => format!("{what} does not exist: use one of {}", known.join(", ")),
+        })
+    }
+
     /// The store, a data plane or the network does not do it now.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ExitStatus::NoAnswer, message)

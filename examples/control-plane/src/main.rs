@@ -43,11 +43,15 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use self::cli::{Cli, Command};
+use self::failure::ExitStatus;
 use self::output::Output;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_use(&error),
+    };
     start_logging(matches!(cli.command, Command::Serve));
     let output = if cli.json {
         Output::Machines
@@ -66,6 +70,21 @@ async fn main() -> ExitCode {
         }
     };
     ExitCode::from(status.code())
+}
+
+/// Ends as clap does, and answers machines in JSON like every other error.
+fn wrong_use(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if wants_json && error.use_stderr() {
+        let text = error.to_string();
+        let (error, status) = (text.trim_end(), ExitStatus::WrongUse.code());
+        Output::Machines.say("", &json!({ "error": error, "exit_status": status }));
+    }
+    let _ = error.print();
+    match error.use_stderr() {
+        true => ExitCode::from(ExitStatus::WrongUse.code()),
+        false => ExitCode::SUCCESS,
+    }
 }
 
 /// Logs go to standard error, as `RUST_LOG` says.

@@ -58,12 +58,17 @@ pub(super) async fn rollback(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let (component, environment) = whole(control_plane, place)?;
-    let request = RollbackRequest::new(control_plane.records.key(&component), environment);
+    let key = control_plane.records.key(&component);
+    let request = RollbackRequest::new(key, environment.clone());
     let request = match to {
         Some(release) => request.to_release(release),
         None => request,
     };
     let accepted = control_plane.deployer.rollback(request).await?;
+    Output::note(format_args!(
+        "{environment} is held: it takes no deployments from CI until you run \
+         release-hold {component} --environment {environment}"
+    ));
     follow(control_plane, accepted, output).await
 }
 

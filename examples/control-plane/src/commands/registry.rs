@@ -20,7 +20,10 @@ pub(super) async fn verify(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let entry = records.configuration.registry(id);
-    let entry = entry.ok_or_else(|| Failure::refused(format!("registry {id} does not exist")))?;
+    let entry = entry.ok_or_else(|| {
+        let known = records.configuration.registries.iter();
+        Failure::missing(format_args!("registry {id}"), known.map(|entry| &entry.id))
+    })?;
     if let Some(image) = image.filter(|image| !entry.host.serves(image)) {
         let message = format!(
             "image {:?} is not in registry {id} ({})",

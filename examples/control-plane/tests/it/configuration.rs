@@ -37,7 +37,12 @@ fn a_registry_is_verified() {
         .complains("image \"ghcr.io/shop/orders:1\" is not in registry images");
     site.run(&["registry", "verify", "nobody"])
         .expect(6)
-        .complains("registry nobody does not exist");
+        .complains("registry nobody does not exist: use one of images");
+    let wrong = site.run(&["registry", "verify", "--json"]).expect(2).json();
+    assert!(
+        wrong["error"].as_str().unwrap().contains("<NAME>"),
+        "{wrong}"
+    );
     let access = site.json(&["registry", "verify", "images", &image]);
     assert_eq!(access["class"], "pull_allowed", "{access}");
 }
