@@ -83,6 +83,7 @@ macro_rules! store_conformance {
             registry_revisions_are_never_given_twice, credential_versions_follow_the_login,
             registries_belong_to_one_organization, same_ids_of_two_organizations_are_apart,
             what_another_organization_has_is_not_found, tokens_belong_to_one_component,
+            targets_know_their_data_planes,
         );
     };
     (@tests $store:expr; $($clause:ident,)*) => {

@@ -4,6 +4,7 @@ mod accept;
 mod admission;
 mod follow;
 mod options;
+mod places;
 mod request;
 mod retry;
 mod run_step;

@@ -36,7 +36,7 @@ pub use self::memory::InMemoryStore;
 pub use self::registry::{NewRegistry, RegisteredRegistry, RegistryStore, StoredCredential};
 pub use self::requests::{
     Accepted, Claim, ClaimRequest, ClaimedDeployment, DeploymentQuery, Idempotency, NewDeployment,
-    Outcome, Progress, ReadyState, SettingsChoice, TargetState, Unreadable,
+    Outcome, Progress, ReadyState, SettingsChoice, TargetQuery, TargetState, Unreadable,
 };
 pub use self::run::{ClaimedRun, NewRun, RunClaim, RunOutcome, RunProgress, RunStore};
 pub use self::token::TokenStore;
@@ -191,6 +191,18 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Those of the database.
     async fn target(&self, target: &Target) -> Result<Option<TargetState>, StoreError>;
+
+    /// The targets that something was ever deployed to, in their order, also those that no catalog
+    /// knows any more.
+    ///
+    /// # Contract
+    /// - [`TargetState::planes`] has the data plane of every deployment that was accepted for the
+    ///   target, but for an absence, until an [`Outcome`] that is ready says that the target has
+    ///   [left](Outcome::left) it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn targets(&self, query: &TargetQuery) -> Result<Vec<TargetState>, StoreError>;
 
     /// A release of a component.
     ///

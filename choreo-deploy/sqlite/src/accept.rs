@@ -90,14 +90,16 @@ fn point_at(
     let target = session
         .prepare(
             "INSERT INTO targets (component, environment, project, organization, deployment, epoch,
-                 number, data_plane, due_at)
+                 number, data_plane, due_at, planes)
              VALUES (:component, :environment, :project, :organization, :deployment, :epoch,
-                 :number, :data_plane, :due_at)
+                 :number, :data_plane, :due_at, iif(:absence, '[]', json_array(:data_plane)))
              ON CONFLICT (component, environment, project, organization) DO UPDATE SET
                  deployment = excluded.deployment, epoch = excluded.epoch,
                  number = excluded.number, data_plane = excluded.data_plane,
                  due_at = excluded.due_at, applied = 0, attempt = 0, lease_owner = NULL,
-                 unreadable = 0
+                 unreadable = 0,
+                 planes = iif(:absence OR :data_plane IN (SELECT value FROM json_each(planes)),
+                     planes, json_insert(planes, '$[#]', :data_plane))
              RETURNING id",
         )?
         .query_row(
@@ -110,6 +112,7 @@ fn point_at(
                 ":epoch": stored(generation.epoch),
                 ":number": stored(generation.number),
                 ":data_plane": new.data_plane.as_str(),
+                ":absence": new.subject == Subject::Absence,
                 ":due_at": nanoseconds(new.accepted_at),
             },
             |row| row.get(0),

@@ -11,8 +11,8 @@ use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
     AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, ClaimedRun, DeploymentQuery,
     DeploymentStore, NewDeployment, NewRegistry, NewRun, Outcome, Progress, RegisteredRegistry,
-    RegistryStore, RunClaim, RunOutcome, RunProgress, RunStore, StoreError, TargetState,
-    TokenStore, Unreadable,
+    RegistryStore, RunClaim, RunOutcome, RunProgress, RunStore, StoreError, TargetQuery,
+    TargetState, TokenStore, Unreadable,
 };
 use choreo_deploy::token::TokenRecord;
 use jiff::Timestamp;
@@ -308,6 +308,19 @@ impl DeploymentStore for SqliteStore {
             .call(move |connection| targets::find(connection, &target))
             .await?;
         Ok(found.map(|found| found.state))
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<Vec<TargetState>, StoreError> {
+        let (mut all, mut after) = (Vec::new(), Some(0));
+        while let Some(last) = after {
+            let query = query.clone();
+            let ask = move |connection: &_| targets::page(connection, &query, last);
+            let (page, next) = self.readers.scan(ask).await?;
+            all.extend(page);
+            after = next;
+        }
+        all.sort_by(|one, other| one.target.cmp(&other.target));
+        Ok(all)
     }
 
     async fn release(

@@ -1,15 +1,18 @@
 //! One row of desired state per target, and who works on it.
 
+use std::collections::BTreeSet;
+
 use choreo_deploy::Target;
 use choreo_deploy::deployment::{Generation, Hold};
+use choreo_deploy::id::{DataPlaneId, OrganizationId};
 use choreo_deploy::release::ReleaseNumber;
-use choreo_deploy::store::{Claim, ReadyState, StoreError, TargetState};
+use choreo_deploy::store::{Claim, ReadyState, StoreError, TargetQuery, TargetState};
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, Row, ToSql, named_params};
 
 use crate::audit;
 use crate::error::Failure;
-use crate::row::{Entry, count, moment, nanoseconds, stored};
+use crate::row::{Entry, count, json, moment, nanoseconds, readable, stored};
 use crate::signals::Change;
 use crate::writer::Session;
 
@@ -62,6 +65,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Stored, Failure> {
             entry.moment("hold_since")?,
         ));
     }
+    state.planes = entry.json("planes")?;
     let (fence, lease_owner) = (entry.count("fence")?, entry.get("lease_owner")?);
     Ok(Stored {
         id,
@@ -128,6 +132,66 @@ pub(crate) fn give_back(
         (target.id, due_at.map(nanoseconds)),
     )?;
     Ok(())
+}
+
+/// Takes away the data planes that a target has left.
+pub(crate) fn leave(
+    session: &Session<'_>,
+    target: &Stored,
+    left: &BTreeSet<DataPlaneId>,
+) -> Result<(), Failure> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let planes = target.state.planes.difference(left);
+    session.execute(
+        "UPDATE targets SET planes = ?2 WHERE id = ?1",
+        (target.id, json(&planes.collect::<Vec<_>>())?),
+    )?;
+    Ok(())
+}
+
+/// How many targets one look at a list reads at most.
+const PAGE: i64 = 500;
+
+/// Some targets in the order of their rows, and the row to go on after; without what cannot be read.
+pub(crate) fn page(
+    connection: &Connection,
+    query: &TargetQuery,
+    after: i64,
+) -> Result<(Vec<TargetState>, Option<i64>), Failure> {
+    let mut sql = "SELECT * FROM targets WHERE id > :after".to_owned();
+    let component = query.component.as_ref();
+    let owner = component.map(|key| &key.organization);
+    let (limit, organization) = (
+        PAGE,
+        query.organization.as_ref().map(OrganizationId::as_str),
+    );
+    let (owner, component) = (
+        owner.map(OrganizationId::as_str),
+        component.map(|key| key.component.as_str()),
+    );
+    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":after", &after), (":limit", &limit)];
+    if organization.is_some() {
+        sql.push_str(" AND organization = :organization");
+        values.push((":organization", &organization));
+    }
+    if component.is_some() {
+        sql.push_str(" AND component = :component AND organization = :owner");
+        values.extend([
+            (":component", &component as &dyn ToSql),
+            (":owner", &owner as &dyn ToSql),
+        ]);
+    }
+    sql.push_str(" ORDER BY id LIMIT :limit");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(values.as_slice())?;
+    let (mut found, mut last, mut count) = (Vec::new(), None, 0);
+    while let Some(row) = rows.next()? {
+        (last, count) = (Some(row.get("id")?), count + 1);
+        found.extend(readable(read(row))?.map(|stored| stored.state));
+    }
+    Ok((found, last.filter(|_| count == PAGE)))
 }
 
 pub(crate) fn set_ready(

@@ -77,9 +77,11 @@ fn load(connection: &Connection, id: i64) -> Result<ClaimedDeployment, Failure> 
         }
         None => None,
     };
+    let planes = target.state.planes;
     let claim = Claim::new(target.state.target, target.state.generation, target.fence);
     let mut claimed = ClaimedDeployment::new(claim, deployment, settings);
     (claimed.workload, claimed.release) = (workload, release);
+    claimed.planes = planes;
     (claimed.applied, claimed.attempt) = (entry.get("applied")?, entry.get("attempt")?);
     Ok(claimed)
 }
@@ -161,6 +163,7 @@ pub(crate) fn finish(
     deployments::change(session, &mut deployment, end, outcome.at)?;
     targets::give_back(session, &target, None)?;
     if deployment.phase == Phase::Ready {
+        targets::leave(session, &target, &outcome.left)?;
         let ready = deployment.release.map(|release| {
             let (id, version) = (deployment.id.clone(), deployment.settings_version);
             ReadyState::new(id, deployment.generation, release, version)

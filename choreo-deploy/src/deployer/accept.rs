@@ -523,7 +523,7 @@ pub(super) fn unavailable(error: StoreError) -> IntakeError {
     .with_source(error)
 }
 
-fn refusal(error: AcceptError) -> IntakeError {
+pub(super) fn refusal(error: AcceptError) -> IntakeError {
     let kind = match &error {
         AcceptError::Held(_) => IntakeErrorKind::Held,
         AcceptError::KeyReused(_) => IntakeErrorKind::KeyReused,

@@ -11,7 +11,7 @@ use super::Deployer;
 use super::admission::{NoRegistry, Wanted};
 use crate::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent, Pull};
 use crate::deployment::{Phase, RequestedImage, Subject};
-use crate::id::RegistryId;
+use crate::id::{DataPlaneId, RegistryId};
 use crate::reason::{Evidence, Reason, ReasonCode};
 use crate::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
 use crate::resolver::{RegistryAccess, ResolveError};
@@ -163,12 +163,11 @@ impl Deployer {
         &self,
         claimed: &mut ClaimedDeployment,
     ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
-        let backend = self.backend(claimed)?;
         if claimed.deployment.subject == Subject::Absence {
-            let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
-            self.call(backend.remove(target, generation)).await?;
+            self.remove_everywhere(claimed).await?;
             return Ok(Some((Phase::Ready, Vec::new())));
         }
+        let backend = self.backend(&claimed.deployment.data_plane)?;
         if self.is_late(claimed) && !claimed.applied {
             let reasons = claimed.deployment.reasons.clone();
             return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
@@ -184,9 +183,8 @@ impl Deployer {
         self.follow(&*backend, claimed, (release, rollout)).await
     }
 
-    /// The backend of the deployment's data plane.
-    fn backend(&self, claimed: &ClaimedDeployment) -> Result<Arc<dyn DeploymentBackend>, Halt> {
-        let plane = &claimed.deployment.data_plane;
+    /// The backend of a data plane.
+    pub(super) fn backend(&self, plane: &DataPlaneId) -> Result<Arc<dyn DeploymentBackend>, Halt> {
         self.parts.backends.get(plane).ok_or_else(|| {
             let message = format!("data plane {plane} is not connected");
             let reason = Reason::new(ReasonCode::BackendUnreachable, message)
@@ -465,7 +463,10 @@ impl Deployer {
         let Some((phase, reasons)) = outcome else {
             return Ok(());
         };
-        let outcome = Outcome::new(phase, reasons, self.clock.now());
+        let mut outcome = Outcome::new(phase, reasons, self.clock.now());
+        if phase == Phase::Ready {
+            self.leave_others(claimed, &mut outcome).await;
+        }
         let ended = self.parts.store.finish(&claimed.claim, outcome).await?;
         let reason = ended.reasons.first().map(|reason| reason.code.as_str());
         tracing::info!(deployment = %ended.id, phase = %ended.phase, reason, "deployment ended");

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, DeploymentQuery,
     DeploymentStore, Idempotency, NewDeployment, Outcome, Progress, ReadyState, RegisteredRegistry,
-    SettingsChoice, StoreError, StoreErrorKind, TargetState, Unreadable,
+    SettingsChoice, StoreError, StoreErrorKind, TargetQuery, TargetState, Unreadable,
 };
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Subject};
@@ -201,6 +201,9 @@ impl State {
             });
         target.state.generation = generation;
         target.state.deployment = new.id.clone();
+        if deployment.subject != Subject::Absence {
+            target.state.planes.insert(new.data_plane.clone());
+        }
         // The fence stays, so that a worker with the old claim is stale whatever it writes.
         target.lease.give_back(new.accepted_at);
         if new.hold {
@@ -331,6 +334,7 @@ impl State {
             release,
             applied: stored.applied,
             attempt: stored.attempt,
+            planes: row.state.planes.clone(),
             ..ClaimedDeployment::new(claim, deployment, settings)
         })
     }
@@ -441,6 +445,10 @@ impl DeploymentStore for InMemoryStore {
         target.lease.give_back(outcome.at);
         let deployment = row.deployment.clone();
         if deployment.phase == Phase::Ready {
+            target
+                .state
+                .planes
+                .retain(|plane| !outcome.left.contains(plane));
             target.state.ready = deployment.release.map(|release| {
                 ReadyState::new(
                     deployment.id.clone(),
@@ -527,6 +535,24 @@ impl DeploymentStore for InMemoryStore {
 
     async fn target(&self, target: &Target) -> Result<Option<TargetState>, StoreError> {
         Ok(self.lock().targets.get(target).map(|row| row.state.clone()))
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<Vec<TargetState>, StoreError> {
+        let state = self.lock();
+        let fits = |found: &&TargetState| {
+            let (organization, component) = (&query.organization, &query.component);
+            let target = &found.target;
+            organization
+                .as_ref()
+                .is_none_or(|id| *id == target.organization)
+                && component
+                    .as_ref()
+                    .is_none_or(|key| *key == target.component_key())
+        };
+        let all = state.targets.values().map(|row| &row.state);
+        let mut found: Vec<_> = all.filter(fits).cloned().collect();
+        found.sort_by(|one, other| one.target.cmp(&other.target));
+        Ok(found)
     }
 
     async fn release(

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::Target;
@@ -236,6 +238,8 @@ pub struct ClaimedDeployment {
     pub applied: bool,
     /// How many attempts in a row have failed.
     pub attempt: u32,
+    /// The data planes that the target may be on: see [`TargetState::planes`].
+    pub planes: BTreeSet<DataPlaneId>,
 }
 
 impl ClaimedDeployment {
@@ -250,6 +254,7 @@ impl ClaimedDeployment {
             release: None,
             applied: false,
             attempt: 0,
+            planes: BTreeSet::new(),
         }
     }
 }
@@ -297,13 +302,26 @@ pub struct Outcome {
     pub reasons: Vec<Reason>,
     /// When.
     pub at: Timestamp,
+    /// The data planes that the target was removed from on the way.
+    pub left: BTreeSet<DataPlaneId>,
 }
 
 impl Outcome {
-    /// An end at a time.
+    /// An end at a time. The target may be on the data planes that it was on.
     #[must_use]
     pub fn new(phase: Phase, reasons: Vec<Reason>, at: Timestamp) -> Self {
-        Self { phase, reasons, at }
+        Self {
+            phase,
+            reasons,
+            at,
+            left: BTreeSet::new(),
+        }
+    }
+
+    /// Says which data planes the target was removed from.
+    #[must_use]
+    pub fn with_left(self, left: BTreeSet<DataPlaneId>) -> Self {
+        Self { left, ..self }
     }
 }
 
@@ -321,6 +339,9 @@ pub struct TargetState {
     pub ready: Option<ReadyState>,
     /// Why it takes no deployments from machines.
     pub hold: Option<Hold>,
+    /// The data planes that it may be on: of every deployment that was accepted for it, until it was
+    /// removed there. More than one after its environment has moved.
+    pub planes: BTreeSet<DataPlaneId>,
 }
 
 impl TargetState {
@@ -333,6 +354,7 @@ impl TargetState {
             deployment,
             ready: None,
             hold: None,
+            planes: BTreeSet::new(),
         }
     }
 }
@@ -365,6 +387,36 @@ impl ReadyState {
             generation,
             release,
             settings_version,
+        }
+    }
+}
+
+/// Which targets to list: by default those of all organizations, which is for operators.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TargetQuery {
+    /// Of this tenant.
+    pub organization: Option<OrganizationId>,
+    /// Of this component.
+    pub component: Option<ComponentKey>,
+}
+
+impl TargetQuery {
+    /// All targets of an organization.
+    #[must_use]
+    pub fn of_organization(organization: OrganizationId) -> Self {
+        Self {
+            organization: Some(organization),
+            component: None,
+        }
+    }
+
+    /// All targets of a component, in whichever project it has been.
+    #[must_use]
+    pub fn of_component(component: ComponentKey) -> Self {
+        Self {
+            organization: None,
+            component: Some(component),
         }
     }
 }

@@ -4,12 +4,12 @@ use choreo_deploy::catalog::Plan;
 use choreo_deploy::deployer::{RollbackRequest, RunRequest};
 use choreo_deploy::deployment::{Cause, Phase};
 use choreo_deploy::intake::{IntakeError, IntakeErrorKind};
-use choreo_deploy::store::{NewRegistry, RegistryStore};
+use choreo_deploy::store::{DeploymentStore, NewRegistry, RegistryStore, TargetQuery};
 use choreo_deploy::workload::{ComponentType, ManualTask};
 use choreo_deploy::{Deployer, Intake};
 use choreo_registry::authentication::AuthenticationType;
 
-use crate::world::{World, component, id, key, service, stages, submission, task};
+use crate::world::{World, component, id, key, service, stages, submission, target, task};
 
 /// A service and a task of which two releases are ready in development.
 async fn two_releases() -> World {
@@ -126,4 +126,49 @@ async fn a_release_of_another_type_is_refused() {
         back.unwrap_err().to_string(),
         said.replace("release 2", "release 1")
     );
+}
+
+/// Deploy-review 8, platform-team F6: what ran on the old data plane ran on, unknown to all.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_moves_leaves_its_old_data_plane() {
+    let world = two_releases().await;
+    let moved = |mut plan: Plan| {
+        for stage in &mut plan.stages {
+            stage.data_plane.id = id("eu-2");
+        }
+        plan
+    };
+    let new_plane = std::sync::Arc::new(choreo_deploy::InMemoryBackend::new());
+    let planes = [("eu-1", world.backend.clone()), ("eu-2", new_plane.clone())];
+    let deployer = world.with_plans(planes, [moved(service("orders"))]);
+    let target = target("orders", "dev");
+    assert!(world.backend.shown(&target).is_some());
+    let image = submission("orders", "orders:3", Cause::Manual);
+    let accepted = deployer.accept(image).await.unwrap();
+    deployer.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&accepted.deployment).await.phase, Phase::Ready);
+    assert!(
+        new_plane.shown(&target).is_some(),
+        "it runs where it should"
+    );
+    assert!(world.backend.shown(&target).is_none(), "and nowhere else");
+    let state = world.store.target(&target).await.unwrap().unwrap();
+    assert_eq!(state.planes, [id("eu-2")].into());
+}
+
+/// Platform-team F6: what left the catalog could not be removed any more.
+#[tokio::test(start_paused = true)]
+async fn what_left_the_catalog_is_listed_and_removed() {
+    let world = two_releases().await;
+    let deployer = world.with_plans([("eu-1", world.backend.clone())], []);
+    let query = TargetQuery::of_organization(id("acme"));
+    let left = world.store.targets(&query).await.unwrap();
+    assert_eq!(left.len(), 2);
+    for state in left {
+        deployer.remove_target(&state.target).await.unwrap();
+        deployer.work_until_idle().await.unwrap();
+        assert!(world.backend.shown(&state.target).is_none());
+        let again = deployer.remove_target(&state.target).await.unwrap_err();
+        assert_eq!(again.kind(), IntakeErrorKind::NotPossible);
+    }
 }

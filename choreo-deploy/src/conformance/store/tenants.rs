@@ -10,7 +10,7 @@ use crate::release::ReleaseNumber;
 use crate::settings::Settings;
 use crate::store::{
     AcceptError, DeploymentQuery, NewDeployment, NewRun, Outcome, SettingsChoice, Store,
-    StoreErrorKind,
+    StoreErrorKind, TargetQuery,
 };
 use crate::workload::Scaling;
 
@@ -146,5 +146,46 @@ impl StoreClause {
             store.deployment(&other(), &id("d-1")).await.expect("reads"),
             None
         );
+    }
+
+    /// A target knows the data planes that it may be on, until it has left them.
+    pub async fn targets_know_their_data_planes(store: &dyn Store) {
+        let on = |plane: &str, number| NewDeployment {
+            data_plane: id_of(plane),
+            ..new("orders", number, at(number))
+        };
+        store.accept(on("eu-1", 1)).await.expect("accepts");
+        store.accept(on("eu-2", 2)).await.expect("accepts");
+        let absence = NewDeployment {
+            subject: crate::deployment::Subject::Absence,
+            workload: None,
+            ..on("eu-3", 3)
+        };
+        store.accept(absence).await.expect("accepts");
+        let planes = async || {
+            let query = TargetQuery::of_organization(acme());
+            let all = store.targets(&query).await.expect("reads");
+            assert_eq!(all.len(), 1);
+            all[0]
+                .planes
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            planes().await,
+            ["eu-1", "eu-2"],
+            "nothing is put where it is removed"
+        );
+        let claimed = claim(store, at(3)).await.expect("claims");
+        assert_eq!(claimed.planes.len(), 2, "whoever works on it knows");
+        let outcome = Outcome::new(Phase::Ready, vec![], at(4));
+        let outcome = outcome.with_left([id_of("eu-1")].into());
+        store.finish(&claimed.claim, outcome).await.expect("ends");
+        assert_eq!(planes().await, ["eu-2"]);
+        let theirs = TargetQuery::of_organization(other());
+        assert_eq!(store.targets(&theirs).await.expect("reads"), []);
+        let component = TargetQuery::of_component(key_of("orders"));
+        assert_eq!(store.targets(&component).await.expect("reads").len(), 1);
     }
 }
