@@ -124,7 +124,11 @@ impl<'r> Entry<'r> {
     fn parsed_json<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, Failure> {
         serde_json::from_str(text).map_err(|error| {
             let (line, at) = (error.line(), error.column());
-            self.unreadable(format!("{column} is not valid at line {line} column {at}"))
+            self.unreadable(match line {
+                // JSON, whose values are wrong.
+                0 => format!("{column} is not valid"),
+                _ => format!("{column} is not valid at line {line} column {at}"),
+            })
         })
     }
 }

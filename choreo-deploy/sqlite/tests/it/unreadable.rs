@@ -102,7 +102,7 @@ async fn they_are_reported_without_their_content() {
             "deployments d-2: document is not valid at line 1 column 40",
             "deployments d-3: phase is not known",
             "deployments d-4: reasons is not valid at line 1 column 18",
-            "deployments d-5: workload_document is not valid at line 1 column 16",
+            "deployments d-5: workload_document is not valid",
         ]
     );
 }
