@@ -399,7 +399,7 @@ impl Deployer {
         if let Some(key) = &submission.idempotency_key {
             let expires_at = until(self.options.key_lifetime);
             return Some(Idempotency::new(
-                format!("key {key}"),
+                format!("{} key {key}", submission.cause),
                 fingerprint,
                 expires_at,
             ));

@@ -172,3 +172,16 @@ async fn what_left_the_catalog_is_listed_and_removed() {
         assert_eq!(again.kind(), IntakeErrorKind::NotPossible);
     }
 }
+
+/// Deploy-review, smaller: the keys of CI and of operators shared one name space.
+#[tokio::test(start_paused = true)]
+async fn keys_of_machines_and_people_are_apart() {
+    let world = World::new().await;
+    let keyed = |image: &str, cause| submission("orders", image, cause).with_idempotency_key("one");
+    let theirs = keyed("orders:1", Cause::PushEvent);
+    let ours = keyed("orders:2", Cause::Manual);
+    world.deployer.accept(theirs).await.unwrap();
+    let accepted = world.deployer.accept(ours.clone()).await.unwrap();
+    assert!(!accepted.replayed);
+    assert!(world.deployer.accept(ours).await.unwrap().replayed);
+}
