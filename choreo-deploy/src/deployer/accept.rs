@@ -37,7 +37,7 @@ impl Intake for Deployer {
         submission.image.reference = image;
         let workload = ("its workload is", &plan.workload);
         check_type(&plan.component, workload, "correct the catalog")?;
-        let mut idempotency = self.idempotency(&submission, stage);
+        let mut idempotency = self.idempotency(&submission, &plan, stage);
         loop {
             let new = NewDeployment {
                 cause: submission.cause.clone(),
@@ -393,7 +393,12 @@ impl Deployer {
 
     /// What makes a second request the same. Without a key: the same image, as written, with the
     /// same commit, from CI. A tag without a commit is never the same: it may have moved.
-    fn idempotency(&self, submission: &Submission, stage: &Stage) -> Option<Idempotency> {
+    fn idempotency(
+        &self,
+        submission: &Submission,
+        plan: &Plan,
+        stage: &Stage,
+    ) -> Option<Idempotency> {
         let fingerprint = fingerprint(submission, stage);
         let until = |lifetime: Duration| -> Timestamp { self.clock.now() + lifetime };
         if let Some(key) = &submission.idempotency_key {
@@ -407,7 +412,11 @@ impl Deployer {
         let names_content =
             submission.provenance.commit.is_some() || submission.image.claimed.is_some();
         (submission.cause.is_automatic() && names_content).then(|| {
-            let hex: String = fingerprint
+            // What would run is part of it: after the catalog has changed it is another request.
+            let mut same = Sha256::new_with_prefix(fingerprint);
+            same.update(format!("{:?} {:?}", plan.workload, stage.settings));
+            let hex: String = same
+                .finalize()
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect();

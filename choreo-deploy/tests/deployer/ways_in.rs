@@ -2,7 +2,7 @@
 
 use choreo_deploy::catalog::Plan;
 use choreo_deploy::deployer::{RollbackRequest, RunRequest};
-use choreo_deploy::deployment::{Cause, Phase};
+use choreo_deploy::deployment::{Cause, Phase, Provenance};
 use choreo_deploy::intake::{IntakeError, IntakeErrorKind};
 use choreo_deploy::store::{DeploymentStore, NewRegistry, RegistryStore, TargetQuery};
 use choreo_deploy::workload::{ComponentType, ManualTask};
@@ -184,4 +184,20 @@ async fn keys_of_machines_and_people_are_apart() {
     let accepted = world.deployer.accept(ours.clone()).await.unwrap();
     assert!(!accepted.replayed);
     assert!(world.deployer.accept(ours).await.unwrap().replayed);
+}
+
+/// Deploy-review 14: after the settings had changed, CI heard that the old ones were ready.
+#[tokio::test(start_paused = true)]
+async fn the_same_image_with_other_settings_is_no_replay() {
+    let world = World::new().await;
+    let built = || {
+        let commit = Provenance::new(Some("4b825dc".to_owned()), None);
+        submission("orders", "orders:1", Cause::PushEvent).with_provenance(commit)
+    };
+    world.deployer.accept(built()).await.unwrap();
+    assert!(world.deployer.accept(built()).await.unwrap().replayed);
+    let mut scaled = service("orders");
+    scaled.stages[0].settings = scaled.stages[1].settings.clone();
+    let deployer = world.with_plans([("eu-1", world.backend.clone())], [scaled]);
+    assert!(!deployer.accept(built()).await.unwrap().replayed);
 }
