@@ -72,6 +72,8 @@ macro_rules! store_conformance {
             concurrent_same_key_is_one_deployment,
             token_is_checked_again, held_target_refuses_machines, settings_keep_their_version,
             named_release_exists_and_is_pinned, claimed_only_when_due, busy_data_planes_are_passed_over,
+            organizations_take_turns, runs_and_deployments_are_one_queue, claims_are_counted,
+            beyond_the_horizon_is_due_now,
             fences_grow_and_old_claims_are_stale, superseded_claims_are_stale,
             expired_lease_is_claimed_again, renewed_lease_holds, releases_count_without_a_gap,
             pin_is_set_once, put_back_is_claimed_later, ready_becomes_the_targets_state,

@@ -1,13 +1,18 @@
 //! The orchestration: from an accepted deployment to a target that is ready.
 
+mod abnormal;
 mod accept;
 mod admission;
 mod follow;
+mod health;
+mod jumps;
 mod options;
 mod places;
+mod reach;
 mod request;
 mod retry;
 mod run_step;
+mod slots;
 mod step;
 mod worker;
 
@@ -17,10 +22,17 @@ use std::sync::Arc;
 
 use crate::backend::Backends;
 use crate::catalog::Catalog;
+use choreo_registry::RegistryHost;
+use tokio::sync::Semaphore;
+
 use crate::clock::{Chance, Clock, SystemChance, SystemClock};
+use crate::id::DataPlaneId;
 use crate::resolver::ImageResolver;
 use crate::sealer::Sealer;
 use crate::store::Store;
+
+use self::health::Health;
+use self::jumps::Jumps;
 
 pub use self::options::DeployerOptions;
 pub use self::request::{RollbackRequest, RunRequest};
@@ -94,6 +106,9 @@ pub struct Deployer {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     options: Arc<DeployerOptions>,
+    jumps: Arc<Jumps>,
+    planes: Arc<Health<DataPlaneId>>,
+    registries: Arc<Health<RegistryHost>>,
 }
 
 /// What a [`Deployer`] is made of.
@@ -121,11 +136,15 @@ impl Deployer {
     /// [options](DeployerOptions).
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let options = DeployerOptions::default();
         Self {
             parts,
             clock: Arc::new(SystemClock),
             chance: Arc::new(SystemChance),
-            options: Arc::new(DeployerOptions::default()),
+            jumps: Arc::default(),
+            planes: Arc::new(Health::new(Semaphore::MAX_PERMITS)),
+            registries: Arc::new(Health::new(options.calls_per_registry.get())),
+            options: Arc::new(options),
         }
     }
 
@@ -133,6 +152,7 @@ impl Deployer {
     #[must_use]
     pub fn with_options(self, options: DeployerOptions) -> Self {
         Self {
+            registries: Arc::new(Health::new(options.calls_per_registry.get())),
             options: Arc::new(options),
             ..self
         }
@@ -143,6 +163,7 @@ impl Deployer {
     pub fn with_clock(self, clock: impl Clock) -> Self {
         Self {
             clock: Arc::new(clock),
+            jumps: Arc::default(),
             ..self
         }
     }

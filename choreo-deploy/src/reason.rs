@@ -137,6 +137,8 @@ reason_codes! {
     ImagePullFailed = "image-pull-failed",
     /// A node is still pulling the image, or waits for its turn to pull it.
     ImagePulling = "image-pulling",
+    /// A fault of the control plane itself; its log says more.
+    InternalError = "internal-error",
     /// Another deployment of the target took its place.
     NewerDeployment = "newer-deployment",
     /// The container used more memory than it may.

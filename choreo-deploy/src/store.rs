@@ -19,6 +19,7 @@ mod registry;
 mod requests;
 mod run;
 mod token;
+mod work;
 
 use std::fmt;
 
@@ -35,11 +36,12 @@ pub use self::error::{AcceptError, StoreError, StoreErrorKind};
 pub use self::memory::InMemoryStore;
 pub use self::registry::{NewRegistry, RegisteredRegistry, RegistryStore, StoredCredential};
 pub use self::requests::{
-    Accepted, Claim, ClaimRequest, ClaimedDeployment, DeploymentQuery, Idempotency, NewDeployment,
-    Outcome, Progress, ReadyState, SettingsChoice, TargetQuery, TargetState, Unreadable,
+    Accepted, Claim, ClaimedDeployment, DeploymentQuery, Idempotency, NewDeployment, Outcome,
+    Progress, ReadyState, SettingsChoice, TargetQuery, TargetState, Unreadable,
 };
 pub use self::run::{ClaimedRun, NewRun, RunClaim, RunOutcome, RunProgress, RunStore};
 pub use self::token::TokenStore;
+pub use self::work::{Choice, ClaimRequest, Claimed, ClaimedWork, Lane, Room, WorkGroup};
 
 /// Everything that a control plane stores.
 pub trait Store: DeploymentStore + RunStore + TokenStore + RegistryStore {}
@@ -76,18 +78,24 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// See [`AcceptError`].
     async fn accept(&self, new: NewDeployment) -> Result<Accepted, AcceptError>;
 
-    /// Takes the target whose work is due the longest, for one worker, for a time.
+    /// Takes deployments and runs that are due, for one worker, for a time: up to
+    /// [`ClaimRequest::limit`] of them in one transaction, chosen as by [`Choice`].
     ///
     /// # Contract
-    /// - A target is claimed only when its deployment is not final, its next attempt is due and no
-    ///   lease on it holds.
-    /// - Targets on a data plane in [`ClaimRequest::busy`] are passed over.
-    /// - Each claim of a target has a greater fence than every one before.
+    /// - A target or a run is claimed only when it is not final, its next attempt is due and no lease
+    ///   on it holds.
+    /// - What the request has no [room](ClaimRequest::room) for is passed over.
+    /// - Organizations take turns; within one, what is due the longest comes first, deployments and
+    ///   runs alike.
+    /// - Each claim of a target or a run has a greater fence than every one before.
+    /// - What is due later than [`ClaimRequest::horizon`] is due now, also where a lease holds.
+    /// - Claims are counted until something is written with one, or a newer deployment comes.
+    /// - [`Claimed::next_due`] is when more is due that there is room for.
     /// - A row that cannot be read is passed over, and stays as it is.
     ///
     /// # Errors
     /// Those of the database.
-    async fn claim(&self, request: &ClaimRequest) -> Result<Option<ClaimedDeployment>, StoreError>;
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError>;
 
     /// Keeps a claim for longer.
     ///

@@ -5,7 +5,7 @@ use choreo_deploy::deployment::{Deployment, Generation, Hold, Phase, Subject};
 use choreo_deploy::id::DeploymentId;
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::release::ReleaseNumber;
-use choreo_deploy::store::{AcceptError, Accepted, NewDeployment};
+use choreo_deploy::store::{AcceptError, Accepted, Lane, NewDeployment};
 use rusqlite::named_params;
 
 use crate::deployments::Decided;
@@ -14,7 +14,7 @@ use crate::row::{nanoseconds, readable, stored};
 use crate::signals::Change;
 use crate::targets::Stored;
 use crate::writer::Session;
-use crate::{audit, deployments, idempotency, releases, settings, targets, tokens};
+use crate::{audit, deployments, due, idempotency, releases, settings, targets, tokens};
 
 pub(crate) fn accept(session: &mut Session<'_>, new: &NewDeployment) -> Result<Accepted, Failure> {
     tokens::check(session, new)?;
@@ -87,17 +87,22 @@ fn point_at(
     new: &NewDeployment,
     generation: Generation,
 ) -> Result<i64, Failure> {
+    let lane = match new.subject {
+        Subject::Image(_) => Lane::Resolve,
+        _ => Lane::Change,
+    };
     let target = session
         .prepare(
             "INSERT INTO targets (component, environment, project, organization, deployment, epoch,
-                 number, data_plane, due_at, planes)
+                 number, data_plane, due_at, lane, planes)
              VALUES (:component, :environment, :project, :organization, :deployment, :epoch,
-                 :number, :data_plane, :due_at, iif(:absence, '[]', json_array(:data_plane)))
+                 :number, :data_plane, :due_at, :lane,
+                 iif(:absence, '[]', json_array(:data_plane)))
              ON CONFLICT (component, environment, project, organization) DO UPDATE SET
                  deployment = excluded.deployment, epoch = excluded.epoch,
                  number = excluded.number, data_plane = excluded.data_plane,
-                 due_at = excluded.due_at, applied = 0, attempt = 0, lease_owner = NULL,
-                 unreadable = 0,
+                 due_at = excluded.due_at, lane = excluded.lane, applied = 0, attempt = 0,
+                 claims = 0, lease_owner = NULL, unreadable = 0,
                  planes = iif(:absence OR :data_plane IN (SELECT value FROM json_each(planes)),
                      planes, json_insert(planes, '$[#]', :data_plane))
              RETURNING id",
@@ -114,6 +119,7 @@ fn point_at(
                 ":data_plane": new.data_plane.as_str(),
                 ":absence": new.subject == Subject::Absence,
                 ":due_at": nanoseconds(new.accepted_at),
+                ":lane": due::number(lane),
             },
             |row| row.get(0),
         )?;

@@ -128,7 +128,13 @@ impl Subjected {
         store.accept_run(run).await.unwrap();
         note("accept a run");
         let request = ClaimRequest::new("worker", at(number + 5), Timestamp::MAX);
-        let run = store.claim_run(&request).await.unwrap().unwrap().claim;
+        let run = store
+            .claim(&request)
+            .await
+            .unwrap()
+            .into_run()
+            .unwrap()
+            .claim;
         note("claim a run");
         let outcome = RunOutcome::new(
             choreo_deploy::run::RunPhase::Succeeded,
@@ -145,7 +151,13 @@ impl Subjected {
 
 async fn claim(store: &SqliteStore, now: u64) -> Claim {
     let request = ClaimRequest::new("worker", at(now), Timestamp::MAX);
-    store.claim(&request).await.unwrap().unwrap().claim
+    store
+        .claim(&request)
+        .await
+        .unwrap()
+        .into_deployment()
+        .unwrap()
+        .claim
 }
 
 /// Claims what is due the longest, makes its release and ends it.

@@ -96,6 +96,7 @@ mod audit;
 #[cfg(test)]
 mod cost;
 mod deployments;
+mod due;
 mod error;
 mod idempotency;
 mod lock;

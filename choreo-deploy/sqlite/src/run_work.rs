@@ -2,49 +2,34 @@
 
 use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::store::{
-    ClaimRequest, ClaimedRun, RunClaim, RunOutcome, RunProgress, StoreError,
+    ClaimRequest, ClaimedRun, Lane, RunClaim, RunOutcome, RunProgress, StoreError,
 };
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use crate::error::Failure;
-use crate::row::{Entry, count, json, nanoseconds, readable};
+use crate::row::{Entry, count, nanoseconds};
 use crate::signals::Change;
 use crate::writer::Session;
-use crate::{audit, releases, runs, settings};
+use crate::{audit, due, releases, runs, settings};
 
-/// The run that is due the longest. The index holds runs with work alone.
-pub(crate) const DUE: &str = "SELECT seq FROM runs INDEXED BY runs_due
-    WHERE due_at IS NOT NULL AND unreadable = 0 AND due_at <= ?1
-      AND data_plane NOT IN (SELECT value FROM json_each(?2))
-    ORDER BY due_at LIMIT 1";
-
-pub(crate) fn claim(
+/// Claims a run.
+pub(crate) fn take(
     session: &Session<'_>,
+    seq: i64,
     request: &ClaimRequest,
-) -> Result<Option<ClaimedRun>, Failure> {
-    let busy = json(&request.busy)?;
-    loop {
-        let due: Option<i64> = session
-            .prepare(DUE)?
-            .query_row((nanoseconds(request.now), &busy), |row| row.get(0))
-            .optional()?;
-        let Some(seq) = due else { return Ok(None) };
-        match readable(load(session.connection(), seq))? {
-            Some(mut claimed) => {
-                claimed.claim.fence = lease(session, seq, request)?;
-                return Ok(Some(claimed));
-            }
-            // It would come first for ever. It waits until the database is opened again.
-            None => session.execute("UPDATE runs SET unreadable = 1 WHERE seq = ?1", [seq])?,
-        };
-    }
+) -> Result<ClaimedRun, Failure> {
+    let mut claimed = load(session.connection(), seq)?;
+    claimed.claim.fence = lease(session, seq, request)?;
+    claimed.claims += 1;
+    Ok(claimed)
 }
 
 fn lease(session: &Session<'_>, seq: i64, request: &ClaimRequest) -> Result<u64, Failure> {
     let fence = session
         .prepare(
-            "UPDATE runs SET lease_owner = ?2, due_at = ?3, fence = fence + 1, cancel_unseen = 0
+            "UPDATE runs SET lease_owner = ?2, due_at = ?3, fence = fence + 1, claims = claims + 1,
+                 cancel_unseen = 0
              WHERE seq = ?1 RETURNING fence",
         )?
         .query_row(
@@ -54,7 +39,7 @@ fn lease(session: &Session<'_>, seq: i64, request: &ClaimRequest) -> Result<u64,
     Ok(count(fence))
 }
 
-/// All that a worker needs. The fence is that of the claim before.
+/// All that a worker needs. The fence and the count of claims are those of the claim before.
 fn load(connection: &Connection, seq: i64) -> Result<ClaimedRun, Failure> {
     let mut statement = connection.prepare_cached("SELECT * FROM runs WHERE seq = ?1")?;
     let mut rows = statement.query([seq])?;
@@ -71,6 +56,7 @@ fn load(connection: &Connection, seq: i64) -> Result<ClaimedRun, Failure> {
     let claim = RunClaim::new(run.id.clone(), entry.count("fence")?);
     let mut claimed = ClaimedRun::new(claim, run, release, settings);
     (claimed.started, claimed.attempt) = (entry.get("started")?, entry.get("attempt")?);
+    claimed.claims = entry.get("claims")?;
     Ok(claimed)
 }
 
@@ -122,9 +108,10 @@ pub(crate) fn put_back(
     } else {
         progress.next_attempt_at
     };
+    let lane = due::number(Lane::of_run(progress.started, run.cancel_requested));
     session.execute(
-        "UPDATE runs SET started = ?2, attempt = ?3 WHERE id = ?1",
-        (claim.id.as_str(), progress.started, progress.attempt),
+        "UPDATE runs SET started = ?2, attempt = ?3, lane = ?4 WHERE id = ?1",
+        (claim.id.as_str(), progress.started, progress.attempt, lane),
     )?;
     give_back(session, claim, Some(due_at))?;
     session.changes(Change::Work);
@@ -162,7 +149,7 @@ fn give_back(
     due_at: Option<Timestamp>,
 ) -> Result<(), Failure> {
     session.execute(
-        "UPDATE runs SET lease_owner = NULL, due_at = ?2 WHERE id = ?1",
+        "UPDATE runs SET lease_owner = NULL, due_at = ?2, claims = 0 WHERE id = ?1",
         (claim.id.as_str(), due_at.map(nanoseconds)),
     )?;
     Ok(())

@@ -72,12 +72,14 @@ pub(crate) fn accept(session: &mut Session<'_>, new: &NewRun) -> Result<Run, Fai
         return Err(Failure::conflict(format!("run id {} is taken", new.id)));
     }
     session.execute(
-        "INSERT INTO runs (id, target, data_plane, phase, reasons, changed_at, revision, due_at,
-             format, document)
-         VALUES (:id, :target, :data_plane, :phase, '[]', :at, 1, :at, :format, :document)",
+        "INSERT INTO runs (id, target, organization, data_plane, phase, reasons, changed_at,
+             revision, due_at, format, document)
+         VALUES (:id, :target, :organization, :data_plane, :phase, '[]', :at, 1, :at, :format,
+             :document)",
         named_params! {
             ":id": new.id.as_str(),
             ":target": target,
+            ":organization": new.target.organization.as_str(),
             ":data_plane": new.data_plane.as_str(),
             ":phase": RunPhase::Pending.as_str(),
             ":at": nanoseconds(new.accepted_at),
@@ -136,7 +138,7 @@ pub(crate) fn request_cancel(
     update(session, &mut run, at)?;
     // A lease stays what it is: its end is `due_at` then.
     session.execute(
-        "UPDATE runs SET cancel_unseen = 1,
+        "UPDATE runs SET cancel_unseen = 1, lane = 1,
              due_at = CASE WHEN lease_owner IS NULL THEN min(due_at, ?2) ELSE due_at END
          WHERE id = ?1",
         (id.as_str(), nanoseconds(at)),

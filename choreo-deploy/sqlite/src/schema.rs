@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/003.sql"),
     include_str!("schema/004.sql"),
     include_str!("schema/005.sql"),
+    include_str!("schema/006.sql"),
 ];
 
 /// How long a connection waits for a lock that another program holds, such as a backup.
@@ -190,7 +191,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{releases, run_work, targets, work};
+    use crate::{due, releases, targets};
     use choreo_deploy::workload::{ManualTask, Workload};
 
     fn database() -> (Connection, TempDir) {
@@ -234,8 +235,12 @@ mod tests {
     fn work_is_found_by_the_indexes_of_work() {
         let (connection, _directory) = database();
         for (sql, index, values) in [
-            (work::DUE, "targets_due", 2),
-            (run_work::DUE, "runs_due", 2),
+            (due::TARGETS.group, "targets_work", 3),
+            (due::TARGETS.first, "targets_work", 3),
+            (due::TARGETS.forward, "targets_due (due_at>?)", 2),
+            (due::RUNS.group, "runs_work", 3),
+            (due::RUNS.first, "runs_work", 3),
+            (due::RUNS.forward, "runs_due (due_at>?)", 2),
             (targets::NEXT_DUE, "targets_due", 0),
             (targets::NEXT_DUE, "runs_due", 0),
         ] {

@@ -9,10 +9,10 @@ use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use choreo_deploy::run::Run;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
-    AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, ClaimedRun, DeploymentQuery,
-    DeploymentStore, NewDeployment, NewRegistry, NewRun, Outcome, Progress, RegisteredRegistry,
-    RegistryStore, RunClaim, RunOutcome, RunProgress, RunStore, StoreError, TargetQuery,
-    TargetState, TokenStore, Unreadable,
+    AcceptError, Accepted, Claim, ClaimRequest, Claimed, DeploymentQuery, DeploymentStore,
+    NewDeployment, NewRegistry, NewRun, Outcome, Progress, RegisteredRegistry, RegistryStore,
+    RunClaim, RunOutcome, RunProgress, RunStore, StoreError, TargetQuery, TargetState, TokenStore,
+    Unreadable,
 };
 use choreo_deploy::token::TokenRecord;
 use jiff::Timestamp;
@@ -24,8 +24,8 @@ use crate::reader::Readers;
 use crate::signals::{Change, Signals};
 use crate::writer::{Session, StartError, Writer};
 use crate::{
-    OpenError, accept, deployments, log, opening, registries, releases, run_work, runs, settings,
-    targets, tokens, unreadable, work,
+    OpenError, accept, deployments, due, log, opening, registries, releases, run_work, runs,
+    settings, targets, tokens, unreadable, work,
 };
 
 /// A store in one SQLite file.
@@ -196,11 +196,11 @@ impl DeploymentStore for SqliteStore {
             .await?)
     }
 
-    async fn claim(&self, request: &ClaimRequest) -> Result<Option<ClaimedDeployment>, StoreError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
         let request = request.clone();
         Ok(self
             .writer
-            .call_first(move |session| work::claim(session, &request))
+            .call_first(move |session| due::claim(session, &request))
             .await?)
     }
 
@@ -395,14 +395,6 @@ impl RunStore for SqliteStore {
         Ok(self
             .writer
             .call(move |session| runs::accept(session, &new))
-            .await?)
-    }
-
-    async fn claim_run(&self, request: &ClaimRequest) -> Result<Option<ClaimedRun>, StoreError> {
-        let request = request.clone();
-        Ok(self
-            .writer
-            .call_first(move |session| run_work::claim(session, &request))
             .await?)
     }
 

@@ -128,7 +128,7 @@ pub(crate) fn give_back(
     due_at: Option<Timestamp>,
 ) -> Result<(), Failure> {
     session.execute(
-        "UPDATE targets SET lease_owner = NULL, due_at = ?2 WHERE id = ?1",
+        "UPDATE targets SET lease_owner = NULL, due_at = ?2, claims = 0 WHERE id = ?1",
         (target.id, due_at.map(nanoseconds)),
     )?;
     Ok(())

@@ -3,51 +3,35 @@
 use choreo_deploy::deployment::{Deployment, Phase};
 use choreo_deploy::release::{Pin, Release, ReleaseDraft};
 use choreo_deploy::store::{
-    Claim, ClaimRequest, ClaimedDeployment, Outcome, Progress, ReadyState, StoreError,
+    Claim, ClaimRequest, ClaimedDeployment, Lane, Outcome, Progress, ReadyState, StoreError,
 };
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use crate::error::Failure;
-use crate::row::{Entry, count, json, nanoseconds, readable};
+use crate::row::{Entry, count, nanoseconds};
 use crate::signals::Change;
 use crate::targets::Stored;
 use crate::writer::Session;
-use crate::{audit, deployments, releases, settings, targets};
+use crate::{audit, deployments, due, releases, settings, targets};
 
-/// The target that is due the longest. The index holds targets with work alone.
-pub(crate) const DUE: &str = "SELECT id FROM targets INDEXED BY targets_due
-    WHERE due_at IS NOT NULL AND unreadable = 0 AND due_at <= ?1
-      AND data_plane NOT IN (SELECT value FROM json_each(?2))
-    ORDER BY due_at LIMIT 1";
-
-pub(crate) fn claim(
+/// Claims a target.
+pub(crate) fn take(
     session: &Session<'_>,
+    id: i64,
     request: &ClaimRequest,
-) -> Result<Option<ClaimedDeployment>, Failure> {
-    let busy = json(&request.busy)?;
-    loop {
-        let due: Option<i64> = session
-            .prepare(DUE)?
-            .query_row((nanoseconds(request.now), &busy), |row| row.get(0))
-            .optional()?;
-        let Some(id) = due else { return Ok(None) };
-        match readable(load(session.connection(), id))? {
-            Some(mut claimed) => {
-                claimed.claim.fence = lease(session, id, request)?;
-                return Ok(Some(claimed));
-            }
-            // It would come first for ever. It waits until the database is opened again.
-            None => session.execute("UPDATE targets SET unreadable = 1 WHERE id = ?1", [id])?,
-        };
-    }
+) -> Result<ClaimedDeployment, Failure> {
+    let mut claimed = load(session.connection(), id)?;
+    claimed.claim.fence = lease(session, id, request)?;
+    claimed.claims += 1;
+    Ok(claimed)
 }
 
 fn lease(session: &Session<'_>, id: i64, request: &ClaimRequest) -> Result<u64, Failure> {
     let fence = session
         .prepare(
-            "UPDATE targets SET lease_owner = ?2, due_at = ?3, fence = fence + 1 WHERE id = ?1
-             RETURNING fence",
+            "UPDATE targets SET lease_owner = ?2, due_at = ?3, fence = fence + 1, claims = claims + 1
+             WHERE id = ?1 RETURNING fence",
         )?
         .query_row(
             (id, &request.worker, nanoseconds(request.lease_until)),
@@ -56,7 +40,7 @@ fn lease(session: &Session<'_>, id: i64, request: &ClaimRequest) -> Result<u64, 
     Ok(count(fence))
 }
 
-/// All that a worker needs. The fence is that of the claim before.
+/// All that a worker needs. The fence and the count of claims are those of the claim before.
 fn load(connection: &Connection, id: i64) -> Result<ClaimedDeployment, Failure> {
     let mut statement = connection.prepare_cached("SELECT * FROM targets WHERE id = ?1")?;
     let mut rows = statement.query([id])?;
@@ -83,6 +67,7 @@ fn load(connection: &Connection, id: i64) -> Result<ClaimedDeployment, Failure> 
     (claimed.workload, claimed.release) = (workload, release);
     claimed.planes = planes;
     (claimed.applied, claimed.attempt) = (entry.get("applied")?, entry.get("attempt")?);
+    claimed.claims = entry.get("claims")?;
     Ok(claimed)
 }
 
@@ -101,7 +86,7 @@ pub(crate) fn record_release(
     draft: ReleaseDraft,
     at: Timestamp,
 ) -> Result<Release, Failure> {
-    let (_, mut deployment) = claimed(session, claim)?;
+    let (target, mut deployment) = claimed(session, claim)?;
     let component = &claim.target.component_key();
     if let Some(number) = deployment.release
         && let Some(release) = releases::one(session.connection(), component, number)?
@@ -111,6 +96,11 @@ pub(crate) fn record_release(
     let release = releases::make(session, component, draft, at)?;
     deployment.release = Some(release.number);
     deployments::update(session, &mut deployment, at)?;
+    let lane = due::number(Lane::Change);
+    session.execute(
+        "UPDATE targets SET lane = ?2 WHERE id = ?1",
+        (target.id, lane),
+    )?;
     Ok(release)
 }
 
@@ -137,9 +127,10 @@ pub(crate) fn put_back(
     }
     let step = (progress.phase, progress.reasons);
     deployments::change(session, &mut deployment, step, progress.at)?;
+    let lane = due::number(Lane::of_deployment(&deployment, progress.applied));
     session.execute(
-        "UPDATE targets SET applied = ?2, attempt = ?3 WHERE id = ?1",
-        (target.id, progress.applied, progress.attempt),
+        "UPDATE targets SET applied = ?2, attempt = ?3, lane = ?4 WHERE id = ?1",
+        (target.id, progress.applied, progress.attempt, lane),
     )?;
     targets::give_back(session, &target, Some(progress.next_attempt_at))?;
     session.changes(Change::Work);

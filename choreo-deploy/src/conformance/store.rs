@@ -1,4 +1,5 @@
 mod accept;
+mod claims;
 mod read;
 mod registries;
 mod runs;

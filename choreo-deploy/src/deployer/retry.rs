@@ -4,7 +4,30 @@ use jiff::Timestamp;
 
 use super::Deployer;
 
+/// How much slower the slowest looks are than the first ones.
+const SLOWEST: u32 = 5;
+
+/// The longest wait between two looks.
+pub(super) fn slowest(poll: Duration) -> Duration {
+    poll.saturating_mul(SLOWEST)
+}
+
 impl Deployer {
+    /// What is put off further than this was put off by a clock that was ahead.
+    pub(super) fn horizon(&self, now: Timestamp) -> Timestamp {
+        let longest = if self.jumps.went_back(now) {
+            slowest(self.options.poll)
+        } else {
+            self.options.longest_wait()
+        };
+        now.checked_add(longest).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether the time for something is over, as far as this process has seen it pass.
+    pub(super) fn deadline_is_over(&self, accepted_at: Timestamp, deadline_at: Timestamp) -> bool {
+        self.jumps.without(self.clock.now(), accepted_at) >= deadline_at
+    }
+
     /// When to try again after so many failures in a row: full jitter over a doubling wait, never
     /// before the other side said, never after the deadline.
     pub(super) fn next_try(
@@ -16,8 +39,9 @@ impl Deployer {
         let options = &self.options;
         let doubled = options.retry_first.saturating_mul(1 << attempt.min(16));
         let wait = self.chance.jitter(doubled.min(options.retry_longest));
-        // A registry that says "in a day" is asked again at the deadline, to say so once more.
-        let wait = wait.max(retry_after.unwrap_or_default());
+        // A registry that says "in a day" is asked a few times until the deadline, to say so again.
+        let asked = retry_after.unwrap_or_default();
+        let wait = wait.max(asked.min(options.retry_after_longest));
         self.at_most(wait, deadline)
     }
 
@@ -27,15 +51,19 @@ impl Deployer {
         let slower = match age.as_secs() {
             ..30 => 1,
             30..120 => 2,
-            _ => 5,
+            _ => SLOWEST,
         };
         self.at_most(self.options.poll * slower, deadline)
     }
 
     fn at_most(&self, wait: Duration, deadline: Timestamp) -> Timestamp {
         let now = self.clock.now();
-        now.checked_add(wait)
-            .unwrap_or(deadline)
-            .min(deadline.max(now))
+        let next = now.checked_add(wait).unwrap_or(deadline);
+        // A deadline that a jump of the clock has left behind is no reason to hurry.
+        if deadline > now {
+            next.min(deadline)
+        } else {
+            next
+        }
     }
 }

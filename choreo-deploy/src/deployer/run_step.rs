@@ -17,8 +17,15 @@ impl Deployer {
         // A run's claim is not renewed. A step that outlived it could write nothing, and neither
         // could any after it: on a data plane that does not answer, the run would never end.
         let within = self.options.lease * 2 / 3;
-        let advanced = tokio::time::timeout(within, self.advance_run(&mut claimed)).await;
-        let result = match advanced.unwrap_or_else(|_| Err(no_answer(within))) {
+        if self.ends_run(&claimed).await {
+            return;
+        }
+        let plane = claimed.run.data_plane.clone();
+        let advanced = async {
+            let advanced = tokio::time::timeout(within, self.advance_run(&mut claimed)).await;
+            advanced.unwrap_or_else(|_| Err(no_answer(within)))
+        };
+        let result = match self.reach(&plane, advanced).await {
             Ok(()) => Ok(()),
             Err(Halt::Failed(reason)) => self.fail_run(&claimed, vec![reason]).await,
             Err(Halt::Later { reason, .. }) if self.run_is_late(&claimed) => {
@@ -146,7 +153,7 @@ impl Deployer {
     }
 
     fn run_is_late(&self, claimed: &ClaimedRun) -> bool {
-        self.clock.now() >= claimed.run.deadline_at
+        self.deadline_is_over(claimed.run.accepted_at, claimed.run.deadline_at)
     }
 
     fn too_long(&self, claimed: &ClaimedRun) -> Reason {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::image::ResolvedImage;
-use choreo_registry::{Credential, PullSecret};
+use choreo_registry::{Credential, ImageReference, PullSecret};
 
 use super::Deployer;
+use super::abnormal::internal;
 use super::admission::{NoRegistry, Wanted};
+use super::slots::Slot;
 use crate::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent, Pull};
 use crate::deployment::{Phase, RequestedImage, Subject};
 use crate::id::{DataPlaneId, RegistryId};
@@ -33,7 +35,7 @@ pub(super) enum Halt {
     },
     /// The target has moved on: somebody else goes on with it.
     Stale,
-    /// The store failed; the lease runs out and somebody goes on.
+    /// The store does not answer; the lease runs out and somebody goes on.
     Store(StoreError),
 }
 
@@ -41,7 +43,13 @@ impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         match error.kind() {
             store::StoreErrorKind::Stale => Self::Stale,
-            _ => Self::Store(error),
+            _ if error.is_retryable() => Self::Store(error),
+            // No other try ends differently until somebody does something, so it is counted as one.
+            _ => Self::Later {
+                reason: internal(&format!("what is stored cannot be used: {error}"))
+                    .with_evidence(Evidence::from_untrusted(&chain(&error))),
+                retry_after: None,
+            },
         }
     }
 }
@@ -133,9 +141,12 @@ impl Access {
 
 impl Deployer {
     /// Does what is next for a claimed deployment.
-    pub(super) async fn step(&self, mut claimed: ClaimedDeployment) {
+    pub(super) async fn step(&self, mut claimed: ClaimedDeployment, slot: &Slot) {
+        if self.ends_deployment(&claimed).await {
+            return;
+        }
         let late = self.is_late(&claimed);
-        let halt = match self.advance(&mut claimed).await {
+        let halt = match self.advance(&mut claimed, slot).await {
             Ok(outcome) => self.end(&claimed, outcome).await,
             Err(Halt::Later { reason, .. }) if late => self.time_out(&claimed, vec![reason]).await,
             Err(Halt::Later {
@@ -154,7 +165,10 @@ impl Deployer {
                 tracing::warn!(deployment = %id, error = %chain(&error), "store failed");
             }
             Err(Halt::Stale) => tracing::debug!(deployment = %id, "target has moved on"),
-            _ => {}
+            Err(Halt::Later { reason, .. } | Halt::Failed(reason)) => {
+                tracing::warn!(deployment = %id, %reason, "not written; its lease runs out");
+            }
+            Ok(()) => {}
         }
     }
 
@@ -162,25 +176,53 @@ impl Deployer {
     async fn advance(
         &self,
         claimed: &mut ClaimedDeployment,
+        slot: &Slot,
     ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
         if claimed.deployment.subject == Subject::Absence {
             self.remove_everywhere(claimed).await?;
             return Ok(Some((Phase::Ready, Vec::new())));
         }
-        let backend = self.backend(&claimed.deployment.data_plane)?;
+        let plane = claimed.deployment.data_plane.clone();
+        let backend = self.backend(&plane)?;
         if self.is_late(claimed) && !claimed.applied {
             let reasons = claimed.deployment.reasons.clone();
             return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
         }
         let release = self.release(claimed).await?;
+        if !slot.goes_on() {
+            self.put_back_for_room(claimed).await?;
+            return Ok(None);
+        }
+        self.reach(&plane, self.roll_out(&*backend, claimed, release))
+            .await
+    }
+
+    /// Applies what is not applied yet, and looks at it.
+    async fn roll_out(
+        &self,
+        backend: &dyn DeploymentBackend,
+        claimed: &mut ClaimedDeployment,
+        release: Release,
+    ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
         if !claimed.applied {
-            self.apply(&*backend, claimed, &release).await?;
+            self.apply(backend, claimed, &release).await?;
             claimed.applied = true;
             claimed.attempt = 0;
         }
         let target = &claimed.claim.target;
         let rollout = self.look(backend.observe(target)).await?;
-        self.follow(&*backend, claimed, (release, rollout)).await
+        self.follow(backend, claimed, (release, rollout)).await
+    }
+
+    /// It is resolved; its data plane has as many changes under way as it may.
+    async fn put_back_for_room(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
+        let deployment = &claimed.deployment;
+        let now = self.clock.now();
+        let progress = Progress {
+            reasons: deployment.reasons.clone(),
+            ..Progress::new(deployment.phase, now, now)
+        };
+        Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
     /// The backend of a data plane.
@@ -251,15 +293,28 @@ impl Deployer {
             Some(digest) => image.reference.with_digest(digest),
             None => image.reference.clone(),
         };
-        let resolved = self.parts.resolver.resolve(&asked, &from);
-        match tokio::time::timeout(self.options.call_timeout, resolved).await {
-            Ok(Ok(resolved)) => {
+        let resolved = self.resolve(&asked, &from);
+        match self.ask(&registry.host, resolved).await? {
+            Some(resolved) => {
                 self.check_platform(target, claimed, &resolved).await?;
                 Ok(unpinned.pinned(Pin::new(resolved.digest(), Pinning::Resolved)))
             }
+            None => Ok(not_read()),
+        }
+    }
+
+    /// Asks a registry what an image is. `None`: it cannot be asked from here.
+    async fn resolve(
+        &self,
+        image: &ImageReference,
+        from: &RegistryAccess<'_>,
+    ) -> Result<Option<ResolvedImage>, Halt> {
+        let resolved = self.parts.resolver.resolve(image, from);
+        match tokio::time::timeout(self.options.call_timeout, resolved).await {
+            Ok(Ok(resolved)) => Ok(Some(resolved)),
             Ok(Err(ResolveError::NotCheckable(reason))) => {
-                tracing::info!(target = %target, %reason, "registry is not checkable from here");
-                Ok(not_read())
+                tracing::info!(%image, %reason, "registry is not checkable from here");
+                Ok(None)
             }
             Ok(Err(ResolveError::Failed(reason))) => Err(Halt::Failed(reason)),
             Ok(Err(ResolveError::TryLater {
@@ -272,7 +327,7 @@ impl Deployer {
             Err(_) => Err(Halt::Later {
                 reason: Reason::new(
                     ReasonCode::RegistryUnreachable,
-                    format!("registry {} did not answer in time", registry.host),
+                    format!("registry {} did not answer in time", from.host),
                 ),
                 retry_after: None,
             }),
@@ -417,7 +472,8 @@ impl Deployer {
     }
 
     pub(super) fn is_late(&self, claimed: &ClaimedDeployment) -> bool {
-        self.clock.now() >= claimed.deployment.deadline_at
+        let deployment = &claimed.deployment;
+        self.deadline_is_over(deployment.accepted_at, deployment.deadline_at)
     }
 
     /// A call to a data plane that takes no longer than it may.

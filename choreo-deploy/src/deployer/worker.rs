@@ -1,8 +1,8 @@
 //! Takes work that is due and does a step of each, many at once.
 
-use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,8 +10,11 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::Deployer;
+use super::abnormal::Brief;
+use super::slots::{Slot, Slots};
+use crate::Target;
 use crate::id::DataPlaneId;
-use crate::store::{Claim, ClaimRequest, ClaimedDeployment, ClaimedRun, StoreError};
+use crate::store::{Claim, ClaimRequest, ClaimedWork, Lane, StoreError};
 
 /// Works until told to stop; then ends the steps that are under way.
 ///
@@ -31,12 +34,12 @@ pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> 
                 deployer.options.look
             }
         };
-        // Without room it is an ended step that makes work possible, and no hint.
-        let room = steps.has_room();
+        // Without room it is a step that makes work possible, and no hint.
+        let room = steps.slots.room().is_some();
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            () = steps.some_ended(), if !steps.is_empty() => {}
+            () = steps.change(), if !steps.is_empty() => {}
             () = std::future::ready(()), if hinted && room => {}
             // Polled to its end already when it hinted, and never again.
             () = &mut hint, if !hinted && room => {}
@@ -44,7 +47,7 @@ pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> 
         }
     }
     while !steps.is_empty() {
-        steps.some_ended().await;
+        steps.change().await;
     }
 }
 
@@ -53,7 +56,7 @@ pub(super) async fn run_until_idle(deployer: &Deployer) -> Result<(), StoreError
     let mut steps = Steps::new(deployer);
     loop {
         match steps.fill().await? {
-            _ if !steps.is_empty() => steps.some_ended().await,
+            _ if !steps.is_empty() => steps.change().await,
             None => return Ok(()),
             Some(due) => tokio::time::sleep(deployer.until(Some(due))).await,
         }
@@ -63,22 +66,8 @@ pub(super) async fn run_until_idle(deployer: &Deployer) -> Result<(), StoreError
 /// The steps that are under way.
 struct Steps<'a> {
     deployer: &'a Deployer,
-    running: JoinSet<DataPlaneId>,
-    per_plane: HashMap<DataPlaneId, usize>,
-}
-
-enum Work {
-    Deployment(Box<ClaimedDeployment>),
-    Run(Box<ClaimedRun>),
-}
-
-impl Work {
-    fn data_plane(&self) -> &DataPlaneId {
-        match self {
-            Self::Deployment(claimed) => &claimed.deployment.data_plane,
-            Self::Run(claimed) => &claimed.run.data_plane,
-        }
-    }
+    running: JoinSet<()>,
+    slots: Slots,
 }
 
 impl<'a> Steps<'a> {
@@ -86,7 +75,7 @@ impl<'a> Steps<'a> {
         Self {
             deployer,
             running: JoinSet::new(),
-            per_plane: HashMap::new(),
+            slots: Slots::new(&deployer.options),
         }
     }
 
@@ -94,82 +83,92 @@ impl<'a> Steps<'a> {
         self.running.is_empty()
     }
 
-    fn has_room(&self) -> bool {
-        self.running.len() < self.deployer.options.steps.get()
-    }
-
-    /// Starts steps while there is room and work. Says when more is due.
+    /// Starts steps while there is room and work. Says when there is more that has room.
     async fn fill(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        while self.has_room() {
-            let Some(work) = self.claim().await? else {
-                return self.deployer.parts.store.next_due().await;
-            };
-            let plane = work.data_plane().clone();
-            *self.per_plane.entry(plane.clone()).or_default() += 1;
-            let deployer = self.deployer.clone();
-            self.running.spawn(async move {
-                // In a task of its own, so that a panic ends this step alone and is counted.
-                let step = tokio::spawn(async move { deployer.work_on(work).await });
-                if let Err(error) = step.await {
-                    tracing::error!(%error, "step ended abnormally; its lease runs out");
-                }
-                plane
-            });
-        }
-        Ok(None)
-    }
-
-    async fn claim(&self) -> Result<Option<Work>, StoreError> {
+        let Some((most, room)) = self.slots.room() else {
+            return Ok(None);
+        };
         let deployer = self.deployer;
-        let most = deployer.options.steps_per_data_plane.get();
-        let busy = self.per_plane.iter().filter(|(_, count)| **count >= most);
-        let now = deployer.clock.now();
-        let request = ClaimRequest::new(
-            deployer.options.worker.as_str(),
-            now,
-            now + deployer.options.lease,
-        )
-        .without(busy.map(|(plane, _)| plane.clone()).collect());
-        let store = &deployer.parts.store;
-        if let Some(claimed) = store.claim(&request).await? {
-            return Ok(Some(Work::Deployment(Box::new(claimed))));
+        let (now, lease) = (deployer.clock.now(), deployer.options.lease);
+        let request = ClaimRequest::new(deployer.options.worker.as_str(), now, now + lease)
+            .with_limit(most)
+            .with_room(room)
+            .with_horizon(deployer.horizon(now));
+        let claimed = deployer.parts.store.claim(&request).await?;
+        for work in claimed.work {
+            self.start(work);
         }
-        Ok(store
-            .claim_run(&request)
-            .await?
-            .map(|claimed| Work::Run(Box::new(claimed))))
+        Ok(claimed.next_due)
     }
 
-    /// Waits until a step has ended, and takes away all that have.
-    async fn some_ended(&mut self) {
-        let first = self.running.join_next().await;
-        let others = std::iter::from_fn(|| self.running.try_join_next());
-        let ended: Vec<_> = first.into_iter().chain(others).flatten().collect();
-        for plane in ended {
-            if let Some(count) = self.per_plane.get_mut(&plane) {
-                *count -= 1;
-                if *count == 0 {
-                    self.per_plane.remove(&plane);
+    fn start(&mut self, work: ClaimedWork) {
+        let (target, plane, lane) = place(&work);
+        let slot = self
+            .slots
+            .take(target.organization.clone(), plane.clone(), lane);
+        let slot = Arc::new(slot);
+        let deployer = self.deployer.clone();
+        let brief = Brief::of(&work);
+        self.running.spawn(async move {
+            // In a task of its own, so that a panic ends this step alone.
+            let mut step = JoinSet::new();
+            let (worker, place) = (deployer.clone(), Arc::clone(&slot));
+            step.spawn(async move { worker.work_on(work, &place).await });
+            let slow = tokio::time::sleep(deployer.options.slow_step);
+            let ended = tokio::select! {
+                ended = step.join_next() => ended,
+                () = slow => {
+                    slot.is_slow();
+                    step.join_next().await
                 }
+            };
+            if let Some(Err(error)) = ended {
+                tracing::error!(%error, "step ended abnormally");
+                deployer.after_panic(brief).await;
             }
+        });
+    }
+
+    /// Waits until a step has ended or given its place up, and takes away all that have ended.
+    async fn change(&mut self) {
+        tokio::select! {
+            _ = self.running.join_next() => {}
+            () = self.slots.freed() => {}
+        }
+        while self.running.try_join_next().is_some() {}
+    }
+}
+
+/// What a step is for, and what it waits for first.
+fn place(work: &ClaimedWork) -> (&Target, &DataPlaneId, Lane) {
+    match work {
+        ClaimedWork::Deployment(claimed) => {
+            let deployment = &claimed.deployment;
+            let lane = Lane::of_deployment(deployment, claimed.applied);
+            (&deployment.target, &deployment.data_plane, lane)
+        }
+        ClaimedWork::Run(claimed) => {
+            let run = &claimed.run;
+            let lane = Lane::of_run(claimed.started, run.cancel_requested);
+            (&run.target, &run.data_plane, lane)
         }
     }
 }
 
 impl Deployer {
-    async fn work_on(&self, work: Work) {
+    async fn work_on(&self, work: ClaimedWork, slot: &Slot) {
         match work {
-            Work::Deployment(claimed) => {
+            ClaimedWork::Deployment(claimed) => {
                 let claim = claimed.claim.clone();
                 tokio::select! {
-                    () = self.step(*claimed) => {}
+                    () = self.step(*claimed, slot) => {}
                     () = self.keep(&claim) => {
                         tracing::debug!(target = %claim.target, "claim is lost; step is dropped");
                     }
                 }
             }
             // A run is started by id and only once, so two workers on it do no harm.
-            Work::Run(claimed) => self.run_step(*claimed).await,
+            ClaimedWork::Run(claimed) => self.run_step(*claimed).await,
         }
     }
 

@@ -1,6 +1,7 @@
 mod registries;
 mod runs;
 mod tokens;
+mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    AcceptError, Accepted, Claim, ClaimRequest, ClaimedDeployment, DeploymentQuery,
+    AcceptError, Accepted, Claim, ClaimRequest, Claimed, ClaimedDeployment, DeploymentQuery,
     DeploymentStore, Idempotency, NewDeployment, Outcome, Progress, ReadyState, RegisteredRegistry,
     SettingsChoice, StoreError, StoreErrorKind, TargetQuery, TargetState, Unreadable,
 };
@@ -82,6 +83,8 @@ struct Lease {
     next_attempt_at: Timestamp,
     until: Option<Timestamp>,
     fence: u64,
+    /// Claims since something was last written.
+    claims: u32,
 }
 
 impl Lease {
@@ -90,6 +93,7 @@ impl Lease {
             next_attempt_at: at,
             until: None,
             fence: 0,
+            claims: 0,
         }
     }
 
@@ -101,13 +105,21 @@ impl Lease {
 
     fn take(&mut self, until: Timestamp) -> u64 {
         self.until = Some(until);
+        self.claims += 1;
         self.fence += 1;
         self.fence
     }
 
     fn give_back(&mut self, next_attempt_at: Timestamp) {
         self.until = None;
+        self.claims = 0;
         self.next_attempt_at = next_attempt_at;
+    }
+
+    /// Makes it due now, whoever has it: a clock that was ahead has put it off.
+    fn bring_forward(&mut self, now: Timestamp) {
+        self.next_attempt_at = self.next_attempt_at.min(now);
+        self.until = self.until.map(|until| until.min(now));
     }
 }
 
@@ -309,22 +321,12 @@ impl State {
         }
     }
 
-    fn claim(&mut self, request: &ClaimRequest) -> Option<ClaimedDeployment> {
-        let due = self
-            .targets
-            .values()
-            .filter(|row| row.lease.due_at() <= request.now)
-            .filter(|row| {
-                let deployment = &self.deployments[&row.state.deployment].deployment;
-                !deployment.phase.is_final() && !request.busy.contains(&deployment.data_plane)
-            })
-            .min_by_key(|row| row.lease.due_at())?;
-        let target = due.state.target.clone();
-        let row = self.targets.get_mut(&target)?;
+    fn take(&mut self, target: &Target, request: &ClaimRequest) -> Option<ClaimedDeployment> {
+        let row = self.targets.get_mut(target)?;
         let fence = row.lease.take(request.lease_until);
         let stored = &self.deployments[&row.state.deployment];
         let deployment = stored.deployment.clone();
-        let settings = self.settings[&target][(deployment.settings_version - 1) as usize].clone();
+        let settings = self.settings[target][(deployment.settings_version - 1) as usize].clone();
         let claim = Claim::new(target.clone(), row.state.generation, fence);
         let release = deployment
             .release
@@ -335,6 +337,7 @@ impl State {
             applied: stored.applied,
             attempt: stored.attempt,
             planes: row.state.planes.clone(),
+            claims: row.lease.claims,
             ..ClaimedDeployment::new(claim, deployment, settings)
         })
     }
@@ -358,7 +361,7 @@ impl DeploymentStore for InMemoryStore {
         Ok(accepted)
     }
 
-    async fn claim(&self, request: &ClaimRequest) -> Result<Option<ClaimedDeployment>, StoreError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
         Ok(self.lock().claim(request))
     }
 

@@ -163,39 +163,6 @@ impl Accepted {
     }
 }
 
-/// A worker's wish for work.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ClaimRequest {
-    /// Who asks; shown to people.
-    pub worker: String,
-    /// The time now.
-    pub now: Timestamp,
-    /// Until when the claim holds unless renewed.
-    pub lease_until: Timestamp,
-    /// Data planes that have as many workers as they may.
-    pub busy: Vec<DataPlaneId>,
-}
-
-impl ClaimRequest {
-    /// A wish for any work.
-    #[must_use]
-    pub fn new(worker: impl Into<String>, now: Timestamp, lease_until: Timestamp) -> Self {
-        Self {
-            worker: worker.into(),
-            now,
-            lease_until,
-            busy: Vec::new(),
-        }
-    }
-
-    /// Passes over these data planes.
-    #[must_use]
-    pub fn without(self, busy: Vec<DataPlaneId>) -> Self {
-        Self { busy, ..self }
-    }
-}
-
 /// The right to work on a target's deployment, as long as nothing has moved on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -240,6 +207,9 @@ pub struct ClaimedDeployment {
     pub attempt: u32,
     /// The data planes that the target may be on: see [`TargetState::planes`].
     pub planes: BTreeSet<DataPlaneId>,
+    /// How often it was claimed, this time too, since something was last written about it. More than
+    /// a few mean that whoever works on it dies of it.
+    pub claims: u32,
 }
 
 impl ClaimedDeployment {
@@ -255,6 +225,7 @@ impl ClaimedDeployment {
             applied: false,
             attempt: 0,
             planes: BTreeSet::new(),
+            claims: 1,
         }
     }
 }

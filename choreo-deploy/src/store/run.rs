@@ -3,7 +3,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{AcceptError, ClaimRequest, ReadyState, StoreError};
+use super::{AcceptError, ReadyState, StoreError};
 use crate::Target;
 use crate::id::{DataPlaneId, OrganizationId, RunId};
 use crate::reason::Reason;
@@ -25,15 +25,6 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// See [`AcceptError`].
     async fn accept_run(&self, new: NewRun) -> Result<Run, AcceptError>;
-
-    /// Takes the run whose work is due the longest, for one worker, for a time.
-    ///
-    /// # Contract
-    /// - As for deployments: not final, due, no lease that holds, data plane not busy, fence greater.
-    ///
-    /// # Errors
-    /// Those of the database.
-    async fn claim_run(&self, request: &ClaimRequest) -> Result<Option<ClaimedRun>, StoreError>;
 
     /// Gives a claim back before the run has ended, and says when to go on.
     ///
@@ -199,6 +190,8 @@ pub struct ClaimedRun {
     pub started: bool,
     /// How many attempts in a row have failed.
     pub attempt: u32,
+    /// How often it was claimed, this time too, since something was last written about it.
+    pub claims: u32,
 }
 
 impl ClaimedRun {
@@ -212,6 +205,7 @@ impl ClaimedRun {
             settings,
             started: false,
             attempt: 0,
+            claims: 1,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod looks;
 mod outages;
+mod progress;
 mod scenarios;
 mod ways_in;
 mod world;

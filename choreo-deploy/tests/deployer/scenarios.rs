@@ -276,7 +276,8 @@ async fn what_got_ready_while_nobody_looked_is_ready() {
     let store: &dyn Store = &*world.store;
     let now = deployment.accepted_at;
     let request = ClaimRequest::new("gone", now, now);
-    let claimed = store.claim(&request).await.unwrap().expect("it is due");
+    let claimed = store.claim(&request).await.unwrap();
+    let claimed = claimed.into_deployment().expect("it is due");
     let image = ReleaseImage::unpinned("registry.example.com/shop/orders:1".parse().unwrap())
         .pinned(Pin::new(Digest::sha256_of(b"1"), Pinning::Resolved));
     let workload = claimed.workload.clone().expect("an image was asked for");

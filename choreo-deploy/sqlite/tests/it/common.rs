@@ -56,7 +56,8 @@ pub(crate) fn new(component: &str, number: u64, at: Timestamp) -> NewDeployment 
 
 pub(crate) async fn claim(store: &SqliteStore, now: Timestamp) -> Option<ClaimedDeployment> {
     let request = ClaimRequest::new("worker", now, now + SignedDuration::from_secs(30));
-    store.claim(&request).await.expect("claims")
+    let claimed = store.claim(&request).await.expect("claims");
+    claimed.into_deployment()
 }
 
 /// A release of the image that [`new`] deploys.

@@ -335,7 +335,7 @@ async fn new_work_is_told_even_when_nobody_waited() {
         .await
         .unwrap();
     let request = ClaimRequest::new("worker", at(0), at(30));
-    assert!(store.claim(&request).await.unwrap().is_none());
+    assert!(store.claim(&request).await.unwrap().work.is_empty());
     // It comes after the worker has looked, and before it waits.
     store.accept(new("orders", 1, at(0))).await.unwrap();
     tokio::time::timeout(std::time::Duration::from_secs(5), store.new_work())
@@ -345,6 +345,7 @@ async fn new_work_is_told_even_when_nobody_waited() {
         .claim(&request)
         .await
         .unwrap()
+        .into_deployment()
         .expect("the work is there");
     assert_eq!(claimed.deployment.phase, Phase::Accepted);
 }

@@ -193,7 +193,8 @@ async fn old_loop(store: Arc<SqliteStore>, stop: oneshot::Receiver<()>) {
             let now = jiff::Timestamp::now();
             let until = now + Duration::from_secs(30);
             let request = ClaimRequest::new("old", now, until);
-            let Some(claimed) = store.claim(&request).await.unwrap() else {
+            let claimed = store.claim(&request).await.unwrap();
+            let Some(claimed) = claimed.into_deployment() else {
                 break;
             };
             let store = Arc::clone(&store);

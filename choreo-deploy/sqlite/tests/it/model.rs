@@ -9,8 +9,8 @@ use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNu
 use choreo_deploy::run::RunPhase;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
-    Claim, ClaimRequest, DeploymentQuery, Idempotency, InMemoryStore, NewRun, Outcome, Progress,
-    RunClaim, RunOutcome, RunProgress, SettingsChoice, Store,
+    Claim, ClaimRequest, ClaimedWork, DeploymentQuery, Idempotency, InMemoryStore, Lane, NewRun,
+    Outcome, Progress, Room, RunClaim, RunOutcome, RunProgress, SettingsChoice, Store,
 };
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use choreo_deploy::workload::{ManualTask, Scaling};
@@ -24,7 +24,7 @@ use crate::common::{self, acme};
 type Step = (u8, u8, u8, u8);
 
 /// A deployment that becomes ready, so that there is something to run and to come back to.
-const READY: [Step; 4] = [(0, 0, 128, 3), (4, 1, 0, 0), (7, 0, 1, 0), (9, 0, 0, 0)];
+const READY: [Step; 4] = [(0, 0, 128, 3), (4, 66, 0, 0), (7, 0, 1, 0), (9, 0, 0, 0)];
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -74,7 +74,7 @@ impl<'s> Caller<'s> {
         let now = common::at(i64::try_from(number).unwrap() * 1000);
         match what % 16 {
             0..=3 => self.accept(number, now, (a, b, c)).await,
-            4 | 5 => self.claim(now, a).await,
+            4 | 5 | 14 => self.claim(now, a).await,
             6 => self.renew(now, a).await,
             7 => self.record(now, (a, b)).await,
             8 => self.put_back(now, (a, b, c)).await,
@@ -82,7 +82,6 @@ impl<'s> Caller<'s> {
             11 => show(self.store.release_hold(&target(a), now).await),
             12 => self.token(number, now, (a, b)).await,
             13 => self.accept_run(now, a).await,
-            14 => self.claim_run(now).await,
             _ => self.end_run(now, (a, b)).await,
         }
     }
@@ -120,19 +119,27 @@ impl<'s> Caller<'s> {
 
     async fn claim(&mut self, now: Timestamp, a: u8) -> String {
         let until = now + SignedDuration::from_secs(2500);
-        let busy = if a.is_multiple_of(4) {
-            vec![plane(a >> 2)]
-        } else {
-            vec![]
+        let mut room = Room::unlimited();
+        if a.is_multiple_of(4) {
+            room = Room::new(usize::MAX, 1);
+            for lane in [Lane::Change, Lane::Look] {
+                room.enter_on(&plane(a >> 2), lane);
+            }
+        }
+        let request = ClaimRequest::new("worker", now, until)
+            .with_limit(usize::from(a >> 6))
+            .with_room(room);
+        let request = match a % 8 {
+            1 => request.with_horizon(now + SignedDuration::from_secs(2000)),
+            _ => request,
         };
-        let request = ClaimRequest::new("worker", now, until).without(busy);
         let claimed = self.store.claim(&request).await;
-        self.claims.extend(
-            claimed
-                .iter()
-                .flatten()
-                .map(|claimed| claimed.claim.clone()),
-        );
+        for work in claimed.iter().flat_map(|claimed| &claimed.work) {
+            match work {
+                ClaimedWork::Deployment(claimed) => self.claims.push(claimed.claim.clone()),
+                ClaimedWork::Run(claimed) => self.run_claims.push(claimed.claim.clone()),
+            }
+        }
         show(claimed)
     }
 
@@ -223,21 +230,6 @@ impl<'s> Caller<'s> {
                 .accept_run(NewRun::new(id, (target(a), plane(a)), (now, until)))
                 .await,
         )
-    }
-
-    async fn claim_run(&mut self, now: Timestamp) -> String {
-        let until = now + SignedDuration::from_secs(2600);
-        let claimed = self
-            .store
-            .claim_run(&ClaimRequest::new("worker", now, until))
-            .await;
-        self.run_claims.extend(
-            claimed
-                .iter()
-                .flatten()
-                .map(|claimed| claimed.claim.clone()),
-        );
-        show(claimed)
     }
 
     async fn end_run(&mut self, now: Timestamp, (a, b): (u8, u8)) -> String {

@@ -43,16 +43,17 @@ async fn child() {
     store.accept_run(run).await.unwrap();
     store.accept(new("orders", 2, at(1))).await.unwrap();
     let request = ClaimRequest::new("dead", at(2), at(3600));
-    assert!(store.claim(&request).await.unwrap().is_some());
-    assert!(store.claim_run(&request).await.unwrap().is_some());
+    let request = request.with_limit(2);
+    assert_eq!(store.claim(&request).await.unwrap().work.len(), 2);
     std::io::stdout().lock().write_all(b"claimed.\n").unwrap();
     std::thread::sleep(std::time::Duration::from_secs(60));
 }
 
 async fn claimed(store: &SqliteStore) -> (bool, bool) {
-    let request = ClaimRequest::new("next", at(3), at(33));
-    let deployment = store.claim(&request).await.unwrap();
-    let run = store.claim_run(&request).await.unwrap();
+    let request = ClaimRequest::new("next", at(3), at(33)).with_limit(2);
+    let claimed = store.claim(&request).await.unwrap();
+    let run = claimed.clone().into_run();
+    let deployment = claimed.into_deployment();
     let expected = |claimed: &choreo_deploy::store::ClaimedDeployment| {
         claimed.deployment.id == deployment_id(2)
     };

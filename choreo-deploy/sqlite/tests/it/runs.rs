@@ -12,7 +12,7 @@ use crate::common::{at, finish, new};
 
 async fn claim_run(store: &SqliteStore, now: Timestamp) -> Option<ClaimedRun> {
     let request = ClaimRequest::new("worker", now, now + SignedDuration::from_secs(30));
-    store.claim_run(&request).await.unwrap()
+    store.claim(&request).await.unwrap().into_run()
 }
 
 #[tokio::test]

@@ -196,11 +196,12 @@ async fn a_run_that_cannot_be_read_is_passed_over() {
         .unwrap();
     let request = ClaimRequest::new("worker", at(2), at(32));
     let claimed = store
-        .claim_run(&request)
+        .claim(&request)
         .await
         .unwrap()
+        .into_run()
         .expect("the other one");
     assert_eq!(claimed.run.id.as_str(), "r-2");
-    assert!(store.claim_run(&request).await.unwrap().is_none());
+    assert!(store.claim(&request).await.unwrap().work.is_empty());
     assert_eq!(store.next_due().await.unwrap(), Some(at(32)));
 }

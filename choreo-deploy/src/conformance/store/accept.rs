@@ -332,7 +332,7 @@ impl StoreClause {
             matches!(error, AcceptError::Store(error) if error.kind() == StoreErrorKind::Conflict)
         );
 
-        accept(store, "orders", 2, at(3)).await;
+        accept(store, "orders", 2, at(1)).await;
         let claim = claim(store, at(3)).await.expect("claims").claim;
         let final_progress = Progress::new(Phase::Ready, at(4), at(5));
         let error = store

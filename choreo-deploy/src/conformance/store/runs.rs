@@ -26,7 +26,8 @@ impl StoreClause {
             .await
             .expect("accepts");
         assert_eq!(run.release, ReleaseNumber::FIRST);
-        accept(store, "orders", 2, at(3)).await;
+        // It is due before the run.
+        accept(store, "orders", 2, at(1)).await;
         finish(store, at(4), Phase::Ready).await;
         let stored = store
             .run(&acme(), &run.id)

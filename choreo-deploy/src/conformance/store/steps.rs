@@ -140,7 +140,8 @@ pub(super) async fn deployment(store: &dyn Store, text: &str) -> Deployment {
 /// Claims for 30 s.
 pub(super) async fn claim(store: &dyn Store, now: Timestamp) -> Option<ClaimedDeployment> {
     let request = ClaimRequest::new("worker", now, now + SignedDuration::from_secs(30));
-    store.claim(&request).await.expect("claims")
+    let claimed = store.claim(&request).await.expect("claims");
+    claimed.into_deployment()
 }
 
 pub(super) async fn claim_run(
@@ -148,7 +149,8 @@ pub(super) async fn claim_run(
     now: Timestamp,
 ) -> Option<crate::store::ClaimedRun> {
     let request = ClaimRequest::new("worker", now, now + SignedDuration::from_secs(30));
-    store.claim_run(&request).await.expect("claims")
+    let claimed = store.claim(&request).await.expect("claims");
+    claimed.into_run()
 }
 
 pub(super) async fn record_release(

@@ -2,14 +2,13 @@
 
 use super::StoreClause;
 use super::steps::{
-    accept, assert_all_stale, at, claim, deployment, finish, id, new, pin, plane, record_release,
-    workload,
+    accept, assert_all_stale, at, claim, deployment, finish, id, new, pin, record_release, workload,
 };
 use crate::conformance::fixture::{example_image, example_target};
 use crate::deployment::{Phase, Subject};
 use crate::reason::{Reason, ReasonCode};
 use crate::release::{ReleaseDraft, ReleaseImage, ReleaseNumber};
-use crate::store::{ClaimRequest, NewDeployment, Outcome, Progress, Store, StoreErrorKind};
+use crate::store::{NewDeployment, Outcome, Progress, Store, StoreErrorKind};
 
 impl StoreClause {
     /// A target is claimed only when it is due and nobody has it.
@@ -26,24 +25,6 @@ impl StoreClause {
             id("d-3"),
             "what is due the longest comes first"
         );
-    }
-
-    /// Targets on a busy data plane are passed over.
-    pub async fn busy_data_planes_are_passed_over(store: &dyn Store) {
-        accept(store, "orders", 1, at(0)).await;
-        let elsewhere = NewDeployment {
-            data_plane: plane("us-1"),
-            ..new("billing", 2, at(1))
-        };
-        store.accept(elsewhere).await.expect("accepts");
-        let request = ClaimRequest::new("w", at(2), at(32)).without(vec![plane("eu-1")]);
-        let claimed = store
-            .claim(&request)
-            .await
-            .expect("reads")
-            .expect("claims the other");
-        assert_eq!(claimed.deployment.id, id("d-2"));
-        assert!(store.claim(&request).await.expect("reads").is_none());
     }
 
     /// Each claim has a greater fence, and writing with an older one is stale.

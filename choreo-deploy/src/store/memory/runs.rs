@@ -15,7 +15,7 @@ use crate::store::{
 #[derive(Debug)]
 pub(super) struct RunRow {
     pub(super) run: Run,
-    started: bool,
+    pub(super) started: bool,
     attempt: u32,
     pub(super) lease: Lease,
     /// Whether somebody asked to stop it since it was claimed last.
@@ -40,13 +40,8 @@ impl State {
         (found.target.organization == *organization).then_some(found)
     }
 
-    fn claim_run(&mut self, request: &ClaimRequest) -> Option<ClaimedRun> {
-        let row = self
-            .runs
-            .values_mut()
-            .filter(|row| row.lease.due_at() <= request.now && !row.run.phase.is_final())
-            .filter(|row| !request.busy.contains(&row.run.data_plane))
-            .min_by_key(|row| row.lease.due_at())?;
+    pub(super) fn take_run(&mut self, id: &RunId, request: &ClaimRequest) -> Option<ClaimedRun> {
+        let row = self.runs.get_mut(id)?;
         row.cancelled_since_claim = false;
         let claim = RunClaim::new(row.run.id.clone(), row.lease.take(request.lease_until));
         let run = row.run.clone();
@@ -55,6 +50,7 @@ impl State {
         Some(ClaimedRun {
             started: row.started,
             attempt: row.attempt,
+            claims: row.lease.claims,
             ..ClaimedRun::new(claim, run, release, settings)
         })
     }
@@ -86,10 +82,6 @@ impl RunStore for InMemoryStore {
         drop(state);
         self.tell();
         Ok(run)
-    }
-
-    async fn claim_run(&self, request: &ClaimRequest) -> Result<Option<ClaimedRun>, StoreError> {
-        Ok(self.lock().claim_run(request))
     }
 
     async fn put_back_run(

@@ -1,0 +1,149 @@
+//! How many steps there are at once, and what they wait for.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::DeployerOptions;
+use crate::id::{DataPlaneId, OrganizationId};
+use crate::store::{Lane, Room};
+
+/// How many steps that wait for something slow there are for each one that is not: a bound for what
+/// they cost, far above what the limits of data planes and registries let through.
+const SLOW: usize = 64;
+
+/// The steps of one worker.
+///
+/// A step that has not ended after a moment waits for something that is slow or dead. It gives its
+/// place up to others, and counts only among those that wait for the same data plane or registry: so
+/// however many of those are dead, what is not finds a place.
+#[derive(Clone, Debug)]
+pub(super) struct Slots(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    room: Room,
+    fresh: usize,
+    slow: usize,
+    most: usize,
+}
+
+impl Slots {
+    pub(super) fn new(options: &DeployerOptions) -> Self {
+        let per_organization = options.steps_per_organization.get();
+        Self(Arc::new(Shared {
+            state: Mutex::new(State {
+                room: Room::new(per_organization, options.steps_per_data_plane.get()),
+                fresh: 0,
+                slow: 0,
+                most: options.steps.get(),
+            }),
+            freed: Notify::new(),
+        }))
+    }
+
+    /// How many steps more there may be, and what they may wait for. `None`: no more.
+    pub(super) fn room(&self) -> Option<(usize, Room)> {
+        let state = self.0.lock();
+        let fresh = state.most.saturating_sub(state.fresh);
+        let all = (state.most * SLOW).saturating_sub(state.fresh + state.slow);
+        let most = fresh.min(all);
+        (most > 0).then(|| (most, state.room.clone()))
+    }
+
+    /// Counts a step, until the slot is dropped.
+    pub(super) fn take(
+        &self,
+        organization: OrganizationId,
+        data_plane: DataPlaneId,
+        lane: Lane,
+    ) -> Slot {
+        let mut state = self.0.lock();
+        state.fresh += 1;
+        state.room.enter(&organization, &data_plane, lane);
+        drop(state);
+        Slot {
+            shared: Arc::clone(&self.0),
+            organization,
+            data_plane,
+            now: Mutex::new(Now { lane, fresh: true }),
+        }
+    }
+
+    /// Returns when a step has given a place up.
+    pub(super) async fn freed(&self) {
+        self.0.freed.notified().await;
+    }
+}
+
+impl Shared {
+    /// Counts are whole after every statement.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One step's place.
+#[derive(Debug)]
+pub(super) struct Slot {
+    shared: Arc<Shared>,
+    organization: OrganizationId,
+    data_plane: DataPlaneId,
+    now: Mutex<Now>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    lane: Lane,
+    fresh: bool,
+}
+
+impl Slot {
+    /// Goes on from a registry to the data plane, where there is room.
+    pub(super) fn goes_on(&self) -> bool {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.lane != Lane::Resolve {
+            return true;
+        }
+        let mut state = self.shared.lock();
+        if !state.room.has_on(&self.data_plane, Lane::Change) {
+            return false;
+        }
+        state.room.leave_on(&self.data_plane, now.lane);
+        state.room.enter_on(&self.data_plane, Lane::Change);
+        now.lane = Lane::Change;
+        true
+    }
+
+    /// Gives its place up to those that wait for something else.
+    pub(super) fn is_slow(&self) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.lock();
+        if std::mem::take(&mut now.fresh) {
+            state.fresh -= 1;
+            state.slow += 1;
+            state.room.leave(&self.organization);
+            self.shared.freed.notify_one();
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.lock();
+        state.room.leave_on(&self.data_plane, now.lane);
+        if now.fresh {
+            state.fresh -= 1;
+            state.room.leave(&self.organization);
+        } else {
+            state.slow -= 1;
+        }
+    }
+}
