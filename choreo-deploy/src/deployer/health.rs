@@ -76,8 +76,9 @@ pub(super) struct Pass<K: Clone + Eq + Hash> {
 
 impl<K: Clone + Eq + Hash> Pass<K> {
     /// Waits for a place among the calls at once.
-    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).acquire_owned().await.ok()
+    pub(super) fn place(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<K> {
+        let places = Arc::clone(&self.places);
+        async move { places.acquire_owned().await.ok() }
     }
 
     /// Says whether there was an answer, whatever it was.
