@@ -37,6 +37,8 @@ pub(super) struct Situation {
     pub(super) sent: Sent,
     /// The registry or its token server has accepted this credential before.
     pub(super) proven: bool,
+    /// The root of the registry, which has no repository to deny, has answered 401 to the credential.
+    pub(super) refused: bool,
 }
 
 /// What an answer means.
@@ -86,7 +88,7 @@ impl Meaning {
     }
 
     fn at_repository(status: u16, code: Option<&str>, at: Situation) -> Self {
-        let is_ambiguous = at.sent == Sent::Credential && !at.proven;
+        let is_ambiguous = at.sent == Sent::Credential && !at.proven && !at.refused;
         let kind = match (status, code, at.sent) {
             (404, _, _) | (400, Some("NAME_UNKNOWN" | "MANIFEST_UNKNOWN"), _) => {
                 return Self {
@@ -132,6 +134,7 @@ mod tests {
             place,
             sent,
             proven,
+            refused: false,
         };
         Meaning::of(status, code, at)
     }
@@ -173,6 +176,21 @@ mod tests {
                 meaning.is_ambiguous, is_ambiguous,
                 "{status} {code:?} {sent:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_credential_that_the_root_refuses_is_wrong() {
+        for (refused, is_ambiguous) in [(false, true), (true, false)] {
+            let at = Situation {
+                place: Place::Repository,
+                sent: S::Credential,
+                proven: false,
+                refused,
+            };
+            let meaning = Meaning::of(StatusCode::UNAUTHORIZED, None, at);
+            assert_eq!(meaning.kind, K::CredentialRefused);
+            assert_eq!(meaning.is_ambiguous, is_ambiguous, "{refused}");
         }
     }
 

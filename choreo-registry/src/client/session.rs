@@ -59,6 +59,8 @@ pub(super) struct Session {
     is_guarded: AtomicBool,
     /// The registry or its token server has accepted the credential.
     is_proven: AtomicBool,
+    /// `/v2/`, which has no repository to deny, has refused the credential.
+    is_refused: AtomicBool,
 }
 
 /// A credential, and which of the client's it is: a token of the one before is not one of this.
@@ -130,6 +132,7 @@ impl Session {
             posts: AtomicBool::default(),
             is_guarded: AtomicBool::default(),
             is_proven: AtomicBool::default(),
+            is_refused: AtomicBool::default(),
         }
     }
 
@@ -413,6 +416,7 @@ impl Session {
             place: answer.place,
             sent: answer.sent,
             proven: self.is_proven(),
+            refused: self.is_refused.load(Ordering::Relaxed),
         }
     }
 

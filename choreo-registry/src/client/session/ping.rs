@@ -144,8 +144,10 @@ impl Session {
         }
         let basic = Authorization::Basic(held);
         let answer = self.request(&Resource::api(), &basic, deadline).await;
-        if answer.is_ok_and(|answer| answer.response.status() == StatusCode::OK) {
-            self.is_proven.store(true, Ordering::Relaxed);
+        match answer.map(|answer| answer.response.status()) {
+            Ok(StatusCode::OK) => self.is_proven.store(true, Ordering::Relaxed),
+            Ok(StatusCode::UNAUTHORIZED) => self.is_refused.store(true, Ordering::Relaxed),
+            Ok(_) | Err(_) => {}
         }
     }
 }
