@@ -1,7 +1,9 @@
 //! Brings the store's registries up to date with the configuration's.
 
 use choreo_deploy::sealer::{SealError, SealingContext};
-use choreo_deploy::store::{NewRegistry, RegisteredRegistry, RegistryStore as _, StoredCredential};
+use choreo_deploy::store::{
+    NewRegistry, RegisteredRegistry, RegistryStore as _, StoreErrorKind, StoredCredential,
+};
 use choreo_registry::Credential;
 
 use crate::config::{OpenRegistry, RegistryEntry};
@@ -32,17 +34,26 @@ pub(crate) async fn register_all(
     }
     for entry in &records.configuration.registries {
         if let Some(open) = records.registries.get(&entry.id) {
-            register(records, (entry, open), registering).await?;
+            // Of several commands at once one is first; the others look again, and find its row.
+            while register(records, (entry, open), registering).await? == Attempt::Overtaken {}
         }
     }
     Ok(())
+}
+
+/// What became of registering one registry.
+#[derive(Eq, PartialEq)]
+enum Attempt {
+    Done,
+    /// Another process has written the row since it was read.
+    Overtaken,
 }
 
 async fn register(
     records: &Records,
     (entry, open): (&RegistryEntry, &OpenRegistry),
     registering: Registering,
-) -> Result<(), Failure> {
+) -> Result<Attempt, Failure> {
     let organization = &records.configuration.organization;
     let stored = records.store.registry(organization, &entry.id).await?;
     let new = NewRegistry::new(
@@ -62,7 +73,7 @@ async fn register(
             let same = stored.display_name == new.display_name
                 && key_of(&credential) == key_of(&stored.credential);
             if same {
-                return Ok(());
+                return Ok(Attempt::Done);
             }
             credential
         }
@@ -71,9 +82,12 @@ async fn register(
     };
     let expected = stored.map(|stored| stored.revision);
     let new = new.with_credential(credential);
-    records.store.put_registry(new, expected).await?;
-    tracing::info!(registry = %entry.id, host = %entry.host, "registered");
-    Ok(())
+    match records.store.put_registry(new, expected).await {
+        Ok(_) => tracing::info!(registry = %entry.id, host = %entry.host, "registered"),
+        Err(error) if error.kind() == StoreErrorKind::Conflict => return Ok(Attempt::Overtaken),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Attempt::Done)
 }
 
 /// The stored credential, wrapped with the present sealing key, if it still is the right one.
