@@ -79,7 +79,7 @@ async fn deploy(store: &SqliteStore, component: u64, number: u64) -> Result<(), 
     store.accept(new).await.map_err(|error| said(&error))?;
     let request = ClaimRequest::new("fill", later, later + SignedDuration::from_mins(15));
     let claimed = store.claim(&request).await.map_err(|error| said(&error))?;
-    let Some(claimed) = claimed else {
+    let Some(claimed) = claimed.into_deployment() else {
         return Ok(());
     };
     let digest = image.digest().expect("a digest").to_owned();

@@ -111,7 +111,10 @@ pub fn manifest(input: &[u8]) {
             children,
         }) => {
             assert!(media_type.is_index());
-            let is_known = |child: &manifest::Child| child.platform.os() != "unknown";
+            let is_known = |child: &manifest::Child| {
+                let platform = child.platform.as_ref();
+                platform.is_none_or(|platform| platform.os() != "unknown")
+            };
             assert!(children.iter().all(is_known) && children.len() <= body.len());
         }
         Ok(manifest::Manifest::Single {
