@@ -411,18 +411,25 @@ impl Deployer {
         }
         let names_content =
             submission.provenance.commit.is_some() || submission.image.claimed.is_some();
-        (submission.cause.is_automatic() && names_content).then(|| {
-            // What would run is part of it: after the catalog has changed it is another request.
-            let mut same = Sha256::new_with_prefix(fingerprint);
-            same.update(format!("{:?} {:?}", plan.workload, stage.settings));
-            let hex: String = same
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            let expires_at = until(self.options.repeat_window);
-            Idempotency::new(format!("same {hex}"), fingerprint, expires_at)
-        })
+        if !submission.cause.is_automatic() || !names_content {
+            return None;
+        }
+        // What would run is part of it: after the catalog has changed it is another request. In the
+        // form in which it is stored, which another version of this crate writes alike.
+        let document = serde_json::to_vec(&(&plan.workload, &stage.settings)).ok()?;
+        let mut same = Sha256::new_with_prefix(fingerprint);
+        same.update(document);
+        let hex: String = same
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let expires_at = until(self.options.repeat_window);
+        Some(Idempotency::new(
+            format!("same {hex}"),
+            fingerprint,
+            expires_at,
+        ))
     }
 
     /// The release to go back to, and the settings it last ran with on the target.
