@@ -14,6 +14,7 @@ mod image;
 mod killed;
 mod kubernetes;
 mod paused;
+mod registering;
 mod registry;
 mod release;
 mod restoring;
