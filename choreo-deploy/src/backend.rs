@@ -9,6 +9,7 @@
 
 mod error;
 mod ext;
+mod reserved;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,6 +30,8 @@ use crate::settings::Settings;
 
 pub use self::error::{BackendError, BackendErrorKind};
 pub use self::ext::DeploymentBackendExt;
+pub use self::reserved::is_pull_secret;
+pub(crate) use self::reserved::{named_pull_secret, refusal};
 
 /// Brings targets on one data plane to a desired state, and says how they are.
 ///

@@ -10,6 +10,7 @@ mod deployment;
 mod job;
 mod object;
 mod pod;
+mod secrets;
 mod service;
 mod support;
 mod yaml;
@@ -77,7 +78,7 @@ pub fn render(intent: &Intent<'_>, policy: &Policy) -> Result<Vec<Object>, Backe
         Workload::ScheduledTask(task) => objects.push(cron_job::render(&plan, task)?),
         Workload::ManualTask(_) => {}
     }
-    check::patched(objects, &plan)
+    secrets::checked(check::patched(objects, &plan)?, &plan)
 }
 
 /// Renders the Job of one run.
@@ -90,6 +91,7 @@ pub fn render(intent: &Intent<'_>, policy: &Policy) -> Result<Vec<Object>, Backe
 pub fn render_run(run: &RunIntent<'_>, policy: &Policy) -> Result<Object, BackendError> {
     let plan = Plan::new(&run.intent, policy)?;
     let objects = check::patched(vec![job::render(&plan, run)?], &plan)?;
+    let objects = secrets::checked(objects, &plan)?;
     objects.into_iter().next().ok_or_else(|| {
         BackendError::new(
             BackendErrorKind::Internal,

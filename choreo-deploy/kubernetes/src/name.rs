@@ -159,6 +159,8 @@ mod tests {
             let target = target([&parts[0], &parts[1], &parts[2], &parts[3]]);
             prop_assert!(is_rfc_1035(&object(&target), 47));
             prop_assert!(is_rfc_1035(&pull_secret(&target), 52));
+            prop_assert!(choreo_deploy::backend::is_pull_secret(&pull_secret(&target)));
+            prop_assert!(!choreo_deploy::backend::is_pull_secret(&object(&target)));
             prop_assert!(is_rfc_1035(&run(&target, &other.parse().unwrap()), 63));
             prop_assert!(is_rfc_1035(&namespace("dp", &target), 63));
         }

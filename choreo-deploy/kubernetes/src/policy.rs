@@ -100,6 +100,10 @@ impl fmt::Debug for Patch {
 }
 
 /// Which namespace a target goes to.
+///
+/// A namespace is a boundary of trust: a component can read every Secret of its namespace by naming it,
+/// but for pull secrets. Where organizations or projects that do not trust each other go to one
+/// namespace, they share what is in it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

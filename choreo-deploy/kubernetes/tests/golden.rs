@@ -328,6 +328,71 @@ fn patch_changes_what_it_may_and_is_refused_otherwise() {
     }
 }
 
+/// Deploy-review 15: any component of a namespace could read what another one pulls with.
+#[test]
+fn no_component_reads_a_pull_secret() {
+    let own = "orders-8913b73fb1d8-pull";
+    let said = |of: &str, name: &str| {
+        format!(
+            "render failed: {of}/orders-8913b73fb1d8 names the pull secret {name:?}, which no \
+             component may read: make a Secret of another name"
+        )
+    };
+    let key = |name: &str| KeyReference::Secret {
+        name: name.to_owned(),
+        key: ".dockerconfigjson".to_owned(),
+    };
+    let credential = Credential::new("robot", "correct horse").unwrap();
+    let secret = PullSecret::new(&"registry.example.com".parse().unwrap(), &credential);
+    let target = target();
+    for name in [own, "billing-b13ce667c30b-pull"] {
+        let mut variable = service();
+        let value = Value::From(key(name));
+        let container = &mut variable.container;
+        container.variables.insert("LOGIN".parse().unwrap(), value);
+        let mut file = service();
+        let path = "/run/login".parse().unwrap();
+        file.container.files.insert(path, key(name));
+        let value = Value::From(key(name));
+        let settings = Settings::default().with_variable("LOGIN".parse().unwrap(), value);
+        for (workload, settings) in [
+            (variable, Settings::default()),
+            (file, Settings::default()),
+            (service(), settings),
+        ] {
+            let release = release(workload);
+            let intent = intent(&target, &release)
+                .with_settings(&settings)
+                .with_pull(Pull::Secret(&secret));
+            let error = render(&intent, &Policy::default()).unwrap_err();
+            assert_eq!(error.kind(), BackendErrorKind::Refused);
+            assert_eq!(error.to_string(), said("Deployment", name));
+        }
+        let release = release(service());
+        let existing = intent(&target, &release).with_pull(Pull::Existing(name));
+        let error = render(&existing, &Policy::default()).unwrap_err();
+        assert_eq!(error.to_string(), said("Deployment", name));
+
+        let from = serde_json::json!([{ "secretRef": { "name": name } }]);
+        let all = Policy::default().with_patch(move |_, objects| {
+            objects[3]["spec"]["template"]["spec"]["containers"][0]["envFrom"] = from.clone();
+        });
+        let error = render(&intent(&target, &release), &all).unwrap_err();
+        assert_eq!(error.to_string(), said("Deployment", name));
+    }
+    let mut task = scheduled();
+    let value = Value::From(key(own));
+    task.container
+        .variables
+        .insert("LOGIN".parse().unwrap(), value);
+    let release = release(task);
+    let error = render(&intent(&target, &release), &Policy::default()).unwrap_err();
+    assert_eq!(error.to_string(), said("CronJob", own));
+    let (run, overrides) = ("r-1".parse().unwrap(), RunOverrides::default());
+    let run = RunIntent::new(&run, intent(&target, &release), &overrides);
+    assert!(render_run(&run, &Policy::default()).is_err());
+}
+
 #[test]
 fn patch_and_people_do_not_see_the_secret() {
     let (target, release) = (target(), release(service()));

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::admission::{Wanted, check_type};
+use super::admission::{Wanted, check_secrets, check_type};
 use super::{Deployer, RollbackRequest, RunRequest};
 use crate::Target;
 use crate::backend::{LogLine, LogQuery};
@@ -14,6 +14,7 @@ use crate::id::{ComponentKey, DeploymentId, EnvironmentId, RunId};
 use crate::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
 use crate::release::{Release, ReleaseNumber};
 use crate::run::Run;
+use crate::settings::Settings;
 use crate::store::{
     AcceptError, Accepted, DeploymentQuery, Idempotency, NewDeployment, NewRun, SettingsChoice,
     StoreError, StoreErrorKind,
@@ -37,6 +38,7 @@ impl Intake for Deployer {
         submission.image.reference = image;
         let workload = ("its workload is", &plan.workload);
         check_type(&plan.component, workload, "correct the catalog")?;
+        check_secrets(&plan.workload, &stage.settings)?;
         let mut idempotency = self.idempotency(&submission, &plan, stage);
         loop {
             let new = NewDeployment {
@@ -143,7 +145,8 @@ impl Deployer {
         let ready = ready
             .and_then(|state| state.ready)
             .ok_or_else(|| nothing_ready(&target))?;
-        self.check_release(&plan, ready.release).await?;
+        self.check_release(&plan, (ready.release, &next.settings))
+            .await?;
         let new = NewDeployment {
             cause: Cause::Promotion,
             settings: SettingsChoice::Now(next.settings.clone()),
@@ -163,7 +166,8 @@ impl Deployer {
         let stage = &plan.stages[position(&plan, &request.environment)?];
         let target = plan.component.target(request.environment.clone());
         let (release, settings_version) = self.earlier(&target, request.release).await?;
-        self.check_release(&plan, release).await?;
+        let settings = self.settings_of(&target, settings_version).await?;
+        self.check_release(&plan, (release, &settings)).await?;
         let new = NewDeployment {
             cause: Cause::Rollback,
             settings: SettingsChoice::Version(settings_version),
@@ -229,7 +233,9 @@ impl Deployer {
         let target = plan.component.target(stage.environment.id.clone());
         let state = self.parts.store.target(&target).await;
         if let Some(ready) = state.map_err(unavailable)?.and_then(|state| state.ready) {
-            self.check_release(&plan, ready.release).await?;
+            let settings = self.settings_of(&target, ready.settings_version).await?;
+            self.check_release(&plan, (ready.release, &settings))
+                .await?;
         }
         let now = self.clock.now();
         let deadline = now + limits.deadline() + self.options.run_grace;
@@ -430,6 +436,12 @@ impl Deployer {
             fingerprint,
             expires_at,
         ))
+    }
+
+    /// The settings of a version. One that does not exist is refused where it is accepted.
+    async fn settings_of(&self, target: &Target, version: u64) -> Result<Settings, IntakeError> {
+        let found = self.parts.store.settings(target, version).await;
+        Ok(found.map_err(unavailable)?.unwrap_or_default())
     }
 
     /// The release to go back to, and the settings it last ran with on the target.

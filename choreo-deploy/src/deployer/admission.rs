@@ -4,11 +4,13 @@ use choreo_registry::ImageReference;
 
 use super::Deployer;
 use super::accept::unavailable;
+use crate::backend::{is_pull_secret, named_pull_secret, refusal};
 use crate::catalog::Plan;
 use crate::id::RegistryId;
 use crate::intake::{IntakeError, IntakeErrorKind};
 use crate::release::{Release, ReleaseNumber};
-use crate::store::{RegisteredRegistry, StoreError};
+use crate::settings::Settings;
+use crate::store::{RegisteredRegistry, StoreError, StoredCredential};
 use crate::target::Component;
 use crate::workload::Workload;
 
@@ -39,6 +41,8 @@ pub(super) enum NoRegistry {
     Elsewhere(String),
     /// The component's registry is not registered.
     NotRegistered(RegistryId),
+    /// Its Secret is a pull secret of some target.
+    PullSecret(RegistryId, String),
     /// It cannot be looked up now.
     Store(StoreError),
 }
@@ -50,6 +54,7 @@ impl NoRegistry {
             Self::NotRegistered(id) => {
                 format!("registry {id} of the component is not registered: register it")
             }
+            Self::PullSecret(id, name) => format!("registry {id}: {}", refusal(name)),
             Self::Store(error) => error.to_string(),
         }
     }
@@ -59,7 +64,9 @@ impl From<NoRegistry> for IntakeError {
     fn from(why: NoRegistry) -> Self {
         let kind = match why {
             NoRegistry::Elsewhere(_) => IntakeErrorKind::ImageNotInRegistry,
-            NoRegistry::NotRegistered(_) => IntakeErrorKind::NotPossible,
+            NoRegistry::NotRegistered(_) | NoRegistry::PullSecret(..) => {
+                IntakeErrorKind::NotPossible
+            }
             NoRegistry::Store(error) => return unavailable(error),
         };
         Self::new(kind, why.message())
@@ -88,13 +95,13 @@ impl Deployer {
             Some((registry, image))
         };
         if let Some(found) = present.clone().and_then(with_image) {
-            return Ok(found);
+            return own_secret(found);
         }
         if let Wanted::Release(_, _, Some(made_from)) = wanted
             && **made_from != component.registry
             && let Some(found) = look(made_from).await?.and_then(with_image)
         {
-            return Ok(found);
+            return own_secret(found);
         }
         Err(match present {
             Some(present) => NoRegistry::Elsewhere(elsewhere(wanted, &present)),
@@ -102,11 +109,11 @@ impl Deployer {
         })
     }
 
-    /// Refuses a release that would not run as its component does now.
+    /// Refuses a release that would not run as its component does now, or not with these settings.
     pub(super) async fn check_release(
         &self,
         plan: &Plan,
-        number: ReleaseNumber,
+        (number, settings): (ReleaseNumber, &Settings),
     ) -> Result<(), IntakeError> {
         let component = plan.component.key();
         let found = self.parts.store.release(&component, number).await;
@@ -120,6 +127,7 @@ impl Deployer {
             (&called, &release.workload),
             "deploy a new one",
         )?;
+        check_secrets(&release.workload, settings)?;
         self.registry_of(&plan.component, &Wanted::of(&release))
             .await?;
         Ok(())
@@ -142,6 +150,26 @@ pub(super) fn check_type(
         workload.component_type()
     );
     Err(IntakeError::new(IntakeErrorKind::NotPossible, message))
+}
+
+/// Refuses to show a pull secret to a container.
+pub(super) fn check_secrets(workload: &Workload, settings: &Settings) -> Result<(), IntakeError> {
+    match named_pull_secret(workload, settings) {
+        Some(message) => Err(IntakeError::new(IntakeErrorKind::NotPossible, message)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to pull with what was made for another target.
+fn own_secret<T>(
+    (registry, image): (RegisteredRegistry, T),
+) -> Result<(RegisteredRegistry, T), NoRegistry> {
+    match &registry.credential {
+        StoredCredential::ExistingSecret(name) if is_pull_secret(name) => {
+            Err(NoRegistry::PullSecret(registry.id, name.clone()))
+        }
+        _ => Ok((registry, image)),
+    }
 }
 
 fn elsewhere(wanted: &Wanted<'_>, present: &RegisteredRegistry) -> String {

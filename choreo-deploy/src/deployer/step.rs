@@ -411,10 +411,9 @@ impl Deployer {
         let (registry, _) = found.map_err(|why| match why {
             NoRegistry::Store(error) => Halt::from(error),
             NoRegistry::NotRegistered(id) => Halt::Failed(missing_registry(&id)),
-            elsewhere @ NoRegistry::Elsewhere(_) => Halt::Failed(Reason::new(
-                ReasonCode::RegistryMissing,
-                elsewhere.message(),
-            )),
+            refused @ (NoRegistry::Elsewhere(_) | NoRegistry::PullSecret(..)) => {
+                Halt::Failed(Reason::new(ReasonCode::RegistryMissing, refused.message()))
+            }
         })?;
         let access = self.open(&registry)?;
         Ok((registry, access))

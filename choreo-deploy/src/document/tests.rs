@@ -33,6 +33,19 @@ fn typos_in_workloads_and_settings_are_refused() {
         problems::<RunOverrides>(r#"{"arg": ["x"]}"#),
         ["arg: is not known: did you mean \"args\"?"]
     );
+    let login = |name: &str| {
+        format!(
+            r#"{{"variables": {{"LOGIN": {{"from": {{"secret": {{"name": "{name}", "key": "k"}}}}}}}}}}"#
+        )
+    };
+    assert_eq!(
+        problems::<Settings>(&login("orders-8913b73fb1d8-pull")),
+        [
+            "variables.LOGIN.from.secret: Secret \"orders-8913b73fb1d8-pull\" has the name of a pull \
+          secret, which no component may read: make a Secret of another name"
+        ]
+    );
+    assert!(parse::<Settings>(&login("orders-pull")).is_ok());
     // What an HTTP API reads is as strict.
     for error in [
         serde_json::from_str::<Settings>(r#"{"replicas": 3}"#).map(drop),

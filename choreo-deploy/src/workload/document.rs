@@ -7,6 +7,7 @@ use super::{
     Resources, RunAs, RunLimits, Scaling, Schedule, ScheduledTask, Service, TimeZone, Value,
     VariableName, Visibility, WebApplication, Workload,
 };
+use crate::backend::{is_pull_secret, refusal};
 use crate::document::{Fields, Node, Read, deserialize_strictly, document, read_by_parsing};
 
 document!(Workload);
@@ -181,10 +182,18 @@ impl Read for KeyReference {
     fn read(node: Node<'_>) -> Option<Self> {
         let (kind, inner) = node.choice(&["secret", "config-map"])?;
         let mut fields = inner.fields()?;
-        let name = fields.required("name");
+        let name: Option<String> = fields.required("name");
         let key = fields.required("key");
+        let reserved = name.as_deref().filter(|name| {
+            // What was stored before is refused where it is deployed, and can be read until then.
+            kind == "secret" && !fields.is_stored() && is_pull_secret(name)
+        });
+        let is_kept = reserved.map(|name| fields.invalid_here::<()>(refusal(name)));
         fields.finish();
-        Some(key_reference(&kind, name?, key?))
+        match is_kept {
+            Some(_) => None,
+            None => Some(key_reference(&kind, name?, key?)),
+        }
     }
 }
 

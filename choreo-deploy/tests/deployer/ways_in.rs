@@ -2,10 +2,15 @@
 
 use choreo_deploy::catalog::Plan;
 use choreo_deploy::deployer::{RollbackRequest, RunRequest};
-use choreo_deploy::deployment::{Cause, Phase, Provenance};
+use choreo_deploy::deployment::{Cause, Phase, Provenance, Subject};
 use choreo_deploy::intake::{IntakeError, IntakeErrorKind};
-use choreo_deploy::store::{DeploymentStore, NewRegistry, RegistryStore, TargetQuery};
-use choreo_deploy::workload::{ComponentType, ManualTask};
+use choreo_deploy::release::ReleaseNumber;
+use choreo_deploy::settings::Settings;
+use choreo_deploy::store::{
+    ClaimRequest, DeploymentStore, NewDeployment, NewRegistry, Outcome, RegistryStore,
+    SettingsChoice, StoredCredential, TargetQuery,
+};
+use choreo_deploy::workload::{ComponentType, KeyReference, ManualTask, Value, Workload};
 use choreo_deploy::{Deployer, Intake};
 use choreo_registry::authentication::AuthenticationType;
 
@@ -200,4 +205,80 @@ async fn the_same_image_with_other_settings_is_no_replay() {
     scaled.stages[0].settings = scaled.stages[1].settings.clone();
     let deployer = world.with_plans([("eu-1", world.backend.clone())], [scaled]);
     assert!(!deployer.accept(built()).await.unwrap().replayed);
+}
+
+/// Deploy-review 15: a component could read what another one pulls with.
+#[tokio::test(start_paused = true)]
+async fn no_way_in_shows_a_pull_secret_to_a_component() {
+    let world = two_releases().await;
+    let pull_secret = || {
+        Value::From(KeyReference::Secret {
+            name: "billing-b13ce667c30b-pull".to_owned(),
+            key: ".dockerconfigjson".to_owned(),
+        })
+    };
+    let login = || "LOGIN".parse().unwrap();
+    let said = "variable LOGIN: Secret \"billing-b13ce667c30b-pull\" has the name of a pull secret, \
+                which no component may read: make a Secret of another name";
+    let mut spying = service("orders");
+    for stage in &mut spying.stages {
+        stage.settings = stage.settings.clone().with_variable(login(), pull_secret());
+    }
+    let mut of_workload = task();
+    if let Workload::ManualTask(task) = &mut of_workload.workload {
+        let variables = &mut task.container.variables;
+        variables.insert(login(), pull_secret());
+    }
+    let planes = [("eu-1", world.backend.clone())];
+    let deployer = world.with_plans(planes, [spying, of_workload]);
+    let (orders, dev) = (key("orders"), id("dev"));
+    for image in ["orders:3", "report:3"] {
+        let name = image.split(':').next().unwrap();
+        let deployed = deployer
+            .accept(submission(name, image, Cause::Manual))
+            .await;
+        let error = deployed.unwrap_err();
+        assert_eq!(error.kind(), IntakeErrorKind::NotPossible);
+        assert_eq!(error.to_string(), said);
+    }
+    let promoted = deployer.promote(&orders, &dev).await.unwrap_err();
+    assert_eq!(promoted.to_string(), said);
+    // What was ready before such names were refused is not brought back.
+    let spied = Settings::default().with_variable(login(), pull_secret());
+    let at = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+    let place = (target("orders", "prod"), id("eu-1"));
+    let subject = Subject::Release(ReleaseNumber::FIRST);
+    let mut before = NewDeployment::new(id("d-before"), place, subject, (at, at));
+    before.settings = SettingsChoice::Now(spied);
+    world.store.accept(before).await.unwrap();
+    let request = ClaimRequest::new("w", at, at);
+    let claimed = world.store.claim(&request).await.unwrap();
+    let claimed = claimed.into_deployment().unwrap();
+    let outcome = Outcome::new(Phase::Ready, vec![], at);
+    world.store.finish(&claimed.claim, outcome).await.unwrap();
+    let back = RollbackRequest::new(orders, id("prod")).to_release(ReleaseNumber::FIRST);
+    let error = world.deployer.rollback(back).await.unwrap_err();
+    assert_eq!(error.to_string(), said);
+}
+
+/// The same where a registration names the Secret to pull with.
+#[tokio::test(start_paused = true)]
+async fn nobody_pulls_with_the_secret_of_another_target() {
+    let world = two_releases().await;
+    unregister(&world).await;
+    let host = "registry.example.com".parse().unwrap();
+    let images = (id("acme"), id("images"));
+    let secret = StoredCredential::ExistingSecret("billing-b13ce667c30b-pull".to_owned());
+    let new = NewRegistry::new(images, "Images", host, AuthenticationType::DockerConfig);
+    let stored = world.store.put_registry(new.with_credential(secret), None);
+    stored.await.unwrap();
+    let said = "registry images: Secret \"billing-b13ce667c30b-pull\" has the name of a pull secret, \
+                which no component may read: make a Secret of another name";
+    let image = submission("orders", "orders:3", Cause::Manual);
+    let deployed = world.deployer.accept(image).await.unwrap_err();
+    assert_eq!(deployed.to_string(), said);
+    for error in refusals(&world.deployer).await {
+        assert_eq!(error.kind(), IntakeErrorKind::NotPossible);
+        assert_eq!(error.to_string(), said);
+    }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use choreo_deploy::backend::is_pull_secret;
 use choreo_deploy::id::RegistryId;
 use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::{Authentication, ContainerRegistry, RegistryHost};
@@ -83,6 +84,11 @@ impl RegistryEntry {
     /// Reads the secret and puts the registry together, by all its rules.
     pub(super) fn open(&self) -> Result<OpenRegistry, String> {
         let authentication = match &self.login {
+            Login::ExistingSecret(name) if is_pull_secret(name) => {
+                return Err(format!(
+                    "existing_secret {name:?} is the pull secret of a component: name one of your own"
+                ));
+            }
             Login::ExistingSecret(name) => return Ok(OpenRegistry::ExistingSecret(name.clone())),
             Login::None if self.authentication_type == AuthenticationType::Vendor => {
                 Authentication::Vendor

@@ -369,6 +369,12 @@ fn rules_of_registries_hold() {
     );
     let existing = "authentication = \"basic\"\nexisting_secret = \"pull\"";
     assert_eq!(directory.changed(basic, existing), "");
+    let of_a_component = existing.replace("pull", "orders-8913b73fb1d8-pull");
+    assert_eq!(
+        directory.changed(basic, &of_a_component),
+        "registries[0]: existing_secret \"orders-8913b73fb1d8-pull\" is the pull secret of a \
+         component: name one of your own"
+    );
 }
 
 #[test]

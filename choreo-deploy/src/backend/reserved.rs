@@ -1,0 +1,84 @@
+//! Names of Secrets that backends keep for themselves.
+
+use crate::settings::Settings;
+use crate::workload::{KeyReference, Value, Workload};
+
+/// Whether a Secret of this name may be the pull secret of a target: `NAME-HASH-pull`, with twelve
+/// hexadecimal digits for `HASH`.
+///
+/// Targets of one namespace can read each other's Secrets by naming them, and the name of a pull secret
+/// follows from ids that everybody knows. So no workload, setting or registration may name one, not even
+/// the target's own: [`Deployer`](crate::Deployer) and strict readers of documents refuse it. A backend
+/// whose Secrets are named otherwise has to refuse them itself.
+///
+/// ```
+/// use choreo_deploy::backend::is_pull_secret;
+///
+/// assert!(is_pull_secret("orders-8913b73fb1d8-pull"));
+/// assert!(!is_pull_secret("orders-db"));
+/// assert!(!is_pull_secret("git-pull"));
+/// ```
+#[must_use]
+pub fn is_pull_secret(name: &str) -> bool {
+    let parts = name
+        .strip_suffix("-pull")
+        .and_then(|rest| rest.rsplit_once('-'));
+    parts.is_some_and(|(readable, hash)| {
+        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        !readable.is_empty() && hash.len() == 12 && hash.bytes().all(is_digit)
+    })
+}
+
+/// What is wrong with naming such a Secret, for the end of a sentence that names the place.
+pub(crate) fn refusal(name: &str) -> String {
+    let name: String = name.chars().take(64).collect();
+    format!(
+        "Secret {name:?} has the name of a pull secret, which no component may read: make a Secret of \
+         another name"
+    )
+}
+
+/// The first pull secret that a workload or its settings name, in a sentence.
+pub(crate) fn named_pull_secret(workload: &Workload, settings: &Settings) -> Option<String> {
+    let container = workload.container();
+    let variables = container.variables.iter().chain(&settings.variables);
+    let variables = variables.filter_map(|(name, value)| match value {
+        Value::From(KeyReference::Secret { name: secret, .. }) => {
+            Some((format!("variable {name}"), secret))
+        }
+        Value::From(KeyReference::ConfigMap { .. }) | Value::Literal(_) => None,
+    });
+    let files = container.files.iter().filter_map(|(path, key)| match key {
+        KeyReference::Secret { name, .. } => Some((format!("file {path}"), name)),
+        KeyReference::ConfigMap { .. } => None,
+    });
+    variables
+        .chain(files)
+        .find(|(_, secret)| is_pull_secret(secret))
+        .map(|(place, secret)| format!("{place}: {}", refusal(secret)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_pull_secrets_are_kept() {
+        for name in ["a-0123456789ab-pull", "orders-api-b13ce667c30b-pull"] {
+            assert!(is_pull_secret(name), "{name}");
+        }
+        for name in [
+            "",
+            "-pull",
+            "-0123456789ab-pull",
+            "orders-b13ce667c30-pull",
+            "orders-B13CE667C30B-pull",
+            "orders-b13ce667c30g-pull",
+            "orders-b13ce667c30b-pulls",
+            "orders-b13ce667c30b",
+            "ordersb13ce667c30b-pull",
+        ] {
+            assert!(!is_pull_secret(name), "{name}");
+        }
+    }
+}
