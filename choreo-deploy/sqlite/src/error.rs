@@ -23,6 +23,9 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// There is none, and it was opened to read only.
+    #[error("database {0:?} does not exist")]
+    Missing(PathBuf),
     /// A newer version of this crate has written it.
     #[error(
         "database {path:?} has schema {found}, and this version knows none after {known}: \
@@ -45,6 +48,19 @@ pub enum OpenError {
          this version can bring it to schema {known}"
     )]
     Older {
+        /// The file.
+        path: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The schema of this version.
+        known: i64,
+    },
+    /// An older version of this crate has written it, and it was opened to read only.
+    #[error(
+        "database {path:?} has schema {found}, and this version reads {known}: open it to write once, \
+         which brings its schema forward"
+    )]
+    Outdated {
         /// The file.
         path: PathBuf,
         /// The schema it has.

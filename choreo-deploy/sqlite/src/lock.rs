@@ -30,6 +30,8 @@ impl Drop for Lock {
 pub(crate) enum Sharing {
     Alone,
     Shared,
+    /// Shared, for who changes nothing.
+    ReadOnly,
 }
 
 impl Lock {
@@ -44,7 +46,7 @@ impl Lock {
         let file = private().open(PathBuf::from(name)).map_err(io)?;
         let taken = match sharing {
             Sharing::Alone => file.try_lock(),
-            Sharing::Shared => file.try_lock_shared(),
+            Sharing::Shared | Sharing::ReadOnly => file.try_lock_shared(),
         };
         match taken {
             Ok(()) => Ok(Self { file }),

@@ -27,6 +27,7 @@ pub(crate) async fn open(path: PathBuf, sharing: Sharing) -> Result<Opened, Open
         let _ = reply.send(match sharing {
             Sharing::Alone => alone(&file),
             Sharing::Shared => shared(&file),
+            Sharing::ReadOnly => read_only(&file),
         });
     };
     let io = |source| OpenError::Io { path, source };
@@ -58,6 +59,35 @@ fn shared(path: &Path) -> Result<Opened, OpenError> {
             }
             joined => return joined,
         }
+    }
+}
+
+/// Opens what is there, and changes nothing of it.
+fn read_only(path: &Path) -> Result<Opened, OpenError> {
+    let deadline = Instant::now() + STARTING;
+    loop {
+        if !path.exists() {
+            return Err(OpenError::Missing(path.to_owned()));
+        }
+        match look_in(path) {
+            // Somebody is preparing it.
+            Err(OpenError::InUse(_) | OpenError::Outdated { .. }) if Instant::now() < deadline => {
+                thread::sleep(AGAIN);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn look_in(path: &Path) -> Result<Opened, OpenError> {
+    let lock = Lock::take(path, Sharing::ReadOnly)?;
+    let connection = schema::open_reader(path)?;
+    schema::check(&connection, path)?;
+    match schema::require_newest(&connection, path) {
+        Err(OpenError::Older { path, found, known }) => {
+            Err(OpenError::Outdated { path, found, known })
+        }
+        newest => newest.map(|()| (lock, connection)),
     }
 }
 

@@ -128,7 +128,8 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     open().map_err(|source| of_sqlite(path, source))
 }
 
-fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Refuses a file of somebody else, and one that a newer version has written.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let pragma = |name| {
         connection
             .pragma_query_value(None, name, |row| row.get::<_, i64>(0))

@@ -89,6 +89,32 @@ impl SqliteStore {
         Self::open_as(path.as_ref(), Sharing::Shared).await
     }
 
+    /// Opens a database that is there, beside whoever has it open too, and changes nothing of it:
+    /// neither its schema nor a claim. What would write fails as
+    /// [`Unavailable`](choreo_deploy::store::StoreErrorKind::Unavailable).
+    ///
+    /// For commands that look. As beside every other process, look by the clock for what changes.
+    ///
+    /// ```
+    /// use choreo_deploy_sqlite::{OpenError, SqliteStore};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # runtime.block_on(async {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("choreo.db");
+    /// let missing = SqliteStore::open_read_only(&file).await;
+    /// assert!(matches!(missing, Err(OpenError::Missing(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`OpenError`]: [`Missing`](OpenError::Missing) and [`Outdated`](OpenError::Outdated) too.
+    pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_as(path.as_ref(), Sharing::ReadOnly).await
+    }
+
     async fn open_as(path: &Path, sharing: Sharing) -> Result<Self, OpenError> {
         let path = canonical(path).map_err(|source| OpenError::Io {
             path: path.to_owned(),

@@ -163,3 +163,46 @@ async fn an_older_schema_is_brought_forward_only_by_who_is_alone() {
         "the tables of schema 1 are there, so the migration to it was tried: {error}"
     );
 }
+
+/// Guards that looking changes nothing: no file is made, no claim ends, no schema is brought forward.
+#[tokio::test]
+async fn who_opens_to_read_only_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let error = SqliteStore::open_read_only(&file).await.unwrap_err();
+    assert!(matches!(error, OpenError::Missing(_)), "{error}");
+    let made = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(made, 0, "no file is made");
+
+    let mut child = claim_in_child(&file);
+    let beside = SqliteStore::open_read_only(&file).await.unwrap();
+    let seen = beside.deployment(&acme(), &deployment_id(2)).await.unwrap();
+    assert!(seen.is_some(), "it sees what another process has open");
+    drop(beside);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let wal = directory.path().join("choreo.db-wal");
+    let content = || (std::fs::read(&file).unwrap(), std::fs::read(&wal).unwrap());
+    let before = content();
+    let reader = SqliteStore::open_read_only(&file).await.unwrap();
+    let error = reader.accept(new("orders", 3, at(2))).await.unwrap_err();
+    assert!(
+        matches!(&error, choreo_deploy::store::AcceptError::Store(error) if error.kind() == StoreErrorKind::Unavailable),
+        "{error:?}"
+    );
+    drop(reader);
+    assert_eq!(content(), before);
+    // The control: who opens it to write ends the claims.
+    let store = SqliteStore::open_shared(&file).await.unwrap();
+    assert_eq!(claimed(&store).await, (true, true));
+    drop(store);
+
+    set_schema(&file, 1);
+    let error = SqliteStore::open_read_only(&file).await.unwrap_err();
+    assert!(
+        matches!(error, OpenError::Outdated { found: 1, .. }),
+        "{error}"
+    );
+    assert_eq!(schema(&file), 1, "the schema stays as it is");
+}
