@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use choreo_deploy::id::{ComponentId, EnvironmentId, RegistryId, TokenId};
+use choreo_deploy::id::{ComponentId, EnvironmentId, RegistryId, RunId, TokenId};
 use choreo_deploy::release::ReleaseNumber;
 use choreo_registry::ImageReference;
 use choreo_webhook::snippet::Ci;
 use choreo_webhook::token::Lifetime;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 const STATUSES: &str = "\
 Exit status:
@@ -43,7 +43,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve the webhook and work on deployments until told to stop.
     Serve,
-    /// Check the configuration and say every problem at once.
+    /// Check the configuration and all that it names, and say every problem at once.
     Check,
     /// Container registries.
     #[command(subcommand)]
@@ -53,23 +53,42 @@ pub(crate) enum Command {
     Token(TokenCommand),
     #[command(flatten)]
     Act(ActCommand),
+    /// Show what runs where, since when, and what is held.
+    Status {
+        /// The component; all by default.
+        component: Option<ComponentId>,
+    },
     /// List the newest deployments.
-    Deployments { component: Option<ComponentId> },
+    Deployments {
+        /// The component; all by default.
+        component: Option<ComponentId>,
+    },
+    /// List the newest releases of a component.
+    Releases {
+        /// The component, by its id.
+        component: ComponentId,
+    },
+    /// List the newest runs of a task.
+    Runs {
+        /// The component, by its id.
+        component: ComponentId,
+    },
     /// Put a store to work again that was restored from a backup, or begun anew. Stop the server
     /// before.
     Restore,
     /// Show the Kubernetes objects of an image as YAML, without any secret and without asking
     /// anybody.
     Render {
-        component: ComponentId,
-        /// The image, such as registry.example.com/shop/orders:1.4.
-        image: ImageReference,
-        /// The environment; the first by default.
-        #[arg(long, value_name = "ENV")]
-        environment: Option<EnvironmentId>,
+        #[command(flatten)]
+        image: Image,
     },
-    /// Show the CI step that deploys a component: curl or github-actions.
-    Snippet { ci: Ci, component: ComponentId },
+    /// Show the CI step that deploys a component.
+    Snippet {
+        /// The CI system: curl or github-actions.
+        ci: Ci,
+        /// The component, by its id.
+        component: ComponentId,
+    },
 }
 
 /// The commands that work on data planes.
@@ -77,15 +96,12 @@ pub(crate) enum Command {
 pub(crate) enum ActCommand {
     /// Deploy an image and follow it to its end.
     Deploy {
-        component: ComponentId,
-        /// The image, such as registry.example.com/shop/orders:1.4.
-        image: ImageReference,
-        /// The environment; the first by default.
-        #[arg(long, value_name = "ENV")]
-        environment: Option<EnvironmentId>,
+        #[command(flatten)]
+        image: Image,
     },
     /// Deploy what is ready in one environment to the next, and follow it.
     Promote {
+        /// The component, by its id.
         component: ComponentId,
         /// The environment to promote from; the first by default.
         #[arg(long, value_name = "ENV")]
@@ -93,39 +109,45 @@ pub(crate) enum ActCommand {
     },
     /// Bring an older release back, and hold the environment against CI.
     Rollback {
-        component: ComponentId,
-        /// The environment; the first by default.
-        #[arg(long, value_name = "ENV")]
-        environment: Option<EnvironmentId>,
+        #[command(flatten)]
+        place: Place,
         /// The release; the one that was ready before by default.
         #[arg(long, value_name = "RELEASE", value_parser = release_number)]
         to: Option<ReleaseNumber>,
     },
     /// Let CI deploy again after a rollback.
     ReleaseHold {
-        component: ComponentId,
-        /// The environment; the first by default.
-        #[arg(long, value_name = "ENV")]
-        environment: Option<EnvironmentId>,
+        #[command(flatten)]
+        place: Place,
     },
-    /// Run a task and follow it to its end.
-    Run {
+    /// Remove a component from an environment, also one that has left the configuration.
+    Remove {
+        /// The component, by its id.
         component: ComponentId,
-        /// The environment; the first by default.
+        /// The environment; needed where the component is in several.
         #[arg(long, value_name = "ENV")]
         environment: Option<EnvironmentId>,
+        /// Remove it from every environment.
+        #[arg(long, conflicts_with = "environment")]
+        all: bool,
+    },
+    /// Run a task and follow it to its end, or cancel a run.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Run {
+        #[command(subcommand)]
+        command: Option<RunCommand>,
+        #[command(flatten)]
+        place: Option<Place>,
         /// Arguments in place of the workload's.
         #[arg(last = true)]
         args: Vec<String>,
     },
     /// Show the last lines that a component wrote.
     Logs {
-        component: ComponentId,
-        /// The environment; the first by default.
-        #[arg(long, value_name = "ENV")]
-        environment: Option<EnvironmentId>,
+        #[command(flatten)]
+        place: Place,
         /// At most so many.
-        #[arg(long, value_name = "N", default_value_t = 100)]
+        #[arg(long, value_name = "N", default_value = "100", value_parser = lines)]
         lines: u32,
         /// Those of the container before the last restart.
         #[arg(long)]
@@ -134,10 +156,43 @@ pub(crate) enum ActCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum RunCommand {
+    /// Stop a run, and follow it to its end.
+    Cancel {
+        /// The run, by its id: `runs` lists them.
+        id: RunId,
+    },
+}
+
+/// A component in an environment.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The component, by its id.
+    pub(crate) component: ComponentId,
+    /// The environment; the first by default.
+    #[arg(long, value_name = "ENV")]
+    pub(crate) environment: Option<EnvironmentId>,
+}
+
+/// An image of a component in an environment.
+#[derive(Debug, Args)]
+pub(crate) struct Image {
+    /// The component, by its id.
+    pub(crate) component: ComponentId,
+    /// The image, such as registry.example.com/shop/orders:1.4.
+    pub(crate) image: ImageReference,
+    /// The environment; the first by default.
+    #[arg(long, value_name = "ENV")]
+    pub(crate) environment: Option<EnvironmentId>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum RegistryCommand {
+    /// List the registries, and which components use them.
+    List,
     /// Ask a registry whether the login works, and whether it may pull an image.
     Verify {
-        /// The id of the registry.
+        /// The registry, by its id.
         name: RegistryId,
         /// An image to ask for, such as registry.example.com/shop/orders:1.4.
         image: Option<ImageReference>,
@@ -148,6 +203,7 @@ pub(crate) enum RegistryCommand {
 pub(crate) enum TokenCommand {
     /// Make a token of a component. It is shown now, and never again.
     Create {
+        /// The component, by its id.
         component: ComponentId,
         /// What people call it; its id by default.
         #[arg(long)]
@@ -157,10 +213,15 @@ pub(crate) enum TokenCommand {
         days: Option<Lifetime>,
     },
     /// List the tokens of a component.
-    List { component: ComponentId },
+    List {
+        /// The component, by its id.
+        component: ComponentId,
+    },
     /// End a token now.
     Revoke {
+        /// The component, by its id.
         component: ComponentId,
+        /// The token, by its id: `token list` shows them.
         token_id: TokenId,
     },
 }
@@ -168,6 +229,11 @@ pub(crate) enum TokenCommand {
 fn release_number(text: &str) -> Result<ReleaseNumber, String> {
     let number = text.parse().ok().and_then(ReleaseNumber::new);
     number.ok_or_else(|| "a release is a number, counting from 1".to_owned())
+}
+
+fn lines(text: &str) -> Result<u32, String> {
+    let lines = text.parse().ok();
+    lines.ok_or_else(|| "lines are a whole number, 0 or more".to_owned())
 }
 
 fn lifetime(text: &str) -> Result<Lifetime, String> {
@@ -188,6 +254,20 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Guards that whoever asks for help is told what each argument is.
+    #[test]
+    fn every_argument_has_a_line_of_help() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                let name = (command.get_name(), argument.get_id());
+                assert!(argument.get_help().is_some(), "{name:?} has no help");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
     #[test]
     fn what_is_no_image_or_no_lifetime_is_wrong_use() {
         for (args, message) in [
@@ -206,6 +286,10 @@ mod tests {
             (
                 &["rollback", "orders", "--to", "0"],
                 "a release is a number, counting from 1",
+            ),
+            (
+                &["logs", "orders", "--lines", "many"],
+                "lines are a whole number, 0 or more",
             ),
             (
                 &["snippet", "jenkins", "orders"],

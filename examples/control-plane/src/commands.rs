@@ -2,64 +2,56 @@
 
 mod check;
 mod deploy;
+mod history;
 mod offline;
 mod registry;
+mod remove;
 mod restore;
 mod serve;
+mod status;
 mod task;
 mod token;
 mod view;
 
-use crate::cli::{ActCommand, Cli, Command, RegistryCommand, TokenCommand};
+use std::path::Path;
+
+use crate::cli::{ActCommand, Cli, Command, RegistryCommand, RunCommand, TokenCommand};
 use crate::config::Configuration;
 use crate::control_plane::{ControlPlane, Records};
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::registration::Registering;
 
-/// Runs the command.
+/// Runs the command. Those that only show something write nothing, neither to the store nor beside it.
 pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure> {
     let path = &cli.config;
     match cli.command {
         Command::Check => Ok(check::check(path, output)),
-        Command::Render {
-            component,
-            image,
-            environment,
-        } => {
-            let configuration = configuration(path)?;
-            offline::render(
-                &configuration,
-                (&component, environment.as_ref()),
-                &image,
-                output,
-            )
-        }
+        Command::Render { image } => offline::render(&configuration(path)?, &image, output),
         Command::Snippet { ci, component } => {
             offline::snippet(&configuration(path)?, ci, &component, output)
         }
-        Command::Registry(RegistryCommand::Verify { name, image }) => {
-            let records = Records::open(path).await?;
-            registry::verify(&records, &name, image.as_ref(), output).await
-        }
-        Command::Token(command) => {
-            let records = Records::open(path).await?;
+        Command::Registry(command) => {
+            let records = Records::read(path).await?;
             match command {
-                TokenCommand::Create {
-                    component,
-                    name,
-                    days,
-                } => token::create(&records, component, (name, days), output).await,
-                TokenCommand::List { component } => token::list(&records, &component, output).await,
-                TokenCommand::Revoke {
-                    component,
-                    token_id,
-                } => token::revoke(&records, &component, &token_id, output).await,
+                RegistryCommand::List => registry::list(&records, output).await,
+                RegistryCommand::Verify { name, image } => {
+                    registry::verify(&records, &name, image.as_ref(), output).await
+                }
             }
         }
+        Command::Token(command) => token(path, command, output).await,
+        Command::Status { component } => {
+            status::status(&Records::read(path).await?, component, output).await
+        }
         Command::Deployments { component } => {
-            let records = Records::open(path).await?;
-            deploy::list(&records, component, output).await
+            history::deployments(&Records::read(path).await?, component, output).await
+        }
+        Command::Releases { component } => {
+            history::releases(&Records::read(path).await?, &component, output).await
+        }
+        Command::Runs { component } => {
+            history::runs(&Records::read(path).await?, &component, output).await
         }
         Command::Restore => restore::restore(&configuration(path)?, output).await,
         Command::Serve => {
@@ -71,12 +63,31 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure>
                 ActCommand::Logs { .. } => Registering::Nothing,
                 _ => Registering::Command,
             };
-            act(
-                &ControlPlane::open(path, registering).await?,
-                command,
-                output,
-            )
-            .await
+            let control_plane = ControlPlane::open(path, registering).await?;
+            act(&control_plane, command, output).await
+        }
+    }
+}
+
+async fn token(path: &Path, command: TokenCommand, output: Output) -> Result<ExitStatus, Failure> {
+    match command {
+        TokenCommand::Create {
+            component,
+            name,
+            days,
+        } => {
+            let records = Records::open(path).await?;
+            token::create(&records, component, (name, days), output).await
+        }
+        TokenCommand::List { component } => {
+            token::list(&Records::read(path).await?, &component, output).await
+        }
+        TokenCommand::Revoke {
+            component,
+            token_id,
+        } => {
+            let records = Records::open(path).await?;
+            token::revoke(&records, &component, &token_id, output).await
         }
     }
 }
@@ -88,46 +99,40 @@ async fn act(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     match command {
-        ActCommand::Deploy {
-            component,
-            image,
-            environment,
-        } => deploy::deploy(control_plane, (component, environment), image, output).await,
+        ActCommand::Deploy { image } => deploy::deploy(control_plane, image, output).await,
         ActCommand::Promote { component, from } => {
             deploy::promote(control_plane, (component, from), output).await
         }
-        ActCommand::Rollback {
+        ActCommand::Rollback { place, to } => {
+            deploy::rollback(control_plane, place, to, output).await
+        }
+        ActCommand::ReleaseHold { place } => {
+            deploy::release_hold(control_plane, place, output).await
+        }
+        ActCommand::Remove {
             component,
             environment,
-            to,
-        } => deploy::rollback(control_plane, (component, environment), to, output).await,
-        ActCommand::ReleaseHold {
-            component,
-            environment,
-        } => deploy::release_hold(control_plane, (component, environment), output).await,
+            all,
+        } => remove::remove(control_plane, &component, (environment, all), output).await,
         ActCommand::Run {
-            component,
-            environment,
+            command: Some(RunCommand::Cancel { id }),
+            ..
+        } => task::cancel(control_plane, &id, output).await,
+        ActCommand::Run {
+            place: Some(place),
             args,
-        } => task::run(control_plane, (component, environment), args, output).await,
+            ..
+        } => task::run(control_plane, place, args, output).await,
+        ActCommand::Run { place: None, .. } => Err(Failure::wrong_use("run needs a component")),
         ActCommand::Logs {
-            component,
-            environment,
+            place,
             lines,
             previous,
-        } => {
-            task::logs(
-                control_plane,
-                (component, environment),
-                (lines, previous),
-                output,
-            )
-            .await
-        }
+        } => task::logs(control_plane, place, (lines, previous), output).await,
     }
 }
 
 /// The configuration without its secrets, for commands that need none.
-fn configuration(path: &std::path::Path) -> Result<Configuration, Failure> {
+fn configuration(path: &Path) -> Result<Configuration, Failure> {
     Configuration::read(path).map_err(|problems| Failure::configuration(path, &problems))
 }

@@ -10,10 +10,11 @@ use choreo_deploy::deployer::{Deployer, Parts};
 use choreo_deploy::id::{ComponentId, ComponentKey, RegistryId};
 use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::Sealer;
-use choreo_deploy_sqlite::SqliteStore;
+use choreo_deploy::store::{InMemoryStore, Store, TargetQuery, TargetState};
+use choreo_deploy_sqlite::{OpenError, SqliteStore};
 use choreo_registry::client::ReqwestTransport;
 
-use crate::config::{ComponentEntry, Configuration, OpenRegistry};
+use crate::config::{ComponentEntry, Configuration, OpenRegistry, Secrets};
 use crate::failure::Failure;
 use crate::registration::Registering;
 use crate::{data_plane, registration};
@@ -22,24 +23,38 @@ use crate::{data_plane, registration};
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) configuration: Arc<Configuration>,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) registries: std::collections::BTreeMap<RegistryId, OpenRegistry>,
     pub(crate) transport: Arc<ReqwestTransport>,
 }
 
 impl Records {
-    /// Opens the store beside whoever else has it open. Nothing is written.
+    /// Opens the store beside whoever else has it open, and makes it when there is none.
     pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
-        let (configuration, secrets) = Configuration::open(path)
-            .map_err(|problems| Failure::configuration(path, &problems))?;
-        Ok(Self {
-            store: Arc::new(SqliteStore::open_shared(&configuration.store).await?),
+        let (configuration, secrets) = opened(path)?;
+        let store = SqliteStore::open_shared(&configuration.store).await?;
+        Ok(Self::new(configuration, secrets, Arc::new(store)))
+    }
+
+    /// The same to read only: nothing is made or written. Without a store there is nothing in it.
+    pub(crate) async fn read(path: &Path) -> Result<Self, Failure> {
+        let (configuration, secrets) = opened(path)?;
+        let store: Arc<dyn Store> = match SqliteStore::open_read_only(&configuration.store).await {
+            Err(OpenError::Missing(_)) => Arc::new(InMemoryStore::new()),
+            store => Arc::new(store?),
+        };
+        Ok(Self::new(configuration, secrets, store))
+    }
+
+    fn new(configuration: Configuration, secrets: Secrets, store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
             configuration: Arc::new(configuration),
             sealer: Arc::new(secrets.sealer),
             registries: secrets.registries,
             transport: Arc::new(secrets.transport),
-        })
+        }
     }
 
     /// A component of the one organization that the configuration is about.
@@ -50,6 +65,21 @@ impl Records {
     pub(crate) fn component(&self, id: &ComponentId) -> Result<&ComponentEntry, Failure> {
         component(&self.configuration, id)
     }
+
+    /// The targets of a component, also of one that has left the configuration; a refusal when nobody
+    /// knows it.
+    pub(crate) async fn targets(&self, id: &ComponentId) -> Result<Vec<TargetState>, Failure> {
+        let query = TargetQuery::of_component(self.key(id));
+        let targets = self.store.targets(&query).await?;
+        if targets.is_empty() {
+            self.component(id)?;
+        }
+        Ok(targets)
+    }
+}
+
+fn opened(path: &Path) -> Result<(Configuration, Secrets), Failure> {
+    Configuration::open(path).map_err(|problems| Failure::configuration(path, &problems))
 }
 
 /// A component of the configuration, or the refusal.
@@ -57,14 +87,14 @@ pub(crate) fn component<'a>(
     configuration: &'a Configuration,
     id: &ComponentId,
 ) -> Result<&'a ComponentEntry, Failure> {
+    let known = || {
+        configuration
+            .components
+            .iter()
+            .map(|entry| &entry.component.id)
+    };
     let entry = configuration.component(id);
-    entry.ok_or_else(|| {
-        let known = configuration.components.iter();
-        Failure::missing(
-            format_args!("component {id}"),
-            known.map(|entry| &entry.component.id),
-        )
-    })
+    entry.ok_or_else(|| Failure::missing(("component", id), known()))
 }
 
 /// A whole control plane: records, data planes and the deployer between them.
@@ -77,7 +107,10 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Opens everything and brings the store's registries up to date, unless the command only reads.
     pub(crate) async fn open(path: &Path, registering: Registering) -> Result<Self, Failure> {
-        let records = Records::open(path).await?;
+        let records = match registering {
+            Registering::Nothing => Records::read(path).await?,
+            Registering::Command | Registering::Server => Records::open(path).await?,
+        };
         registration::register_all(&records, registering).await?;
         let configuration = &records.configuration;
         let mut backends = HashMap::new();

@@ -11,8 +11,10 @@ use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::store::{StoreError, StoreErrorKind};
 use choreo_deploy_sqlite::OpenError;
 pub(crate) use choreo_webhook::snippet::ExitStatus;
+use serde_json::{Value, json};
 
 use crate::config::Problem;
+use crate::nearest;
 
 /// Why a command could not do what it was asked for. A deployment that failed is no such thing: it
 /// is an outcome, with an [`ExitStatus`] of its own.
@@ -20,6 +22,8 @@ use crate::config::Problem;
 pub(crate) struct Failure {
     status: ExitStatus,
     message: String,
+    /// What is wrong with the configuration, where that is why.
+    problems: Vec<Problem>,
 }
 
 impl Failure {
@@ -33,16 +37,13 @@ impl Failure {
         Self::new(ExitStatus::Refused, message)
     }
 
-    /// What was named is not in the configuration, which has these.
+    /// What was named by this word is not there; these are.
     pub(crate) fn missing(
-        what: impl fmt::Display,
-        known: impl Iterator<Item = impl fmt::Display>,
+        (what, word): (&str, impl fmt::Display),
+        known: impl IntoIterator<Item = impl fmt::Display>,
     ) -> Self {
-        let known: Vec<String> = known.map(|known| known.to_string()).collect();
-        Self::refused(match known.is_empty() {
-            true => format!("{what} does not exist: there is none"),
-            false => format!("{what} does not exist: use one of {}", known.join(", ")),
-        })
+        let instead = nearest::instead(&word.to_string(), known);
+        Self::refused(format!("{what} {word} does not exist: {instead}"))
     }
 
     /// The store, a data plane or the network does not do it now.
@@ -56,21 +57,34 @@ impl Failure {
         for problem in problems {
             message.push_str(&format!("\n  {problem}"));
         }
-        Self::wrong_use(message)
+        Self {
+            problems: problems.to_vec(),
+            ..Self::wrong_use(message)
+        }
     }
 
     /// Adds an error with its causes.
     pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
-        let mut cause = Some(error);
+        let (mut cause, mut last) = (Some(error), String::new());
         while let Some(error) = cause {
-            let text = error.to_string();
-            // Some errors say their cause themselves.
-            if !self.message.ends_with(&text) {
+            let text = plain(&error.to_string());
+            // Some errors say their cause themselves, and some causes say the error again.
+            let is_said = self.message.ends_with(&text);
+            if !is_said && (last.is_empty() || !text.ends_with(&last)) {
                 self.message.push_str(&format!(": {text}"));
             }
-            cause = error.source();
+            (cause, last) = (error.source(), text);
         }
         self
+    }
+
+    /// The failure for machines.
+    pub(crate) fn document(&self) -> Value {
+        let (error, status) = (&self.message, self.status.code());
+        match self.problems.is_empty() {
+            true => json!({ "error": error, "exit_status": status }),
+            false => json!({ "error": error, "exit_status": status, "problems": self.problems }),
+        }
     }
 
     pub(crate) fn status(&self) -> ExitStatus {
@@ -81,7 +95,19 @@ impl Failure {
         Self {
             status,
             message: message.into(),
+            problems: Vec::new(),
         }
+    }
+}
+
+/// The words of a system without the number that it has for them.
+pub(crate) fn plain(text: &str) -> String {
+    match text.split_once(" (os error ") {
+        Some((words, rest)) => {
+            let rest = rest.split_once(')').map_or("", |(_, rest)| rest);
+            format!("{words}{rest}")
+        }
+        None => text.to_owned(),
     }
 }
 
@@ -192,11 +218,43 @@ mod tests {
 
     #[test]
     fn a_failure_says_its_causes_once() {
-        let cause = std::io::Error::other("disk is full");
-        let error = StoreError::new(StoreErrorKind::Unavailable, "store fails").with_source(cause);
+        let said = |cause: &str| {
+            let cause = std::io::Error::other(cause.to_owned());
+            let error = StoreError::new(StoreErrorKind::Unavailable, "store fails");
+            Failure::from(error.with_source(cause)).to_string()
+        };
+        assert_eq!(said("disk is full"), "store fails: disk is full");
         assert_eq!(
-            Failure::from(error).to_string(),
-            "store fails: disk is full"
+            said("No such file or directory (os error 2)"),
+            "store fails: No such file or directory"
+        );
+    }
+
+    /// SQLite says "database is locked", and as its cause "Error code 5: database is locked".
+    #[test]
+    fn a_cause_that_repeats_its_effect_is_left_out() {
+        #[derive(Debug)]
+        struct Chain(&'static str, Option<Box<Self>>);
+
+        impl fmt::Display for Chain {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+
+        impl Error for Chain {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                self.1.as_deref().map(|cause| cause as _)
+            }
+        }
+
+        let cause = Chain("Error code 5: database is locked", None);
+        let error = Chain("database is locked", Some(Box::new(cause)));
+        assert_eq!(
+            Failure::unavailable("it cannot be opened")
+                .caused_by(&error)
+                .to_string(),
+            "it cannot be opened: database is locked"
         );
     }
 }

@@ -5,9 +5,9 @@
 //! the parts are put together, [`server`] how the webhook is served, and [`config`] how the
 //! configuration is read.
 //!
-//! Every command opens the configuration and the store by itself, also while `serve` runs. A command
-//! that starts something has it stored durably, works on it, and follows it to its end, whichever
-//! process does the work.
+//! Every command opens the configuration and the store by itself, also while `serve` runs. One that
+//! only shows something opens the store to read only. One that starts something has it stored durably,
+//! works on it, and follows it to its end, whichever process does the work.
 //!
 //! # Exit statuses
 //!
@@ -30,10 +30,12 @@ mod config;
 mod control_plane;
 mod data_plane;
 mod failure;
+mod nearest;
 mod output;
 mod progress;
 mod registration;
 mod server;
+mod table;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -43,7 +45,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use self::cli::{Cli, Command};
-use self::failure::ExitStatus;
+use self::failure::{ExitStatus, Failure};
 use self::output::Output;
 
 #[tokio::main]
@@ -63,8 +65,7 @@ async fn main() -> ExitCode {
         Err(failure) => {
             Output::note(format_args!("error: {failure}"));
             if output == Output::Machines {
-                let (error, status) = (failure.to_string(), failure.status().code());
-                output.say("", &json!({ "error": error, "exit_status": status }));
+                output.say("", &failure.document());
             }
             failure.status()
         }
@@ -74,17 +75,22 @@ async fn main() -> ExitCode {
 
 /// Ends as clap does, and answers machines in JSON like every other error.
 fn wrong_use(error: &clap::Error) -> ExitCode {
-    let wants_json = std::env::args_os().any(|argument| argument == "--json");
-    if wants_json && error.use_stderr() {
-        let text = error.to_string();
-        let (error, status) = (text.trim_end(), ExitStatus::WrongUse.code());
-        Output::Machines.say("", &json!({ "error": error, "exit_status": status }));
+    let options = std::env::args_os().take_while(|argument| argument != "--");
+    let wants_json = { options }.any(|argument| argument == "--json");
+    let text = error.to_string();
+    if wants_json && !error.use_stderr() {
+        Output::Machines.say("", &json!({ "help": text.trim_end() }));
+        return ExitCode::SUCCESS;
     }
     let _ = error.print();
-    match error.use_stderr() {
-        true => ExitCode::from(ExitStatus::WrongUse.code()),
-        false => ExitCode::SUCCESS,
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
     }
+    if wants_json {
+        let text = text.trim_end().trim_start_matches("error: ");
+        Output::Machines.say("", &Failure::wrong_use(text).document());
+    }
+    ExitCode::from(ExitStatus::WrongUse.code())
 }
 
 /// Logs go to standard error, as `RUST_LOG` says.

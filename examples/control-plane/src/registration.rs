@@ -1,9 +1,7 @@
 //! Brings the store's registries up to date with the configuration's.
 
 use choreo_deploy::sealer::{SealError, SealingContext};
-use choreo_deploy::store::{
-    NewRegistry, RegisteredRegistry, RegistryStore as _, StoreErrorKind, StoredCredential,
-};
+use choreo_deploy::store::{NewRegistry, RegisteredRegistry, StoreErrorKind, StoredCredential};
 use choreo_registry::Credential;
 
 use crate::config::{OpenRegistry, RegistryEntry};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use choreo_deploy::store::{DeploymentStore as _, RegistryStore as _, StoredCredential};
+use choreo_deploy::store::StoredCredential;
 use choreo_webhook::DeployWebhook;
 use choreo_webhook::server::{Health, ServerLimits};
 use tokio::sync::watch;

@@ -1,4 +1,4 @@
-//! `deploy`, `deployments`, `promote`, `rollback` and `release-hold`.
+//! `deploy`, `promote`, `rollback` and `release-hold`.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use choreo_deploy::deployment::{Cause, Deployment, RequestedImage};
 use choreo_deploy::id::{ComponentId, EnvironmentId};
 use choreo_deploy::intake::Submission;
 use choreo_deploy::release::{Release, ReleaseNumber};
-use choreo_deploy::store::{Accepted, DeploymentQuery, DeploymentStore as _};
-use choreo_registry::ImageReference;
-use serde_json::{Value, json};
+use choreo_deploy::store::Accepted;
+use serde_json::json;
 
 use super::view;
+use crate::cli::{Image, Place};
 use crate::control_plane::{ControlPlane, Records};
 use crate::failure::{self, ExitStatus, Failure};
 use crate::output::Output;
@@ -21,15 +21,16 @@ use crate::progress::Progress;
 /// How long is waited before the next look.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
-/// A component, and an environment or its first.
-pub(super) type Place = (ComponentId, Option<EnvironmentId>);
-
 pub(super) async fn deploy(
     control_plane: &ControlPlane,
-    (component, environment): Place,
-    image: ImageReference,
+    Image {
+        component,
+        image,
+        environment,
+    }: Image,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
+    control_plane.records.component(&component)?;
     let image = RequestedImage::new(image);
     let component = control_plane.records.key(&component);
     let mut submission = Submission::new(component, image, Cause::Manual);
@@ -40,7 +41,7 @@ pub(super) async fn deploy(
 
 pub(super) async fn promote(
     control_plane: &ControlPlane,
-    place: Place,
+    place: (ComponentId, Option<EnvironmentId>),
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let (component, from) = whole(control_plane, place)?;
@@ -57,6 +58,7 @@ pub(super) async fn rollback(
     to: Option<ReleaseNumber>,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
+    let place = (place.component, place.environment);
     let (component, environment) = whole(control_plane, place)?;
     let key = control_plane.records.key(&component);
     let request = RollbackRequest::new(key, environment.clone());
@@ -77,6 +79,7 @@ pub(super) async fn release_hold(
     place: Place,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
+    let place = (place.component, place.environment);
     let (component, environment) = whole(control_plane, place)?;
     let was_held = control_plane
         .deployer
@@ -91,42 +94,13 @@ pub(super) async fn release_hold(
     Ok(ExitStatus::Ready)
 }
 
-/// Lists the newest deployments, of a component or of all.
-pub(super) async fn list(
-    records: &Records,
-    component: Option<ComponentId>,
-    output: Output,
-) -> Result<ExitStatus, Failure> {
-    let query = match component {
-        Some(component) => {
-            records.component(&component)?;
-            DeploymentQuery::of_component(records.key(&component))
-        }
-        None => DeploymentQuery::of_organization(records.configuration.organization.clone()),
-    };
-    let deployments = records.store.deployments(&query).await?;
-    let mut values: Vec<Value> = Vec::with_capacity(deployments.len());
-    for deployment in &deployments {
-        values.push(view::document(
-            deployment,
-            release(records, deployment).await?.as_ref(),
-        ));
-    }
-    let lines: Vec<String> = deployments.iter().map(view::line).collect();
-    let text = match lines.is_empty() {
-        true => "no deployments".to_owned(),
-        false => lines.join("\n"),
-    };
-    output.say(text, &values);
-    Ok(ExitStatus::Ready)
-}
-
 /// Follows a deployment to its end, whoever works on it.
 async fn follow(
     control_plane: &ControlPlane,
     accepted: Accepted,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
+    say_accepted(&accepted);
     let deployment = control_plane
         .work_until(wait(control_plane, accepted.deployment))
         .await?;
@@ -136,7 +110,15 @@ async fn follow(
     Ok(failure::of_phase(deployment.phase))
 }
 
-async fn wait(
+/// Says the id at once, for whoever does not wait for the end.
+pub(super) fn say_accepted(accepted: &Accepted) {
+    Output::note(format_args!("deployment {}", accepted.deployment.id));
+    if let Some(superseded) = &accepted.superseded {
+        Output::note(format_args!("it supersedes deployment {superseded}"));
+    }
+}
+
+pub(super) async fn wait(
     control_plane: &ControlPlane,
     mut deployment: Deployment,
 ) -> Result<Deployment, Failure> {
@@ -159,7 +141,10 @@ async fn wait(
     Ok(deployment)
 }
 
-async fn release(records: &Records, deployment: &Deployment) -> Result<Option<Release>, Failure> {
+pub(super) async fn release(
+    records: &Records,
+    deployment: &Deployment,
+) -> Result<Option<Release>, Failure> {
     match deployment.release {
         Some(number) => Ok(records
             .store
@@ -172,20 +157,11 @@ async fn release(records: &Records, deployment: &Deployment) -> Result<Option<Re
 /// The place with the first environment where none is named.
 fn whole(
     control_plane: &ControlPlane,
-    (component, environment): Place,
+    (component, environment): (ComponentId, Option<EnvironmentId>),
 ) -> Result<(ComponentId, EnvironmentId), Failure> {
-    control_plane.records.component(&component)?;
-    let first = || {
-        Some(
-            control_plane
-                .records
-                .configuration
-                .environments
-                .first()?
-                .id
-                .clone(),
-        )
-    };
+    let records = &control_plane.records;
+    records.component(&component)?;
+    let first = || Some(records.configuration.environments.first()?.id.clone());
     match environment.or_else(first) {
         Some(environment) => Ok((component, environment)),
         None => Err(Failure::refused("there is no environment")),

@@ -14,6 +14,7 @@ use choreo_webhook::snippet::Ci;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::cli::Image;
 use crate::config::{Configuration, Login, RegistryEntry};
 use crate::control_plane::component;
 use crate::failure::{ExitStatus, Failure};
@@ -22,11 +23,11 @@ use crate::output::Output;
 /// Shows the Kubernetes objects that deploying an image makes.
 pub(super) fn render(
     configuration: &Configuration,
-    (id, environment): (&ComponentId, Option<&EnvironmentId>),
-    image: &ImageReference,
+    image: &Image,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    let objects = objects(configuration, (id, environment), image)?;
+    let place = (&image.component, image.environment.as_ref());
+    let objects = objects(configuration, place, &image.image)?;
     let values: Vec<Value> = objects.iter().map(Object::redacted).collect();
     output.say(yaml(&objects), &values);
     Ok(ExitStatus::Ready)
@@ -43,7 +44,11 @@ fn objects(
     let stage = stages
         .into_iter()
         .find(|stage| environment.is_none_or(|environment| stage.environment.id == *environment));
-    let stage = stage.ok_or_else(|| Failure::refused("there is no such environment"))?;
+    let known = configuration.environments.iter().map(|known| &known.id);
+    let stage = stage.ok_or_else(|| match environment {
+        Some(environment) => Failure::missing(("environment", environment), known),
+        None => Failure::refused("there is no environment"),
+    })?;
     let plane = configuration
         .data_planes
         .iter()

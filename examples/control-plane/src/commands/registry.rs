@@ -1,16 +1,77 @@
-//! `registry verify`.
+//! `registry list` and `registry verify`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use choreo_deploy::id::RegistryId;
 use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::client::{Access, AccessClass, RegistryClient};
 use choreo_registry::{Credential, ImageReference};
+use serde_json::json;
 
 use crate::config::OpenRegistry;
 use crate::control_plane::Records;
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
+use crate::table::{Table, cell};
+
+/// How many components are named at most.
+const NAMED: usize = 5;
+
+/// Lists the registries of the configuration, and those that have left it and are still stored.
+pub(super) async fn list(records: &Records, output: Output) -> Result<ExitStatus, Failure> {
+    let configuration = &records.configuration;
+    let stored = records
+        .store
+        .registries(&configuration.organization)
+        .await?;
+    let stored: BTreeMap<_, _> = stored.iter().map(|stored| (&stored.id, stored)).collect();
+    let configured = configuration.registries.iter().map(|entry| &entry.id);
+    let ids: BTreeSet<_> = configured.chain(stored.keys().copied()).collect();
+    let mut table = Table::new(["REGISTRY", "HOST", "TYPE", "VERSION", "USED BY"]);
+    let mut values = Vec::new();
+    for id in ids {
+        let (entry, stored) = (configuration.registry(id), stored.get(id));
+        let host = entry.map(|entry| &entry.host);
+        let host = host.or(stored.map(|stored| &stored.host));
+        let kind = entry.map(|entry| entry.authentication_type);
+        let kind = kind.or(stored.map(|stored| stored.authentication_type));
+        let version = stored.map(|stored| stored.credential_version);
+        let users = { configuration.components.iter() }
+            .filter(|component| component.component.registry == *id)
+            .map(|component| component.component.id.as_str());
+        let users: Vec<&str> = users.collect();
+        table.row([
+            id.to_string(),
+            cell(host),
+            cell(kind),
+            cell(version),
+            match entry {
+                Some(_) => used_by(&users),
+                None => "has left the configuration".to_owned(),
+            },
+        ]);
+        values.push(json!({
+            "id": id,
+            "host": host,
+            "authentication": kind,
+            "credential_version": version,
+            "components": users,
+            "in_configuration": entry.is_some(),
+        }));
+    }
+    output.say(table.or("no registries"), &values);
+    Ok(ExitStatus::Ready)
+}
+
+fn used_by(users: &[&str]) -> String {
+    let named = users[..users.len().min(NAMED)].join(", ");
+    match users.len().saturating_sub(NAMED) {
+        _ if users.is_empty() => "-".to_owned(),
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
 
 /// Asks a registry whether the login works, and whether it may pull an image.
 pub(super) async fn verify(
@@ -22,7 +83,7 @@ pub(super) async fn verify(
     let entry = records.configuration.registry(id);
     let entry = entry.ok_or_else(|| {
         let known = records.configuration.registries.iter();
-        Failure::missing(format_args!("registry {id}"), known.map(|entry| &entry.id))
+        Failure::missing(("registry", id), known.map(|entry| &entry.id))
     })?;
     if let Some(image) = image.filter(|image| !entry.host.serves(image)) {
         let message = format!(

@@ -1,12 +1,14 @@
-//! `run` and `logs`.
+//! `run`, `run cancel` and `logs`.
 
 use choreo_deploy::backend::{LogLine, LogQuery};
 use choreo_deploy::deployer::RunRequest;
+use choreo_deploy::id::RunId;
 use choreo_deploy::run::{Run, RunOverrides, RunPhase};
 use serde_json::{Value, json};
 
-use super::deploy::{LOOK, Place};
+use super::deploy::LOOK;
 use super::view;
+use crate::cli::Place;
 use crate::control_plane::ControlPlane;
 use crate::failure::{self, ExitStatus, Failure};
 use crate::output::Output;
@@ -18,14 +20,19 @@ const LAST: u32 = 20;
 /// Runs a task, follows it to its end, and shows what it wrote last.
 pub(super) async fn run(
     control_plane: &ControlPlane,
-    (component, environment): Place,
+    Place {
+        component,
+        environment,
+    }: Place,
     args: Vec<String>,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
+    control_plane.records.component(&component)?;
     let mut request = RunRequest::new(control_plane.records.key(&component))
         .with_overrides(RunOverrides::args(args));
     request.environment = environment;
     let run = control_plane.deployer.run_task(request).await?;
+    Output::note(format_args!("run {}", run.id));
     let run = control_plane.work_until(wait(control_plane, run)).await?;
     let lines = last_lines(control_plane, &run).await;
     let mut text = words(&run);
@@ -42,13 +49,46 @@ pub(super) async fn run(
     Ok(failure::of_run(&run))
 }
 
+/// Stops a run, and follows it to its end. One that has ended stays as it ended.
+pub(super) async fn cancel(
+    control_plane: &ControlPlane,
+    id: &RunId,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    let records = &control_plane.records;
+    let organization = &records.configuration.organization;
+    let run = records.store.run(organization, id).await?;
+    let run = run.ok_or_else(|| {
+        Failure::refused(format!(
+            "run {id} does not exist: `runs COMPONENT` lists those of a component"
+        ))
+    })?;
+    if run.phase.is_final() {
+        let text = format!("run {id} had ended already: {}", run.phase);
+        output.say(text, &document(&run));
+        return Ok(ExitStatus::Ready);
+    }
+    let component = run.target.component_key();
+    let run = control_plane.deployer.cancel_run(&component, id).await?;
+    let run = control_plane.work_until(wait(control_plane, run)).await?;
+    output.say(words(&run), &document(&run));
+    Ok(match run.phase {
+        RunPhase::Cancelled => ExitStatus::Ready,
+        _ => failure::of_run(&run),
+    })
+}
+
 /// Shows the last lines that a component wrote.
 pub(super) async fn logs(
     control_plane: &ControlPlane,
-    (component, environment): Place,
+    Place {
+        component,
+        environment,
+    }: Place,
     (lines, previous): (u32, bool),
     output: Output,
 ) -> Result<ExitStatus, Failure> {
+    control_plane.records.component(&component)?;
     let mut query = LogQuery::last(lines);
     query.previous = previous;
     let environment = environment.as_ref();
@@ -103,6 +143,14 @@ async fn last_lines(control_plane: &ControlPlane, run: &Run) -> Vec<LogLine> {
     })
 }
 
+/// The phase, and whether it is to change.
+pub(super) fn phase(run: &Run) -> String {
+    match run.cancel_requested && !run.phase.is_final() {
+        true => format!("{}, to be cancelled", run.phase),
+        false => run.phase.to_string(),
+    }
+}
+
 fn words(run: &Run) -> String {
     let (component, environment) = (&run.target.component, &run.target.environment);
     match (run.phase, run.exit_code) {
@@ -112,6 +160,7 @@ fn words(run: &Run) -> String {
                 run.release
             )
         }
+        (RunPhase::Cancelled, _) => format!("run {} of {component} is cancelled", run.id),
         (phase, Some(code)) => {
             view::explained(&format!("{phase} with exit code {code}"), &run.reasons)
         }
@@ -119,7 +168,8 @@ fn words(run: &Run) -> String {
     }
 }
 
-fn document(run: &Run) -> Value {
+/// A run for machines.
+pub(super) fn document(run: &Run) -> Value {
     json!({
         "phase": run.phase,
         "final": run.phase.is_final(),
@@ -128,6 +178,7 @@ fn document(run: &Run) -> Value {
         "environment": run.target.environment,
         "release": run.release,
         "exit_code": run.exit_code,
+        "cancel_requested": run.cancel_requested,
         "reasons": run.reasons,
         "accepted_at": run.accepted_at,
         "changed_at": run.changed_at,

@@ -1,7 +1,7 @@
 //! `token create`, `token list` and `token revoke`.
 
 use choreo_deploy::id::{ComponentId, TokenId};
-use choreo_deploy::store::{StoreErrorKind, TokenStore as _};
+use choreo_deploy::store::StoreErrorKind;
 use choreo_deploy::token::TokenRecord;
 use choreo_webhook::DeployToken;
 use choreo_webhook::token::Lifetime;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::control_plane::Records;
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
+use crate::table::{Table, cell};
 
 /// Makes a token. Its text goes to standard output alone, so that it can be piped to where it belongs.
 pub(super) async fn create(
@@ -43,16 +44,23 @@ pub(super) async fn list(
     component: &ComponentId,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    records.component(component)?;
     let tokens = records.store.tokens(&records.key(component)).await?;
+    if tokens.is_empty() {
+        records.component(component)?;
+    }
     let now = Timestamp::now();
-    let lines: Vec<String> = tokens.iter().map(|token| line(token, now)).collect();
-    let text = match lines.is_empty() {
-        true => format!("{component} has no token"),
-        false => lines.join("\n"),
-    };
+    let mut table = Table::new(["TOKEN", "STATE", "UNTIL", "LAST USED", "NAME"]);
+    for token in &tokens {
+        table.row([
+            token.id.to_string(),
+            state(token, now).to_owned(),
+            format!("{:.0}", token.expires_at),
+            cell(token.last_used_at.map(|at| format!("{at:.0}"))),
+            token.name.clone(),
+        ]);
+    }
     let values: Vec<Value> = tokens.iter().map(|token| document(token, now)).collect();
-    output.say(text, &values);
+    output.say(table.or(&format!("{component} has no token")), &values);
     Ok(ExitStatus::Ready)
 }
 
@@ -62,8 +70,10 @@ pub(super) async fn revoke(
     id: &TokenId,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    records.component(component)?;
     let key = records.key(component);
+    if records.store.tokens(&key).await?.is_empty() {
+        records.component(component)?;
+    }
     let revoked = records.store.revoke_token(&key, id, Timestamp::now()).await;
     let was_live = match revoked {
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
@@ -80,18 +90,6 @@ pub(super) async fn revoke(
         &json!({ "id": id, "component": component, "was_live": was_live }),
     );
     Ok(ExitStatus::Ready)
-}
-
-fn line(token: &TokenRecord, now: Timestamp) -> String {
-    let used = match token.last_used_at {
-        Some(at) => format!("last used {at:.0}"),
-        None => "never used".to_owned(),
-    };
-    let (id, name, expires) = (&token.id, &token.name, token.expires_at);
-    format!(
-        "{id}  {:8}  until {expires:.0}  {used}  {name}",
-        state(token, now)
-    )
 }
 
 fn document(token: &TokenRecord, now: Timestamp) -> Value {

@@ -12,6 +12,9 @@ pub(super) fn outcome(deployment: &Deployment, release: Option<&Release>) -> Str
     let component = &deployment.target.component;
     let environment = &deployment.target.environment;
     match deployment.phase {
+        Phase::Ready if deployment.subject == Subject::Absence => {
+            format!("{component} is removed from {environment}")
+        }
         Phase::Ready => match release {
             Some(release) => {
                 let (image, number) = (release.image.deployed(), release.number);
@@ -40,43 +43,41 @@ pub(super) fn explained(phase: &str, reasons: &[Reason]) -> String {
     text
 }
 
-/// One line of a list of deployments.
-pub(super) fn line(deployment: &Deployment) -> String {
-    let Deployment {
-        id,
-        target,
-        phase,
-        accepted_at,
-        cause,
-        ..
-    } = deployment;
-    let what = match &deployment.subject {
-        Subject::Image(image) => image.as_written.clone(),
-        Subject::Release(number) => format!("release {number}"),
-        _ => "removal".to_owned(),
-    };
-    let why = deployment
-        .reasons
-        .first()
-        .map(|reason| format!("  ({})", reason.message));
-    let place = format!("{} in {}", target.component, target.environment);
-    let (phase, cause, why) = (phase.as_str(), cause.to_string(), why.unwrap_or_default());
-    format!("{accepted_at:.0}  {id}  {place:28}  {phase:11}  {cause:9}  {what}{why}")
+/// The image that a deployment is about, as it was asked for; `None` for a removal.
+pub(super) fn image(deployment: &Deployment, release: Option<&Release>) -> Option<String> {
+    match &deployment.subject {
+        Subject::Image(image) => Some(image.as_written.clone()),
+        Subject::Release(number) => Some(release.map_or_else(
+            || format!("release {number}"),
+            |release| release.image.requested.to_string(),
+        )),
+        _ => None,
+    }
+}
+
+/// The phase of a deployment, or of a removal.
+pub(super) fn phase(deployment: &Deployment) -> String {
+    match deployment.subject {
+        Subject::Absence => format!("removal {}", deployment.phase),
+        _ => deployment.phase.to_string(),
+    }
+}
+
+/// The first reason, in a list.
+pub(super) fn why(reasons: &[Reason]) -> String {
+    let first = reasons.first().map(|reason| reason.message.as_str());
+    first.unwrap_or_default().to_owned()
 }
 
 /// A deployment for machines. The first members are those of the webhook's document.
 pub(super) fn document(deployment: &Deployment, release: Option<&Release>) -> Value {
-    let requested = match &deployment.subject {
-        Subject::Image(image) => Some(image),
-        _ => None,
-    };
     json!({
         "phase": deployment.phase,
         "final": deployment.phase.is_final(),
         "id": deployment.id,
         "component": deployment.target.component,
         "environment": deployment.target.environment,
-        "image": requested.map(|image| &image.as_written),
+        "image": image(deployment, release),
         "deployed_image": release.map(|release| release.image.deployed()),
         "digest": release.and_then(|release| release.image.pin.as_ref()).map(|pin| &pin.digest),
         "release": deployment.release,

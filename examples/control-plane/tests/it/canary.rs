@@ -45,7 +45,11 @@ fn no_secret_is_ever_written() {
     site.run(&["render", "orders", &image]).expect(0);
     site.run(&["snippet", "curl", "orders"]).expect(0);
     site.run(&["token", "list", "orders"]).expect(0);
-    site.run(&["deployments"]).expect(0);
+    for list in [&["deployments"][..], &["status"], &["releases", "orders"]] {
+        site.run(list).expect(0);
+    }
+    site.run(&["runs", "report"]).expect(0);
+    site.run(&["registry", "list"]).expect(0);
     serve.terminate().expect(0);
 
     let half = &secret[..16];

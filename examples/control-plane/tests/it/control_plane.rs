@@ -87,6 +87,11 @@ impl Site {
         self.configure(&text.replace("listen = \"127.0.0.1:0\"", &url));
     }
 
+    /// Where the configuration is, and what it names.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Where everything is that the program wrote.
     pub(crate) fn output(&self) -> PathBuf {
         self.directory.path().join("output")

@@ -1,0 +1,106 @@
+//! `remove` and `run cancel`: what is ended.
+
+use serde_json::json;
+
+use crate::control_plane::{in_memory, site};
+use crate::image::Image;
+use crate::wait_for;
+
+/// Guards that what has left the configuration can be seen and removed, and what has not by name.
+#[test]
+fn a_component_is_removed_also_once_it_has_left() {
+    let Some((registry, site)) = site() else {
+        return;
+    };
+    let image = registry.push("shop/orders", "1", &Image::empty());
+    let report = registry.push("shop/report", "1", &Image::empty());
+    site.run(&["remove", "orders"])
+        .expect(6)
+        .complains("orders is in no environment: there is nothing to remove");
+    site.run(&["deploy", "orders", &image]).expect(0);
+    site.run(&["promote", "orders"]).expect(0);
+    site.run(&["deploy", "report", &report]).expect(0);
+
+    site.run(&["remove", "orders"]).expect(2).complains(
+        "orders is in development and production: name one with --environment, or take --all",
+    );
+    site.run(&["remove", "orders", "--environment", "production"])
+        .expect(0)
+        .says("orders is removed from production");
+    let status = site.json(&["status", "orders"]);
+    assert_eq!(status.as_array().unwrap().len(), 1, "{status}");
+    assert_eq!(status[0]["environment"], "development", "{status}");
+
+    // `report` leaves the configuration, and is still there.
+    let configuration = in_memory(&registry.host());
+    let at = configuration.rfind("[[components]]").unwrap();
+    site.configure(&configuration[..at]);
+    let status = site.json(&["status", "report"]);
+    assert_eq!(status[0]["in_configuration"], false, "{status}");
+    site.run(&["status"])
+        .expect(0)
+        .says("has left the configuration: remove it");
+    site.run(&["releases", "report"]).expect(0).says(&report);
+    let removed = site.json(&["remove", "report"]);
+    assert_eq!(removed[0]["phase"], "ready", "{removed}");
+    assert_eq!(removed[0]["image"], json!(null), "{removed}");
+    assert_eq!(site.json(&["status", "report"]), json!([]));
+    site.run(&["remove", "report"]).expect(6);
+    site.run(&["deployments", "report"])
+        .expect(0)
+        .says("removal");
+    site.run(&["remove", "orders", "--all"]).expect(0);
+    site.run(&["status"]).expect(0).says("nothing runs");
+}
+
+/// Guards that a run that waits is listed and can be stopped, and one that has ended stays as it is.
+#[test]
+fn a_run_is_cancelled() {
+    let Some((registry, site)) = site() else {
+        return;
+    };
+    let image = registry.push("shop/report", "1", &Image::empty());
+    site.run(&["deploy", "report", &image]).expect(0);
+    let ran = site.json(&["run", "report"]);
+    site.run(&["run", "cancel", ran["id"].as_str().unwrap()])
+        .expect(0)
+        .says("had ended already: succeeded");
+    site.run(&["run", "cancel", "r-aaaaaaaaaaaaaaaaaaaaaaaaaa"])
+        .expect(6)
+        .complains("does not exist");
+
+    // The next one waits, because its data plane is one that does not answer by now.
+    let kubeconfig = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "clusters": [{"name": "a", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "a", "user": {}}]}"#;
+    std::fs::write(site.directory().join("kubeconfig"), kubeconfig).unwrap();
+    let memory = "backend = \"memory\"";
+    let configuration = in_memory(&registry.host());
+    assert!(configuration.contains(memory));
+    let dead = "backend = \"kubernetes\"\nkubeconfig = \"kubeconfig\"";
+    site.configure(&configuration.replace(memory, dead));
+    let mut running = site.start(&["run", "report"]);
+    let look = || {
+        let runs = site.json(&["runs", "report"]);
+        Some(runs[0].clone()).filter(|run| run["phase"] == "pending")
+    };
+    let run = wait_for("the run", std::time::Duration::from_secs(20), look, || {
+        site.ok(&["runs", "report"])
+    });
+    site.run(&["runs", "report"])
+        .expect(0)
+        .says("ACCEPTED")
+        .says("pending");
+    let id = run["id"].as_str().unwrap();
+    let cancelled = site.json(&["run", "cancel", id]);
+    assert_eq!(cancelled["phase"], "cancelled", "{cancelled}");
+    let ended = || running.is_over().then_some(());
+    wait_for(
+        "who waits for it",
+        std::time::Duration::from_secs(20),
+        ended,
+        String::new,
+    );
+    assert_eq!(site.json(&["runs", "report"])[0]["phase"], "cancelled");
+}
