@@ -7,7 +7,8 @@
 //! default. `Deserialize` of these types is as strict, and puts all problems into one message.
 //!
 //! What is stored is read by [`Stored`], which leaves out members that it does not know, so that a
-//! row of a later version stays readable. Values that are wrong are refused there too.
+//! row of a later version stays readable. Values that are wrong are refused there too, except time
+//! zones: a later version may know more.
 //!
 //! `null` means the same as a member that is missing.
 
@@ -21,7 +22,7 @@ use std::fmt;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub(crate) use self::read::{Fields, Node, Read, parse, read_by_parsing};
+pub(crate) use self::read::{Fields, Node, Read, distance, parse, read_by_parsing};
 
 /// One thing that is wrong in a document.
 ///

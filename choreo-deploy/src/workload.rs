@@ -15,12 +15,14 @@
 //! that exists is a workload that can be rendered.
 
 mod container;
+mod cron;
 mod document;
 mod endpoint;
 mod probe;
 mod resources;
 mod scaling;
 mod schedule;
+mod time_zone;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -31,13 +33,15 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use self::container::{
     Container, KeyReference, MountPath, ParseContainerError, RunAs, Value, VariableName,
 };
+pub use self::cron::Cron;
 pub use self::endpoint::{
     Endpoint, EndpointName, Endpoints, ParseEndpointError, Protocol, Visibility,
 };
 pub use self::probe::{Check, Probe, Probes};
 pub use self::resources::{Cpu, Memory, ParseQuantityError, Resources};
 pub use self::scaling::{Scaling, ScalingError};
-pub use self::schedule::{Concurrency, Cron, ParseScheduleError, Schedule, TimeZone};
+pub use self::schedule::{Concurrency, ParseScheduleError, Schedule};
+pub use self::time_zone::TimeZone;
 
 /// What a component runs, whichever image it is.
 ///

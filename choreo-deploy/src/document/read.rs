@@ -92,6 +92,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Whether what was stored is read.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.notes.is_lenient
+    }
+
     /// Notes that the value is not valid.
     pub(crate) fn invalid<T>(&self, message: impl Into<String>) -> Option<T> {
         self.note(Code::InvalidValue, message);
@@ -287,7 +292,7 @@ fn instead(word: &str, known: &[&str]) -> String {
 
 /// How many characters must change to make one word of the other, regardless of case and of `_` and
 /// `-`; two neighbours that changed places count once.
-fn distance(one: &str, other: &str) -> usize {
+pub(crate) fn distance(one: &str, other: &str) -> usize {
     let plain = |word: &str| -> Vec<char> {
         let kept = word.chars().take(64).filter(|c| !"_-".contains(*c));
         kept.map(|c| c.to_ascii_lowercase()).collect()

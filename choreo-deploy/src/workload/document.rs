@@ -4,8 +4,8 @@ use super::container::key_reference;
 use super::{
     Check, ComponentType, Concurrency, Container, Cpu, Cron, Endpoint, EndpointName, Endpoints,
     KeyReference, ManualTask, Memory, MountPath, Probe, Probes, ProgressDeadline, Protocol,
-    Resources, RunAs, RunLimits, Scaling, Schedule, ScheduledTask, Service, TimeZone, Value,
-    VariableName, Visibility, WebApplication, Workload,
+    Resources, RunAs, RunLimits, Scaling, Schedule, ScheduledTask, Service, Value, VariableName,
+    Visibility, WebApplication, Workload,
 };
 use crate::backend::{is_pull_secret, refusal};
 use crate::document::{Fields, Node, Read, deserialize_strictly, document, read_by_parsing};
@@ -40,7 +40,6 @@ read_by_parsing!(
     EndpointName: "a name as text",
     Memory: "an amount of memory as text, such as \"256Mi\"",
     MountPath: "a path as text",
-    TimeZone: "the name of a time zone, such as \"Europe/Berlin\"",
     VariableName: "a name as text",
 );
 

@@ -284,6 +284,26 @@ fn a_wrong_field_hides_no_other_problem_of_its_entry() {
 }
 
 #[test]
+fn a_schedule_that_the_api_server_refuses_is_found_before() {
+    let directory = Directory::new();
+    let text = GOOD
+        .replace("\"service\"", "\"scheduled-task\"")
+        .replace(
+            "endpoints = [{ name = \"http\", port = 8080, protocol = \"http\" }]",
+            "schedule = { cron = \"0 25 * * *\", time_zone = \"europe/berlin\" }",
+        )
+        .replace("scaling = { replicas = 3 }", "suspended = true");
+    let problems = directory.problems(&text);
+    for said in [
+        "components[0].workload.schedule.cron: schedule's hour \"25\" is not valid: use 0 to 23",
+        "components[0].workload.schedule.time_zone: time zone \"europe/berlin\" is not in the IANA \
+         database: did you mean \"Europe/Berlin\"?",
+    ] {
+        assert!(problems.contains(said), "{problems}");
+    }
+}
+
+#[test]
 fn secrets_are_looked_for() {
     let directory = Directory::new();
     fs::write(directory.path().join("empty"), "\n").unwrap();

@@ -1,0 +1,13 @@
+//! Schedules beside the programs whose rules they are, written in Go.
+//!
+//! Where Go is installed, the program in the folder beside this file is built from Go modules and
+//! asked about generated cases; `CHOREO_TEST_CASES` sets their number (default 20,000).
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails like the test itself"
+)]
+
+#[path = "../../../choreo-registry/tests/oracle/go.rs"]
+mod go;
+mod schedule;
