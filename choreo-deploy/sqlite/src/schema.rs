@@ -1,5 +1,8 @@
 //! The schema, which only goes forward, and how connections are opened.
 
+#[cfg(test)]
+mod former;
+
 use std::path::Path;
 use std::time::Duration;
 
