@@ -245,6 +245,29 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Those of the database.
     async fn release_hold(&self, target: &Target, at: Timestamp) -> Result<bool, StoreError>;
 
+    /// Says that the database was restored from a backup, or begun anew: what is numbered from now on
+    /// is numbered higher than everything before, also than what the backup does not know. Returns the
+    /// new epoch.
+    ///
+    /// Data planes refuse older generations. Without this they would refuse what a restored control
+    /// plane deploys, until it has counted past what they have seen. Deploy again afterwards what
+    /// should run: deployments in the backup keep their generations.
+    ///
+    /// A backup also brings back what was taken away since it was made, and this changes nothing of
+    /// that: tokens that were revoked are live again, registries that were removed are there, with
+    /// the credentials of then, and idempotency keys are those of then. Revoke and remove again.
+    ///
+    /// # Contract
+    /// - The epoch is greater than before, and at least the seconds of `at` since 1970: a backup that is
+    ///   restored twice gets two.
+    /// - Generations from now on have it.
+    /// - Revisions of registries from now on are at least a thousand times the epoch, in every
+    ///   organization, and with them the versions of credentials.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError>;
+
     /// Rows that this version cannot read. They stay as they are and are not worked on.
     ///
     /// # Errors

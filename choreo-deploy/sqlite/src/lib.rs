@@ -67,7 +67,7 @@
 //! [`open_shared`](SqliteStore::open_shared), and so do the commands. Other
 //! programs may read the file and take backups, such as the `sqlite3` program with
 //! `.backup FILE`; do not copy a database that is open with `cp`. After restoring a backup call
-//! [`raise_epoch`](SqliteStore::raise_epoch), and again revoke and remove what was since.
+//! [`raise_epoch`](choreo_deploy::store::DeploymentStore::raise_epoch), and again revoke and remove what was since.
 //!
 //! The schema only goes forward, when the file is opened. A file with a newer schema than this
 //! version knows, or one of another application, is refused and stays as it is.

@@ -72,12 +72,15 @@ fn before(
     }
 }
 
-/// Counts what an organization has registered, also what it has removed since.
+/// Counts what an organization has registered, also what it has removed since. After a backup was
+/// restored, nobody knows how far it had counted: it goes on beyond what fits into the seconds before.
 fn next_revision(session: &Session<'_>, organization: &OrganizationId) -> Result<u64, Failure> {
     let revision = session
         .prepare(
-            "INSERT INTO organizations (id, registry_revision) VALUES (?1, 1)
-             ON CONFLICT (id) DO UPDATE SET registry_revision = registry_revision + 1
+            "INSERT INTO organizations (id, registry_revision)
+                 SELECT ?1, max(1, epoch * 1000) FROM meta WHERE true
+             ON CONFLICT (id) DO UPDATE SET
+                 registry_revision = max(registry_revision + 1, excluded.registry_revision)
              RETURNING registry_revision",
         )?
         .query_row([organization.as_str()], |row| row.get(0))?;

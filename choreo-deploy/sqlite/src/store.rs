@@ -188,29 +188,6 @@ impl SqliteStore {
         });
         let _ = closed.await;
     }
-
-    /// Says that the database was restored from a backup, or begun anew: every generation from now on is greater
-    /// than all that were given out before, also those that the backup does not know. Returns the
-    /// new epoch.
-    ///
-    /// Data planes refuse older generations. Without this they would refuse what a restored control
-    /// plane deploys, until it has counted past what they have seen. Deploy again afterwards what
-    /// should run: deployments in the backup keep their generations.
-    ///
-    /// A backup also brings back what was taken away since it was made, and this changes nothing of
-    /// that: tokens that were revoked are live again, registries that were removed are there, with
-    /// the credentials of then, and idempotency keys are those of then. Revoke and remove again.
-    ///
-    /// The epoch is the seconds since 1970, so a backup that is restored twice gets two.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError> {
-        Ok(self
-            .writer
-            .call(move |session| targets::raise_epoch(session, at))
-            .await?)
-    }
 }
 
 #[async_trait]
@@ -394,6 +371,13 @@ impl DeploymentStore for SqliteStore {
 
     /// Tries every row that is stored, a few at a time. The cost grows with all of them: for an
     /// operator's check, not for each start.
+    async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError> {
+        Ok(self
+            .writer
+            .call(move |session| targets::raise_epoch(session, at))
+            .await?)
+    }
+
     async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
         let mut found = Vec::new();
         for table in unreadable::TABLES {

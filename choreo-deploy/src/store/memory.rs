@@ -61,6 +61,8 @@ struct State {
     registries: BTreeMap<(OrganizationId, RegistryId), RegisteredRegistry>,
     /// The newest revision that was given out, also to what is removed.
     registry_revisions: HashMap<OrganizationId, u64>,
+    /// That of the generations that are given out from now on.
+    epoch: u64,
 }
 
 #[derive(Debug)]
@@ -187,7 +189,9 @@ impl State {
             return Err(AcceptError::Held(hold.clone()));
         }
         let release = self.named_release(&new)?;
-        let generation = row.map_or(Generation::new(0, 1), |row| row.state.generation.next());
+        let before = row.map_or(Generation::new(0, 0), |row| row.state.generation);
+        let epoch = self.epoch.max(before.epoch);
+        let generation = Generation::new(epoch, before.next().number);
         let settings_version = self.settings_version(&new)?;
         let superseded = self.supersede(&new);
 
@@ -608,6 +612,13 @@ impl DeploymentStore for InMemoryStore {
             .targets
             .get_mut(target)
             .is_some_and(|row| row.state.hold.take().is_some()))
+    }
+
+    async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError> {
+        let mut state = self.lock();
+        let now = u64::try_from(at.as_second()).unwrap_or(0);
+        state.epoch = now.max(state.epoch + 1);
+        Ok(state.epoch)
     }
 
     async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {

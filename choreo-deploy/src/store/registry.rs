@@ -21,7 +21,8 @@ pub trait RegistryStore: fmt::Debug + Send + Sync + 'static {
     /// - It is a [`Conflict`](super::StoreErrorKind::Conflict) unless the stored revision is
     ///   `expected`.
     /// - The revision is greater than every one that a registry of the organization ever had, also
-    ///   one that was removed.
+    ///   one that was removed, and than all before the store was
+    ///   [restored](super::DeploymentStore::raise_epoch).
     /// - The [credential version](RegisteredRegistry::credential_version) becomes the revision when
     ///   the host, the authentication type or the credential changes, and stays otherwise. Wrapping a
     ///   sealed credential with another key does not change it.

@@ -247,6 +247,46 @@ async fn a_restored_database_gives_greater_generations() {
     }
 }
 
+/// A version of a credential that comes back names another login than the one that was lost.
+#[tokio::test]
+async fn a_restored_database_gives_no_version_of_a_credential_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, backup) = (
+        directory.path().join("choreo.db"),
+        directory.path().join("backup.db"),
+    );
+    let another = |id: &str| {
+        let mut registry = registry();
+        registry.organization = id.parse().unwrap();
+        registry
+    };
+    let store = SqliteStore::open(&file).await.unwrap();
+    let known = store.put_registry(registry(), None).await.unwrap();
+    store.close().await;
+    std::fs::copy(&file, &backup).unwrap();
+
+    // What is lost: a rotation, and the first registration of another organization.
+    let mut given = Vec::new();
+    for restored in [None, Some(100), Some(101), Some(200)] {
+        let store = SqliteStore::open(&file).await.unwrap();
+        if let Some(restored) = restored {
+            store.raise_epoch(at(restored)).await.unwrap();
+        }
+        let mut rotated = registry();
+        rotated.host = "elsewhere.example.com".parse().unwrap();
+        let rotated = store.put_registry(rotated, Some(known.revision)).await;
+        given.push(("acme", rotated.unwrap().credential_version));
+        let first = store.put_registry(another("other"), None).await.unwrap();
+        given.push(("other", first.credential_version));
+        store.close().await;
+        std::fs::copy(&backup, &file).unwrap();
+    }
+    let count = given.len();
+    given.sort_unstable();
+    given.dedup();
+    assert_eq!(given.len(), count, "{given:?}");
+}
+
 #[tokio::test]
 async fn what_happened_is_in_the_audit_without_secrets() {
     let directory = tempfile::tempdir().unwrap();

@@ -9,12 +9,14 @@ use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNu
 use choreo_deploy::run::RunPhase;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
-    Claim, ClaimRequest, ClaimedWork, DeploymentQuery, Idempotency, InMemoryStore, Lane, NewRun,
-    Outcome, Progress, Room, RunClaim, RunOutcome, RunProgress, SettingsChoice, Store,
+    Claim, ClaimRequest, ClaimedWork, DeploymentQuery, Idempotency, InMemoryStore, Lane,
+    NewRegistry, NewRun, Outcome, Progress, Room, RunClaim, RunOutcome, RunProgress,
+    SettingsChoice, Store,
 };
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use choreo_deploy::workload::{ManualTask, Scaling};
 use choreo_deploy_sqlite::SqliteStore;
+use choreo_registry::authentication::AuthenticationType;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -79,6 +81,8 @@ impl<'s> Caller<'s> {
             7 => self.record(now, (a, b)).await,
             8 => self.put_back(now, (a, b, c)).await,
             9 | 10 => self.finish(now, (a, b)).await,
+            11 if a >= 240 => show(self.store.raise_epoch(now).await),
+            11 if a >= 128 => self.register((a, b)).await,
             11 => show(self.store.release_hold(&target(a), now).await),
             12 => self.token(number, now, (a, b)).await,
             13 => self.accept_run(now, a).await,
@@ -219,6 +223,19 @@ impl<'s> Caller<'s> {
                 )
             }
         }
+    }
+
+    async fn register(&mut self, (a, b): (u8, u8)) -> String {
+        let organization = format!("organization-{}", a % 2).parse().unwrap();
+        let id = (organization, "images".parse().unwrap());
+        if b % 4 == 0 {
+            return show(self.store.remove_registry(&id.0, &id.1).await);
+        }
+        let known = self.store.registry(&id.0, &id.1).await.unwrap();
+        let host = format!("registry-{}.example.com", b % 3).parse().unwrap();
+        let new = NewRegistry::new(id, "Images", host, AuthenticationType::Vendor);
+        let expected = known.map(|known| known.revision);
+        show(self.store.put_registry(new, expected).await)
     }
 
     async fn accept_run(&mut self, now: Timestamp, a: u8) -> String {

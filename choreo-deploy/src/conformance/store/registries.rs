@@ -4,7 +4,7 @@ use choreo_registry::RegistryHost;
 use choreo_registry::authentication::AuthenticationType;
 
 use super::StoreClause;
-use super::steps::{id_of, join_all};
+use super::steps::{accept, at, id_of, join_all};
 use crate::store::{NewRegistry, RegisteredRegistry, Store, StoreErrorKind, StoredCredential};
 
 /// The registration `ghcr` of an organization, with a Secret that is on the data planes already.
@@ -66,6 +66,41 @@ impl StoreClause {
             }
             assert!(store.remove_registry(&acme, &ghcr).await.expect("removes"));
             assert_conflict(store, registry("acme", "gone"), expected).await;
+        }
+    }
+
+    /// After a backup was restored, nothing gets a number that was given before.
+    pub async fn a_raised_epoch_numbers_higher(store: &dyn Store) {
+        let before = accept(store, "orders", 1, at(0)).await.deployment;
+        let first = put(store, registry("acme", "a"), None).await;
+        let mut last = (before.generation, first.revision);
+        // The clock stands still, or was set back.
+        for (number, now) in [(2, at(10)), (4, at(10)), (6, at(5))] {
+            let epoch = store.raise_epoch(now).await.expect("raises");
+            assert!(epoch > last.0.epoch, "{epoch} is a new one");
+            assert!(i64::try_from(epoch).expect("fits") >= now.as_second());
+            let known = accept(store, "orders", number, now).await.deployment;
+            let fresh = accept(store, &format!("fresh-{number}"), number + 1, now).await;
+            assert!(
+                known.generation > last.0,
+                "{} > {}",
+                known.generation,
+                last.0
+            );
+            let epochs = (known.generation.epoch, fresh.deployment.generation.epoch);
+            assert_eq!(epochs, (epoch, epoch), "of every target");
+            let stored = put(store, registry("acme", "a"), Some(last.1)).await;
+            let another = put(store, registry(&format!("of-{number}"), "a"), None).await;
+            for revision in [stored.revision, another.revision] {
+                assert!(
+                    revision >= epoch * 1000,
+                    "{revision} was never given before"
+                );
+            }
+            assert!(stored.revision > last.1);
+            assert_eq!(stored.credential_version, first.credential_version);
+            assert_eq!(another.credential_version, another.revision);
+            last = (known.generation, stored.revision);
         }
     }
 

@@ -22,6 +22,7 @@ impl RegistryStore for InMemoryStore {
         }
         let newest = state.registry_revisions.get(&organization);
         let revision = newest.map_or(1, |newest| newest + 1);
+        let revision = revision.max(state.epoch.saturating_mul(1000));
         let registered = registry.registered(revision, before);
         state.registry_revisions.insert(organization, revision);
         state.registries.insert(key, registered.clone());

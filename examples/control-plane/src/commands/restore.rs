@@ -1,5 +1,6 @@
 //! `restore`.
 
+use choreo_deploy::store::DeploymentStore as _;
 use choreo_deploy_sqlite::SqliteStore;
 use jiff::Timestamp;
 use serde_json::json;
