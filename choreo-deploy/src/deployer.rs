@@ -7,6 +7,7 @@ mod follow;
 mod health;
 mod jumps;
 mod options;
+mod orphans;
 mod places;
 mod reach;
 mod request;
@@ -35,6 +36,7 @@ use self::health::Health;
 use self::jumps::Jumps;
 
 pub use self::options::DeployerOptions;
+pub use self::orphans::{Orphan, OrphanReason, Orphans};
 pub use self::request::{RollbackRequest, RunRequest};
 
 /// Accepts deployments, works on them, and follows them to their end.

@@ -21,6 +21,7 @@ mod run;
 mod token;
 mod work;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -28,7 +29,7 @@ use jiff::Timestamp;
 
 use crate::Target;
 use crate::deployment::Deployment;
-use crate::id::{ComponentKey, DeploymentId, OrganizationId};
+use crate::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId};
 use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use crate::settings::Settings;
 
@@ -200,10 +201,12 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Those of the database.
     async fn target(&self, target: &Target) -> Result<Option<TargetState>, StoreError>;
 
-    /// The targets that something was ever deployed to, in their order, also those that no catalog
-    /// knows any more.
+    /// The targets that something was ever deployed to, also those that no catalog knows any more: by
+    /// organization, component, project and environment.
     ///
     /// # Contract
+    /// - What a query says holds for every target of the list, and no target for which it holds is left
+    ///   out. Fewer than [`TargetQuery::limit`] are all that are left.
     /// - [`TargetState::planes`] has the data plane of every deployment that was accepted for the
     ///   target, but for an absence, until an [`Outcome`] that is ready says that the target has
     ///   [left](Outcome::left) it.
@@ -211,6 +214,20 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Those of the database.
     async fn targets(&self, query: &TargetQuery) -> Result<Vec<TargetState>, StoreError>;
+
+    /// Forgets that a target may be on some data planes, which are no more. Says whether it was on one.
+    ///
+    /// # Contract
+    /// - Nothing else of the target changes.
+    ///
+    /// # Errors
+    /// Those of the database.
+    async fn forget_planes(
+        &self,
+        target: &Target,
+        planes: &BTreeSet<DataPlaneId>,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// A release of a component.
     ///

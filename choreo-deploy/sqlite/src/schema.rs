@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/004.sql"),
     include_str!("schema/005.sql"),
     include_str!("schema/006.sql"),
+    include_str!("schema/007.sql"),
 ];
 
 /// How long a connection waits for a lock that another program holds, such as a backup.
@@ -196,6 +197,7 @@ mod tests {
 
     use super::*;
     use crate::{due, releases, targets};
+    use choreo_deploy::store::TargetQuery;
     use choreo_deploy::workload::{ManualTask, Workload};
 
     fn database() -> (Connection, TempDir) {
@@ -250,6 +252,27 @@ mod tests {
         ] {
             let plan = plan(&connection, sql, values);
             assert!(plan.contains(index), "{index} is used:\n{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "nothing is sorted:\n{plan}");
+        }
+    }
+
+    #[test]
+    fn targets_are_listed_by_an_index_of_what_is_asked_for() {
+        let (connection, _directory) = database();
+        let component = choreo_deploy::conformance::example_target("orders").component_key();
+        for (query, wanted) in [
+            (TargetQuery::default(), "targets_order"),
+            (
+                TargetQuery::of_organization(component.organization.clone()),
+                "targets_order (organization=?",
+            ),
+            (
+                TargetQuery::of_component(component).placed(),
+                "targets_order (organization=? AND component=?",
+            ),
+        ] {
+            let plan = plan(&connection, &targets::select(&query), 8);
+            assert!(plan.contains(wanted), "{wanted} is used:\n{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "nothing is sorted:\n{plan}");
         }
     }

@@ -1,10 +1,13 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use choreo_deploy::Target;
 use choreo_deploy::deployment::Deployment;
-use choreo_deploy::id::{ComponentKey, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
+use choreo_deploy::id::{
+    ComponentKey, DataPlaneId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId,
+};
 use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use choreo_deploy::run::Run;
 use choreo_deploy::settings::Settings;
@@ -314,16 +317,33 @@ impl DeploymentStore for SqliteStore {
     }
 
     async fn targets(&self, query: &TargetQuery) -> Result<Vec<TargetState>, StoreError> {
-        let (mut all, mut after) = (Vec::new(), Some(0));
-        while let Some(last) = after {
+        let (mut all, mut after) = (Vec::new(), Some(targets::first(query)));
+        // In pages, so that nothing waits for a long list.
+        while let Some(place) = after {
+            let wanted = query.limit.saturating_sub(all.len());
+            if query.limit > 0 && wanted == 0 {
+                break;
+            }
             let query = query.clone();
-            let ask = move |connection: &_| targets::page(connection, &query, last);
+            let ask = move |connection: &_| targets::page(connection, &query, (place, wanted));
             let (page, next) = self.readers.scan(ask).await?;
             all.extend(page);
             after = next;
         }
-        all.sort_by(|one, other| one.target.cmp(&other.target));
         Ok(all)
+    }
+
+    async fn forget_planes(
+        &self,
+        target: &Target,
+        planes: &BTreeSet<DataPlaneId>,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (target, planes) = (target.clone(), planes.clone());
+        Ok(self
+            .writer
+            .call(move |session| targets::forget_planes(session, &target, &planes, at))
+            .await?)
     }
 
     async fn release(

@@ -8,7 +8,7 @@ use choreo_deploy::id::{DataPlaneId, OrganizationId};
 use choreo_deploy::release::ReleaseNumber;
 use choreo_deploy::store::{Claim, ReadyState, StoreError, TargetQuery, TargetState};
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, ToSql, named_params};
+use rusqlite::{Connection, Row, named_params};
 
 use crate::audit;
 use crate::error::Failure;
@@ -152,46 +152,110 @@ pub(crate) fn leave(
 }
 
 /// How many targets one look at a list reads at most.
-const PAGE: i64 = 500;
+const PAGE: usize = 500;
 
-/// Some targets in the order of their rows, and the row to go on after; without what cannot be read.
+/// What lists are in the order of: organization, component, project and environment.
+pub(crate) type Place = [String; 4];
+
+/// Where a query begins.
+pub(crate) fn first(query: &TargetQuery) -> Place {
+    match &query.after {
+        Some(after) => [
+            after.organization.to_string(),
+            after.component.to_string(),
+            after.project.to_string(),
+            after.environment.to_string(),
+        ],
+        None => Place::default(),
+    }
+}
+
+/// At most so many targets after a place, and the place to go on from unless there is nothing more;
+/// without what cannot be read.
 pub(crate) fn page(
     connection: &Connection,
     query: &TargetQuery,
-    after: i64,
-) -> Result<(Vec<TargetState>, Option<i64>), Failure> {
-    let mut sql = "SELECT * FROM targets WHERE id > :after".to_owned();
+    (after, wanted): (Place, usize),
+) -> Result<(Vec<TargetState>, Option<Place>), Failure> {
+    let sql = select(query);
     let component = query.component.as_ref();
-    let owner = component.map(|key| &key.organization);
-    let (limit, organization) = (
-        PAGE,
-        query.organization.as_ref().map(OrganizationId::as_str),
-    );
     let (owner, component) = (
-        owner.map(OrganizationId::as_str),
+        component.map(|key| key.organization.as_str()),
         component.map(|key| key.component.as_str()),
     );
-    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":after", &after), (":limit", &limit)];
-    if organization.is_some() {
-        sql.push_str(" AND organization = :organization");
-        values.push((":organization", &organization));
-    }
-    if component.is_some() {
-        sql.push_str(" AND component = :component AND organization = :owner");
-        values.extend([
-            (":component", &component as &dyn ToSql),
-            (":owner", &owner as &dyn ToSql),
-        ]);
-    }
-    sql.push_str(" ORDER BY id LIMIT :limit");
+    let organization = query.organization.as_ref().map(OrganizationId::as_str);
+    let limit = if wanted == 0 { PAGE } else { wanted.min(PAGE) };
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(values.as_slice())?;
+    let mut rows = statement.query(named_params! {
+        ":organization": organization,
+        ":owner": owner,
+        ":component": component,
+        ":o": after[0],
+        ":c": after[1],
+        ":p": after[2],
+        ":e": after[3],
+        ":limit": i64::try_from(limit).unwrap_or(i64::MAX),
+    })?;
     let (mut found, mut last, mut count) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
-        (last, count) = (Some(row.get("id")?), count + 1);
+        count += 1;
+        last = Some([
+            row.get("organization")?,
+            row.get("component")?,
+            row.get("project")?,
+            row.get("environment")?,
+        ]);
         found.extend(readable(read(row))?.map(|stored| stored.state));
     }
-    Ok((found, last.filter(|_| count == PAGE)))
+    Ok((found, last.filter(|_| count == limit)))
+}
+
+/// The statement of a query. All take the same values.
+pub(crate) fn select(query: &TargetQuery) -> String {
+    let of_organization = match query.organization {
+        Some(_) => "organization = :organization",
+        None => ":organization IS NULL",
+    };
+    let of_component = match query.component {
+        Some(_) => "organization = :owner AND component = :component",
+        None => ":owner IS NULL AND :component IS NULL",
+    };
+    let placed = match query.placed {
+        true => "planes <> '[]'",
+        false => "true",
+    };
+    format!(
+        "SELECT * FROM targets
+         WHERE {of_organization} AND {of_component} AND {placed}
+             AND (organization, component, project, environment) > (:o, :c, :p, :e)
+         ORDER BY organization, component, project, environment LIMIT :limit"
+    )
+}
+
+/// Forgets that a target may be on some data planes. Says whether it was on one.
+pub(crate) fn forget_planes(
+    session: &Session<'_>,
+    target: &Target,
+    planes: &BTreeSet<DataPlaneId>,
+    at: Timestamp,
+) -> Result<bool, Failure> {
+    let Some(found) = find(session.connection(), target)? else {
+        return Ok(false);
+    };
+    let gone: Vec<&str> = found
+        .state
+        .planes
+        .intersection(planes)
+        .map(DataPlaneId::as_str)
+        .collect();
+    if gone.is_empty() {
+        return Ok(false);
+    }
+    leave(session, &found, planes)?;
+    audit::Entry::new(at, "planes-forgotten", format!("target {target}"))
+        .with(gone.join(", "))
+        .write(session)?;
+    Ok(true)
 }
 
 pub(crate) fn set_ready(

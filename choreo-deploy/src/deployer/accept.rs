@@ -356,14 +356,22 @@ impl Deployer {
         Ok(found.filter(|run| run.target.component == component.component))
     }
 
-    async fn plan(&self, component: &ComponentKey) -> Result<Plan, IntakeError> {
-        let plan = self.parts.catalog.plan(component).await.map_err(|error| {
+    /// What the catalog says of a component, if it has it.
+    pub(super) async fn look_up(
+        &self,
+        component: &ComponentKey,
+    ) -> Result<Option<Plan>, IntakeError> {
+        self.parts.catalog.plan(component).await.map_err(|error| {
             IntakeError::new(
                 IntakeErrorKind::Unavailable,
                 "the catalog does not answer now",
             )
             .with_source(error)
-        })?;
+        })
+    }
+
+    async fn plan(&self, component: &ComponentKey) -> Result<Plan, IntakeError> {
+        let plan = self.look_up(component).await?;
         plan.ok_or_else(|| {
             let message = format!("component {} does not exist", component.component);
             IntakeError::new(IntakeErrorKind::UnknownComponent, message)

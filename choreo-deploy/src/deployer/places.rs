@@ -12,8 +12,7 @@ use crate::store::{Accepted, ClaimedDeployment, NewDeployment, Outcome};
 
 impl Deployer {
     /// Removes a target from every data plane that it may be on. Needs no catalog: it is how what has
-    /// left the catalog is removed. [`DeploymentStore::targets`](crate::store::DeploymentStore::targets)
-    /// lists what there is.
+    /// left the catalog is removed. [`orphans`](Self::orphans) lists that.
     ///
     /// # Errors
     /// [`NotPossible`](IntakeErrorKind::NotPossible) when it is on no data plane, and
@@ -37,10 +36,16 @@ impl Deployer {
     pub(super) async fn remove_everywhere(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
         let mut planes = claimed.planes.clone();
         planes.insert(claimed.deployment.data_plane.clone());
+        // One that does not answer keeps it on no other.
+        let mut result = Ok(());
         for plane in &planes {
-            self.remove_from(claimed, plane).await?;
+            match self.remove_from(claimed, plane).await {
+                Ok(()) => {}
+                Err(halt @ (Halt::Stale | Halt::Store(_))) => return Err(halt),
+                Err(halt) => result = result.and(Err(halt)),
+            }
         }
-        Ok(())
+        result
     }
 
     /// Removes a target that is ready from where it was before. What fails is said, and tried again

@@ -3,7 +3,7 @@ mod runs;
 mod tokens;
 mod work;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -17,7 +17,9 @@ use super::{
 };
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Subject};
-use crate::id::{ComponentKey, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
+use crate::id::{
+    ComponentKey, DataPlaneId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId,
+};
 use crate::reason::{Reason, ReasonCode};
 use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use crate::settings::Settings;
@@ -556,10 +558,33 @@ impl DeploymentStore for InMemoryStore {
                     .as_ref()
                     .is_none_or(|key| *key == target.component_key())
         };
+        let is_left = |found: &&TargetState| {
+            let after = query.after.as_ref();
+            after.is_none_or(|after| place(&found.target) > place(after))
+                && !(query.placed && found.planes.is_empty())
+        };
         let all = state.targets.values().map(|row| &row.state);
-        let mut found: Vec<_> = all.filter(fits).cloned().collect();
-        found.sort_by(|one, other| one.target.cmp(&other.target));
+        let mut found: Vec<_> = all.filter(fits).filter(is_left).cloned().collect();
+        found.sort_by(|one, other| place(&one.target).cmp(&place(&other.target)));
+        if query.limit > 0 {
+            found.truncate(query.limit);
+        }
         Ok(found)
+    }
+
+    async fn forget_planes(
+        &self,
+        target: &Target,
+        planes: &BTreeSet<DataPlaneId>,
+        _at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let Some(row) = state.targets.get_mut(target) else {
+            return Ok(false);
+        };
+        let before = row.state.planes.len();
+        row.state.planes.retain(|plane| !planes.contains(plane));
+        Ok(row.state.planes.len() < before)
     }
 
     async fn release(
@@ -628,6 +653,22 @@ impl DeploymentStore for InMemoryStore {
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+/// What lists of targets are in the order of.
+fn place(target: &Target) -> [&str; 4] {
+    let Target {
+        organization,
+        project,
+        component,
+        environment,
+    } = target;
+    [
+        organization.as_str(),
+        component.as_str(),
+        project.as_str(),
+        environment.as_str(),
+    ]
 }
 
 /// A mistake of the caller, not of the data.

@@ -370,6 +370,12 @@ pub struct TargetQuery {
     pub organization: Option<OrganizationId>,
     /// Of this component.
     pub component: Option<ComponentKey>,
+    /// Only those that may be on a data plane. All unless set.
+    pub placed: bool,
+    /// Only those after this one, in the order of the list.
+    pub after: Option<Target>,
+    /// At most this many; all when 0.
+    pub limit: usize,
 }
 
 impl TargetQuery {
@@ -378,7 +384,7 @@ impl TargetQuery {
     pub fn of_organization(organization: OrganizationId) -> Self {
         Self {
             organization: Some(organization),
-            component: None,
+            ..Self::default()
         }
     }
 
@@ -386,9 +392,33 @@ impl TargetQuery {
     #[must_use]
     pub fn of_component(component: ComponentKey) -> Self {
         Self {
-            organization: None,
             component: Some(component),
+            ..Self::default()
         }
+    }
+
+    /// Only those that may be on a data plane.
+    #[must_use]
+    pub fn placed(self) -> Self {
+        Self {
+            placed: true,
+            ..self
+        }
+    }
+
+    /// Only those after this one, the last of the page before.
+    #[must_use]
+    pub fn after(self, target: Target) -> Self {
+        Self {
+            after: Some(target),
+            ..self
+        }
+    }
+
+    /// At most this many.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod looks;
+mod orphans;
 mod outages;
 mod progress;
 mod scenarios;

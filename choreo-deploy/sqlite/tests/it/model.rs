@@ -11,7 +11,7 @@ use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
     Claim, ClaimRequest, ClaimedWork, DeploymentQuery, Idempotency, InMemoryStore, Lane,
     NewRegistry, NewRun, Outcome, Progress, Room, RunClaim, RunOutcome, RunProgress,
-    SettingsChoice, Store,
+    SettingsChoice, Store, TargetQuery,
 };
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use choreo_deploy::workload::{ManualTask, Scaling};
@@ -83,6 +83,10 @@ impl<'s> Caller<'s> {
             9 | 10 => self.finish(now, (a, b)).await,
             11 if a >= 240 => show(self.store.raise_epoch(now).await),
             11 if a >= 128 => self.register((a, b)).await,
+            11 if a >= 112 => {
+                let gone = [plane(b)].into();
+                show(self.store.forget_planes(&target(a), &gone, now).await)
+            }
             11 => show(self.store.release_hold(&target(a), now).await),
             12 => self.token(number, now, (a, b)).await,
             13 => self.accept_run(now, a).await,
@@ -289,6 +293,7 @@ impl<'s> Caller<'s> {
                     .deployments(&DeploymentQuery::default().limit(99))
                     .await,
             ),
+            show(self.store.targets(&TargetQuery::default().placed()).await),
         ];
         for a in 0..2 {
             let target = target(a);

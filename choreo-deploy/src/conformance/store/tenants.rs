@@ -187,5 +187,85 @@ impl StoreClause {
         assert_eq!(store.targets(&theirs).await.expect("reads"), []);
         let component = TargetQuery::of_component(key_of("orders"));
         assert_eq!(store.targets(&component).await.expect("reads").len(), 1);
+
+        let target = example_target("orders");
+        let before = store.target(&target).await.expect("reads");
+        let forget = async |plane: &str| {
+            let planes = [id_of(plane)].into();
+            let forgotten = store.forget_planes(&target, &planes, at(5)).await;
+            forgotten.expect("writes")
+        };
+        assert!(!forget("eu-1").await, "it has left that one");
+        assert!(forget("eu-2").await);
+        assert!(!forget("eu-2").await);
+        let after = store
+            .target(&target)
+            .await
+            .expect("reads")
+            .expect("is there");
+        assert_eq!(after.planes, [].into());
+        let mut before = before.expect("is there");
+        before.planes.clear();
+        assert_eq!(after, before, "nothing else of it has changed");
+        let (theirs, planes) = (their_target(), [id_of("eu-1")].into());
+        let nowhere = store.forget_planes(&theirs, &planes, at(6)).await;
+        assert!(!nowhere.expect("reads"), "there is no such target");
+    }
+
+    /// Targets are listed in pages, without a gap and none twice.
+    pub async fn targets_are_listed_in_pages(store: &dyn Store) {
+        let mut all = Vec::new();
+        let mut number = 0;
+        for organization in ["b", "a"] {
+            for component in ["orders", "billing"] {
+                for project in ["web", "shop"] {
+                    for environment in ["dev", "prod"] {
+                        number += 1;
+                        let mut new = new(component, number, at(number));
+                        new.target = Target::new(
+                            id_of(organization),
+                            id_of(project),
+                            id_of(component),
+                            id_of(environment),
+                        );
+                        if number % 4 == 0 {
+                            new.subject = crate::deployment::Subject::Absence;
+                        } else {
+                            all.push(new.target.clone());
+                        }
+                        store.accept(new).await.expect("accepts");
+                    }
+                }
+            }
+        }
+        all.sort_by_key(|target| {
+            let of = (target.organization.clone(), target.component.clone());
+            (of, target.project.clone(), target.environment.clone())
+        });
+        let placed = TargetQuery::default().placed();
+        let (mut query, mut pages) = (placed.clone().limit(5), Vec::new());
+        loop {
+            let page = store.targets(&query).await.expect("reads");
+            let Some(last) = page.last() else { break };
+            query = query.after(last.target.clone());
+            pages.push(page.len());
+            let all = all.iter().skip(pages.iter().sum::<usize>() - page.len());
+            let found = page.iter().map(|state| &state.target);
+            assert!(found.eq(all.take(page.len())), "page {}", pages.len());
+        }
+        assert_eq!(pages, [5, 5, 2]);
+        let whole = store.targets(&placed).await.expect("reads");
+        assert_eq!(whole.len(), all.len());
+        let everything = store.targets(&TargetQuery::default()).await;
+        assert_eq!(everything.expect("reads").len(), 16);
+        let mut of_one = TargetQuery::of_component(ComponentKey::new(id_of("a"), id_of("orders")));
+        of_one.organization = Some(id_of("a"));
+        let of_one = store.targets(&of_one).await.expect("reads");
+        assert!(
+            of_one.len() == 4
+                && of_one
+                    .iter()
+                    .all(|state| state.target.component == id_of("orders"))
+        );
     }
 }
