@@ -9,6 +9,8 @@ mod looks;
 mod orphans;
 mod outages;
 mod progress;
+mod requests;
+mod running;
 mod scenarios;
 mod ways_in;
 mod world;

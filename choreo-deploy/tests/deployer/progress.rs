@@ -494,3 +494,35 @@ async fn a_busy_data_plane_is_not_asked_about_again_and_again() {
     let asked = world.registries.asked.load(Ordering::SeqCst);
     assert!(asked <= 9, "asked {asked} times");
 }
+
+/// However many organizations have something dead, each with a step that hangs: a step that is slow
+/// gives its place up.
+#[tokio::test(start_paused = true)]
+async fn dead_data_planes_of_many_organizations_hold_up_nobody() {
+    let options = DeployerOptions::default();
+    let names: Vec<String> = (0..options.steps.get() + 4)
+        .map(|number| format!("o-{number}"))
+        .collect();
+    let mut places = beside(0, "", "", false);
+    places.extend(names.iter().map(|name| Place {
+        component: "c".to_owned(),
+        organization: name,
+        plane: format!("dead-{name}"),
+        host: "registry.example.com".to_owned(),
+    }));
+    let world = World::new(&places, options).await;
+    for dead in &places[1..] {
+        world.submit(dead).await;
+    }
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let healthy = world.submit(&places[0]).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        world.read(&healthy).await.phase
+    };
+    let phase = tokio::select! {
+        () = world.deployer.run(std::future::pending()) => None,
+        phase = later => Some(phase),
+    };
+    assert_eq!(phase, Some(Phase::Ready));
+}

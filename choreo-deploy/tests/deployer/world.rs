@@ -76,10 +76,19 @@ impl World {
         let planes = planes
             .into_iter()
             .map(|(name, plane)| (id(name), plane as Arc<dyn DeploymentBackend>));
+        self.over(planes.collect(), plans)
+    }
+
+    /// The same over other data planes.
+    pub(crate) fn over(
+        &self,
+        backends: HashMap<DataPlaneId, Arc<dyn DeploymentBackend>>,
+        plans: impl IntoIterator<Item = Plan>,
+    ) -> Deployer {
         Deployer::new(Parts {
             store: self.store.clone(),
             catalog: Arc::new(StaticCatalog::new(plans)),
-            backends: Arc::new(planes.collect::<HashMap<DataPlaneId, _>>()),
+            backends: Arc::new(backends),
             resolver: self.registry.clone(),
             sealer: Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap())),
         })

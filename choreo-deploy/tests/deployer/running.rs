@@ -1,0 +1,506 @@
+//! How work goes on: claims that are kept, pauses, deadlines of runs. On a data plane that does as the
+//! test says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use choreo_deploy::backend::{
+    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, RunIntent,
+    TaskRunner,
+};
+use choreo_deploy::clock::{Chance, SystemChance};
+use choreo_deploy::deployer::{DeployerOptions, RunRequest};
+use choreo_deploy::deployment::{Cause, Generation, Phase};
+use choreo_deploy::id::{DeploymentId, RunId};
+use choreo_deploy::reason::{Reason, ReasonCode};
+use choreo_deploy::resolver::ResolveError;
+use choreo_deploy::rollout::{Rollout, RolloutPhase, RunStatus};
+use choreo_deploy::run::{Run, RunPhase};
+use choreo_deploy::workload::Workload;
+use choreo_deploy::{InMemoryBackend, Intake as _, Target};
+use tokio::time::Instant;
+
+use crate::world::{World, codes, id, key, reason, service, submission, task};
+
+/// A data plane that notes when it was called, and does as the test says.
+#[derive(Debug, Default)]
+struct Plane {
+    inner: Arc<InMemoryBackend>,
+    calls: Mutex<Vec<(&'static str, Instant)>>,
+    failing: Mutex<Vec<(&'static str, BackendErrorKind)>>,
+    /// A call that panics, always.
+    panics: Mutex<Option<&'static str>>,
+    /// How long the start of a run takes.
+    start_takes: Mutex<Duration>,
+    /// How long an apply takes.
+    apply_takes: Mutex<Duration>,
+    /// When applies were given up or done.
+    apply_ended: Mutex<Vec<Instant>>,
+    /// Rollouts are on their way until then.
+    ready_at: Mutex<Option<Instant>>,
+    /// What is said of a run until it is cancelled.
+    run: Mutex<Option<RunStatus>>,
+}
+
+struct Ends<'a>(&'a Plane);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.apply_ended.lock().unwrap().push(Instant::now());
+    }
+}
+
+impl Plane {
+    fn fail(&self, call: &'static str, kind: BackendErrorKind, times: usize) {
+        let failures = std::iter::repeat_n((call, kind), times);
+        self.failing.lock().unwrap().extend(failures);
+    }
+
+    fn called(&self, call: &str) -> Vec<Instant> {
+        let calls = self.calls.lock().unwrap();
+        let calls = calls.iter().filter(|(name, _)| *name == call);
+        calls.map(|(_, at)| *at).collect()
+    }
+
+    fn note(&self, call: &'static str) -> Result<(), BackendError> {
+        self.calls.lock().unwrap().push((call, Instant::now()));
+        let panics = *self.panics.lock().unwrap();
+        assert_ne!(panics, Some(call), "as the test says");
+        let mut failing = self.failing.lock().unwrap();
+        match failing.iter().position(|(name, _)| *name == call) {
+            Some(at) => {
+                let (_, kind) = failing.remove(at);
+                Err(BackendError::new(kind, call, "as the test says"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl DeploymentBackend for Plane {
+    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
+        self.note("apply")?;
+        let _ends = Ends(self);
+        let takes = *self.apply_takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
+        self.inner.apply(intent).await
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
+        self.note("observe")?;
+        let mut rollout = self.inner.observe(target).await?;
+        let ready_at = *self.ready_at.lock().unwrap();
+        if ready_at.is_some_and(|at| Instant::now() < at) {
+            rollout.phase = RolloutPhase::Progressing;
+        }
+        Ok(rollout)
+    }
+
+    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.note("settle")?;
+        self.inner.settle(target, generation).await
+    }
+
+    async fn update_pull_secret(
+        &self,
+        target: &Target,
+        generation: Generation,
+        pull: &Pull<'_>,
+    ) -> Result<(), BackendError> {
+        self.inner
+            .update_pull_secret(target, generation, pull)
+            .await
+    }
+
+    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.note("remove")?;
+        self.inner.remove(target, generation).await
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskRunner> {
+        Some(self)
+    }
+
+    fn logs(&self) -> Option<&dyn LogReader> {
+        None
+    }
+}
+
+#[async_trait]
+impl TaskRunner for Plane {
+    async fn start(&self, run: &RunIntent<'_>) -> Result<(), BackendError> {
+        self.note("start")?;
+        let takes = *self.start_takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
+        self.inner.start(run).await
+    }
+
+    async fn observe_run(&self, target: &Target, run: &RunId) -> Result<RunStatus, BackendError> {
+        self.note("observe run")?;
+        if let Some(said) = &*self.run.lock().unwrap() {
+            return Ok(said.clone());
+        }
+        self.inner.observe_run(target, run).await
+    }
+
+    async fn cancel_run(&self, target: &Target, run: &RunId) -> Result<(), BackendError> {
+        self.note("cancel")?;
+        if let Some(said) = &mut *self.run.lock().unwrap() {
+            *said = RunStatus::new(RunPhase::Cancelled);
+            return Ok(());
+        }
+        self.inner.cancel_run(target, run).await
+    }
+}
+
+/// Every pause is as long as it may be, and what it may be is noted.
+#[derive(Clone, Debug, Default)]
+struct Longest(Arc<Mutex<Vec<Duration>>>);
+
+impl Chance for Longest {
+    fn deployment_id(&self) -> DeploymentId {
+        SystemChance.deployment_id()
+    }
+
+    fn run_id(&self) -> RunId {
+        SystemChance.run_id()
+    }
+
+    fn jitter(&self, longest: Duration) -> Duration {
+        self.0.lock().unwrap().push(longest);
+        longest
+    }
+}
+
+/// No pause at all.
+#[derive(Debug)]
+struct NoPause;
+
+impl Chance for NoPause {
+    fn deployment_id(&self) -> DeploymentId {
+        SystemChance.deployment_id()
+    }
+
+    fn run_id(&self) -> RunId {
+        SystemChance.run_id()
+    }
+
+    fn jitter(&self, _: Duration) -> Duration {
+        Duration::ZERO
+    }
+}
+
+async fn world() -> (World, Arc<Plane>) {
+    let plane = Arc::new(Plane::default());
+    let backend: Arc<dyn DeploymentBackend> = plane.clone();
+    let world = World::of(
+        plane.inner.clone(),
+        HashMap::from([(id("eu-1"), backend)]),
+        [service("orders"), task()],
+    )
+    .await;
+    (world, plane)
+}
+
+/// A world in which the task is ready, and a run of it that was accepted.
+async fn running(chance: impl Chance) -> (World, Arc<Plane>, Run) {
+    let (mut world, plane) = world().await;
+    world.deployer = world.deployer.clone().with_chance(chance);
+    world.deploy("report", "report:1").await;
+    let request = RunRequest::new(key("report"));
+    let run = world.deployer.run_task(request).await.unwrap();
+    (world, plane, run)
+}
+
+async fn ended(world: &World, run: &Run) -> Run {
+    let working = world.deployer.work_until_idle();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let worked = tokio::time::timeout(day, working).await;
+    worked.expect("it ends").unwrap();
+    let (deployer, owner) = (&world.deployer, key("report"));
+    let run = deployer.wait_run(&owner, &run.id, Duration::ZERO).await;
+    run.unwrap().unwrap()
+}
+
+fn down() -> ResolveError {
+    ResolveError::TryLater {
+        reason: reason(ReasonCode::RegistryUnreachable),
+        retry_after: None,
+    }
+}
+
+/// An apply may take longer than a claim holds: it is renewed, and nobody else begins.
+#[tokio::test(start_paused = true)]
+async fn a_claim_holds_for_as_long_as_its_step_takes() {
+    let (world, plane) = world().await;
+    let options = DeployerOptions::default();
+    *plane.apply_takes.lock().unwrap() = options.lease * 2 - Duration::from_secs(5);
+    let deployment = world.submit("orders", "orders:1").await;
+    let mut other = options;
+    other.worker = "another".to_owned();
+    let other = world.deployer.clone().with_options(other);
+    let (one, two) = tokio::join!(world.deployer.work_until_idle(), other.work_until_idle());
+    one.and(two).unwrap();
+    assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+    assert_eq!(plane.called("apply").len(), 1);
+}
+
+/// Whoever works for a deployment that was superseded is dropped when its claim cannot be renewed.
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_claim_is_lost_is_dropped() {
+    let (world, plane) = world().await;
+    *plane.apply_takes.lock().unwrap() = Duration::from_secs(55);
+    world.submit("orders", "orders:1").await;
+    let began = Instant::now();
+    let working = world.deployer.run(std::future::pending());
+    let newer = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        *plane.apply_takes.lock().unwrap() = Duration::ZERO;
+        let newer = world.submit("orders", "orders:2").await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(world.read(&newer).await.phase, Phase::Ready);
+    };
+    tokio::select! {
+        () = working => {}
+        () = newer => {}
+    }
+    let ended = plane.apply_ended.lock().unwrap().clone();
+    let last = ended.last().unwrap().duration_since(began).as_secs();
+    assert_eq!((ended.len(), last), (2, 10), "a third of the lease");
+}
+
+/// What is under way when the worker is told to stop comes to its end.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_has_begun_ends_before_the_worker_stops() {
+    let (world, plane) = world().await;
+    *plane.apply_takes.lock().unwrap() = Duration::from_secs(8);
+    let deployment = world.submit("orders", "orders:1").await;
+    let stop = tokio::time::sleep(Duration::from_secs(3));
+    world.deployer.run(stop).await;
+    assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+}
+
+/// Many who wait for the same must not come back at once.
+#[tokio::test(start_paused = true)]
+async fn pauses_are_by_chance_and_bounded() {
+    let (mut world, _) = world().await;
+    let (plain, options) = (world.deployer.clone(), DeployerOptions::default());
+    world.deployer = plain.clone().with_chance(NoPause);
+    world.registry.will_say(down(), 8);
+    let began = Instant::now();
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(deployment.phase, Phase::Ready);
+    assert!(began.elapsed() < Duration::from_secs(1));
+
+    let longest = Longest::default();
+    world.deployer = plain.with_chance(longest.clone());
+    world.registry.will_say(down(), 10);
+    world.deploy("orders", "orders:2").await;
+    let asked: Vec<u64> = longest
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(Duration::as_secs)
+        .collect();
+    assert_eq!(asked, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
+    assert_eq!(options.retry_longest.as_secs(), 60);
+}
+
+/// A registry that asks for a day is asked a few times, so that the deployment says why it waits.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_asked_for_is_honoured_within_reason() {
+    let (world, _) = world().await;
+    let tomorrow = ResolveError::TryLater {
+        reason: reason(ReasonCode::RegistryRateLimited),
+        retry_after: Some(Duration::from_secs(24 * 60 * 60)),
+    };
+    world.registry.will_say(tomorrow, 2);
+    let began = Instant::now();
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(deployment.phase, Phase::Ready);
+    let asked_for = DeployerOptions::default().retry_after_longest * 2;
+    let took = began.elapsed();
+    assert!(took >= asked_for && took < asked_for + Duration::from_secs(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_takes_long_is_looked_at_less_often() {
+    let (world, plane) = world().await;
+    let began = Instant::now();
+    *plane.ready_at.lock().unwrap() = Some(began + Duration::from_secs(600));
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(deployment.phase, Phase::Ready);
+    let looks = plane.called("observe");
+    let until = |seconds| {
+        let before = |at: &&Instant| at.duration_since(began).as_secs() < seconds;
+        looks.iter().filter(before).count()
+    };
+    assert!((25..=31).contains(&until(30)), "{} in 30 s", until(30));
+    assert!(until(600) < 31 + 46 + 100, "{} in all", until(600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_waited_for_by_its_own_component_alone() {
+    let (world, _, run) = running(SystemChance).await;
+    let (deployer, other) = (&world.deployer, key("orders"));
+    let waited = deployer.wait_run(&other, &run.id, Duration::ZERO);
+    assert_eq!(waited.await.unwrap(), None);
+}
+
+/// What goes on for ever is stopped on the data plane, and ends a little after its own deadline.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_end_is_stopped() {
+    let (world, plane, run) = running(SystemChance).await;
+    *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
+    let run = ended(&world, &run).await;
+    assert!(!plane.called("cancel").is_empty());
+    assert_eq!(run.phase, RunPhase::Cancelled);
+    let Workload::ManualTask(task) = task().workload else {
+        panic!("it is a Manual Task")
+    };
+    let allowed = task.limits.deadline() + DeployerOptions::default().run_grace;
+    assert_eq!(
+        run.reasons[0].message,
+        format!("the run did not end within {} seconds", allowed.as_secs())
+    );
+    let took = run.changed_at.duration_since(run.accepted_at).as_secs();
+    let took = u64::try_from(took).unwrap() - allowed.as_secs();
+    assert!(took <= 5, "{took} s after its deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stuck_is_taken_away() {
+    let (world, plane, run) = running(SystemChance).await;
+    let missing = Reason::new(ReasonCode::ImageNotFound, "as the test says");
+    let stuck = RunStatus::new(RunPhase::Pending).with_reason(missing);
+    *plane.run.lock().unwrap() = Some(stuck.stuck());
+    let run = ended(&world, &run).await;
+    assert_eq!(run.phase, RunPhase::Failed);
+    assert_eq!(plane.called("cancel").len(), 1);
+}
+
+/// Deploy-review 6, for runs: a look that is refused says nothing of the run.
+#[tokio::test(start_paused = true)]
+async fn a_refused_look_at_a_run_ends_nothing() {
+    for kind in [
+        BackendErrorKind::PermissionDenied,
+        BackendErrorKind::NotFound,
+        BackendErrorKind::Internal,
+    ] {
+        let (world, plane, run) = running(SystemChance).await;
+        plane.fail("observe run", kind, 3);
+        let run = ended(&world, &run).await;
+        assert_eq!(run.phase, RunPhase::Succeeded, "{kind:?}: {run:?}");
+        assert_eq!(plane.called("start").len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_started_again_after_growing_pauses_that_begin_anew_once_it_runs() {
+    let (world, plane, run) = running(Longest::default()).await;
+    plane.fail("start", BackendErrorKind::Unreachable, 5);
+    plane.fail("observe run", BackendErrorKind::Unreachable, 1);
+    let run = ended(&world, &run).await;
+    assert_eq!(run.phase, RunPhase::Succeeded);
+    let starts = plane.called("start");
+    let pauses = |calls: &[Instant]| -> Vec<u64> {
+        let pairs = calls.windows(2);
+        pairs.map(|two| (two[1] - two[0]).as_secs()).collect()
+    };
+    assert_eq!(pauses(&starts), [1, 2, 4, 8, 16]);
+    assert_eq!(pauses(&plane.called("observe run")), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_is_looked_at_again_soon_however_often_its_apply_failed() {
+    let (mut world, plane) = world().await;
+    world.deployer = world.deployer.clone().with_chance(Longest::default());
+    plane.fail("apply", BackendErrorKind::Unreachable, 5);
+    plane.fail("observe", BackendErrorKind::Unreachable, 1);
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(deployment.phase, Phase::Ready);
+    let looks = plane.called("observe");
+    assert_eq!((looks[1] - looks[0]).as_secs(), 1);
+}
+
+/// Ready is what runs, and that is the newer one.
+#[tokio::test(start_paused = true)]
+async fn what_is_older_than_the_data_plane_when_it_settles_has_failed() {
+    let (world, plane) = world().await;
+    plane.fail("settle", BackendErrorKind::Stale, 1);
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(deployment.phase, Phase::Failed);
+    assert_eq!(codes(&deployment), [ReasonCode::NewerDeployment]);
+}
+
+/// Deploy-review 11, for runs: every way out of a step moves a count or ends.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_step_panics_ends_with_its_deadline() {
+    let (world, plane, run) = running(SystemChance).await;
+    *plane.panics.lock().unwrap() = Some("observe run");
+    let run = ended(&world, &run).await;
+    let codes: Vec<_> = run.reasons.iter().map(|reason| reason.code).collect();
+    let expected = [
+        ReasonCode::ProgressDeadlineExceeded,
+        ReasonCode::InternalError,
+    ];
+    assert_eq!(
+        (run.phase, codes.as_slice()),
+        (RunPhase::Failed, &expected[..])
+    );
+    assert!(run.changed_at >= run.deadline_at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_kills_its_worker_is_begun_a_few_times_only() {
+    let (world, plane, run) = running(SystemChance).await;
+    *plane.start_takes.lock().unwrap() = Duration::from_secs(15);
+    for _ in 0..20 {
+        let working = world.deployer.run(std::future::pending());
+        let _ = tokio::time::timeout(Duration::from_secs(5), working).await;
+        tokio::time::sleep(DeployerOptions::default().lease).await;
+    }
+    let run = ended(&world, &run).await;
+    assert_eq!(run.phase, RunPhase::Failed);
+    assert_eq!(run.reasons[0].code, ReasonCode::InternalError);
+    assert_eq!(plane.called("start").len(), 8);
+}
+
+/// It is ready where it should be; what is left elsewhere is said, and removed after the next one.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_removed_from_the_old_data_plane_is_said() {
+    let (world, plane) = world().await;
+    world.deploy("orders", "orders:1").await;
+    let mut moved = service("orders");
+    for stage in &mut moved.stages {
+        stage.data_plane.id = id("eu-2");
+    }
+    let new: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
+    let old: Arc<dyn DeploymentBackend> = plane.clone();
+    let backends = HashMap::from([(id("eu-1"), old), (id("eu-2"), new)]);
+    let deployer = world.over(backends, [moved]);
+    plane.fail("remove", BackendErrorKind::PermissionDenied, 1);
+    for (tag, reasons) in [("2", 1), ("3", 0)] {
+        let image = submission("orders", &format!("orders:{tag}"), Cause::Manual);
+        let accepted = deployer.accept(image).await.unwrap().deployment;
+        deployer.work_until_idle().await.unwrap();
+        let deployment = world.read(&accepted).await;
+        assert_eq!(deployment.phase, Phase::Ready);
+        assert_eq!(
+            deployment.reasons.len(),
+            reasons,
+            "{:?}",
+            deployment.reasons
+        );
+        if let Some(reason) = deployment.reasons.first() {
+            let said = "it is ready, and what ran before is still on data plane eu-1: ";
+            assert!(reason.message.starts_with(said), "{reason}");
+        }
+        let left = plane.inner.shown(&deployment.target).is_some();
+        assert_eq!(left, reasons == 1);
+    }
+}
