@@ -122,11 +122,10 @@ impl StoreClause {
             .accept(keyed("orders", 1, at(0), [1; 32]))
             .await
             .expect("accepts");
-        let late = store
-            .accept(keyed("orders", 2, at(601), [2; 32]))
-            .await
-            .expect("accepts");
-        assert!(!late.replayed);
+        let again = keyed("orders", 2, at(599), [1; 32]);
+        assert!(store.accept(again).await.expect("accepts").replayed);
+        let at_its_end = keyed("orders", 3, at(600), [2; 32]);
+        assert!(!store.accept(at_its_end).await.expect("accepts").replayed);
     }
 
     /// Many requests with one key at once are one deployment.

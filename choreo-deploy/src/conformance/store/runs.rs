@@ -63,6 +63,7 @@ impl StoreClause {
             .put_back_run(&claimed.claim, progress.clone())
             .await
             .expect("puts back");
+        assert_stale(store.put_back_run(&claimed.claim, progress.clone()).await);
         assert_eq!(store.next_due().await.expect("reads"), Some(at(6)));
         assert!(claim_run(store, at(5)).await.is_none());
         let again = claim_run(store, at(6)).await.expect("claims");

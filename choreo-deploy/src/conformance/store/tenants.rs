@@ -80,9 +80,16 @@ impl StoreClause {
         let theirs = store.releases(&their_key, 9).await.expect("reads");
         assert_eq!((ours.len(), theirs.len()), (3, 1));
         assert_eq!(theirs[0].organization, other());
+        let second = ReleaseNumber::FIRST.next();
+        let look = store.release(&their_key, second).await.expect("reads");
+        assert_eq!(look, None, "the second one is ours alone");
         let state = store.target(&their_target()).await.expect("reads");
         let state = state.expect("is there");
         assert_eq!(state.hold, None, "nobody holds it");
+        let of_component = TargetQuery::of_component(their_key.clone());
+        let targets = store.targets(&of_component).await.expect("reads");
+        assert_eq!(targets.len(), 1);
+        assert_eq!(targets[0].target, their_target());
         let query = DeploymentQuery::of_component(their_key);
         let list = store.deployments(&query);
         assert_eq!(list.await.expect("reads").len(), 2);

@@ -146,6 +146,8 @@ impl StoreClause {
             .put_back(&claimed.claim, progress)
             .await
             .expect("puts back");
+        // What was given back is nobody's, also before somebody else takes it.
+        assert_all_stale(store, &claimed.claim).await;
         let stored = deployment(store, "d-1").await;
         assert_eq!(
             (stored.phase, &stored.reasons),
