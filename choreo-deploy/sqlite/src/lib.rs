@@ -111,6 +111,7 @@ mod run_work;
 mod runs;
 mod schema;
 mod settings;
+mod share;
 mod signals;
 mod store;
 mod targets;

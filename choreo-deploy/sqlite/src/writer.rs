@@ -6,13 +6,14 @@
 //!
 //! Acceptances come as fast as there are callers, and a worker does several writes for each of them,
 //! one after the other. So what the worker writes has a lane of its own: it goes first, joins a group
-//! that is being done already, and such a group is committed soon, however many acceptances wait.
+//! that is being done already, and such a group is committed soon, however many acceptances wait: see
+//! [`Share`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{fmt, io, thread};
 
 use rusqlite::{CachedStatement, Connection, Params, Transaction, TransactionBehavior};
@@ -23,12 +24,11 @@ use crate::error::{CommitError, Failure};
 use crate::log::Log;
 use crate::queue::{Lane, Queue};
 use crate::schema;
+use crate::share::Share;
 use crate::signals::{Change, Signals};
 
 /// How many commands one commit takes at most.
 const GROUP: usize = 256;
-/// How many acceptances ride with the work at least, so that they go on too.
-const RIDE: usize = 1;
 
 type Commands = Queue<Box<dyn Command>>;
 
@@ -61,7 +61,7 @@ impl Writer {
                     signals,
                     log,
                     commits: counter,
-                    last_commit: Duration::ZERO,
+                    share: Share::default(),
                 }
                 .run();
             }
@@ -214,8 +214,7 @@ struct Worker {
     signals: Arc<Signals>,
     log: Log,
     commits: Arc<AtomicU64>,
-    /// How long the disk took last.
-    last_commit: Duration,
+    share: Share,
 }
 
 impl Worker {
@@ -248,34 +247,35 @@ impl Worker {
         group: &mut Vec<Box<dyn Command>>,
         outside: usize,
     ) -> Result<Vec<Change>, CommitError> {
+        let began = Instant::now();
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         schema::require_own(&transaction)?;
         let mut changes = Vec::new();
-        let mut ride = Ride::new(outside, self.last_commit);
+        self.share.begin(outside);
         while group.len() < GROUP
-            && let Some(mut command) = self.next(&mut ride)
+            && let Some((lane, mut command)) = self.next()
         {
+            let since = Instant::now();
             let done = self.execute(&mut *command);
             group.push(command);
             changes.append(&mut done?);
+            self.share.took(lane, since.elapsed());
         }
-        let since = Instant::now();
         transaction.commit()?;
-        self.last_commit = since.elapsed();
+        self.share.end(began.elapsed());
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(changes)
     }
 
     /// What goes into the group next: the work as soon as it comes, the others while there is room.
-    fn next(&self, ride: &mut Ride) -> Option<Box<dyn Command>> {
+    fn next(&self) -> Option<(Lane, Box<dyn Command>)> {
         if let Some(command) = self.queue.pop(Lane::Work) {
-            ride.has_work();
-            return Some(command);
+            return Some((Lane::Work, command));
         }
-        let command = ride.has_room().then(|| self.queue.pop(Lane::Outside))??;
-        ride.taken += 1;
-        Some(command)
+        let has_room = self.share.has_room();
+        let command = has_room.then(|| self.queue.pop(Lane::Outside))??;
+        Some((Lane::Outside, command))
     }
 
     /// What there is to be told that nothing can be done.
@@ -312,38 +312,6 @@ impl Drop for Worker {
         self.queue.close();
         // Dropped, those that wait get no answer, and their callers see that it has ended.
         self.take_all(&mut Vec::new());
-    }
-}
-
-/// How many from outside ride in one group.
-///
-/// All that waited when it began, unless there is work among them: then no more than take half as
-/// long as the disk, so that work under load takes hardly longer than alone.
-struct Ride {
-    waiting: usize,
-    taken: usize,
-    with_work: Duration,
-    until: Option<Instant>,
-}
-
-impl Ride {
-    fn new(waiting: usize, last_commit: Duration) -> Self {
-        Self {
-            waiting,
-            taken: 0,
-            with_work: last_commit / 2,
-            until: None,
-        }
-    }
-
-    fn has_work(&mut self) {
-        self.until
-            .get_or_insert_with(|| Instant::now() + self.with_work);
-    }
-
-    fn has_room(&self) -> bool {
-        self.taken < self.waiting
-            && (self.taken < RIDE || self.until.is_none_or(|until| Instant::now() < until))
     }
 }
 

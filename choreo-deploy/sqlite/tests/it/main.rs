@@ -12,4 +12,5 @@ mod model;
 mod power_loss;
 mod restart;
 mod runs;
+mod shim;
 mod unreadable;

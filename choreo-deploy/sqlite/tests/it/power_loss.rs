@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use self::disk::{Chance, Disk, Honesty, Record, records};
 use crate::common::{at, claim, deployment_id, draft, new};
+use crate::shim;
 
 const FOLDER: &str = "RECORDER_FOLDER";
 const LOG: &str = "RECORDER_LOG";
@@ -46,9 +47,8 @@ struct Found {
 fn what_was_acknowledged_survives_a_loss_of_power() {
     let cases = std::env::var("CHOREO_TEST_CASES").map_or(1_000, |cases| cases.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let Some(recorder) = recorder(folder.path()) else {
-        let said = b"SKIPPED: losses of power, because cc is not installed or this is not Linux\n";
-        return std::io::stderr().write_all(said).unwrap();
+    let Some(recorder) = shim::compile("recorder.c", folder.path()) else {
+        return shim::skipped("losses of power");
     };
     let records = record(&recorder, folder.path());
     let honest = lose_power(&records, Honesty::Honest, cases);
@@ -59,20 +59,6 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
     assert!(normal.lossy > 20, "synchronous=NORMAL loses: {normal:?}");
     let nothing = lose_power(&records, Honesty::NothingSynced, 100);
     assert!(nothing.damaged > 20, "{nothing:?}");
-}
-
-/// Compiles the recorder.
-fn recorder(folder: &Path) -> Option<PathBuf> {
-    let source = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/it/power_loss/recorder.c"
-    );
-    let library = folder.join("recorder.so");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
-    compiler.arg(&library).arg(source).arg("-ldl");
-    let found = cfg!(target_os = "linux") && compiler.output().ok()?.status.success();
-    found.then_some(library)
 }
 
 fn record(recorder: &Path, folder: &Path) -> Vec<Record> {
@@ -213,7 +199,7 @@ fn kept(image: &Path, whole: bool) -> rusqlite::Result<BTreeSet<String>> {
 #[tokio::test]
 async fn a_store_goes_on_from_an_image() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(recorder) = recorder(folder.path()) else {
+    let Some(recorder) = shim::compile("recorder.c", folder.path()) else {
         return;
     };
     let records = record(&recorder, folder.path());
