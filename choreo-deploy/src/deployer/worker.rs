@@ -16,6 +16,10 @@ use crate::Target;
 use crate::id::DataPlaneId;
 use crate::store::{Claim, ClaimRequest, ClaimedWork, Lane, StoreError};
 
+/// After looking in vain, the next hint is followed after so long: under acceptances without a pause
+/// there is always one, and nearly all of them are of what there is no room for.
+const CALM: Duration = Duration::from_millis(5);
+
 /// Works until told to stop; then ends the steps that are under way.
 ///
 /// Whatever it finds, each round polls the arms that stop it and that make room: work that comes
@@ -27,6 +31,7 @@ pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> 
         // Begun before looking, so that work that comes in between is not slept over.
         let mut hint = deployer.parts.store.new_work();
         let hinted = poll_fn(|context| Poll::Ready(hint.as_mut().poll(context).is_ready())).await;
+        let before = steps.running.len();
         let pause = match steps.fill().await {
             Ok(next_due) => deployer.until(next_due),
             Err(error) => {
@@ -34,13 +39,18 @@ pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> 
                 deployer.options.look
             }
         };
+        let calm = if steps.running.len() > before {
+            Duration::ZERO
+        } else {
+            CALM
+        };
         // Without room it is a step that makes work possible, and no hint.
         let room = steps.slots.room().is_some();
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             () = steps.change(), if !steps.is_empty() => {}
-            () = std::future::ready(()), if hinted && room => {}
+            () = tokio::time::sleep(calm), if hinted && room => {}
             // Polled to its end already when it hinted, and never again.
             () = &mut hint, if !hinted && room => {}
             () = tokio::time::sleep(pause) => {}
