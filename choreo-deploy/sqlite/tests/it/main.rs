@@ -13,4 +13,5 @@ mod power_loss;
 mod restart;
 mod runs;
 mod shim;
+mod silence;
 mod unreadable;
