@@ -69,6 +69,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@tests $store;
             accepted_is_stored_and_due, generations_grow, newer_deployment_supersedes,
             same_key_is_the_same_deployment, reused_key_is_refused, expired_key_is_forgotten,
+            key_outlives_a_clock_that_was_ahead,
             concurrent_same_key_is_one_deployment,
             token_is_checked_again, held_target_refuses_machines, settings_keep_their_version,
             named_release_exists_and_is_pinned, claimed_only_when_due, busy_data_planes_are_passed_over,

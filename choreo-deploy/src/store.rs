@@ -65,7 +65,8 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - Keys, releases, settings and holds are those of the target's organization: another one with a
     ///   component of the same id neither sees nor changes them.
     /// - The same idempotency key and fingerprint within the key's time is the same deployment, with
-    ///   [`Accepted::replayed`], and changes nothing.
+    ///   [`Accepted::replayed`], and changes nothing. A clock that was ahead for less than
+    ///   [`Idempotency::SPARE`] and was set right has ended no key before its time.
     /// - A token that is not live, or not of the component, at `accepted_at` is
     ///   [`TokenRefused`](AcceptError::TokenRefused).
     /// - A held target refuses every [automatic](crate::deployment::Cause::is_automatic) cause.

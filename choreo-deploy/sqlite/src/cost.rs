@@ -38,12 +38,9 @@ fn new(component: u64, number: u64) -> NewDeployment {
     let id = format!("d-{number}").parse().unwrap();
     let mut new = NewDeployment::new(id, place, subject, times);
     new.workload = Some(ManualTask::new().into());
-    let forgotten = at(number) + SECOND;
-    new.idempotency = Some(Idempotency::new(
-        format!("key-{number}"),
-        [1; 32],
-        forgotten,
-    ));
+    // So that the next acceptances take it away.
+    let over = at(number) + SECOND - Idempotency::SPARE;
+    new.idempotency = Some(Idempotency::new(format!("key-{number}"), [1; 32], over));
     new
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn replayed(
     }
 }
 
-/// Remembers the key of a new deployment, and forgets a few keys whose time is over.
+/// Remembers the key of a new deployment, and forgets a few keys whose time has been over for long.
 pub(crate) fn remember(session: &Session<'_>, new: &NewDeployment) -> Result<(), Failure> {
     let Some(Idempotency {
         key,
@@ -78,10 +78,13 @@ pub(crate) fn remember(session: &Session<'_>, new: &NewDeployment) -> Result<(),
 }
 
 fn forget_expired(session: &Session<'_>, now: Timestamp) -> Result<(), Failure> {
+    let over = now
+        .checked_sub(Idempotency::SPARE)
+        .unwrap_or(Timestamp::MIN);
     session.execute(
         "DELETE FROM idempotency WHERE rowid IN (
              SELECT rowid FROM idempotency WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
-        (nanoseconds(now), TAKEN_AWAY),
+        (nanoseconds(over), TAKEN_AWAY),
     )?;
     Ok(())
 }

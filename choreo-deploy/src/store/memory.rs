@@ -102,9 +102,7 @@ impl Lease {
     }
 
     fn due_at(&self) -> Timestamp {
-        self.until.map_or(self.next_attempt_at, |until| {
-            until.max(self.next_attempt_at)
-        })
+        self.until.unwrap_or(self.next_attempt_at)
     }
 
     fn take(&mut self, until: Timestamp) -> u64 {

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Provenance, Subject};
@@ -118,6 +118,10 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
+    /// For how much longer a store keeps a key at least, so that a clock that was ahead for less than
+    /// this and was set right again has ended no key before its time: a week.
+    pub const SPARE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
     /// A key for a request.
     #[must_use]
     pub fn new(key: impl Into<String>, fingerprint: [u8; 32], expires_at: Timestamp) -> Self {

@@ -37,18 +37,41 @@ proptest! {
 
     #[test]
     fn answers_as_the_model_does(steps in prop::collection::vec(any::<Step>(), 1..60)) {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let file = SqliteStore::open(directory.path().join("choreo.db")).await.unwrap();
-            let model = InMemoryStore::new();
-            let (mut one, mut other) = (Caller::new(&model), Caller::new(&file));
-            for (number, step) in (1..).zip(READY.into_iter().chain(steps)) {
-                let expected = one.take(number, step).await;
-                let found = other.take(number, step).await;
-                assert_eq!(found, expected, "step {number}, {step:?}");
-                assert_eq!(other.look().await, one.look().await, "after step {number}, {step:?}");
-            }
-        });
+        block_on(compare(steps.into_iter().map(|step| (step, 0))));
+    }
+
+    /// Finding 17: after a clock was ahead and set right again, keys were forgotten that are not over.
+    #[test]
+    fn answers_as_the_model_does_by_a_clock_that_jumps(
+        steps in prop::collection::vec((prop_oneof![any::<Step>(), keyed()], ahead()), 1..60)
+    ) {
+        block_on(compare(steps.into_iter()));
+    }
+}
+
+/// An acceptance by hand whose key lives for long.
+fn keyed() -> impl Strategy<Value = Step> {
+    any::<(u8, u8, u8)>().prop_map(|(a, b, c)| (0, a | 128, b & !3, c | 128))
+}
+
+/// How far the clock is ahead, in seconds: less than a store makes up for.
+fn ahead() -> impl Strategy<Value = i64> {
+    prop_oneof![3 => Just(0), 1 => Just(3600), 1 => 0..500_000_i64]
+}
+
+async fn compare(steps: impl Iterator<Item = (Step, i64)>) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = SqliteStore::open(directory.path().join("choreo.db")).await;
+    let (file, model) = (file.unwrap(), InMemoryStore::new());
+    let (mut one, mut other) = (Caller::new(&model), Caller::new(&file));
+    let ready = READY.into_iter().map(|step| (step, 0));
+    for (number, (step, ahead)) in (1..).zip(ready.chain(steps)) {
+        let now = common::at(i64::try_from(number).unwrap() * 1000 + ahead);
+        let expected = one.take((number, now), step).await;
+        let found = other.take((number, now), step).await;
+        assert_eq!(found, expected, "step {number}, {step:?}");
+        let (found, expected) = (other.look().await, one.look().await);
+        assert_eq!(found, expected, "after step {number}, {step:?}");
     }
 }
 
@@ -70,10 +93,9 @@ impl<'s> Caller<'s> {
         }
     }
 
-    /// Takes a step and returns what was answered. The clock goes on with every step, and no two
-    /// moments that are made of it are the same.
-    async fn take(&mut self, number: u64, (what, a, b, c): Step) -> String {
-        let now = common::at(i64::try_from(number).unwrap() * 1000);
+    /// Takes a step and returns what was answered. The clock goes on with every step, unless it
+    /// jumps, and no two moments that are made of it are the same.
+    async fn take(&mut self, (number, now): (u64, Timestamp), (what, a, b, c): Step) -> String {
         match what % 16 {
             0..=3 => self.accept(number, now, (a, b, c)).await,
             4 | 5 | 14 => self.claim(now, a).await,
@@ -115,7 +137,8 @@ impl<'s> Caller<'s> {
         };
         new.hold = b % 4 == 2;
         if c >= 128 {
-            let until = now + SignedDuration::from_secs(2500);
+            let lifetime = if a < 128 { 2500 } else { 30_000 };
+            let until = now + SignedDuration::from_secs(lifetime);
             new.idempotency = Some(Idempotency::new(
                 format!("key-{}", c % 2),
                 [c % 4; 32],

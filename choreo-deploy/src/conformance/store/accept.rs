@@ -128,6 +128,25 @@ impl StoreClause {
         assert!(!store.accept(at_its_end).await.expect("accepts").replayed);
     }
 
+    /// A clock that was ahead and is set right again has ended no key before its time.
+    pub async fn key_outlives_a_clock_that_was_ahead(store: &dyn Store) {
+        store
+            .accept(keyed("orders", 1, at(0), [1; 32]))
+            .await
+            .expect("accepts");
+        let days = 6 * 24 * 3600;
+        for number in 2..10 {
+            let ahead = keyed("billing", number, at(days + 1000 * number), [1; 32]);
+            let ahead = store.accept(ahead).await.expect("accepts");
+            assert!(!ahead.replayed, "its key is over by then");
+        }
+        let again = store
+            .accept(keyed("orders", 11, at(1), [1; 32]))
+            .await
+            .expect("accepts again");
+        assert!(again.replayed, "its time is not over");
+    }
+
     /// Many requests with one key at once are one deployment.
     pub async fn concurrent_same_key_is_one_deployment(store: &dyn Store) {
         let requests = (1..=16).map(|number| store.accept(keyed("orders", number, at(0), [1; 32])));
