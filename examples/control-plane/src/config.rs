@@ -2,6 +2,7 @@
 
 mod component;
 mod data_plane;
+mod document;
 mod egress;
 mod names;
 mod problem;
@@ -13,7 +14,7 @@ mod tests;
 mod words;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -27,11 +28,12 @@ use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::target::Environment;
 use choreo_registry::client::{Egress, ReqwestTransport};
 use choreo_webhook::BaseUrl;
-use toml::Table;
 
-pub(crate) use self::component::ComponentEntry;
+pub(crate) use self::component::{ComponentEntry, Components};
 pub(crate) use self::data_plane::{BackendEntry, DataPlaneEntry};
+use self::document::Document;
 use self::egress::EgressEntry;
+use self::names::Names;
 pub(crate) use self::problem::{Problem, Problems};
 pub(crate) use self::registry::{Login, OpenRegistry, RegistryEntry};
 use self::secret::SecretSource;
@@ -58,9 +60,7 @@ pub(crate) struct Configuration {
     pub(crate) data_planes: Vec<DataPlaneEntry>,
     /// In promotion order.
     pub(crate) environments: Vec<Environment>,
-    pub(crate) components: Vec<ComponentEntry>,
-    /// Where each component is in the list.
-    places: HashMap<ComponentId, usize>,
+    pub(crate) components: Components,
 }
 
 /// What the secrets of a configuration make.
@@ -100,25 +100,22 @@ impl Configuration {
 
     /// The plan of a component: its environments in promotion order with its settings there.
     pub(crate) fn plan(&self, component: &ComponentId) -> Option<Plan> {
-        let entry = self.component(component)?;
+        let mut entry = self.component(component)?;
         let stages = self.environments.iter().filter_map(|environment| {
             let plane = self.data_planes.iter().map(|entry| &entry.data_plane);
             let plane = plane
                 .into_iter()
                 .find(|plane| plane.id == environment.data_plane)?;
-            let settings = entry
-                .settings
-                .get(&environment.id)
-                .cloned()
-                .unwrap_or_default();
+            let settings = entry.settings.remove(&environment.id);
+            let settings = settings.unwrap_or_default();
             Some(Stage::new(environment.clone(), plane.clone()).with_settings(settings))
         });
-        let plan = Plan::new(entry.component.clone(), entry.workload.clone());
+        let plan = Plan::new(entry.component, entry.workload);
         Some(stages.fold(plan, Plan::then))
     }
 
-    pub(crate) fn component(&self, id: &ComponentId) -> Option<&ComponentEntry> {
-        self.components.get(*self.places.get(id)?)
+    pub(crate) fn component(&self, id: &ComponentId) -> Option<ComponentEntry> {
+        self.components.get(id)
     }
 
     pub(crate) fn registry(&self, id: &RegistryId) -> Option<&RegistryEntry> {
@@ -140,8 +137,8 @@ impl Configuration {
     /// Reads as much as there is to read. What is wrong is noted and left out, or stands in by its
     /// default: the result is good only when there was no problem.
     fn parse(text: &str, directory: &Path, problems: &Problems) -> Option<Self> {
-        let table: Table = match toml::from_str(text) {
-            Ok(table) => table,
+        let document = match Document::parse(text) {
+            Ok(document) => document,
             Err(error) => {
                 // Its own text shows the line, and with it what may be a secret.
                 let at = error
@@ -152,9 +149,10 @@ impl Configuration {
                 return None;
             }
         };
-        names::check(&table, problems);
-        let mut root = Section::root(table, problems);
-        let organization = root
+        let Document { root, components } = document;
+        let names = Names::of(&root, problems);
+        let mut root = Section::root(root, problems);
+        let organization: OrganizationId = root
             .optional("organization")
             .or_else(|| "default".parse().ok())?;
         let (listen, health_listen, public_url) = server(root.table_or_empty("server"))?;
@@ -170,12 +168,10 @@ impl Configuration {
             DataPlaneEntry::of(section, directory)
         });
         let environments = each(&mut root, "environments", environment);
-        let components = each(&mut root, "components", |section| {
-            ComponentEntry::of(section, &organization, problems)
-        });
+        // What is there apart is known; what is no list of tables is here, and said to be.
+        root.tables("components");
         root.finish();
-        let ids = components.iter().map(|entry| entry.component.id.clone());
-        let places = ids.zip(0..).collect();
+        let components = Components::of(components, (organization.clone(), &names), problems);
         Some(Self {
             organization,
             listen,
@@ -191,7 +187,6 @@ impl Configuration {
             data_planes,
             environments,
             components,
-            places,
         })
     }
 

@@ -62,7 +62,7 @@ impl Records {
         ComponentKey::new(self.configuration.organization.clone(), component.clone())
     }
 
-    pub(crate) fn component(&self, id: &ComponentId) -> Result<&ComponentEntry, Failure> {
+    pub(crate) fn component(&self, id: &ComponentId) -> Result<ComponentEntry, Failure> {
         component(&self.configuration, id)
     }
 
@@ -83,18 +83,12 @@ fn opened(path: &Path) -> Result<(Configuration, Secrets), Failure> {
 }
 
 /// A component of the configuration, or the refusal.
-pub(crate) fn component<'a>(
-    configuration: &'a Configuration,
+pub(crate) fn component(
+    configuration: &Configuration,
     id: &ComponentId,
-) -> Result<&'a ComponentEntry, Failure> {
-    let known = || {
-        configuration
-            .components
-            .iter()
-            .map(|entry| &entry.component.id)
-    };
+) -> Result<ComponentEntry, Failure> {
     let entry = configuration.component(id);
-    entry.ok_or_else(|| Failure::missing(("component", id), known()))
+    entry.ok_or_else(|| Failure::missing(("component", id), configuration.components.ids()))
 }
 
 /// A whole control plane: records, data planes and the deployer between them.

@@ -28,6 +28,11 @@ pub(super) async fn list(records: &Records, output: Output) -> Result<ExitStatus
     let stored: BTreeMap<_, _> = stored.iter().map(|stored| (&stored.id, stored)).collect();
     let configured = configuration.registries.iter().map(|entry| &entry.id);
     let ids: BTreeSet<_> = configured.chain(stored.keys().copied()).collect();
+    let mut users: BTreeMap<RegistryId, Vec<ComponentId>> = BTreeMap::new();
+    for entry in configuration.components.iter() {
+        let of_registry = users.entry(entry.component.registry).or_default();
+        of_registry.push(entry.component.id);
+    }
     let mut table = Table::new(["REGISTRY", "HOST", "TYPE", "VERSION", "USED BY"]);
     let mut values = Vec::new();
     for id in ids {
@@ -37,10 +42,8 @@ pub(super) async fn list(records: &Records, output: Output) -> Result<ExitStatus
         let kind = entry.map(|entry| entry.authentication_type);
         let kind = kind.or(stored.map(|stored| stored.authentication_type));
         let version = stored.map(|stored| stored.credential_version);
-        let users = { configuration.components.iter() }
-            .filter(|component| component.component.registry == *id)
-            .map(|component| component.component.id.as_str());
-        let users: Vec<&str> = users.collect();
+        let users = users.get(id).into_iter().flatten();
+        let users: Vec<&str> = users.map(ComponentId::as_str).collect();
         table.row([
             id.to_string(),
             cell(host),

@@ -1,18 +1,91 @@
 //! `[[components]]`: what is deployed, from which registry, and how it runs where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use choreo_deploy::Workload;
 use choreo_deploy::document::DocumentProblem;
-use choreo_deploy::id::{EnvironmentId, OrganizationId};
+use choreo_deploy::id::{ComponentId, EnvironmentId, OrganizationId};
 use choreo_deploy::settings::Settings;
 use choreo_deploy::target::{Component, Project};
 use choreo_deploy::workload::ComponentType;
 use serde::Serialize;
-use toml::Table;
+use toml::{Table, Value};
 
+use super::names::{Names, used_twice};
 use super::problem::Problems;
 use super::section::{Section, join};
+
+/// The components. Each was read once, for its problems, and is kept as the JSON that it was read
+/// from: of thousands, few are used at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Components {
+    organization: OrganizationId,
+    documents: BTreeMap<ComponentId, Box<str>>,
+}
+
+impl Components {
+    pub(super) fn of(
+        documents: Vec<Box<str>>,
+        (organization, names): (OrganizationId, &Names),
+        problems: &Problems,
+    ) -> Self {
+        if !documents.is_empty() && !names.has_environments() {
+            problems.add(
+                "environments",
+                "is missing: components need an environment to run in",
+            );
+        }
+        let (mut used, mut read) = (HashSet::new(), BTreeMap::new());
+        for (index, document) in documents.into_iter().enumerate() {
+            let path = format!("components[{index}]");
+            let Ok(Value::Table(table)) = serde_json::from_str(&document) else {
+                problems.add(path, "is no table");
+                continue;
+            };
+            if let Some(id) = table.get("id").and_then(Value::as_str)
+                && !used.insert(id.to_owned())
+            {
+                problems.add(format!("{path}.id"), used_twice(id));
+            }
+            names.check((&path, &table), problems);
+            let section = Section::new(path, table, problems);
+            if let Some(entry) = ComponentEntry::of(section, &organization, problems) {
+                read.insert(entry.component.id, document);
+            }
+        }
+        Self {
+            organization,
+            documents: read,
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// All ids, sorted.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &ComponentId> {
+        self.documents.keys()
+    }
+
+    /// Every component, by its id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ComponentEntry> {
+        self.documents.values().filter_map(|text| self.read(text))
+    }
+
+    pub(crate) fn get(&self, id: &ComponentId) -> Option<ComponentEntry> {
+        self.read(self.documents.get(id)?)
+    }
+
+    fn read(&self, document: &str) -> Option<ComponentEntry> {
+        let table = serde_json::from_str(document).ok()?;
+        // There were none when it was read first.
+        let problems = Problems::default();
+        let section = Section::new(String::new(), table, &problems);
+        ComponentEntry::of(section, &self.organization, &problems)
+    }
+}
 
 /// A component with its workload and its settings by environment.
 #[derive(Clone, Debug)]
@@ -23,7 +96,7 @@ pub(crate) struct ComponentEntry {
 }
 
 impl ComponentEntry {
-    pub(super) fn of(
+    fn of(
         mut section: Section<'_>,
         organization: &OrganizationId,
         problems: &Problems,

@@ -6,77 +6,81 @@ use toml::{Table, Value};
 
 use super::problem::Problems;
 
-/// Checks the whole document. It looks at what is written, so that an entry that is wrong
-/// elsewhere still has its id.
-pub(super) fn check(document: &Table, problems: &Problems) {
-    let registries = unique(document, "registries", problems);
-    let data_planes = unique(document, "data_planes", problems);
-    let environments = unique(document, "environments", problems);
-    unique(document, "components", problems);
-    refers(
-        document,
-        ("environments", "data_plane"),
-        &data_planes,
-        problems,
-    );
-    refers(document, ("components", "registry"), &registries, problems);
-    for (path, component) in entries(document, "components") {
+/// The ids that components refer to.
+#[derive(Debug)]
+pub(super) struct Names {
+    registries: BTreeSet<String>,
+    environments: BTreeSet<String>,
+}
+
+impl Names {
+    /// Checks the ids of a document without its components. It looks at what is written, so that an
+    /// entry that is wrong elsewhere still has its id.
+    pub(super) fn of(document: &Table, problems: &Problems) -> Self {
+        let registries = unique(document, "registries", problems);
+        let data_planes = unique(document, "data_planes", problems);
+        let environments = unique(document, "environments", problems);
+        for (path, environment) in entries(document, "environments") {
+            refers((&path, environment), "data_plane", &data_planes, problems);
+        }
+        Self {
+            registries,
+            environments,
+        }
+    }
+
+    /// Checks what a component refers to.
+    pub(super) fn check(&self, (path, component): (&str, &Table), problems: &Problems) {
+        refers((path, component), "registry", &self.registries, problems);
         let settings = component.get("settings").and_then(Value::as_table);
         for environment in settings.into_iter().flat_map(Table::keys) {
-            if !environments.contains(environment.as_str()) {
-                let message = unknown("environment", environment, &environments);
+            if !self.environments.contains(environment.as_str()) {
+                let message = unknown("environment", environment, &self.environments);
                 problems.add(format!("{path}.settings.{environment}"), message);
             }
         }
     }
-    if document.contains_key("components") && environments.is_empty() {
-        problems.add(
-            "environments",
-            "is missing: components need an environment to run in",
-        );
+
+    /// Whether there is an environment.
+    pub(super) fn has_environments(&self) -> bool {
+        !self.environments.is_empty()
     }
 }
 
 /// The ids of a list. One that is used twice is a problem.
-fn unique<'a>(document: &'a Table, list: &str, problems: &Problems) -> BTreeSet<&'a str> {
+fn unique(document: &Table, list: &str, problems: &Problems) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for (path, entry) in entries(document, list) {
         if let Some(id) = entry.get("id").and_then(Value::as_str)
-            && !ids.insert(id)
+            && !ids.insert(id.to_owned())
         {
-            problems.add(
-                format!("{path}.id"),
-                format!("{id:?} is used twice: choose another"),
-            );
+            problems.add(format!("{path}.id"), used_twice(id));
         }
     }
     ids
 }
 
-/// A field of each entry of a list names one of these ids.
-fn refers(
-    document: &Table,
-    (list, field): (&str, &str),
-    ids: &BTreeSet<&str>,
-    problems: &Problems,
-) {
-    for (path, entry) in entries(document, list) {
-        match entry.get(field).and_then(Value::as_str) {
-            Some(id) if !ids.contains(id) => {
-                let message = unknown(&field.replace('_', " "), id, ids);
-                problems.add(format!("{path}.{field}"), message);
-            }
-            _ => {}
+pub(super) fn used_twice(id: &str) -> String {
+    format!("{id:?} is used twice: choose another")
+}
+
+/// A field of an entry names one of these ids.
+fn refers((path, entry): (&str, &Table), field: &str, ids: &BTreeSet<String>, problems: &Problems) {
+    match entry.get(field).and_then(Value::as_str) {
+        Some(id) if !ids.contains(id) => {
+            let message = unknown(&field.replace('_', " "), id, ids);
+            problems.add(format!("{path}.{field}"), message);
         }
+        _ => {}
     }
 }
 
-fn unknown(kind: &str, id: &str, ids: &BTreeSet<&str>) -> String {
+fn unknown(kind: &str, id: &str, ids: &BTreeSet<String>) -> String {
     let id: String = id.chars().take(64).collect();
     if ids.is_empty() {
         return format!("{kind} {id:?} does not exist: there is none");
     }
-    let known: Vec<&str> = ids.iter().copied().collect();
+    let known: Vec<&str> = ids.iter().map(String::as_str).collect();
     format!(
         "{kind} {id:?} does not exist: use one of {}",
         known.join(", ")

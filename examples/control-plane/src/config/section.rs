@@ -23,7 +23,7 @@ impl<'p> Section<'p> {
         Self::new(String::new(), table, problems)
     }
 
-    fn new(path: String, table: Table, problems: &'p Problems) -> Self {
+    pub(super) fn new(path: String, table: Table, problems: &'p Problems) -> Self {
         let known = Vec::new();
         Self {
             path,
