@@ -6,8 +6,8 @@ use http::{Method, StatusCode};
 
 /// What a [`Server`](super::Server) answers at `/healthz` and `/readyz`.
 ///
-/// `GET /healthz` is `200` while the server runs. `GET /readyz` is `200` or `503` with the reason, as
-/// it was last said here: whoever asks, and however often, costs nothing but the answer. So look at
+/// `GET /healthz` is `200` while the server runs. `GET /readyz` is `200`, with a
+/// [warning](Self::warn) if there is one, or `503` with the reason, as it was last said here: whoever asks, and however often, costs nothing but the answer. So look at
 /// stores and the like in a task of its own, every few seconds, and say here what it found.
 ///
 /// All clones are the same. It is not ready at first, because it is `starting`.
@@ -28,6 +28,7 @@ pub struct Health(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     ready: Result<(), &'static str>,
+    warning: Option<&'static str>,
     stopping: bool,
 }
 
@@ -37,6 +38,7 @@ impl Health {
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             ready: Err("starting"),
+            warning: None,
             stopping: false,
         })))
     }
@@ -58,6 +60,22 @@ impl Health {
         }
     }
 
+    /// Says what is wrong and yet leaves it ready, such as a part without which the rest goes on;
+    /// `None` when nothing is. While it is ready, `/readyz` answers this in the place of `ok`, to
+    /// strangers too.
+    ///
+    /// ```
+    /// use choreo_webhook::server::Health;
+    ///
+    /// let health = Health::new();
+    /// health.set(Ok(()));
+    /// health.warn(Some("ok, but one data plane is not connected"));
+    /// assert_eq!(health.is_ready(), Ok(()));
+    /// ```
+    pub fn warn(&self, warning: Option<&'static str>) {
+        self.state().warning = warning;
+    }
+
     /// Whatever is set from now on, it is not ready.
     pub(super) fn stop(&self) {
         self.state().stopping = true;
@@ -66,15 +84,18 @@ impl Health {
     /// The answer, when it is for this.
     pub(super) fn answer(&self, method: &Method, path: &str) -> Option<(StatusCode, &'static str)> {
         let ready = match path {
-            "/healthz" => Ok(()),
-            "/readyz" => self.is_ready(),
+            "/healthz" => Ok("ok"),
+            "/readyz" => {
+                let ready = self.is_ready();
+                ready.map(|()| self.state().warning.unwrap_or("ok"))
+            }
             _ => return None,
         };
         Some(match ready {
             _ if method != Method::GET && method != Method::HEAD => {
                 (StatusCode::METHOD_NOT_ALLOWED, "only GET")
             }
-            Ok(()) => (StatusCode::OK, "ok"),
+            Ok(text) => (StatusCode::OK, text),
             Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         })
     }

@@ -26,7 +26,7 @@ use crate::registration::Registering;
 pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure> {
     let path = &cli.config;
     match cli.command {
-        Command::Check => Ok(check::check(path, output)),
+        Command::Check => Ok(check::check(path, output).await),
         Command::Render { image } => offline::render(&configuration(path)?, &image, output),
         Command::Snippet { ci, component } => {
             offline::snippet(&configuration(path)?, ci, &component, output)
@@ -98,6 +98,9 @@ async fn act(
     command: ActCommand,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
+    if let Some((component, environment)) = command.place() {
+        control_plane.reaches(component, environment)?;
+    }
     match command {
         ActCommand::Deploy { image } => deploy::deploy(control_plane, image, output).await,
         ActCommand::Promote { component, from } => {

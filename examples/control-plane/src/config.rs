@@ -30,7 +30,7 @@ use choreo_registry::client::{Egress, ReqwestTransport};
 use choreo_webhook::BaseUrl;
 
 pub(crate) use self::component::{ComponentEntry, Components};
-pub(crate) use self::data_plane::{BackendEntry, DataPlaneEntry};
+pub(crate) use self::data_plane::{BackendEntry, ClusterAccess, DataPlaneEntry};
 use self::document::Document;
 use self::egress::EgressEntry;
 use self::names::Names;

@@ -1,13 +1,12 @@
 //! The control plane, put together of its parts.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_deploy::deployer::{Deployer, Parts};
-use choreo_deploy::id::{ComponentId, ComponentKey, RegistryId};
+use choreo_deploy::id::{ComponentId, ComponentKey, EnvironmentId, RegistryId};
 use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::Sealer;
 use choreo_deploy::store::{InMemoryStore, Store, TargetQuery, TargetState};
@@ -15,9 +14,9 @@ use choreo_deploy_sqlite::{OpenError, SqliteStore};
 use choreo_registry::client::ReqwestTransport;
 
 use crate::config::{ComponentEntry, Configuration, OpenRegistry, Secrets};
+use crate::data_plane::DataPlanes;
 use crate::failure::Failure;
-use crate::registration::Registering;
-use crate::{data_plane, registration};
+use crate::registration::{self, Registering};
 
 /// What a control plane knows and stores, without its data planes.
 #[derive(Debug)]
@@ -95,6 +94,7 @@ pub(crate) fn component(
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     pub(crate) records: Records,
+    pub(crate) data_planes: Arc<DataPlanes>,
     pub(crate) deployer: Deployer,
 }
 
@@ -107,22 +107,41 @@ impl ControlPlane {
         };
         registration::register_all(&records, registering).await?;
         let configuration = &records.configuration;
-        let mut backends = HashMap::new();
-        for entry in &configuration.data_planes {
-            backends.insert(
-                entry.data_plane.id.clone(),
-                data_plane::connect(entry).await?,
-            );
-        }
+        let data_planes = Arc::<DataPlanes>::default();
+        data_planes.connect(configuration).await;
         let deployer = Deployer::new(Parts {
             store: Arc::clone(&records.store) as _,
             catalog: Arc::clone(configuration) as _,
-            backends: Arc::new(backends),
+            backends: Arc::clone(&data_planes) as _,
             resolver: Arc::new(ClientResolver::new(Arc::clone(&records.transport) as _)),
             sealer: Arc::clone(&records.sealer),
         });
         let deployer = deployer.with_options(configuration.options.clone());
-        Ok(Self { records, deployer })
+        Ok(Self {
+            records,
+            data_planes,
+            deployer,
+        })
+    }
+
+    /// An error when the data plane of a component is not connected, in an environment or the first.
+    pub(crate) fn reaches(
+        &self,
+        component: &ComponentId,
+        environment: Option<&EnvironmentId>,
+    ) -> Result<(), Failure> {
+        let plan = self.records.configuration.plan(component);
+        let mut stages = plan.into_iter().flat_map(|plan| plan.stages);
+        let stage = stages.find(|stage| environment.is_none_or(|id| stage.environment.id == *id));
+        let Some(data_plane) = stage.map(|stage| stage.data_plane.id) else {
+            return Ok(());
+        };
+        match self.data_planes.why_out(&data_plane) {
+            Some(why) => Err(Failure::unavailable(format!(
+                "data plane {data_plane} is not connected: {why}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Waits for something while this process works on what is due, beside every other process

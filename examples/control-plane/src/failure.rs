@@ -111,6 +111,12 @@ pub(crate) fn plain(text: &str) -> String {
     }
 }
 
+/// An error with its causes.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let failure = Failure::unavailable(error.to_string());
+    failure.caused_by(error).message
+}
+
 /// The status of a deployment that came this far.
 pub(crate) fn of_phase(phase: Phase) -> ExitStatus {
     match phase {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::control_plane::{ControlPlane, Records};
+use crate::data_plane::DataPlanes;
 use crate::failure::Failure;
 use crate::registration;
 
@@ -31,7 +32,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn bind(control_plane: ControlPlane) -> Result<Self, Failure> {
-        let ControlPlane { records, deployer } = &control_plane;
+        let ControlPlane {
+            records,
+            data_planes,
+            deployer,
+        } = &control_plane;
         let address = records.configuration.listen;
         let webhook =
             DeployWebhook::new(Arc::new(deployer.clone()), Arc::clone(&records.store) as _);
@@ -50,7 +55,7 @@ impl Server {
         // Behind the proxy that does TLS, every connection has the proxy's address.
         limits.connections_per_address = limits.connections;
         let health = Health::new();
-        health.set(is_ready(records).await);
+        say(&health, is_ready(records).await, data_planes);
         Ok(Self {
             webhook: webhook.with_limits(limits).with_health(health.clone()),
             health,
@@ -67,7 +72,12 @@ impl Server {
     /// Serves and works until told to stop, ends what is under way, and returns.
     pub(crate) async fn run(self) {
         let Self {
-            control_plane: ControlPlane { records, deployer },
+            control_plane:
+                ControlPlane {
+                    records,
+                    data_planes,
+                    deployer,
+                },
             webhook,
             health,
             mut stop,
@@ -76,7 +86,7 @@ impl Server {
         let (mut until, mut served_until) = (told.clone(), told);
         // Ends with this function.
         let mut looking = JoinSet::new();
-        looking.spawn(look(records, health));
+        looking.spawn(look(records, data_planes, health));
         let worker = tokio::spawn(async move {
             deployer.run(stopped(&mut until)).await;
         });
@@ -105,11 +115,19 @@ async fn stopped(told: &mut watch::Receiver<bool>) {
 }
 
 /// Looks in its own time: what `/readyz` costs is not for strangers to say.
-async fn look(records: Records, health: Health) {
+async fn look(records: Records, data_planes: Arc<DataPlanes>, health: Health) {
     loop {
         tokio::time::sleep(LOOK).await;
-        health.set(is_ready(&records).await);
+        data_planes.connect(&records.configuration).await;
+        say(&health, is_ready(&records).await, &data_planes);
     }
+}
+
+/// A data plane that is not connected is told, and makes nothing unready: the others go on.
+fn say(health: &Health, ready: Result<(), &'static str>, data_planes: &DataPlanes) {
+    health.set(ready);
+    let warning = "ok, but not every data plane is connected: the log says why";
+    health.warn((!data_planes.is_whole()).then_some(warning));
 }
 
 /// Whether the store answers, and the sealing key opens what is in it.

@@ -19,7 +19,17 @@ async fn are_answered_on_both_listeners() {
         assert!(answer.ends_with("the store does not answer"), "{answer}");
         let answer = get("/healthz").await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "it is alive: {answer}");
+        // What it warns of is no reason to send nobody to it, and none while there is one.
+        server.health.warn(Some("ok, but slow"));
+        let answer = get("/readyz").await.unwrap();
+        assert!(answer.ends_with("the store does not answer"), "{answer}");
         server.health.set(Ok(()));
+        let answer = get("/readyz").await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.ends_with("ok, but slow"), "{answer}");
+        server.health.warn(None);
+        let answer = get("/readyz").await.unwrap();
+        assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
     }
     // Nothing else is there, with a token or without.
     let authorization = format!("Bearer {}", world.token.expose());

@@ -6,13 +6,14 @@ use std::path::Path;
 use choreo_registry::finding::Finding;
 use serde_json::json;
 
-use crate::config::{Configuration, OpenRegistry, Problem, Secrets};
+use crate::config::{Configuration, OpenRegistry, Problem, Problems, Secrets};
+use crate::data_plane;
 use crate::failure::ExitStatus;
 use crate::output::Output;
 
 /// Reads the configuration and all that it names, and says every problem and every doubt.
-pub(super) fn check(path: &Path, output: Output) -> ExitStatus {
-    match Configuration::open(path) {
+pub(super) async fn check(path: &Path, output: Output) -> ExitStatus {
+    match open(path).await {
         Ok((configuration, secrets)) => {
             let findings = findings(&configuration, &secrets);
             let value = findings.iter().map(|(place, finding)| {
@@ -33,6 +34,26 @@ pub(super) fn check(path: &Path, output: Output) -> ExitStatus {
             let value = json!({ "ok": false, "problems": problems, "findings": [] });
             output.say(bad(path, &problems), &value);
             ExitStatus::WrongUse
+        }
+    }
+}
+
+/// Opens what `serve` would. There, a data plane that cannot be connected stops only itself.
+async fn open(path: &Path) -> Result<(Configuration, Secrets), Vec<Problem>> {
+    let opened = Configuration::open(path);
+    let problems = Problems::default();
+    // Also when it is a secret that is missing.
+    let data_planes = Configuration::read(path).map(|read| read.data_planes);
+    for entry in data_planes.unwrap_or_default() {
+        if let Err(why) = data_plane::connect(&entry).await {
+            problems.add(entry.path, format!("cannot be connected: {why}"));
+        }
+    }
+    match (opened, problems.into_result()) {
+        (Ok(opened), Ok(())) => Ok(opened),
+        (opened, found) => {
+            let all = opened.err().into_iter().chain(found.err());
+            Err(all.flatten().collect())
         }
     }
 }

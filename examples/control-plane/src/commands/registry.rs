@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use choreo_deploy::id::RegistryId;
+use choreo_deploy::id::{ComponentId, RegistryId};
 use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::client::{Access, AccessClass, RegistryClient};
 use choreo_registry::{Credential, ImageReference};

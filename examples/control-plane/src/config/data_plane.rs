@@ -15,18 +15,29 @@ pub(crate) struct DataPlaneEntry {
     pub(crate) backend: BackendEntry,
     /// What its operator decides. Rendering follows it, also in memory.
     pub(crate) policy: Policy,
+    /// Where it stands in the configuration.
+    pub(crate) path: String,
 }
 
 /// What runs the components of a data plane.
 #[derive(Clone, Debug)]
 pub(crate) enum BackendEntry {
-    /// A Kubernetes cluster.
-    Kubernetes {
-        kubeconfig: Option<PathBuf>,
-        context: Option<String>,
-    },
+    /// A Kubernetes cluster, and how it is reached.
+    Kubernetes(ClusterAccess),
     /// Nothing: for trying out. Everything is ready at once, and forgotten with the process.
     Memory,
+}
+
+/// How a cluster is reached.
+#[derive(Clone, Debug)]
+pub(crate) enum ClusterAccess {
+    /// By a kubeconfig: the named one, else `$KUBECONFIG`, else `~/.kube/config`.
+    Kubeconfig {
+        file: Option<PathBuf>,
+        context: Option<String>,
+    },
+    /// By the service account of the pod that the control plane runs in.
+    InCluster,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +49,7 @@ enum BackendName {
 
 impl DataPlaneEntry {
     pub(super) fn of(mut section: Section<'_>, directory: &Path) -> Option<Self> {
+        let path = section.path();
         let id = section.required("id");
         let backend = backend(&mut section, directory);
         let cloud = section.optional("cloud");
@@ -53,6 +65,7 @@ impl DataPlaneEntry {
             data_plane,
             backend: backend?,
             policy,
+            path,
         })
     }
 }
@@ -60,14 +73,23 @@ impl DataPlaneEntry {
 fn backend(section: &mut Section<'_>, directory: &Path) -> Option<BackendEntry> {
     match section.required("backend")? {
         BackendName::Memory => Some(BackendEntry::Memory),
-        BackendName::Kubernetes => {
-            let kubeconfig: Option<PathBuf> = section.optional("kubeconfig");
-            let kubeconfig = kubeconfig.map(|file| directory.join(file));
-            let context = section.optional("context");
-            Some(BackendEntry::Kubernetes {
-                kubeconfig,
-                context,
-            })
-        }
+        BackendName::Kubernetes => Some(BackendEntry::Kubernetes(access(section, directory))),
     }
+}
+
+fn access(section: &mut Section<'_>, directory: &Path) -> ClusterAccess {
+    let file: Option<PathBuf> = section.optional("kubeconfig");
+    let context = section.optional("context");
+    let is_in_cluster = section.optional("in_cluster").unwrap_or(false);
+    if !is_in_cluster {
+        let file = file.map(|file| directory.join(file));
+        return ClusterAccess::Kubeconfig { file, context };
+    }
+    if file.is_some() || context.is_some() {
+        section.problem(
+            "in_cluster",
+            "is the service account's access: leave out kubeconfig and context",
+        );
+    }
+    ClusterAccess::InCluster
 }

@@ -235,6 +235,12 @@ fn fields_are_told_apart() {
              writable-root, pull-policy, labels, annotations, timing",
         ),
         (
+            "cloud = \"azure\"",
+            "in_cluster = true\ncontext = \"eu-1\"",
+            "data_planes[0].in_cluster: is the service account's access: leave out kubeconfig and \
+             context",
+        ),
+        (
             "steps = 2",
             "steps = 2\nspeed = 3",
             "deployer.speed: is not known: use one of deadline_seconds, steps, \

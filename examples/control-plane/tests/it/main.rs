@@ -7,6 +7,7 @@
 mod canary;
 mod cluster;
 mod configuration;
+mod connecting;
 mod control_plane;
 mod failing;
 mod http;

@@ -1,0 +1,96 @@
+//! A data plane that cannot be connected stops nothing but itself.
+
+use std::time::Duration;
+
+use crate::control_plane::{Serve, Site, in_memory};
+use crate::image::Image;
+use crate::registry::Registry;
+use crate::wait_for;
+
+/// A kubeconfig that can be read, of a cluster that is never asked.
+const GOOD: &str = r#"{
+    "apiVersion": "v1", "kind": "Config", "current-context": "eu-1",
+    "clusters": [{ "name": "eu-1", "cluster": { "server": "http://127.0.0.1:1" } }],
+    "users": [{ "name": "eu-1", "user": {} }],
+    "contexts": [{ "name": "eu-1", "context": { "cluster": "eu-1", "user": "eu-1" } }]
+}"#;
+
+/// Production on a cluster that is reached so.
+fn with_cluster(registry: &str, access: &str) -> String {
+    let production = "id = \"production\"\ndata_plane = ";
+    in_memory(registry).replace(
+        &format!("{production}\"local\""),
+        &format!("{production}\"eu-1\""),
+    ) + &format!("\n[[data_planes]]\nid = \"eu-1\"\nbackend = \"kubernetes\"\n{access}\n")
+}
+
+fn readyz(serve: &Serve) -> (u16, String) {
+    let answer = serve.get("none", "/readyz").expect("it answers");
+    (answer.status, answer.body)
+}
+
+/// Guards that `serve` starts and works with the other data planes, that everything says which one
+/// is out and why, and that it is connected once it can be.
+#[test]
+fn one_broken_kubeconfig_stops_only_its_data_plane() {
+    let Some(registry) = Registry::start() else {
+        return;
+    };
+    let image = registry.push("shop/orders", "1", &Image::empty());
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = directory.path().join("eu-1.yaml");
+    let access = format!("kubeconfig = {kubeconfig:?}");
+    let site = Site::new(
+        &with_cluster(&registry.host(), &access),
+        registry.password(),
+    );
+
+    let missing = "No such file or directory";
+    site.run(&["check"])
+        .expect(2)
+        .says("data_planes[1]: cannot be connected: ")
+        .says(missing);
+    let serve = site.serve();
+    let (status, body) = readyz(&serve);
+    assert_eq!(status, 200, "the others go on: {body}");
+    assert!(
+        body.starts_with("ok, but not every data plane is connected"),
+        "{body}"
+    );
+    site.ok(&["deploy", "orders", &image]);
+    site.run(&["deploy", "orders", &image, "--environment", "production"])
+        .expect(7)
+        .complains("data plane eu-1 is not connected: ")
+        .complains(missing);
+
+    std::fs::write(&kubeconfig, GOOD).unwrap();
+    site.ok(&["check"]);
+    let look = || (readyz(&serve) == (200, "ok".to_owned())).then_some(());
+    wait_for("connecting", Duration::from_secs(30), look, || {
+        format!("{:?}", readyz(&serve))
+    });
+    serve
+        .terminate()
+        .expect(0)
+        .complains("not connected data_plane=eu-1");
+}
+
+/// Guards that a service account that is not there is told like a kubeconfig that is not.
+#[test]
+fn the_service_account_of_no_pod_is_told() {
+    let site = Site::new(
+        &with_cluster("localhost:5000", "in_cluster = true"),
+        "irrelevant",
+    );
+    site.run(&["check"])
+        .expect(2)
+        .says("data_planes[1]: cannot be connected: this runs in no pod with a service account: ");
+    // Beside what else is wrong.
+    let broken = with_cluster("localhost:5000", "in_cluster = true")
+        .replace("CHOREO_SEALING_KEY", "CHOREO_TEST_NEVER_SET");
+    site.configure(&broken);
+    site.run(&["check"])
+        .expect(2)
+        .says("sealing.key: ")
+        .says("data_planes[1]: cannot be connected: ");
+}
