@@ -14,25 +14,33 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
 ) -> Result<(Value, Vec<String>), D::Error> {
     let duplicates = RefCell::default();
     let tree = Tree {
-        path: String::new(),
+        place: &Place::Root,
         duplicates: &duplicates,
     };
     let value = tree.deserialize(deserializer)?;
     Ok((value, duplicates.into_inner()))
 }
 
-struct Tree<'a> {
-    path: String,
-    duplicates: &'a RefCell<Vec<String>>,
+/// Where a value is. Few places are ever told, so none is written out before.
+enum Place<'a> {
+    Root,
+    Member(&'a Self, &'a str),
+    Item(&'a Self, usize),
 }
 
-impl Tree<'_> {
-    fn at(&self, path: String) -> Self {
-        Tree {
-            path,
-            duplicates: self.duplicates,
+impl Place<'_> {
+    fn path(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Member(parent, name) => join(&parent.path(), name),
+            Self::Item(parent, index) => in_list(&parent.path(), *index),
         }
     }
+}
+
+struct Tree<'a> {
+    place: &'a Place<'a>,
+    duplicates: &'a RefCell<Vec<String>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Tree<'_> {
@@ -88,8 +96,15 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self.at(in_list(&self.path, list.len())))? {
-            list.push(item);
+        loop {
+            let tree = Tree {
+                place: &Place::Item(self.place, list.len()),
+                ..self
+            };
+            match items.next_element_seed(tree)? {
+                Some(item) => list.push(item),
+                None => break,
+            }
         }
         Ok(list.into())
     }
@@ -97,11 +112,15 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = members.next_key::<String>()? {
-            let path = join(&self.path, &key);
-            let value = members.next_value_seed(self.at(path.clone()))?;
-            if map.insert(key, value).is_some() {
-                self.duplicates.borrow_mut().push(path);
+            let place = Place::Member(self.place, &key);
+            let value = members.next_value_seed(Tree {
+                place: &place,
+                ..self
+            })?;
+            if map.contains_key(&key) {
+                self.duplicates.borrow_mut().push(place.path());
             }
+            map.insert(key, value);
         }
         Ok(map.into())
     }

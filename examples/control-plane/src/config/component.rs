@@ -9,7 +9,7 @@ use choreo_deploy::settings::Settings;
 use choreo_deploy::target::{Component, Project};
 use choreo_deploy::workload::ComponentType;
 use serde::Serialize;
-use toml::{Table, Value};
+use toml::Value;
 
 use super::names::{Names, used_twice};
 use super::problem::Problems;
@@ -130,7 +130,7 @@ fn workload(
     problems: &Problems,
 ) -> Option<Workload> {
     let path = section.at("workload");
-    let mut table: Table = section.optional("workload").unwrap_or_default();
+    let mut table = section.written("workload").unwrap_or_default();
     if table.contains_key("type") {
         problems.add(
             format!("{path}.type"),

@@ -104,6 +104,14 @@ impl<'p> Section<'p> {
         }
     }
 
+    /// A table as it was written, or `None` when it is absent or no table.
+    pub(super) fn written(&mut self, key: &'static str) -> Option<Table> {
+        match self.take(key)? {
+            Value::Table(table) => Some(table),
+            value => read(&self.at(key), value, self.problems),
+        }
+    }
+
     /// A table that may be left out.
     pub(super) fn table_or_empty(&mut self, key: &'static str) -> Self {
         let table = self.table(key, &format!("write [{}]", self.at(key)));
