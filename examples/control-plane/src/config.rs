@@ -29,6 +29,8 @@ use choreo_deploy::target::Environment;
 use choreo_registry::client::{Egress, ReqwestTransport};
 use choreo_webhook::BaseUrl;
 
+use crate::failure::plain;
+
 pub(crate) use self::component::{ComponentEntry, Components};
 pub(crate) use self::data_plane::{BackendEntry, ClusterAccess, DataPlaneEntry};
 use self::document::Document;
@@ -37,7 +39,7 @@ use self::names::Names;
 pub(crate) use self::problem::{Problem, Problems};
 pub(crate) use self::registry::{Login, OpenRegistry, RegistryEntry};
 use self::secret::SecretSource;
-use self::section::Section;
+use self::section::{Section, join};
 
 /// The configuration, without its secrets.
 #[derive(Clone, Debug)]
@@ -126,7 +128,7 @@ impl Configuration {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
-                problems.add("", format!("cannot be read: {error}"));
+                problems.add("", format!("cannot be read: {}", plain(&error.to_string())));
                 return None;
             }
         };
@@ -145,7 +147,7 @@ impl Configuration {
                     .span()
                     .map(|span| place(text, span.start))
                     .unwrap_or_default();
-                problems.add("", format!("{at}{}", error.message()));
+                problems.add("", format!("{at}{}", words::syntax(error.message())));
                 return None;
             }
         };
@@ -201,12 +203,12 @@ impl Configuration {
         for entry in &self.registries {
             match entry.open() {
                 Ok(open) => _ = registries.insert(entry.id.clone(), open),
-                Err(message) => problems.add(entry.path.as_str(), message),
+                Err((field, message)) => problems.add(join(&entry.path, field), message),
             }
         }
         for (path, login) in &self.orphans {
-            if let Err(message) = login.check() {
-                problems.add(path.as_str(), message);
+            if let Err((field, message)) = login.check() {
+                problems.add(join(path, field), message);
             }
         }
         let egress: Egress = self.egress.open(problems);

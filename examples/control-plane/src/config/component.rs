@@ -7,13 +7,14 @@ use choreo_deploy::document::DocumentProblem;
 use choreo_deploy::id::{ComponentId, EnvironmentId, OrganizationId};
 use choreo_deploy::settings::Settings;
 use choreo_deploy::target::{Component, Project};
-use choreo_deploy::workload::ComponentType;
+use choreo_deploy::workload::{Check, ComponentType};
 use serde::Serialize;
 use toml::Value;
 
 use super::names::{Names, used_twice};
 use super::problem::Problems;
 use super::section::{Section, join};
+use crate::nearest;
 
 /// The components. Each was read once, for its problems, and is kept as the JSON that it was read
 /// from: of thousands, few are used at a time.
@@ -140,15 +141,50 @@ fn workload(
     let known = component_type.unwrap_or(ComponentType::ManualTask);
     table.insert("type".to_owned(), known.as_str().into());
     let found = match document(&table, Workload::from_json) {
-        Ok(workload) => return component_type.map(|_| workload),
+        Ok(workload) => {
+            check_probes(&workload, &path, problems);
+            return component_type.map(|_| workload);
+        }
         Err(found) => found,
     };
     for problem in found {
         if component_type.is_some() || problem.path.starts_with("container") {
-            problems.add(join(&path, &problem.path), problem.message);
+            // The type is the component's.
+            let message = problem.message.replace("use one of type, ", "use one of ");
+            problems.add(join(&path, &problem.path), message);
         }
     }
     None
+}
+
+/// A probe at a port that no endpoint has looks at something that nobody is sent to.
+fn check_probes(workload: &Workload, path: &str, problems: &Problems) {
+    let probes = match workload {
+        Workload::Service(service) => &service.probes,
+        Workload::WebApplication(web) => &web.probes,
+        Workload::ScheduledTask(_) | Workload::ManualTask(_) => return,
+    };
+    let ports: Vec<_> = { workload.endpoints().iter() }
+        .map(|endpoint| endpoint.port)
+        .collect();
+    for (name, probe) in [
+        ("readiness", &probes.readiness),
+        ("liveness", &probes.liveness),
+        ("startup", &probes.startup),
+    ] {
+        let (kind, port) = match probe.as_ref().map(|probe| &probe.check) {
+            Some(Check::Http { port, .. }) => ("http", port),
+            Some(Check::Tcp { port }) => ("tcp", port),
+            _ => continue,
+        };
+        if !ports.contains(port) {
+            let instead = nearest::instead("", &ports);
+            problems.add(
+                format!("{path}.probes.{name}.{kind}.port"),
+                format!("is {port}, which is the port of no endpoint: {instead}"),
+            );
+        }
+    }
 }
 
 /// The settings, by environment.

@@ -54,7 +54,7 @@ impl DataPlaneEntry {
         let backend = backend(&mut section, directory);
         let cloud = section.optional("cloud");
         let platforms = section.list("platforms");
-        let policy = section.optional("policy").unwrap_or_default();
+        let policy = policy(section.table_or_empty("policy"));
         if backend.is_some() {
             section.finish();
         }
@@ -92,4 +92,42 @@ fn access(section: &mut Section<'_>, directory: &Path) -> ClusterAccess {
         );
     }
     ClusterAccess::InCluster
+}
+
+/// What the operator decides, field by field.
+fn policy(mut section: Section<'_>) -> Policy {
+    let mut policy = Policy::default();
+    set(&mut policy.namespaces, section.optional("namespaces"));
+    set(&mut policy.security, section.optional("security"));
+    set(&mut policy.writable_root, section.optional("writable-root"));
+    set(&mut policy.pull_policy, section.optional("pull-policy"));
+    set(&mut policy.labels, section.optional("labels"));
+    set(&mut policy.annotations, section.optional("annotations"));
+    let (timing, mut times) = (&mut policy.timing, section.table_or_empty("timing"));
+    set(
+        &mut timing.min_ready_seconds,
+        times.optional("min-ready-seconds"),
+    );
+    set(
+        &mut timing.pre_stop_seconds,
+        times.optional("pre-stop-seconds"),
+    );
+    set(
+        &mut timing.termination_seconds,
+        times.optional("termination-seconds"),
+    );
+    set(&mut timing.call_seconds, times.optional("call-seconds"));
+    set(
+        &mut timing.keep_runs_seconds,
+        times.optional("keep-runs-seconds"),
+    );
+    times.finish();
+    section.finish();
+    policy
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
 }

@@ -7,6 +7,7 @@ use choreo_registry::client::{Egress, IpNetwork};
 
 use super::problem::Problems;
 use super::section::Section;
+use crate::failure::plain;
 
 /// The operator's policy, with the files of its certificates not read yet.
 #[derive(Clone, Debug)]
@@ -57,7 +58,10 @@ impl EgressEntry {
                 Ok(pem) => egress = egress.add_root_certificate(pem),
                 Err(error) => problems.add(
                     format!("egress.root_certificates[{index}]"),
-                    format!("file {file:?} cannot be read: {error}"),
+                    format!(
+                        "file {file:?} cannot be read: {}",
+                        plain(&error.to_string())
+                    ),
                 ),
             }
         }

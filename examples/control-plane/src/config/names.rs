@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 use super::problem::Problems;
+use crate::nearest;
 
 /// The ids that components refer to.
 #[derive(Debug)]
@@ -77,14 +78,8 @@ fn refers((path, entry): (&str, &Table), field: &str, ids: &BTreeSet<String>, pr
 
 fn unknown(kind: &str, id: &str, ids: &BTreeSet<String>) -> String {
     let id: String = id.chars().take(64).collect();
-    if ids.is_empty() {
-        return format!("{kind} {id:?} does not exist: there is none");
-    }
-    let known: Vec<&str> = ids.iter().map(String::as_str).collect();
-    format!(
-        "{kind} {id:?} does not exist: use one of {}",
-        known.join(", ")
-    )
+    let instead = nearest::instead(&id, ids);
+    format!("{kind} {id:?} does not exist: {instead}")
 }
 
 fn entries<'a>(document: &'a Table, list: &str) -> Vec<(String, &'a Table)> {

@@ -6,6 +6,9 @@ use std::path::Path;
 use choreo_deploy::backend::is_pull_secret;
 use choreo_deploy::id::RegistryId;
 use choreo_registry::authentication::AuthenticationType;
+use choreo_registry::credential::CredentialError;
+use choreo_registry::docker_config::DockerConfigError;
+use choreo_registry::registry::RegistryError;
 use choreo_registry::{Authentication, ContainerRegistry, RegistryHost};
 
 use super::secret::SecretSource;
@@ -81,13 +84,13 @@ impl RegistryEntry {
         }
     }
 
-    /// Reads the secret and puts the registry together, by all its rules.
-    pub(super) fn open(&self) -> Result<OpenRegistry, String> {
+    /// Reads the secret and puts the registry together, by all its rules. An error is one of a field.
+    pub(super) fn open(&self) -> Result<OpenRegistry, (&'static str, String)> {
         let authentication = match &self.login {
             Login::ExistingSecret(name) if is_pull_secret(name) => {
-                return Err(format!(
-                    "existing_secret {name:?} is the pull secret of a component: name one of your own"
-                ));
+                let message =
+                    format!("{name:?} is the pull secret of a component: name one of your own");
+                return Err(("existing_secret", message));
             }
             Login::ExistingSecret(name) => return Ok(OpenRegistry::ExistingSecret(name.clone())),
             Login::None if self.authentication_type == AuthenticationType::Vendor => {
@@ -95,26 +98,58 @@ impl RegistryEntry {
             }
             Login::None => Authentication::Public,
             Login::Basic { username, password } => {
-                Authentication::basic(username, password.read()?.as_str())
-                    .map_err(|error| error.to_string())?
+                let password = password.read().map_err(of("password"))?;
+                Authentication::basic(username, password.as_str())
+                    .map_err(|error| (field_of_login(&error), error.to_string()))?
             }
             Login::DockerConfig(source) => {
-                let config = source.read()?.parse();
-                Authentication::DockerConfig(config.map_err(|error| format!("{error}"))?)
+                let text = source.read().map_err(of("docker_config"))?;
+                let config = text
+                    .parse()
+                    .map_err(|error: DockerConfigError| error.to_string());
+                Authentication::DockerConfig(config.map_err(of("docker_config"))?)
             }
         };
         ContainerRegistry::new(&self.display_name, self.host.clone(), authentication)
             .map(OpenRegistry::Known)
-            .map_err(|error| error.to_string())
+            .map_err(|error| (self.field_of(&error), error.to_string()))
+    }
+
+    fn field_of(&self, error: &RegistryError) -> &'static str {
+        match error {
+            RegistryError::Credential(_) => match self.login {
+                Login::DockerConfig(_) => "docker_config",
+                _ => "password",
+            },
+            RegistryError::DataEndpoint { .. } => "host",
+            RegistryError::DockerConfigHost { .. } => "docker_config",
+            RegistryError::NoNodeIdentity { .. } => "authentication",
+            _ => "display_name",
+        }
     }
 }
 
+fn field_of_login(error: &CredentialError) -> &'static str {
+    match error {
+        CredentialError::UsernameColon
+        | CredentialError::UsernameControlCharacter
+        | CredentialError::UsernameEmpty
+        | CredentialError::UsernameTooLong => "username",
+        _ => "password",
+    }
+}
+
+/// Says of an error which field it is one of.
+fn of(field: &'static str) -> impl Fn(String) -> (&'static str, String) {
+    move |message| (field, message)
+}
+
 impl Login {
-    /// Says why its secret cannot be read.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Says why its secret cannot be read, and of which field.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         match self {
-            Self::Basic { password, .. } => password.read().map(drop),
-            Self::DockerConfig(source) => source.read().map(drop),
+            Self::Basic { password, .. } => password.read().map(drop).map_err(of("password")),
+            Self::DockerConfig(source) => source.read().map(drop).map_err(of("docker_config")),
             Self::None | Self::ExistingSecret(_) => Ok(()),
         }
     }

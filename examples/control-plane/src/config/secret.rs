@@ -1,12 +1,13 @@
 //! Secrets: where they are, and how they are read. They never stand in the configuration itself.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::section::Section;
+use crate::failure::plain;
 
 /// Where a secret is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,7 +83,12 @@ fn variable(name: &str) -> Result<Zeroizing<String>, String> {
 }
 
 fn file(path: &Path) -> Result<Zeroizing<String>, String> {
-    let unreadable = |error| format!("file {path:?} cannot be read: {error}");
+    let unreadable = |error: io::Error| {
+        format!(
+            "file {path:?} cannot be read: {}",
+            plain(&error.to_string())
+        )
+    };
     let mut secret = Zeroizing::new(String::new());
     let file = File::open(path).map_err(unreadable)?;
     file.take(LIMIT + 1)

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::problem::Problems;
 use super::words::plain;
+use crate::nearest;
 
 /// A table of the document that is being read. What nobody asked for is a problem in the end.
 pub(super) struct Section<'p> {
@@ -152,8 +153,8 @@ impl<'p> Section<'p> {
     /// Ends reading: what nobody asked for is a problem.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
-            let known = self.known.join(", ");
-            self.problem(key, format!("is not known: use one of {known}"));
+            let instead = nearest::instead(key, &self.known);
+            self.problem(key, format!("is not known: {instead}"));
         }
     }
 

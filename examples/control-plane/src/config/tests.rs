@@ -1,5 +1,8 @@
 //! What is said about wrong configurations, to the letter.
 
+mod sample;
+mod words;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -172,11 +175,11 @@ fn every_problem_is_said_at_once() {
         "a secret at the wrong place is not shown: {problems}"
     );
     let expected = r#"registries[1].id: "images" is used twice: choose another
-environments[0].data_plane: data plane "lokal" does not exist: use one of local
+environments[0].data_plane: data plane "lokal" does not exist: did you mean "local"? use one of local
 "#;
     assert!(problems.starts_with(expected), "{problems}");
     let expected = r#"
-components[0].registry: registry "image" does not exist: use one of images
+components[0].registry: registry "image" does not exist: did you mean "images"? use one of images
 components[0].settings.prod: environment "prod" does not exist: use one of development
 "#;
     assert!(problems.contains(expected), "{problems}");
@@ -209,7 +212,7 @@ fn fields_are_told_apart() {
         (
             "organization = ",
             "organisation = ",
-            "organisation: is not known: use one of organization, server, store, sealing, egress, \
+            "organisation: is not known: did you mean \"organization\"? use one of organization, server, store, sealing, egress, \
              deployer, registries, data_planes, environments, components",
         ),
         (
@@ -231,8 +234,24 @@ fn fields_are_told_apart() {
         (
             "security = \"baseline\"",
             "securty = \"baseline\"",
-            "data_planes[0].policy.securty: securty is not known: use one of namespaces, security, \
-             writable-root, pull-policy, labels, annotations, timing",
+            "data_planes[0].policy.securty: is not known: did you mean \"security\"? use one of \
+             namespaces, security, writable-root, pull-policy, labels, annotations, timing",
+        ),
+        (
+            "protocol = \"http\" }]",
+            "protocol = \"http\" }]\n[components.workload.probes]\n\
+             readiness = { http = { path = \"ready\", port = 8080 } }",
+            "components[0].workload.probes.readiness.http.path: is not valid: begin with '/', \
+             without blanks",
+        ),
+        (
+            "protocol = \"http\" }]",
+            "protocol = \"http\" }]\n[components.workload.probes]\n\
+             startup = { tcp = { port = 9090 } }\nliveness = { http = { path = \"/\", port = 8081 } }",
+            "components[0].workload.probes.liveness.http.port: is 8081, which is the port of no \
+             endpoint: use one of 8080\n\
+             components[0].workload.probes.startup.tcp.port: is 9090, which is the port of no \
+             endpoint: use one of 8080",
         ),
         (
             "cloud = \"azure\"",
@@ -284,8 +303,8 @@ fn a_wrong_field_hides_no_other_problem_of_its_entry() {
     "#;
     let problems = directory.problems(text);
     for said in [
-        "registries[0]: environment variable \"CHOREO_TEST_NEVER_SET\" is not set",
-        "components[0].type: \"servise\" is not valid: use one of service, web-application, scheduled-task, manual-task",
+        "registries[0].password: environment variable \"CHOREO_TEST_NEVER_SET\" is not set",
+        "components[0].type: \"servise\" is not valid: did you mean \"service\"? use one of service, web-application, scheduled-task, manual-task",
         "components[0].workload.container.argz: is not known: did you mean \"args\"?",
     ] {
         assert!(problems.contains(said), "{problems}");
@@ -328,20 +347,20 @@ fn secrets_are_looked_for() {
         (
             password,
             "password = { env = \"CHOREO_TEST_NEVER_SET\" }",
-            "registries[0]: environment variable \"CHOREO_TEST_NEVER_SET\" is not set: set it to \
+            "registries[0].password: environment variable \"CHOREO_TEST_NEVER_SET\" is not set: set it to \
              the secret"
                 .to_owned(),
         ),
         (
             password,
             "password = { file = \"missing\" }",
-            "registries[0]: file \"missing\" cannot be read: No such file or directory (os error 2)"
+            "registries[0].password: file \"missing\" cannot be read: No such file or directory"
                 .to_owned(),
         ),
         (
             password,
             "password = { file = \"empty\" }",
-            "registries[0]: file \"empty\" is empty: put the secret into it".to_owned(),
+            "registries[0].password: file \"empty\" is empty: put the secret into it".to_owned(),
         ),
         (
             password,
@@ -370,7 +389,7 @@ fn secrets_are_looked_for() {
             "networks",
             "root_certificates = [\"missing.pem\"]\nnetworks",
             "egress.root_certificates[0]: file \"missing.pem\" cannot be read: No such file or \
-             directory (os error 2)"
+             directory"
                 .to_owned(),
         ),
     ] {
@@ -381,7 +400,7 @@ fn secrets_are_looked_for() {
     let helpers = "authentication = \"docker-config\"\ndocker_config = { file = \"config.json\" }";
     let problem = directory.changed(basic, helpers);
     assert!(
-        problem.starts_with("registries[0]: ") && problem.contains("credHelpers"),
+        problem.starts_with("registries[0].docker_config: ") && problem.contains("credHelpers"),
         "{problem}"
     );
 }
@@ -393,7 +412,7 @@ fn rules_of_registries_hold() {
         "authentication = \"basic\"\nusername = \"ada\"\npassword = { file = \"password\" }";
     assert_eq!(
         directory.changed(basic, "authentication = \"vendor\""),
-        "registries[0]: \"registry.example.com\" (self-hosted registry) gives nodes no access by \
+        "registries[0].authentication: \"registry.example.com\" (self-hosted registry) gives nodes no access by \
          their identity: choose basic or docker-config"
     );
     let existing = "authentication = \"basic\"\nexisting_secret = \"pull\"";
@@ -401,7 +420,7 @@ fn rules_of_registries_hold() {
     let of_a_component = existing.replace("pull", "orders-8913b73fb1d8-pull");
     assert_eq!(
         directory.changed(basic, &of_a_component),
-        "registries[0]: existing_secret \"orders-8913b73fb1d8-pull\" is the pull secret of a \
+        "registries[0].existing_secret: \"orders-8913b73fb1d8-pull\" is the pull secret of a \
          component: name one of your own"
     );
 }

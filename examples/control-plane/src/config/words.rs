@@ -1,29 +1,20 @@
 //! Says in plain words what the readers of TOML say in words of Rust.
 
+use crate::nearest;
+
 /// The message of an error of serde. Values of a wrong type are not shown: they may be secrets.
 pub(super) fn plain(message: &str) -> String {
     let quoted = |text: &str| text.split('`').nth(1).unwrap_or_default().to_owned();
-    let known = |text: &str| {
-        text.split('`')
-            .skip(1)
-            .step_by(2)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let instead =
+        |word: &str, known: &str| nearest::instead(word, known.split('`').skip(1).step_by(2));
     let (head, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     if head.starts_with("unknown variant") {
-        return format!(
-            "{:?} is not valid: use one of {}",
-            quoted(head),
-            known(expected)
-        );
+        let word: String = quoted(head).chars().take(64).collect();
+        return format!("{word:?} is not valid: {}", instead(&word, expected));
     }
     if head.starts_with("unknown field") {
-        return format!(
-            "{} is not known: use one of {}",
-            quoted(head),
-            known(expected)
-        );
+        let word: String = quoted(head).chars().take(64).collect();
+        return format!("{word} is not known: {}", instead(&word, expected));
     }
     if head.starts_with("missing field") {
         return format!("{} is missing", quoted(head));
@@ -31,12 +22,28 @@ pub(super) fn plain(message: &str) -> String {
     if message.contains("invalid socket address") {
         return "is no address: write an IP address and a port, such as 127.0.0.1:8080".to_owned();
     }
+    if head.starts_with("invalid length") {
+        return "has another number of entries than it takes: write a table".to_owned();
+    }
     for beginning in ["invalid type: ", "invalid value: "] {
         if let Some(found) = head.strip_prefix(beginning) {
             return format!("is {}: write {}", found_word(found), wanted(expected));
         }
     }
     message.to_owned()
+}
+
+/// The message of an error of a reader of TOML: what is no TOML, and what would be.
+pub(super) fn syntax(message: &str) -> String {
+    let (head, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    if head.starts_with("invalid type: integer") {
+        return format!("number is too large: write at most {}", i64::MAX);
+    }
+    match expected {
+        // The first part says it.
+        "" | "nothing" | "literal string" => head.to_owned(),
+        expected => format!("{head}: write {}", expected.replace('`', "'")),
+    }
 }
 
 fn found_word(found: &str) -> String {
@@ -96,7 +103,7 @@ mod tests {
         for (said, expected) in [
             (
                 said::<Choice>("a = \"memery\""),
-                "\"memery\" is not valid: use one of kubernetes, memory",
+                "\"memery\" is not valid: did you mean \"memory\"? use one of kubernetes, memory",
             ),
             (
                 said::<NonZeroUsize>("a = 0"),
