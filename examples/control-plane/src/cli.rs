@@ -44,7 +44,11 @@ pub(crate) enum Command {
     /// Serve the webhook and work on deployments until told to stop.
     Serve,
     /// Check the configuration and all that it names, and say every problem at once.
-    Check,
+    Check {
+        /// Ask data planes and registries too: versions, permissions, namespaces and logins.
+        #[arg(long)]
+        connect: bool,
+    },
     /// Container registries.
     #[command(subcommand)]
     Registry(RegistryCommand),

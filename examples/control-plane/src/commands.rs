@@ -26,7 +26,7 @@ use crate::registration::Registering;
 pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure> {
     let path = &cli.config;
     match cli.command {
-        Command::Check => Ok(check::check(path, output).await),
+        Command::Check { connect } => Ok(check::check(path, connect, output).await),
         Command::Render { image } => offline::render(&configuration(path)?, &image, output),
         Command::Snippet { ci, component } => {
             offline::snippet(&configuration(path)?, ci, &component, output)

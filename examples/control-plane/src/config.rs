@@ -94,10 +94,24 @@ impl Configuration {
     /// Reads a file and the secrets that it names.
     pub(crate) fn open(path: &Path) -> Result<(Self, Secrets), Vec<Problem>> {
         let problems = Problems::default();
-        let read = Self::parse_file(path, &problems);
-        let secrets = read.as_ref().and_then(|read| read.secrets(&problems));
+        let looked = Self::look(path, &problems);
         problems.into_result()?;
-        read.zip(secrets).ok_or_else(Vec::new)
+        let opened = looked.and_then(|(read, secrets)| Some((read, secrets?)));
+        opened.ok_or_else(Vec::new)
+    }
+
+    /// Reads what there is to read beside the problems, for whoever wants to know all of them.
+    pub(crate) fn look(path: &Path, problems: &Problems) -> Option<(Self, Option<Secrets>)> {
+        let read = Self::parse_file(path, problems)?;
+        let secrets = read.secrets(problems);
+        Some((read, secrets))
+    }
+
+    /// Where a sealing key stands in the configuration, by its id.
+    pub(crate) fn path_of_key(&self, id: &str) -> String {
+        let keys = self.sealing.iter().chain(&self.older_sealing);
+        let key = { keys }.find(|key| key.id == id);
+        key.map_or_else(|| "sealing".to_owned(), |key| key.path.clone())
     }
 
     /// The plan of a component: its environments in promotion order with its settings there.

@@ -82,7 +82,10 @@ pub(crate) async fn connect(entry: &DataPlaneEntry) -> Result<Arc<dyn Deployment
     Ok(Arc::new(backend))
 }
 
-async fn client(access: &ClusterAccess) -> Result<kube::Client, Box<dyn Error + Send + Sync>> {
+/// A client of a cluster. Nothing is asked yet.
+pub(crate) async fn client(
+    access: &ClusterAccess,
+) -> Result<kube::Client, Box<dyn Error + Send + Sync>> {
     let (file, context) = match access {
         ClusterAccess::Kubeconfig { file, context } => (file, context),
         ClusterAccess::InCluster => {

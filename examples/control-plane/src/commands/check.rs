@@ -1,95 +1,137 @@
 //! `check`.
 
+mod clusters;
+mod connections;
+mod doubt;
+mod exposure;
+mod permissions;
+mod stored;
+
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use choreo_registry::finding::Finding;
 use serde_json::json;
 
+use self::doubt::Doubt;
 use crate::config::{Configuration, OpenRegistry, Problem, Problems, Secrets};
 use crate::data_plane;
 use crate::failure::ExitStatus;
 use crate::output::Output;
 
-/// Reads the configuration and all that it names, and says every problem and every doubt.
-pub(super) async fn check(path: &Path, output: Output) -> ExitStatus {
-    match open(path).await {
-        Ok((configuration, secrets)) => {
-            let findings = findings(&configuration, &secrets);
-            let value = findings.iter().map(|(place, finding)| {
-                json!({
-                    "path": place,
-                    "code": finding.code().as_str(),
-                    "severity": finding.severity().as_str(),
-                    "message": finding.message(),
-                    "help": finding.help(),
-                })
-            });
-            let value: Vec<_> = value.collect();
-            let value = json!({ "ok": true, "problems": [], "findings": value });
-            output.say(good(path, &configuration, &findings), &value);
-            ExitStatus::Ready
+pub(super) use self::exposure::note as exposure_note;
+
+/// How many doubts of a kind people are shown.
+const SHOWN: usize = 20;
+
+/// Reads the configuration and all that it names, and says every problem and every doubt. Where it
+/// is to connect, it asks data planes and registries too.
+pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitStatus {
+    let (looked, mut problems) = look(path);
+    let (mut doubts, mut connections) = (Vec::new(), Vec::new());
+    if let Some((configuration, secrets)) = &looked {
+        for entry in &configuration.data_planes {
+            if let Err(why) = data_plane::connect(entry).await {
+                problems.push(Problem::new(
+                    &entry.path,
+                    format!("cannot be connected: {why}"),
+                ));
+            }
         }
-        Err(problems) => {
-            let value = json!({ "ok": false, "problems": problems, "findings": [] });
-            output.say(bad(path, &problems), &value);
-            ExitStatus::WrongUse
-        }
+        let sealer = secrets.as_ref().map(|secrets| &secrets.sealer);
+        let (found, doubted) = stored::look(configuration, sealer).await;
+        problems.extend(found);
+        doubts = findings(configuration, secrets.as_ref());
+        doubts.extend(doubted);
+        doubts.extend(exposure::doubts(configuration));
+    }
+    let counts = looked
+        .as_ref()
+        .map(|(configuration, _)| counts(configuration));
+    if let Some((configuration, Some(secrets))) = looked
+        && connect
+    {
+        connections = connections::try_all(&Arc::new(configuration), secrets).await;
+    }
+    let failed = connections.iter().filter(|tried| tried.is_failed()).count();
+    let mut value = json!({
+        "ok": problems.is_empty() && failed == 0,
+        "problems": problems,
+        "findings": doubts,
+    });
+    if connect {
+        value["connections"] = json!(connections);
+    }
+    let mut text = told(&doubts) + &connections::told(&connections);
+    if problems.is_empty() {
+        let counts = counts.unwrap_or_default();
+        let _ = write!(text, "configuration {path:?} is valid ({counts})");
+    } else {
+        text.push_str(&bad(path, &problems));
+    }
+    if failed > 0 {
+        let _ = write!(text, "\n{failed} of {} looks failed", connections.len());
+    }
+    output.say(text, &value);
+    match (problems.is_empty(), failed) {
+        (false, _) => ExitStatus::WrongUse,
+        (true, 0) => ExitStatus::Ready,
+        (true, _) => ExitStatus::Failed,
     }
 }
 
-/// Opens what `serve` would. There, a data plane that cannot be connected stops only itself.
-async fn open(path: &Path) -> Result<(Configuration, Secrets), Vec<Problem>> {
-    let opened = Configuration::open(path);
+/// What can be read of the configuration, and what is wrong with the rest.
+fn look(path: &Path) -> (Option<(Configuration, Option<Secrets>)>, Vec<Problem>) {
     let problems = Problems::default();
-    // Also when it is a secret that is missing.
-    let data_planes = Configuration::read(path).map(|read| read.data_planes);
-    for entry in data_planes.unwrap_or_default() {
-        if let Err(why) = data_plane::connect(&entry).await {
-            problems.add(entry.path, format!("cannot be connected: {why}"));
-        }
-    }
-    match (opened, problems.into_result()) {
-        (Ok(opened), Ok(())) => Ok(opened),
-        (opened, found) => {
-            let all = opened.err().into_iter().chain(found.err());
-            Err(all.flatten().collect())
-        }
-    }
+    let looked = Configuration::look(path, &problems);
+    (looked, problems.into_result().err().unwrap_or_default())
 }
 
-/// What is doubtful about the registries, and where it stands.
-fn findings<'a>(
-    configuration: &'a Configuration,
-    secrets: &'a Secrets,
-) -> Vec<(&'a str, &'a Finding)> {
-    let mut all = Vec::new();
+/// What is doubtful about the registries.
+fn findings(configuration: &Configuration, secrets: Option<&Secrets>) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
     for entry in &configuration.registries {
-        if let Some(OpenRegistry::Known(registry)) = secrets.registries.get(&entry.id) {
-            let path = entry.path.as_str();
-            all.extend(registry.findings().iter().map(|finding| (path, finding)));
+        let open = secrets.and_then(|secrets| secrets.registries.get(&entry.id));
+        if let Some(OpenRegistry::Known(registry)) = open {
+            let findings = registry.findings().iter();
+            doubts.extend(findings.map(|finding| Doubt::of_finding(&entry.path, finding)));
         }
     }
-    all
+    doubts
 }
 
-fn good(path: &Path, configuration: &Configuration, findings: &[(&str, &Finding)]) -> String {
+/// The doubts for people; of many of a kind, some.
+fn told(doubts: &[Doubt]) -> String {
     let mut text = String::new();
-    for (place, finding) in findings {
-        let (severity, message) = (finding.severity(), finding.message());
-        let _ = writeln!(text, "{severity}: {place}: {message}; {}", finding.help());
+    for (index, doubt) in doubts.iter().enumerate() {
+        let alike = |doubts: &[Doubt]| {
+            let alike = doubts.iter().filter(|other| other.code == doubt.code);
+            alike.count()
+        };
+        match alike(&doubts[..index]) {
+            SHOWN => {
+                let more = alike(&doubts[index..]);
+                let _ = writeln!(text, "{}: {more} more like these", doubt.severity);
+            }
+            before if before > SHOWN => {}
+            _ => {
+                let _ = writeln!(text, "{doubt}");
+            }
+        }
     }
+    text
+}
+
+fn counts(configuration: &Configuration) -> String {
     let counts = [
         (configuration.registries.len(), "registries"),
         (configuration.data_planes.len(), "data planes"),
         (configuration.environments.len(), "environments"),
         (configuration.components.len(), "components"),
     ];
-    let counts = counts
+    counts
         .map(|(count, what)| format!("{what}: {count}"))
-        .join(", ");
-    let _ = write!(text, "configuration {path:?} is valid ({counts})");
-    text
+        .join(", ")
 }
 
 fn bad(path: &Path, problems: &[Problem]) -> String {

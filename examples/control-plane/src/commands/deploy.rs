@@ -11,6 +11,7 @@ use choreo_deploy::release::{Release, ReleaseNumber};
 use choreo_deploy::store::Accepted;
 use serde_json::json;
 
+use super::check::exposure_note;
 use super::view;
 use crate::cli::{Image, Place};
 use crate::control_plane::{ControlPlane, Records};
@@ -30,7 +31,10 @@ pub(super) async fn deploy(
     }: Image,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    control_plane.records.component(&component)?;
+    let entry = control_plane.records.component(&component)?;
+    if let Some(note) = exposure_note(&entry) {
+        Output::note(note);
+    }
     let image = RequestedImage::new(image);
     let component = control_plane.records.key(&component);
     let mut submission = Submission::new(component, image, Cause::Manual);

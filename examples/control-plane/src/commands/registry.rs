@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use choreo_deploy::id::{ComponentId, RegistryId};
 use choreo_registry::authentication::AuthenticationType;
-use choreo_registry::client::{Access, AccessClass, RegistryClient};
+use choreo_registry::client::{Access, AccessClass, HttpTransport, RegistryClient};
 use choreo_registry::{Credential, ImageReference};
 use serde_json::json;
 
-use crate::config::OpenRegistry;
+use crate::config::{OpenRegistry, RegistryEntry};
 use crate::control_plane::Records;
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
@@ -96,12 +96,26 @@ pub(super) async fn verify(
         );
         return Err(Failure::refused(message));
     }
-    let access = match records.registries.get(id) {
+    let transport = Arc::clone(&records.transport) as _;
+    let access = access(entry, records.registries.get(id), (transport, image)).await;
+    output.say(words(&access), &access);
+    Ok(match access.class() {
+        AccessClass::PullAllowed | AccessClass::LoginAccepted => ExitStatus::Ready,
+        _ => ExitStatus::Failed,
+    })
+}
+
+/// What a registry lets its login do, about an image or at all.
+pub(super) async fn access(
+    entry: &RegistryEntry,
+    open: Option<&OpenRegistry>,
+    (transport, image): (Arc<dyn HttpTransport>, Option<&ImageReference>),
+) -> Access {
+    match open {
         Some(OpenRegistry::Known(registry))
             if entry.authentication_type != AuthenticationType::Vendor =>
         {
             let credential = registry.credential().map(Credential::duplicate);
-            let transport = Arc::clone(&records.transport) as _;
             RegistryClient::new(entry.host.clone(), credential, transport)
                 .verify(image)
                 .await
@@ -111,12 +125,7 @@ pub(super) async fn verify(
             entry.host.as_str()
         )),
         _ => Access::not_checkable("the credential is on the data planes only"),
-    };
-    output.say(words(&access), &access);
-    Ok(match access.class() {
-        AccessClass::PullAllowed | AccessClass::LoginAccepted => ExitStatus::Ready,
-        _ => ExitStatus::Failed,
-    })
+    }
 }
 
 fn words(access: &Access) -> String {

@@ -21,7 +21,8 @@ use crate::nearest;
 #[derive(Clone, Debug)]
 pub(crate) struct Components {
     organization: OrganizationId,
-    documents: BTreeMap<ComponentId, Box<str>>,
+    /// With the place that each has in the list.
+    documents: BTreeMap<ComponentId, (usize, Box<str>)>,
 }
 
 impl Components {
@@ -51,7 +52,7 @@ impl Components {
             names.check((&path, &table), problems);
             let section = Section::new(path, table, problems);
             if let Some(entry) = ComponentEntry::of(section, &organization, problems) {
-                read.insert(entry.component.id, document);
+                read.insert(entry.component.id, (index, document));
             }
         }
         Self {
@@ -72,11 +73,19 @@ impl Components {
 
     /// Every component, by its id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = ComponentEntry> {
-        self.documents.values().filter_map(|text| self.read(text))
+        self.with_paths().map(|(_, entry)| entry)
+    }
+
+    /// Every component, by its id, with where it stands in the configuration.
+    pub(crate) fn with_paths(&self) -> impl Iterator<Item = (String, ComponentEntry)> {
+        self.documents.values().filter_map(|(index, text)| {
+            let path = format!("components[{index}]");
+            Some((path, self.read(text)?))
+        })
     }
 
     pub(crate) fn get(&self, id: &ComponentId) -> Option<ComponentEntry> {
-        self.read(self.documents.get(id)?)
+        self.read(&self.documents.get(id)?.1)
     }
 
     fn read(&self, document: &str) -> Option<ComponentEntry> {

@@ -14,6 +14,15 @@ pub(crate) struct Problem {
     pub(crate) message: String,
 }
 
+impl Problem {
+    pub(crate) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
@@ -29,8 +38,7 @@ pub(crate) struct Problems(RefCell<Vec<Problem>>);
 
 impl Problems {
     pub(crate) fn add(&self, path: impl Into<String>, message: impl Into<String>) {
-        let (path, message) = (path.into(), message.into());
-        self.0.borrow_mut().push(Problem { path, message });
+        self.0.borrow_mut().push(Problem::new(path, message));
     }
 
     /// `Ok` when there was none.

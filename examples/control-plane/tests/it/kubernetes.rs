@@ -14,6 +14,14 @@ use crate::{http, is_installed, random, skipped};
 /// The variable that names the kubeconfig of a cluster for tests.
 const VARIABLE: &str = "CHOREO_TEST_KUBECONFIG";
 
+/// A kubeconfig that can be read, of a cluster that does not answer.
+pub(crate) const DEAD: &str = r#"{
+    "apiVersion": "v1", "kind": "Config", "current-context": "a",
+    "clusters": [{ "name": "a", "cluster": { "server": "http://127.0.0.1:9" } }],
+    "users": [{ "name": "a", "user": {} }],
+    "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }]
+}"#;
+
 /// Namespaces of a test's own on the cluster, which go when it goes.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -72,6 +80,24 @@ termination-seconds = 5
     pub(crate) fn site(&self, registry: &Registry, components: &[String]) -> Site {
         let configuration = base(&registry.host()) + &self.data_plane(0) + &components.concat();
         Site::new(&configuration, registry.password())
+    }
+
+    /// A kubeconfig of a service account.
+    #[track_caller]
+    pub(crate) fn kubeconfig_of(&self, namespace: &str, account: &str) -> String {
+        let view = [
+            "config",
+            "view",
+            "--raw",
+            "--flatten",
+            "--minify",
+            "-o",
+            "json",
+        ];
+        let mut config: Value = serde_json::from_str(&self.kubectl(&view)).expect("JSON");
+        let token = self.kubectl(&["-n", namespace, "create", "token", account]);
+        config["users"][0]["user"] = serde_json::json!({ "token": token.trim() });
+        config.to_string()
     }
 
     /// What its namespaces begin with, and no others.

@@ -5,6 +5,7 @@
 //! The nodes of the cluster must reach this machine's 127.0.0.1, where the tests' registry listens.
 
 mod canary;
+mod checking;
 mod cluster;
 mod configuration;
 mod connecting;

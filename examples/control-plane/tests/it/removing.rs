@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::control_plane::{in_memory, site};
 use crate::image::Image;
+use crate::kubernetes::DEAD;
 use crate::wait_for;
 
 /// Guards that what has left the configuration can be seen and removed, and what has not by name.
@@ -70,11 +71,7 @@ fn a_run_is_cancelled() {
         .complains("does not exist");
 
     // The next one waits, because its data plane is one that does not answer by now.
-    let kubeconfig = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "a",
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "clusters": [{"name": "a", "cluster": {"server": "http://127.0.0.1:9"}}],
-        "users": [{"name": "a", "user": {}}]}"#;
-    std::fs::write(site.directory().join("kubeconfig"), kubeconfig).unwrap();
+    std::fs::write(site.directory().join("kubeconfig"), DEAD).unwrap();
     let memory = "backend = \"memory\"";
     let configuration = in_memory(&registry.host());
     assert!(configuration.contains(memory));

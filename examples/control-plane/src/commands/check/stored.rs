@@ -1,0 +1,111 @@
+//! What the store shows to who may not change it.
+
+use std::collections::BTreeMap;
+
+use choreo_deploy::sealer::{SealError, Sealer};
+use choreo_deploy::store::{
+    DeploymentStore as _, RegistryStore as _, StoreError, StoredCredential, Unreadable,
+};
+use choreo_deploy_sqlite::{OpenError, SqliteStore};
+
+use super::doubt::Doubt;
+use crate::config::{Configuration, Problem};
+use crate::failure::Failure;
+use crate::registration;
+
+/// Where the store stands in the configuration.
+const PATH: &str = "store.path";
+
+/// Looks at the store without making or changing it: whether it opens, whether the sealing keys open
+/// what is in it, and what in it cannot be read.
+pub(super) async fn look(
+    configuration: &Configuration,
+    sealer: Option<&Sealer>,
+) -> (Vec<Problem>, Vec<Doubt>) {
+    let problem = |message: String| (vec![Problem::new(PATH, message)], Vec::new());
+    let folder = configuration.store.parent();
+    if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+    {
+        return problem(format!(
+            "folder {folder:?} does not exist: make it, or name another"
+        ));
+    }
+    let store = match SqliteStore::open_read_only(&configuration.store).await {
+        Ok(store) => store,
+        // The first start makes it.
+        Err(OpenError::Missing(_)) => return (Vec::new(), Vec::new()),
+        Err(error @ OpenError::Outdated { .. }) => {
+            let words = (error.to_string(), "the next start of the server does it");
+            return (
+                Vec::new(),
+                vec![Doubt::warning(PATH, "store-outdated", words)],
+            );
+        }
+        Err(error) => return problem(Failure::from(error).to_string()),
+    };
+    let looked = async {
+        let keys = match sealer {
+            Some(sealer) => check_keys(configuration, sealer, &store).await?,
+            None => Vec::new(),
+        };
+        let unreadable = store.unreadable().await?;
+        Ok::<_, StoreError>((keys, unreadable.into_iter().map(doubt).collect()))
+    };
+    looked
+        .await
+        .unwrap_or_else(|error| problem(Failure::from(error).to_string()))
+}
+
+/// Each key that does not open what it is to open, with the registries that it concerns.
+async fn check_keys(
+    configuration: &Configuration,
+    sealer: &Sealer,
+    store: &SqliteStore,
+) -> Result<Vec<Problem>, StoreError> {
+    let mut closed: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
+    for registry in store.registries(&configuration.organization).await? {
+        let StoredCredential::Sealed(sealed) = &registry.credential else {
+            continue;
+        };
+        let opened = sealer.open(sealed, &registration::context(&registry));
+        if let Err(error) = opened {
+            let is_known = !matches!(error, SealError::UnknownKey(_));
+            let key = (sealed.key_id().to_owned(), is_known);
+            closed.entry(key).or_default().push(registry.id.to_string());
+        }
+    }
+    let problem = |((key, is_known), registries): ((String, bool), Vec<String>)| {
+        let registries = registries.join(", ");
+        match is_known {
+            true => Problem::new(
+                configuration.path_of_key(&key),
+                format!(
+                    "is not the key {key:?} that sealed {registries} in the store: use the key of \
+                     the server"
+                ),
+            ),
+            false => Problem::new(
+                "sealing.older",
+                format!(
+                    "lacks key {key:?}, which sealed {registries} in the store: add it, or start the \
+                     server once to seal anew what the configuration has"
+                ),
+            ),
+        }
+    };
+    Ok(closed.into_iter().map(problem).collect())
+}
+
+fn doubt(row: Unreadable) -> Doubt {
+    let Unreadable {
+        table, key, why, ..
+    } = row;
+    Doubt::warning(
+        PATH,
+        "unreadable-row",
+        (
+            format!("row {key:?} of {table} cannot be read: {why}"),
+            "it is left alone and not worked on; use the version that has written it",
+        ),
+    )
+}

@@ -1,0 +1,266 @@
+//! `check` finds what it claims to find, and `check --connect` the rest.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::control_plane::{Site, in_memory, site};
+use crate::image::Image;
+use crate::kubernetes::{Cluster, DEAD, service};
+use crate::registry::Registry;
+use crate::{is_installed, skipped};
+
+const KEY: &str = "key = { id = \"2026-11\", env = \"CHOREO_SEALING_KEY\" }";
+
+/// Guards that a store in a folder that is not there is a problem before the first start, and that
+/// nothing is made of it.
+#[test]
+fn the_folder_of_the_store_is_looked_for() {
+    let configuration = in_memory("registry.example.com");
+    let site = Site::new(&configuration, "password");
+    site.configure(&format!(
+        "{configuration}\n[store]\npath = \"missing/store.db\"\n"
+    ));
+    site.run(&["check"])
+        .expect(2)
+        .says("store.path: folder ")
+        .says("missing\" does not exist: make it, or name another");
+    assert!(!site.directory().join("missing").exists());
+    // What is no database is one thing, and what is broken beside it another.
+    std::fs::write(
+        site.directory().join("store.db"),
+        "no database, and long enough to be read",
+    )
+    .unwrap();
+    let broken = configuration.replace("registry = \"images\"", "registry = \"imagez\"");
+    site.configure(&format!("{broken}\n[store]\npath = \"store.db\"\n"));
+    site.run(&["check"])
+        .expect(2)
+        .says("is not a database of choreo-deploy: name another file")
+        .says("components[0].registry: ");
+}
+
+/// Guards that a key that does not open the store is a problem at its place, before anything is
+/// written.
+#[test]
+fn a_sealing_key_that_does_not_open_the_store_is_a_problem() {
+    let configuration = in_memory("registry.example.com");
+    let site = Site::new(&configuration, "password");
+    drop(site.serve());
+    site.run(&["check"]).expect(0);
+    std::fs::write(site.directory().join("other.key"), "99".repeat(32)).unwrap();
+    for (key, problem) in [
+        (
+            "key = { id = \"2026-11\", file = \"other.key\" }",
+            "sealing.key: is not the key \"2026-11\" that sealed images in the store: use the key of \
+             the server",
+        ),
+        (
+            "key = { id = \"new\", file = \"other.key\" }",
+            "sealing.older: lacks key \"2026-11\", which sealed images in the store: add it, or start \
+             the server once to seal anew what the configuration has",
+        ),
+    ] {
+        site.configure(&configuration.replace(KEY, key));
+        site.run(&["check"]).expect(2).says(problem);
+    }
+    // The right way to have another key.
+    let both = format!(
+        "key = {{ id = \"new\", file = \"other.key\" }}\nolder = [{}]",
+        KEY.trim_start_matches("key = ")
+    );
+    site.configure(&configuration.replace(KEY, &both));
+    site.run(&["check"]).expect(0);
+}
+
+/// Guards that rows that cannot be read are shown: nobody works on them.
+#[test]
+fn rows_that_cannot_be_read_are_shown() {
+    let Some((registry, site)) = site() else {
+        return;
+    };
+    if !is_installed("python3") {
+        return skipped("python3 is not installed, so no row of the store was broken");
+    }
+    let image = registry.push("shop/orders", "1", &Image::empty());
+    site.run(&["deploy", "orders", &image]).expect(0);
+    let script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); \
+                  db.execute(\"UPDATE releases SET document = '{}'\"); db.commit()";
+    let database = site.directory().join("control-plane.db");
+    let broken = Command::new("python3")
+        .args(["-c", script])
+        .arg(database)
+        .status();
+    assert!(broken.expect("python3 runs").success());
+    site.run(&["check"])
+        .expect(0)
+        .says("warning: store.path: row ")
+        .says(" of releases cannot be read: ");
+    let value = site.json(&["check"]);
+    let codes: Vec<_> = { value["findings"].as_array().unwrap().iter() }
+        .map(|finding| &finding["code"])
+        .collect();
+    assert!(codes.contains(&&json!("unreadable-row")), "{value}");
+}
+
+/// Guards that what is taken and changes nothing is said to change nothing.
+#[test]
+fn what_has_no_effect_yet_is_said() {
+    let Some(registry) = Registry::start() else {
+        return;
+    };
+    let endpoint = "protocol = \"http\" }";
+    let public = "protocol = \"http\", visibility = \"public\", base_path = \"/orders\" }";
+    let configuration = in_memory(&registry.host());
+    let site = Site::new(&configuration, registry.password());
+    let control = site.run(&["check"]).expect(0).says("is valid").stdout;
+    assert!(!control.contains("components["), "{control}");
+
+    let web = "\n[[components]]\nid = \"front\"\nproject = \"shop\"\ntype = \"web-application\"\n\
+               registry = \"images\"\nworkload = { port = 8080 }\n";
+    site.configure(&(configuration.replace(endpoint, public) + web));
+    site.run(&["check"])
+        .expect(0)
+        .says(
+            "warning: components[0].workload.endpoints[0].visibility: is \"public\", and nothing \
+             outside the cluster reaches it yet; route to its Service by an Ingress",
+        )
+        .says(
+            "warning: components[0].workload.endpoints[0].base_path: is written down, and no route",
+        )
+        .says("warning: components[2].type: is a Web Application, and nothing outside the cluster");
+    let image = registry.push("shop/orders", "1", &Image::empty());
+    site.run(&["deploy", "orders", &image])
+        .expect(0)
+        .complains("nothing outside the cluster reaches orders yet");
+}
+
+/// What was seen of one data plane or registry.
+fn looks<'a>(value: &'a Value, id: &str) -> Vec<&'a Value> {
+    let all = value["connections"].as_array().expect("it is a list");
+    all.iter().filter(|look| look["id"] == id).collect()
+}
+
+/// Guards that every data plane and registry is tried, and every failure said at once.
+#[test]
+fn everything_is_tried_at_once() {
+    let Some((registry, site)) = site() else {
+        return;
+    };
+    site.run(&["check", "--connect"])
+        .expect(0)
+        .says("ok       data plane local: is in memory\n")
+        .says(&format!(
+            "ok       registry images: registry \"{}\" accepts the login",
+            registry.host()
+        ));
+    let dead = crate::registry::free_address();
+    let more = format!(
+        "\n[[registries]]\nid = \"dead\"\nhost = \"{dead}\"\nauthentication = \"public\"\n\
+         [[registries]]\nid = \"acr\"\nhost = \"acme.azurecr.io\"\nauthentication = \"vendor\"\n\
+         [[data_planes]]\nid = \"eu-1\"\nbackend = \"kubernetes\"\nkubeconfig = \"kubeconfig\"\n"
+    );
+    std::fs::write(site.directory().join("kubeconfig"), DEAD).unwrap();
+    let plain = format!("plain_http = [\"{}\"", registry.host());
+    let configuration = in_memory(&registry.host());
+    site.configure(&(configuration.replace(&plain, &format!("{plain}, \"{dead}\"")) + &more));
+    let outcome = site
+        .run_with(&["check", "--connect"], "wrong")
+        .expect(1)
+        .says("failed   data plane eu-1: API server does not answer: ")
+        .says(&format!(
+            "failed   registry dead: registry \"{dead}\" cannot be reached"
+        ))
+        .says("failed   registry images: ")
+        .says("refuses the user name or the password")
+        .says("unknown  registry acr: ")
+        .says("3 of 5 looks failed");
+    assert!(!outcome.stdout.contains("os error"), "{}", outcome.stdout);
+    let value = site.run(&["check", "--connect", "--json"]).expect(1).json();
+    assert_eq!(value["ok"], false, "{value}");
+    let states =
+        ["local", "eu-1", "images", "dead", "acr"].map(|id| &looks(&value, id)[0]["state"]);
+    assert_eq!(
+        states,
+        ["ok", "failed", "ok", "failed", "unknown"],
+        "{value}"
+    );
+    // Without it nobody is asked.
+    let value = site.json(&["check"]);
+    assert_eq!(value["connections"], json!(null), "{value}");
+}
+
+/// Guards, on the real cluster, that versions, permissions and namespaces are looked at with the
+/// identity that will work there.
+#[test]
+fn a_cluster_says_what_it_permits() {
+    let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {
+        return;
+    };
+    let site = cluster.site(&registry, &[service("orders")]);
+    site.run(&["check", "--connect"])
+        .expect(0)
+        .says("ok       data plane local: Kubernetes v1.")
+        .says("ok       data plane local: permits all that is needed in all namespaces");
+
+    let (there, gone) = (
+        format!("{}-acme", cluster.prefix()),
+        format!("{}-gone", cluster.prefix()),
+    );
+    let made = format!(
+        "namespaces = {{ create = {{ prefix = {:?} }} }}",
+        cluster.prefix()
+    );
+    let plane = cluster.data_plane(0);
+    assert!(plane.contains(&made), "{plane}");
+    let plane = plane.replace(&made, &format!("namespaces = {{ existing = {gone:?} }}"));
+    let base = crate::control_plane::base(&registry.host());
+    site.configure(&format!("{base}{plane}{}", service("orders")));
+    site.run(&["check", "--connect"]).expect(1).says(&format!(
+        "failed   data plane local: namespace {gone} does not exist; make it"
+    ));
+
+    // Somebody who may do a few things in one namespace, and whose other namespace is not there.
+    cluster.kubectl(&["create", "namespace", &there]);
+    cluster.kubectl(&["-n", &there, "create", "serviceaccount", "control"]);
+    let verbs = "--verb=get,list,create,patch,update,delete";
+    let most = "--resource=configmaps,serviceaccounts,services,deployments.apps,cronjobs.batch,\
+                jobs.batch,poddisruptionbudgets.policy,horizontalpodautoscalers.autoscaling,pods,\
+                replicasets.apps,pods/log,events";
+    cluster.kubectl(&["-n", &there, "create", "role", "most", verbs, most]);
+    let account = format!("--serviceaccount={there}:control");
+    cluster.kubectl(&[
+        "-n",
+        &there,
+        "create",
+        "rolebinding",
+        "most",
+        "--role=most",
+        &account,
+    ]);
+    let kubeconfig = cluster.kubeconfig_of(&there, "control");
+    std::fs::write(site.directory().join("kubeconfig"), kubeconfig).unwrap();
+    let policy =
+        format!("namespaces = {{ map = {{ development = {there:?}, production = {gone:?} }} }}");
+    let configuration = base
+        + "\n[[data_planes]]\nid = \"local\"\nbackend = \"kubernetes\"\nkubeconfig = \"kubeconfig\"\n"
+        + &format!("[data_planes.policy]\n{policy}\n")
+        + &service("orders");
+    site.configure(&configuration);
+    let value = site.run(&["check", "--connect", "--json"]).expect(1).json();
+    let looks = looks(&value, "local");
+    let said: Vec<_> = { looks.iter() }
+        .filter_map(|look| look["message"].as_str())
+        .collect();
+    let said = said.join("\n");
+    for expected in [
+        format!("answers, to system:serviceaccount:{there}:control"),
+        format!(
+            "does not permit in namespace {there}: create secrets, delete secrets, get secrets, list \
+             secrets, patch secrets, update secrets"
+        ),
+        format!("does not permit in namespace {gone}: "),
+    ] {
+        assert!(said.contains(&expected), "{expected} is not in\n{said}");
+    }
+}
