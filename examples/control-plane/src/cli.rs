@@ -134,6 +134,9 @@ pub(crate) enum ActCommand {
         /// Remove it from every environment.
         #[arg(long, conflicts_with = "environment")]
         all: bool,
+        /// Forget data planes that have left the configuration; what runs there runs on.
+        #[arg(long)]
+        forget: bool,
     },
     /// Run a task and follow it to its end, or cancel a run.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]

@@ -116,7 +116,15 @@ async fn act(
             component,
             environment,
             all,
-        } => remove::remove(control_plane, &component, (environment, all), output).await,
+            forget,
+        } => {
+            let choice = remove::Choice {
+                environment,
+                all,
+                forget,
+            };
+            remove::remove(control_plane, &component, choice, output).await
+        }
         ActCommand::Run {
             command: Some(RunCommand::Cancel { id }),
             ..

@@ -100,20 +100,24 @@ impl Failure {
     }
 }
 
-/// The words of a system without the number that it has for them.
+/// The words of an error without the number that a system has for it, and without the lines of a file
+/// that some show: a secret may stand there.
 pub(crate) fn plain(text: &str) -> String {
+    let text = text.lines().next().unwrap_or_default();
+    // A path in quotes, in quotes.
+    let text = text.replace("'\"", "\"").replace("\"'", "\"");
     match text.split_once(" (os error ") {
         Some((words, rest)) => {
             let rest = rest.split_once(')').map_or("", |(_, rest)| rest);
             format!("{words}{rest}")
         }
-        None => text.to_owned(),
+        None => text,
     }
 }
 
 /// An error with its causes.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let failure = Failure::unavailable(error.to_string());
+    let failure = Failure::unavailable(plain(&error.to_string()));
     failure.caused_by(error).message
 }
 
@@ -233,6 +237,18 @@ mod tests {
         assert_eq!(
             said("No such file or directory (os error 2)"),
             "store fails: No such file or directory"
+        );
+    }
+
+    /// A reader of a kubeconfig shows the line that it does not understand, and says its causes itself.
+    #[test]
+    fn a_line_of_a_file_is_not_shown() {
+        let text = "failed to parse kubeconfig '\"a.yaml\"': line 1: unclosed (os error 5)\n  |\n1 | \
+                    token: hunter2";
+        let error = std::io::Error::other(text);
+        assert_eq!(
+            with_causes(&error),
+            "failed to parse kubeconfig \"a.yaml\": line 1: unclosed"
         );
     }
 

@@ -32,10 +32,11 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
     if let Some((configuration, secrets)) = &looked {
         for entry in &configuration.data_planes {
             if let Err(why) = data_plane::connect(entry).await {
-                problems.push(Problem::new(
-                    &entry.path,
+                let (path, message) = (
+                    entry.path_of_access(),
                     format!("cannot be connected: {why}"),
-                ));
+                );
+                problems.push(Problem::new(path, message));
             }
         }
         let sealer = secrets.as_ref().map(|secrets| &secrets.sealer);

@@ -1,6 +1,7 @@
 //! `remove`.
 
-use choreo_deploy::Target;
+use std::collections::BTreeSet;
+
 use choreo_deploy::id::{ComponentId, DataPlaneId, EnvironmentId};
 use choreo_deploy::store::TargetState;
 use serde_json::Value;
@@ -10,32 +11,42 @@ use crate::control_plane::ControlPlane;
 use crate::failure::{self, ExitStatus, Failure};
 use crate::output::Output;
 
+/// What of a component is removed.
+pub(super) struct Choice {
+    /// What is in this environment.
+    pub(super) environment: Option<EnvironmentId>,
+    /// What is in any.
+    pub(super) all: bool,
+    /// Whether data planes that have left the configuration are forgotten.
+    pub(super) forget: bool,
+}
+
 /// Removes a component from an environment, or from all, and follows that to its end. It needs no
 /// configuration of the component, which may have left.
 pub(super) async fn remove(
     control_plane: &ControlPlane,
     component: &ComponentId,
-    (environment, all): (Option<EnvironmentId>, bool),
+    choice: Choice,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    let targets = places(control_plane, component, environment.as_ref()).await?;
-    if let [_, _, ..] = &targets[..]
-        && !all
-    {
-        let names: Vec<_> = targets
-            .iter()
-            .map(|target| target.environment.as_str())
-            .collect();
-        return Err(Failure::wrong_use(format!(
-            "{component} is in {}: name one with --environment, or take --all",
-            names.join(" and ")
-        )));
-    }
+    let states = places(control_plane, component, &choice).await?;
     let mut accepted = Vec::new();
-    for target in &targets {
-        let removal = control_plane.deployer.remove_target(target).await?;
-        deploy::say_accepted(&removal);
-        accepted.push(removal.deployment);
+    for state in &states {
+        let gone = gone(control_plane, state);
+        if !gone.is_empty() {
+            let deployer = &control_plane.deployer;
+            deployer.forget_data_planes(&state.target, &gone).await?;
+            let environment = &state.target.environment;
+            Output::note(format_args!(
+                "what {component} in {environment} has on data plane {} is forgotten, and runs on",
+                list(&gone)
+            ));
+        }
+        if gone.len() < state.planes.len() {
+            let removal = control_plane.deployer.remove_target(&state.target).await?;
+            deploy::say_accepted(&removal);
+            accepted.push(removal.deployment);
+        }
     }
     let ended = async {
         let mut ended = Vec::new();
@@ -57,13 +68,13 @@ pub(super) async fn remove(
 async fn places(
     control_plane: &ControlPlane,
     component: &ComponentId,
-    environment: Option<&EnvironmentId>,
-) -> Result<Vec<Target>, Failure> {
-    let records = &control_plane.records;
+    choice: &Choice,
+) -> Result<Vec<TargetState>, Failure> {
+    let environment = choice.environment.as_ref();
     let wanted = |state: &TargetState| {
         !state.planes.is_empty() && environment.is_none_or(|name| state.target.environment == *name)
     };
-    let states = records.targets(component).await?;
+    let states = control_plane.records.targets(component).await?;
     let states: Vec<_> = states.into_iter().filter(wanted).collect();
     if states.is_empty() {
         let place = match environment {
@@ -73,18 +84,35 @@ async fn places(
         let message = format!("{component} is {place}: there is nothing to remove");
         return Err(Failure::refused(message));
     }
-    let known = |plane: &DataPlaneId| {
-        let planes = &records.configuration.data_planes;
-        planes.iter().any(|entry| entry.data_plane.id == *plane)
-    };
-    if let Some(plane) = { states.iter() }
-        .flat_map(|state| &state.planes)
-        .find(|plane| !known(plane))
-    {
-        return Err(Failure::refused(format!(
-            "{component} is on data plane {plane}, which the configuration does not have: add it \
-             again to remove what is there"
+    if states.len() > 1 && environment.is_none() && !choice.all {
+        let names = states.iter().map(|state| state.target.environment.as_str());
+        let names: Vec<_> = names.collect();
+        return Err(Failure::wrong_use(format!(
+            "{component} is in {}: name one with --environment, or take --all",
+            names.join(" and ")
         )));
     }
-    Ok(states.into_iter().map(|state| state.target).collect())
+    let gone: BTreeSet<_> = { states.iter() }
+        .flat_map(|state| gone(control_plane, state))
+        .collect();
+    if !gone.is_empty() && !choice.forget {
+        return Err(Failure::refused(format!(
+            "{component} is on data plane {}, which the configuration does not have: add it again to \
+             remove what is there, or take --forget to leave it there",
+            list(&gone)
+        )));
+    }
+    Ok(states)
+}
+
+/// The data planes of a target that the configuration does not have any more.
+fn gone(control_plane: &ControlPlane, state: &TargetState) -> BTreeSet<DataPlaneId> {
+    let known = &control_plane.records.configuration.data_planes;
+    let is_gone = |plane: &&DataPlaneId| known.iter().all(|entry| entry.data_plane.id != **plane);
+    state.planes.iter().filter(is_gone).cloned().collect()
+}
+
+fn list(planes: &BTreeSet<DataPlaneId>) -> String {
+    let names: Vec<_> = planes.iter().map(DataPlaneId::as_str).collect();
+    names.join(", ")
 }

@@ -36,6 +36,8 @@ pub(super) fn explained(phase: &str, reasons: &[Reason]) -> String {
             let _ = write!(text, "\n  help: {help}");
         }
         let evidence = reason.evidence.as_ref().map(|evidence| evidence.as_str());
+        // What the sentence says already is not said again.
+        let evidence = evidence.filter(|evidence| !reason.message.contains(evidence.trim()));
         for line in evidence.unwrap_or_default().lines() {
             let _ = write!(text, "\n  | {line}");
         }
@@ -115,5 +117,14 @@ mod tests {
              no database\n  also: it was not ready in time"
         );
         assert_eq!(explained("superseded", &[]), "superseded");
+        let refused = Reason::new(
+            ReasonCode::AdmissionRefused,
+            "the API server refuses it: too large",
+        )
+        .with_evidence(Evidence::from_untrusted("too large"));
+        assert_eq!(
+            explained("failed", &[refused]),
+            "failed: the API server refuses it: too large"
+        );
     }
 }

@@ -70,6 +70,20 @@ impl DataPlaneEntry {
     }
 }
 
+impl DataPlaneEntry {
+    /// Where it stands in the configuration how the data plane is reached.
+    pub(crate) fn path_of_access(&self) -> String {
+        let path = self.path.as_str();
+        match &self.backend {
+            BackendEntry::Kubernetes(ClusterAccess::Kubeconfig { file: Some(_), .. }) => {
+                format!("{path}.kubeconfig")
+            }
+            BackendEntry::Kubernetes(ClusterAccess::InCluster) => format!("{path}.in_cluster"),
+            BackendEntry::Kubernetes(_) | BackendEntry::Memory => format!("{path}.backend"),
+        }
+    }
+}
+
 fn backend(section: &mut Section<'_>, directory: &Path) -> Option<BackendEntry> {
     match section.required("backend")? {
         BackendName::Memory => Some(BackendEntry::Memory),

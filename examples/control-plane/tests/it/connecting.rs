@@ -48,7 +48,7 @@ fn one_broken_kubeconfig_stops_only_its_data_plane() {
     let missing = "No such file or directory";
     site.run(&["check"])
         .expect(2)
-        .says("data_planes[1]: cannot be connected: ")
+        .says("data_planes[1].kubeconfig: cannot be connected: ")
         .says(missing);
     let serve = site.serve();
     let (status, body) = readyz(&serve);
@@ -84,7 +84,7 @@ fn the_service_account_of_no_pod_is_told() {
     );
     site.run(&["check"])
         .expect(2)
-        .says("data_planes[1]: cannot be connected: this runs in no pod with a service account: ");
+        .says("data_planes[1].in_cluster: cannot be connected: this runs in no pod with a service account: ");
     // Beside what else is wrong.
     let broken = with_cluster("localhost:5000", "in_cluster = true")
         .replace("CHOREO_SEALING_KEY", "CHOREO_TEST_NEVER_SET");
@@ -92,5 +92,5 @@ fn the_service_account_of_no_pod_is_told() {
     site.run(&["check"])
         .expect(2)
         .says("sealing.key: ")
-        .says("data_planes[1]: cannot be connected: ");
+        .says("data_planes[1].in_cluster: cannot be connected: ");
 }

@@ -54,6 +54,27 @@ fn a_component_is_removed_also_once_it_has_left() {
     site.run(&["status"]).expect(0).says("nothing runs");
 }
 
+/// Guards that what is on a data plane that is no more is refused with a way out, and forgotten when
+/// that is asked for.
+#[test]
+fn a_data_plane_that_is_no_more_is_forgotten() {
+    let Some((registry, site)) = site() else {
+        return;
+    };
+    let image = registry.push("shop/orders", "1", &Image::empty());
+    site.run(&["deploy", "orders", &image]).expect(0);
+    let configuration = in_memory(&registry.host());
+    site.configure(&configuration.replace("\"local\"", "\"other\""));
+    site.run(&["remove", "orders"]).expect(6).complains(
+        "orders is on data plane local, which the configuration does not have: add it again",
+    );
+    let removed = site.run(&["remove", "orders", "--forget"]).expect(0);
+    removed.complains("is forgotten, and runs on");
+    site.run(&["remove", "orders"])
+        .expect(6)
+        .complains("there is nothing to remove");
+}
+
 /// Guards that a run that waits is listed and can be stopped, and one that has ended stays as it is.
 #[test]
 fn a_run_is_cancelled() {
