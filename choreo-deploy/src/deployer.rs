@@ -3,6 +3,7 @@
 mod abnormal;
 mod accept;
 mod admission;
+mod findings;
 mod follow;
 mod health;
 mod jumps;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use crate::backend::Backends;
 use crate::catalog::Catalog;
 use choreo_registry::RegistryHost;
+use choreo_registry::vendor::VendorTable;
 use tokio::sync::Semaphore;
 
 use crate::clock::{Chance, Clock, SystemChance, SystemClock};
@@ -111,6 +113,7 @@ pub struct Deployer {
     jumps: Arc<Jumps>,
     planes: Arc<Health<DataPlaneId>>,
     registries: Arc<Health<RegistryHost>>,
+    vendors: Arc<VendorTable>,
 }
 
 /// What a [`Deployer`] is made of.
@@ -147,6 +150,7 @@ impl Deployer {
             planes: Arc::new(Health::new(Semaphore::MAX_PERMITS)),
             registries: Arc::new(Health::new(options.calls_per_registry.get())),
             options: Arc::new(options),
+            vendors: Arc::new(VendorTable::built_in()),
         }
     }
 
@@ -156,6 +160,16 @@ impl Deployer {
         Self {
             registries: Arc::new(Health::new(options.calls_per_registry.get())),
             options: Arc::new(options),
+            ..self
+        }
+    }
+
+    /// Knows vendors from a table of yours: [findings](crate::finding) about their registries come from
+    /// it.
+    #[must_use]
+    pub fn with_vendors(self, vendors: VendorTable) -> Self {
+        Self {
+            vendors: Arc::new(vendors),
             ..self
         }
     }

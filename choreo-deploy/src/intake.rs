@@ -52,6 +52,17 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`](IntakeErrorKind::Unavailable).
     async fn release(&self, deployment: &Deployment) -> Result<Option<Release>, IntakeError>;
+
+    /// The deployment that took the place of one that was ready, a removal too; `None` while the one
+    /// that is given is what the target runs, or was never ready.
+    ///
+    /// A record that says `ready` says what was. Whoever answers a request to deploy must not say that
+    /// it runs when it does not.
+    ///
+    /// # Errors
+    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    async fn successor(&self, deployment: &Deployment)
+    -> Result<Option<DeploymentId>, IntakeError>;
 }
 
 /// A request to deploy an image.

@@ -83,6 +83,7 @@ pub mod conformance;
 pub mod deployer;
 pub mod deployment;
 pub mod document;
+pub mod finding;
 pub mod id;
 pub mod intake;
 pub mod memory;

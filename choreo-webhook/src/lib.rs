@@ -99,7 +99,10 @@
 //! ```
 //!
 //! `phase` is `accepted`, `progressing`, or one of the final `ready`, `failed`, `superseded` and
-//! `timed-out`; more may come, so look at `final`. `digest`, `release`, `commit` and `run_url` are
+//! `timed-out`; more may come, so look at `final`. What was ready and does not run any more, because a
+//! newer deployment or a removal took its place, is answered as `superseded`, and `superseded_by` says by
+//! which: also to a request that is repeated. The answer to `POST` has `findings` where there is something
+//! doubtful, each with `code`, `severity`, `message` and `help`. `digest`, `release`, `commit` and `run_url` are
 //! there when they are known; `digest` is what the release is pinned to, so what runs. The JSON is one line, and `phase`, `final` and `id` come first. From
 //! 14 days before the token's end on, every answer has `Choreo-Token-Expires`.
 //!

@@ -34,7 +34,8 @@ impl Intake for Deployer {
             return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
         }
         let wanted = Wanted::Image(&submission.image.reference);
-        let (_, image) = self.registry_of(&plan.component, &wanted).await?;
+        let (registry, image) = self.registry_of(&plan.component, &wanted).await?;
+        let mut findings = self.findings_of_image(&submission.image, (&registry, stage));
         submission.image.reference = image;
         let workload = ("its workload is", &plan.workload);
         check_type(&plan.component, workload, "correct the catalog")?;
@@ -62,7 +63,14 @@ impl Intake for Deployer {
                 Some(known) if ended_badly && submission.idempotency_key.is_none() => {
                     known.key = format!("after {}", accepted.deployment.id);
                 }
-                _ => return Ok(accepted),
+                _ => {
+                    if accepted.replayed {
+                        let deployment = &accepted.deployment;
+                        let changed = self.is_of_another_plan(deployment, (&plan, stage));
+                        findings.extend(changed.await?);
+                    }
+                    return Ok(accepted.with_findings(findings));
+                }
             }
         }
     }
@@ -116,6 +124,36 @@ impl Intake for Deployer {
         let release = self.parts.store.release(&component, number).await;
         release.map_err(unavailable)
     }
+
+    async fn successor(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Option<DeploymentId>, IntakeError> {
+        if deployment.phase != Phase::Ready {
+            return Ok(None);
+        }
+        let store = &self.parts.store;
+        let state = store.target(&deployment.target).await;
+        let Some(state) = state.map_err(unavailable)? else {
+            return Ok(None);
+        };
+        let is_absence = deployment.subject == Subject::Absence;
+        match state.ready {
+            _ if state.deployment == deployment.id => Ok(None),
+            None => Ok((!is_absence).then_some(state.deployment)),
+            Some(ready) if ready.deployment != deployment.id => Ok(Some(ready.deployment)),
+            // It runs until a newer one is ready, unless that takes it away.
+            Some(_) => {
+                let organization = &deployment.target.organization;
+                let newest = store.deployment(organization, &state.deployment).await;
+                let newest = newest.map_err(unavailable)?;
+                let removes = newest.filter(|newest| {
+                    newest.subject == Subject::Absence && !newest.phase.is_final()
+                });
+                Ok(removes.map(|removal| removal.id))
+            }
+        }
+    }
 }
 
 impl Deployer {
@@ -145,14 +183,16 @@ impl Deployer {
         let ready = ready
             .and_then(|state| state.ready)
             .ok_or_else(|| nothing_ready(&target))?;
-        self.check_release(&plan, (ready.release, &next.settings))
-            .await?;
+        let registry = self.check_release(&plan, (ready.release, &next.settings));
+        let registry = registry.await?;
+        let findings = registry.map(|registry| self.findings_of_place(&registry, next));
         let new = NewDeployment {
             cause: Cause::Promotion,
             settings: SettingsChoice::Now(next.settings.clone()),
             ..self.new_deployment(&plan, next, Subject::Release(ready.release))
         };
-        self.parts.store.accept(new).await.map_err(refusal)
+        let accepted = self.parts.store.accept(new).await.map_err(refusal)?;
+        Ok(accepted.with_findings(findings.unwrap_or_default()))
     }
 
     /// Brings an older release back with the settings it had, and holds the target against machines
@@ -167,14 +207,16 @@ impl Deployer {
         let target = plan.component.target(request.environment.clone());
         let (release, settings_version) = self.earlier(&target, request.release).await?;
         let settings = self.settings_of(&target, settings_version).await?;
-        self.check_release(&plan, (release, &settings)).await?;
+        let registry = self.check_release(&plan, (release, &settings)).await?;
+        let findings = registry.map(|registry| self.findings_of_place(&registry, stage));
         let new = NewDeployment {
             cause: Cause::Rollback,
             settings: SettingsChoice::Version(settings_version),
             hold: true,
             ..self.new_deployment(&plan, stage, Subject::Release(release))
         };
-        self.parts.store.accept(new).await.map_err(refusal)
+        let accepted = self.parts.store.accept(new).await.map_err(refusal)?;
+        Ok(accepted.with_findings(findings.unwrap_or_default()))
     }
 
     /// Lets machines deploy to a target again. Says whether it was held.
@@ -428,9 +470,10 @@ impl Deployer {
         if !submission.cause.is_automatic() || !names_content {
             return None;
         }
-        // What would run is part of it: after the catalog has changed it is another request. In the
-        // form in which it is stored, which another version of this crate writes alike.
-        let document = serde_json::to_vec(&(&plan.workload, &stage.settings)).ok()?;
+        // What would run, and where, is part of it: after the catalog has changed it is another request.
+        // In the form in which it is stored, which another version of this crate writes alike.
+        let place = (&plan.component.project, &stage.data_plane.id);
+        let document = serde_json::to_vec(&(&plan.workload, &stage.settings, place)).ok()?;
         let mut same = Sha256::new_with_prefix(fingerprint);
         same.update(document);
         let hex: String = same
@@ -447,7 +490,11 @@ impl Deployer {
     }
 
     /// The settings of a version. One that does not exist is refused where it is accepted.
-    async fn settings_of(&self, target: &Target, version: u64) -> Result<Settings, IntakeError> {
+    pub(super) async fn settings_of(
+        &self,
+        target: &Target,
+        version: u64,
+    ) -> Result<Settings, IntakeError> {
         let found = self.parts.store.settings(target, version).await;
         Ok(found.map_err(unavailable)?.unwrap_or_default())
     }

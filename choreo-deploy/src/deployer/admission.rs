@@ -110,16 +110,17 @@ impl Deployer {
     }
 
     /// Refuses a release that would not run as its component does now, or not with these settings.
+    /// Returns the registry that it is pulled from.
     pub(super) async fn check_release(
         &self,
         plan: &Plan,
         (number, settings): (ReleaseNumber, &Settings),
-    ) -> Result<(), IntakeError> {
+    ) -> Result<Option<RegisteredRegistry>, IntakeError> {
         let component = plan.component.key();
         let found = self.parts.store.release(&component, number).await;
         // One that does not exist is refused where it is accepted.
         let Some(release) = found.map_err(unavailable)? else {
-            return Ok(());
+            return Ok(None);
         };
         let called = format!("release {number} is");
         check_type(
@@ -128,9 +129,9 @@ impl Deployer {
             "deploy a new one",
         )?;
         check_secrets(&release.workload, settings)?;
-        self.registry_of(&plan.component, &Wanted::of(&release))
-            .await?;
-        Ok(())
+        let wanted = Wanted::of(&release);
+        let (registry, _) = self.registry_of(&plan.component, &wanted).await?;
+        Ok(Some(registry))
     }
 }
 

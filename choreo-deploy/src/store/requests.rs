@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Provenance, Subject};
+use crate::finding::Finding;
 use crate::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId};
 use crate::reason::Reason;
 use crate::release::{Release, ReleaseNumber};
@@ -143,6 +144,8 @@ pub struct Accepted {
     pub replayed: bool,
     /// The deployment that it superseded.
     pub superseded: Option<DeploymentId>,
+    /// What is doubtful about it. A store finds nothing.
+    pub findings: Vec<Finding>,
 }
 
 impl Accepted {
@@ -153,6 +156,7 @@ impl Accepted {
             deployment,
             replayed: false,
             superseded,
+            findings: Vec::new(),
         }
     }
 
@@ -163,7 +167,14 @@ impl Accepted {
             deployment,
             replayed: true,
             superseded: None,
+            findings: Vec::new(),
         }
+    }
+
+    /// Says what is doubtful about it.
+    #[must_use]
+    pub fn with_findings(self, findings: Vec<Finding>) -> Self {
+        Self { findings, ..self }
     }
 }
 

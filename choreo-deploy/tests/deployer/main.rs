@@ -5,6 +5,7 @@
     reason = "the helpers below are tests too"
 )]
 
+mod findings;
 mod looks;
 mod orphans;
 mod outages;

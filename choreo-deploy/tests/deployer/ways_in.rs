@@ -2,9 +2,11 @@
 
 use choreo_deploy::catalog::Plan;
 use choreo_deploy::deployer::{RollbackRequest, RunRequest};
-use choreo_deploy::deployment::{Cause, Phase, Provenance, Subject};
+use choreo_deploy::deployment::{Cause, Deployment, Phase, Provenance, Subject};
 use choreo_deploy::intake::{IntakeError, IntakeErrorKind};
+use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::release::ReleaseNumber;
+use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
     ClaimRequest, DeploymentStore, NewDeployment, NewRegistry, Outcome, RegistryStore,
@@ -14,7 +16,7 @@ use choreo_deploy::workload::{ComponentType, KeyReference, ManualTask, Value, Wo
 use choreo_deploy::{Deployer, Intake};
 use choreo_registry::authentication::AuthenticationType;
 
-use crate::world::{World, component, id, key, service, stages, submission, target, task};
+use crate::world::{World, component, id, key, reason, service, stages, submission, target, task};
 
 /// A service and a task of which two releases are ready in development.
 async fn two_releases() -> World {
@@ -281,4 +283,68 @@ async fn nobody_pulls_with_the_secret_of_another_target() {
         assert_eq!(error.kind(), IntakeErrorKind::NotPossible);
         assert_eq!(error.to_string(), said);
     }
+}
+
+/// Deploy-review 14: a request that was repeated heard `ready` of what did not run any more.
+#[tokio::test(start_paused = true)]
+async fn what_is_ready_has_a_successor_once_it_does_not_run() {
+    let world = World::new().await;
+    let successor = async |deployment: &Deployment| {
+        let now = world.read(deployment).await;
+        world.deployer.successor(&now).await.unwrap()
+    };
+    let first = world.deploy("orders", "orders:1").await;
+    assert_eq!(successor(&first).await, None);
+    let second = world.submit("orders", "orders:2").await;
+    assert_eq!(
+        successor(&first).await,
+        None,
+        "it runs until the newer is ready"
+    );
+    world.deployer.work_until_idle().await.unwrap();
+    assert_eq!(successor(&first).await, Some(second.id.clone()));
+    assert_eq!(successor(&second).await, None);
+
+    world
+        .registry
+        .will_say(ResolveError::Failed(reason(ReasonCode::ImageNotFound)), 1);
+    let failed = world.deploy("orders", "orders:3").await;
+    assert_eq!(failed.phase, Phase::Failed);
+    assert_eq!(successor(&second).await, None, "nothing took its place");
+    assert_eq!(successor(&failed).await, None, "it was never ready");
+
+    let removal = world.deployer.remove(&key("orders"), &id("dev")).await;
+    let removal = removal.unwrap().deployment;
+    assert_eq!(
+        successor(&second).await,
+        Some(removal.id.clone()),
+        "it is being removed"
+    );
+    world.deployer.work_until_idle().await.unwrap();
+    assert_eq!(successor(&second).await, Some(removal.id.clone()));
+    assert_eq!(successor(&removal).await, None, "it is what is");
+    let fourth = world.deploy("orders", "orders:4").await;
+    for before in [&first, &second, &removal] {
+        assert_eq!(successor(before).await, Some(fourth.id.clone()));
+    }
+}
+
+/// The same image of the same commit is another request once it would run elsewhere.
+#[tokio::test(start_paused = true)]
+async fn the_same_image_at_another_place_is_no_replay() {
+    let world = World::new().await;
+    let built = || {
+        let commit = Provenance::new(Some("4b825dc".to_owned()), None);
+        submission("orders", "orders:1", Cause::PushEvent).with_provenance(commit)
+    };
+    world.deployer.accept(built()).await.unwrap();
+    let mut on_another = service("orders");
+    on_another.stages[0].data_plane.id = id("eu-2");
+    let mut of_another = service("orders");
+    of_another.component.project.id = id("web");
+    for moved in [on_another, of_another] {
+        let deployer = world.with_plans([("eu-1", world.backend.clone())], [moved]);
+        assert!(!deployer.accept(built()).await.unwrap().replayed);
+    }
+    assert!(world.deployer.accept(built()).await.unwrap().replayed);
 }

@@ -77,6 +77,7 @@ send() {
 phase() { sed -n 's/^{"phase":"\([a-z-]*\)","final":.*/\1/p' "$answer"; }
 is_final() { grep -q '^{"phase":"[a-z-]*","final":true,' "$answer"; }
 id() { sed -n 's/^{"phase":"[a-z-]*","final":[a-z]*,"id":"\([a-z0-9-]*\)".*/\1/p' "$answer"; }
+findings() { sed -n 's/^{"phase".*,"findings":\(\[{"code":.*}\]\),"accepted_at":.*/\1/p' "$answer"; }
 problem() { sed -n 's/^{"type":"urn:choreo:problem:\([a-z-]*\)".*/\1/p' "$answer"; }
 
 # After an answer that is not what was asked for: ends the step where another try cannot help, and
@@ -131,6 +132,8 @@ while :; do
   try_again
 done
 printf 'choreo: deployment %s of %s is accepted\n' "$id" "$IMAGE"
+found=$(findings)
+[ -z "$found" ] || printf 'choreo: it is doubtful: %s\n' "$found" >&2
 
 wait=25 pause=1 why=''
 while [ -n "$why" ] || ! is_final; do
@@ -154,7 +157,7 @@ cat "$answer"
 echo # The server sends no line break.
 case $phase in
   ready) printf 'choreo: %s is ready\n' "$IMAGE" ;;
-  superseded) stop 3 'a newer deployment took its place' ;;
+  superseded) stop 3 'a newer deployment, or a removal, took its place' ;;
   timed-out) stop 5 'the deployment was not ready by its deadline' ;;
   *) stop 1 "the deployment ended: $phase" ;;
 esac

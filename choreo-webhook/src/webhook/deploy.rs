@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
 
 use super::authenticate::{Caller, invalid_token};
+use super::document::Known;
 use super::request::{DeployRequest, idempotency_key};
 use super::{DEPLOYMENTS, ResponseBody, Shared, body, document};
 use crate::problem::{Problem, ProblemType};
@@ -58,13 +59,14 @@ impl Shared {
             None => format!("deployments/{id}"),
         };
         // What is replayed may have become a release since.
-        let digest = match accepted.deployment.release {
-            Some(_) => self.pinned(&accepted.deployment).await?,
-            None => None,
+        let mut known = match accepted.deployment.release {
+            Some(_) => self.known(&accepted.deployment).await?,
+            None => Known::default(),
         };
+        known.findings = &accepted.findings;
         let mut response = document::respond(
             StatusCode::ACCEPTED,
-            (&accepted.deployment, digest),
+            (&accepted.deployment, &known),
             &status_url,
         );
         let headers = response.headers_mut();

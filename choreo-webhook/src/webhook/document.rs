@@ -1,7 +1,9 @@
 //! A deployment as clients see it.
 
-use choreo_deploy::deployment::{Deployment, Subject};
-use choreo_deploy::reason::Reason;
+use choreo_deploy::deployment::{Deployment, Phase, Subject};
+use choreo_deploy::finding::Finding;
+use choreo_deploy::id::DeploymentId;
+use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_registry::Digest;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -28,28 +30,53 @@ struct Document<'a> {
     commit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded_by: Option<&'a str>,
     reasons: &'a [Reason],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    findings: &'a [Finding],
     accepted_at: Timestamp,
     changed_at: Timestamp,
     status_url: &'a str,
 }
 
-/// A deployment, with the digest that its release is pinned to. While there is none, the digest that
-/// CI sent stands in.
+/// What is known of a deployment besides its record.
+#[derive(Default)]
+pub(super) struct Known<'a> {
+    /// The digest that its release is pinned to. While there is none, the digest that CI sent stands in.
+    pub(super) pinned: Option<Digest>,
+    /// What took its place after it was ready. It is superseded then: nobody must take from `ready`
+    /// that it runs.
+    pub(super) successor: Option<DeploymentId>,
+    /// What is doubtful about it.
+    pub(super) findings: &'a [Finding],
+}
+
+/// A deployment as it is now.
 pub(super) fn respond(
     status: StatusCode,
-    (deployment, pinned): (&Deployment, Option<Digest>),
+    (deployment, known): (&Deployment, &Known<'_>),
     status_url: &str,
 ) -> Response<ResponseBody> {
+    let replaced = known.successor.as_ref().map(|successor| {
+        let message = format!("it was ready, and deployment {successor} took its place");
+        [Reason::new(ReasonCode::NewerDeployment, message)]
+    });
+    let (phase, reasons) = match &replaced {
+        Some(reasons) => (Phase::Superseded, reasons.as_slice()),
+        None => (deployment.phase, deployment.reasons.as_slice()),
+    };
     let (image, named) = match &deployment.subject {
         Subject::Image(image) => (Some(image), None),
         Subject::Release(number) => (None, Some(*number)),
         _ => (None, None),
     };
-    let digest = pinned.or_else(|| image.and_then(|image| image.claimed));
+    let digest = known
+        .pinned
+        .or_else(|| image.and_then(|image| image.claimed));
     let document = Document {
-        phase: deployment.phase.as_str(),
-        r#final: deployment.phase.is_final(),
+        phase: phase.as_str(),
+        r#final: phase.is_final(),
         id: deployment.id.as_str(),
         component: deployment.target.component.as_str(),
         environment: deployment.target.environment.as_str(),
@@ -58,7 +85,9 @@ pub(super) fn respond(
         release: deployment.release.or(named).map(|number| number.get()),
         commit: deployment.provenance.commit.as_deref(),
         run_url: deployment.provenance.run_url.as_deref(),
-        reasons: &deployment.reasons,
+        superseded_by: known.successor.as_ref().map(DeploymentId::as_str),
+        reasons,
+        findings: known.findings,
         accepted_at: deployment.accepted_at,
         changed_at: deployment.changed_at,
         status_url,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use choreo_deploy::deployment::Deployment;
+use choreo_deploy::deployment::{Deployment, Phase};
 use choreo_deploy::id::DeploymentId;
-use choreo_registry::Digest;
 use http::{Response, StatusCode};
 
 use super::authenticate::Caller;
 use super::deploy::refusal;
+use super::document::Known;
 use super::{DEPLOYMENTS, DeployWebhook, ResponseBody, Shared, document};
 use crate::problem::{Problem, ProblemType};
 
@@ -41,18 +41,26 @@ impl Shared {
             Some(base) => format!("{base}{DEPLOYMENTS}/{id}"),
             None => id.to_string(),
         };
-        let digest = self.pinned(&deployment).await?;
-        let answer = document::respond(StatusCode::OK, (&deployment, digest), &status_url);
+        let known = self.known(&deployment).await?;
+        let answer = document::respond(StatusCode::OK, (&deployment, &known), &status_url);
         Ok(answer)
     }
 
-    /// The digest that the deployment's release is pinned to, once it has a release.
-    pub(super) async fn pinned(&self, deployment: &Deployment) -> Result<Option<Digest>, Problem> {
+    /// The digest that the deployment's release is pinned to, once it has a release, and what took its
+    /// place, once it was ready.
+    pub(super) async fn known(&self, deployment: &Deployment) -> Result<Known<'static>, Problem> {
         let release = self.intake.release(deployment).await;
         let release = release.map_err(|error| refusal(&error))?;
-        Ok(release
-            .and_then(|release| release.image.pin)
-            .map(|pin| pin.digest))
+        let pin = release.and_then(|release| release.image.pin);
+        let successor = match deployment.phase {
+            Phase::Ready => self.intake.successor(deployment).await,
+            _ => Ok(None),
+        };
+        Ok(Known {
+            pinned: pin.map(|pin| pin.digest),
+            successor: successor.map_err(|error| refusal(&error))?,
+            findings: &[],
+        })
     }
 }
 

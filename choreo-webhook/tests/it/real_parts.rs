@@ -177,3 +177,101 @@ async fn a_revoked_token_deploys_nothing_from_that_moment_on() {
         .await
         .is_problem(401, "invalid-token");
 }
+
+/// Deploy-review 14: CI must not hear `ready` of what does not run.
+#[tokio::test]
+async fn a_replay_says_what_became_of_it_since() {
+    let platform = Platform::new().await;
+    let work = async || platform.deployer.work_until_idle().await.unwrap();
+    let first = platform.deploy(&image(1), "one").await;
+    work().await;
+    let replayed = async |location: &Answer| {
+        let again = platform.deploy(&image(1), "one").await;
+        assert_eq!(again.header("idempotent-replayed"), "true");
+        assert_eq!(again.header("location"), location.header("location"));
+        let (said, followed) = (again.json(), platform.follow(location).await);
+        for member in ["phase", "final", "superseded_by", "reasons"] {
+            assert_eq!(said[member], followed[member], "both ways say the same");
+        }
+        said
+    };
+    let ready = replayed(&first).await;
+    assert_eq!(
+        (&ready["phase"], &ready["superseded_by"]),
+        (&json!("ready"), &Value::Null)
+    );
+
+    let newer = platform.deploy(&image(2), "two").await.json();
+    assert_eq!(
+        replayed(&first).await["phase"],
+        "ready",
+        "the newer is on its way"
+    );
+    work().await;
+    let replaced = replayed(&first).await;
+    assert_eq!(replaced["phase"], "superseded");
+    assert_eq!(replaced["final"], true);
+    assert_eq!(replaced["superseded_by"], newer["id"]);
+    assert_eq!(replaced["reasons"][0]["code"], "newer-deployment");
+
+    let dev = "dev".parse().unwrap();
+    let removal = platform.deployer.remove(&report_key(), &dev).await.unwrap();
+    let removal = json!(removal.deployment.id);
+    let again = platform.deploy(&image(2), "two").await.json();
+    assert_eq!(again["superseded_by"], removal, "it is being removed");
+    work().await;
+    for (image, key) in [(image(1), "one"), (image(2), "two")] {
+        let again = platform.deploy(&image, key).await.json();
+        assert_eq!(again["phase"], "superseded");
+        assert_eq!(again["superseded_by"], removal);
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_the_answer_is_as_true() {
+    let platform = Platform::new().await;
+    let body = json!({ "image": image(1), "commit": "4b825dc" });
+    let deploy = async || {
+        let request = Request::post("/v1/deployments");
+        platform.send(request, &body).await
+    };
+    deploy().await;
+    platform.deployer.work_until_idle().await.unwrap();
+    assert_eq!(deploy().await.json()["phase"], "ready");
+    let dev = "dev".parse().unwrap();
+    platform.deployer.remove(&report_key(), &dev).await.unwrap();
+    platform.deployer.work_until_idle().await.unwrap();
+    let again = deploy().await;
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.json()["phase"], "superseded");
+}
+
+/// Platform-team F12.
+#[tokio::test]
+async fn doubts_are_in_the_answer() {
+    let platform = Platform::new().await;
+    let by_digest = platform.deploy(&image(1), "one").await.json();
+    let plane = "data plane eu-1 does not say which platforms its nodes have, so those of the image are \
+                 not checked";
+    assert_eq!(
+        by_digest["findings"],
+        json!([{
+            "code": "platform-unknown",
+            "severity": "info",
+            "message": plane,
+            "help": "name them in the catalog, such as \"linux/amd64\"",
+        }])
+    );
+    let latest = "registry.example.com/shop/report:latest";
+    let latest = platform.deploy(latest, "two").await.json();
+    let codes: Vec<_> = latest["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["code"])
+        .collect();
+    assert_eq!(
+        codes,
+        ["latest-tag", "registry-not-checkable", "platform-unknown"]
+    );
+}

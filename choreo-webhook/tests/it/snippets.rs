@@ -9,6 +9,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use choreo_deploy::deployment::Phase;
+use choreo_deploy::finding::{Finding, FindingCode};
 use choreo_deploy::intake::IntakeErrorKind as Kind;
 use choreo_webhook::Snippet;
 use choreo_webhook::snippet::{Ci, ExitStatus};
@@ -200,6 +201,46 @@ async fn the_exit_status_is_the_outcome() {
     }
     while let Some(result) = running.join_next().await {
         result.unwrap();
+    }
+}
+
+/// A run that is repeated does not end green for what does not run any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_was_replaced_ends_as_superseded() {
+    if !has_curl() {
+        return;
+    }
+    for shell in shells() {
+        let world = World::new().await;
+        *world.intake.replayed.lock().unwrap() = true;
+        world.intake.phases.lock().unwrap().push_back(Phase::Ready);
+        *world.intake.successor.lock().unwrap() = Some("d-2".parse().unwrap());
+        let url = serve(&world).await;
+        let mut step = Step::new(&url, world.token.expose());
+        step.shell = shell;
+        let output = step.run().await;
+        ends(&output, ExitStatus::Superseded, "took its place");
+        ends(&output, ExitStatus::Superseded, "\"superseded_by\":\"d-2\"");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doubts_are_shown_and_change_nothing() {
+    if !has_curl() {
+        return;
+    }
+    for shell in shells() {
+        let world = World::new().await;
+        let finding = Finding::new(FindingCode::LatestTag, "moves \"[{}]\"", "pin it");
+        world.intake.findings.lock().unwrap().push(finding);
+        world.intake.phases.lock().unwrap().push_back(Phase::Ready);
+        let url = serve(&world).await;
+        let mut step = Step::new(&url, world.token.expose());
+        step.shell = shell;
+        let output = step.run().await;
+        let shown = "choreo: it is doubtful: [{\"code\":\"latest-tag\",\"severity\":\"warning\",\
+                     \"message\":\"moves \\\"[{}]\\\"\",\"help\":\"pin it\"}]\n";
+        ends(&output, ExitStatus::Ready, shown);
     }
 }
 

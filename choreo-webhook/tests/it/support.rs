@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use choreo_deploy::clock::Clock;
 use choreo_deploy::deployment::{Deployment, Phase, Subject};
+use choreo_deploy::finding::Finding;
 use choreo_deploy::id::{ComponentKey, DeploymentId};
 use choreo_deploy::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
 use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
@@ -58,6 +59,8 @@ pub(crate) struct ScriptedIntake {
     /// Answers to `accept` before it accepts.
     pub(crate) refusals: Mutex<VecDeque<IntakeErrorKind>>,
     pub(crate) replayed: Mutex<bool>,
+    pub(crate) successor: Mutex<Option<DeploymentId>>,
+    pub(crate) findings: Mutex<Vec<Finding>>,
     /// The phases that `wait` and `get` report, one each; the last one for ever.
     pub(crate) phases: Mutex<VecDeque<Phase>>,
     pub(crate) reasons: Mutex<Value>,
@@ -108,11 +111,12 @@ impl Intake for ScriptedIntake {
             return Err(error.with_source("internal hunter2"));
         }
         let accepted = |phase| deployment(&component, &written, phase, &json!([]));
-        Ok(if *self.replayed.lock().unwrap() {
+        let accepted = if *self.replayed.lock().unwrap() {
             Accepted::replayed(accepted(self.next_phase()))
         } else {
             Accepted::new(accepted(Phase::Accepted), None)
-        })
+        };
+        Ok(accepted.with_findings(self.findings.lock().unwrap().clone()))
     }
 
     async fn get(
@@ -136,6 +140,13 @@ impl Intake for ScriptedIntake {
 
     async fn release(&self, deployment: &Deployment) -> Result<Option<Release>, IntakeError> {
         Ok(release(deployment))
+    }
+
+    async fn successor(
+        &self,
+        _deployment: &Deployment,
+    ) -> Result<Option<DeploymentId>, IntakeError> {
+        Ok(self.successor.lock().unwrap().clone())
     }
 }
 

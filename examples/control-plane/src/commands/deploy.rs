@@ -117,6 +117,9 @@ async fn follow(
 /// Says the id at once, for whoever does not wait for the end.
 pub(super) fn say_accepted(accepted: &Accepted) {
     Output::note(format_args!("deployment {}", accepted.deployment.id));
+    for finding in &accepted.findings {
+        Output::note(finding);
+    }
     if let Some(superseded) = &accepted.superseded {
         Output::note(format_args!("it supersedes deployment {superseded}"));
     }
