@@ -21,16 +21,19 @@ use choreo_deploy::conformance::{BackendClause, BackendFixture, block_on};
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
 
-/// The newest generation of each target, and the image that runs unless it was removed.
+/// A generation, and whether it was taken back: that comes after it and before the next.
+type Place = (Generation, bool);
+
+/// The newest place of each target, and the image that runs unless it was removed.
 #[derive(Debug, Default)]
-struct Table(Mutex<BTreeMap<Target, (Generation, Option<String>)>>);
+struct Table(Mutex<BTreeMap<Target, (Place, Option<String>)>>);
 
 impl Table {
     /// Changes a target, unless something newer is there.
     fn change(
         &self,
         target: &Target,
-        at: Generation,
+        at: Place,
         to: impl FnOnce(Option<String>) -> Result<Option<String>, Error>,
     ) -> Result<(), Error> {
         let mut table = self.0.lock().expect("nobody panics under the lock");
@@ -47,18 +50,27 @@ impl Table {
 impl DeploymentBackend for Table {
     async fn apply(&self, new: &Intent<'_>) -> Result<(), Error> {
         let image = new.release.image.deployed().to_string();
-        self.change(new.target, new.generation, |_| Ok(Some(image)))
+        self.change(new.target, (new.generation, false), |_| Ok(Some(image)))
     }
     async fn observe(&self, target: &Target) -> Result<Rollout, Error> {
         let table = self.0.lock().expect("nobody panics under the lock");
-        let rollout = |(at, image): &(_, Option<_>)| match image {
+        let rollout = |((at, _), image): &(Place, Option<_>)| match image {
             None => Rollout::new(*at, RolloutPhase::Absent),
             Some(_) => Rollout::new(*at, RolloutPhase::Ready),
         };
         Ok(table.get(target).map_or_else(Rollout::absent, rollout))
     }
     async fn settle(&self, target: &Target, at: Generation) -> Result<(), Error> {
-        self.change(target, at, Ok)
+        self.change(target, (at, false), Ok)
+    }
+    async fn take_back(
+        &self,
+        target: &Target,
+        at: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), Error> {
+        let image = before.map(|before| before.release.image.deployed().to_string());
+        self.change(target, (at, true), |_| Ok(image))
     }
     async fn update_pull_secret(
         &self,
@@ -67,10 +79,12 @@ impl DeploymentBackend for Table {
         _: &Pull<'_>,
     ) -> Result<(), Error> {
         let nothing = || Error::new(Kind::NotFound, "update", "nothing runs");
-        self.change(target, at, |image| Ok(Some(image.ok_or_else(nothing)?)))
+        self.change(target, (at, true), |image| {
+            Ok(Some(image.ok_or_else(nothing)?))
+        })
     }
     async fn remove(&self, target: &Target, at: Generation) -> Result<(), Error> {
-        self.change(target, at, |_| Ok(None))
+        self.change(target, (at, false), |_| Ok(None))
     }
     fn tasks(&self) -> Option<&dyn TaskRunner> {
         None

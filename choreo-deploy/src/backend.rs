@@ -78,7 +78,8 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// Only when it cannot look.
     async fn observe(&self, target: &Target) -> Result<Rollout, BackendError>;
 
-    /// Removes what older generations left behind, once this one is ready.
+    /// Completes a generation that is ready: what waited for its pods, such as the ports of a
+    /// Service, takes effect, and what older generations left behind is removed.
     ///
     /// # Contract
     /// - What the generation itself needs stays.
@@ -86,6 +87,29 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Stale`](BackendErrorKind::Stale), and what any call may meet.
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError>;
+
+    /// Takes a generation back that has failed: nothing of it comes alive any more, whatever happens
+    /// on the data plane later.
+    ///
+    /// With an intent, what that says runs afterwards: it is what was ready before, at the generation
+    /// that is taken back. Without one, nothing does.
+    ///
+    /// # Contract
+    /// - What was ready before goes on without a restart, and what lies around it is as it was.
+    /// - Without an intent, the target is [`Absent`](crate::rollout::RolloutPhase::Absent) at the
+    ///   generation.
+    /// - A generation that was taken back cannot be applied or settled: that is
+    ///   [`Stale`](BackendErrorKind::Stale), also where the taking back came before the apply.
+    /// - A newer generation can be applied.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError>;
 
     /// Puts another credential in the place of the pull secret, without restarting anything.
     ///
@@ -358,6 +382,15 @@ macro_rules! forward {
                 generation: Generation,
             ) -> Result<(), BackendError> {
                 (**self).settle(target, generation).await
+            }
+
+            async fn take_back(
+                &self,
+                target: &Target,
+                generation: Generation,
+                before: Option<&Intent<'_>>,
+            ) -> Result<(), BackendError> {
+                (**self).take_back(target, generation, before).await
             }
 
             async fn update_pull_secret(

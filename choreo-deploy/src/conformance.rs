@@ -19,6 +19,7 @@
 mod backend;
 mod fixture;
 mod store;
+mod taken_back;
 
 use std::future::Future;
 
@@ -39,7 +40,9 @@ macro_rules! backend_conformance {
             absent_until_applied, applied_becomes_ready, applying_again_changes_nothing,
             older_generations_are_refused, newer_generation_wins, paused_apply_cannot_undo,
             concurrent_applies_end_with_the_newest, targets_are_apart,
-            failed_rollout_is_an_observation, missing_until_applied_again, cancelled_apply_can_be_repeated,
+            failed_rollout_is_an_observation, missing_until_applied_again, taken_back_is_what_was_before,
+            taken_back_without_anything_before_is_absent, taken_back_cannot_be_applied,
+            taken_back_before_it_was_applied, cancelled_apply_can_be_repeated,
             settling_keeps_what_is_needed, pull_secret_changes_in_place,
             pull_secret_of_nothing_is_not_found, removed_is_absent_and_remembered,
             removing_nothing_succeeds, applies_after_removal, run_starts_once,

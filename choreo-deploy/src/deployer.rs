@@ -16,6 +16,7 @@ mod retry;
 mod run_step;
 mod slots;
 mod step;
+mod take_back;
 mod worker;
 
 use std::fmt;

@@ -58,6 +58,7 @@ struct State {
 #[derive(Debug)]
 struct Applied {
     generation: Generation,
+    is_taken_back: bool,
     shown: Option<Shown>,
     is_lost: bool,
 }
@@ -72,6 +73,17 @@ pub struct Shown {
     pub workload: Workload,
     /// How it is pulled: for a pull secret its key and username, never the password.
     pub pull: String,
+}
+
+impl Shown {
+    fn of(intent: &Intent<'_>) -> Self {
+        let workload = intent.settings.applied_to(&intent.release.workload);
+        Self {
+            image: intent.release.image.deployed(),
+            workload: workload.into_owned(),
+            pull: describe(&intent.pull),
+        }
+    }
 }
 
 impl InMemoryBackend {
@@ -125,15 +137,29 @@ impl State {
         generation: Generation,
         operation: &'static str,
     ) -> Result<(), BackendError> {
+        self.guard_at(target, (generation, true), operation)
+    }
+
+    /// Refuses what comes before what is there: a generation that was taken back comes after itself.
+    fn guard_at(
+        &self,
+        target: &Target,
+        (generation, takes_back): (Generation, bool),
+        operation: &'static str,
+    ) -> Result<(), BackendError> {
         match self.targets.get(target) {
-            Some(applied) if generation < applied.generation => Err(BackendError::new(
-                BackendErrorKind::Stale,
-                operation,
-                format!(
-                    "generation {generation} is older than {}",
-                    applied.generation
-                ),
-            )),
+            Some(applied)
+                if (generation, takes_back) < (applied.generation, applied.is_taken_back) =>
+            {
+                Err(BackendError::new(
+                    BackendErrorKind::Stale,
+                    operation,
+                    format!(
+                        "generation {generation} is older than {}",
+                        applied.generation
+                    ),
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -143,18 +169,11 @@ impl State {
 impl DeploymentBackend for InMemoryBackend {
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         let mut state = self.lock();
-        state.guard(intent.target, intent.generation, "apply")?;
-        let shown = Shown {
-            image: intent.release.image.deployed(),
-            workload: intent
-                .settings
-                .applied_to(&intent.release.workload)
-                .into_owned(),
-            pull: describe(&intent.pull),
-        };
+        state.guard_at(intent.target, (intent.generation, false), "apply")?;
         let applied = Applied {
             generation: intent.generation,
-            shown: Some(shown),
+            is_taken_back: false,
+            shown: Some(Shown::of(intent)),
             is_lost: false,
         };
         state.targets.insert(intent.target.clone(), applied);
@@ -193,7 +212,25 @@ impl DeploymentBackend for InMemoryBackend {
 
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         // Applying replaces everything, so nothing old is ever left.
-        self.lock().guard(target, generation, "settle")
+        self.lock().guard_at(target, (generation, false), "settle")
+    }
+
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        let mut state = self.lock();
+        state.guard(target, generation, "take back")?;
+        let applied = Applied {
+            generation,
+            is_taken_back: true,
+            shown: before.map(Shown::of),
+            is_lost: false,
+        };
+        state.targets.insert(target.clone(), applied);
+        Ok(())
     }
 
     async fn update_pull_secret(
@@ -226,6 +263,7 @@ impl DeploymentBackend for InMemoryBackend {
             target.clone(),
             Applied {
                 generation,
+                is_taken_back: false,
                 shown: None,
                 is_lost: false,
             },

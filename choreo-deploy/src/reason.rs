@@ -141,6 +141,8 @@ reason_codes! {
     InternalError = "internal-error",
     /// Another deployment of the target took its place.
     NewerDeployment = "newer-deployment",
+    /// What failed could not be taken back: it is still on the data plane.
+    NotTakenBack = "not-taken-back",
     /// The container used more memory than it may.
     OutOfMemory = "out-of-memory",
     /// Somebody paused the rollout on the data plane.
@@ -173,6 +175,8 @@ reason_codes! {
     RunCancelled = "run-cancelled",
     /// Nothing runs because the target is suspended.
     Suspended = "suspended",
+    /// What failed was taken back: what was ready before runs, or nothing does.
+    TakenBack = "taken-back",
     /// No node can take it.
     Unschedulable = "unschedulable",
     /// It is on its way.

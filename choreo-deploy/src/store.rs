@@ -38,7 +38,7 @@ pub use self::memory::InMemoryStore;
 pub use self::registry::{NewRegistry, RegisteredRegistry, RegistryStore, StoredCredential};
 pub use self::requests::{
     Accepted, Claim, ClaimedDeployment, DeploymentQuery, Idempotency, NewDeployment, Outcome,
-    Progress, ReadyState, SettingsChoice, TargetQuery, TargetState, Unreadable,
+    Progress, ReadyState, SettingsChoice, TargetQuery, TargetState, Unreadable, WorkStage,
 };
 pub use self::run::{ClaimedRun, NewRun, RunClaim, RunOutcome, RunProgress, RunStore};
 pub use self::token::TokenStore;
@@ -124,6 +124,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - A release that is pinned stays as it is.
+    /// - What ran was not pinned, so the deployment is to be [applied](WorkStage::ToApply) again.
     ///
     /// # Errors
     /// [`Stale`](StoreErrorKind::Stale), [`NotFound`](StoreErrorKind::NotFound) when the deployment
@@ -133,7 +134,8 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Gives a claim back before the deployment has ended, and says when to go on.
     ///
     /// # Contract
-    /// - The deployment is claimed again no earlier than [`Progress::next_attempt_at`].
+    /// - The deployment is claimed again no earlier than [`Progress::next_attempt_at`], with the same
+    ///   [`WorkStage`].
     /// - The claim is over: writing with it again is stale.
     ///
     /// # Errors

@@ -38,6 +38,10 @@ enum Breaks {
     RemovingNothing,
     /// `observe` says ready where what was applied is gone.
     Loss,
+    /// `take_back` does nothing.
+    TakingBack,
+    /// What `take_back` took back can be applied again.
+    TakenBackForGood,
     /// `apply` stops half way and does not go on when called again.
     Repetition,
     /// The same run id starts again.
@@ -155,6 +159,26 @@ impl DeploymentBackend for Broken {
         self.inner.settle(&self.target(target), generation).await
     }
 
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        let target = &self.target(target);
+        if self.is(Breaks::TakingBack) {
+            return Ok(());
+        }
+        if self.is(Breaks::TakenBackForGood) {
+            // What is remembered is the generation alone.
+            return match before {
+                Some(before) => self.inner.apply(before).await,
+                None => self.inner.remove(target, generation).await,
+            };
+        }
+        self.inner.take_back(target, generation, before).await
+    }
+
     async fn update_pull_secret(
         &self,
         target: &Target,
@@ -257,6 +281,10 @@ fails! {
     concurrent_applies_end_with_the_newest: Fence,
     targets_are_apart: Apartness,
     missing_until_applied_again: Loss,
+    taken_back_is_what_was_before: TakingBack,
+    taken_back_without_anything_before_is_absent: TakingBack,
+    taken_back_cannot_be_applied: TakenBackForGood,
+    taken_back_before_it_was_applied: TakenBackForGood,
     cancelled_apply_can_be_repeated: Repetition,
     settling_keeps_what_is_needed: Settling,
     pull_secret_of_nothing_is_not_found: NotFound,

@@ -79,6 +79,15 @@ impl DeploymentBackend for Plane {
         self.inner.settle(target, generation).await
     }
 
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        self.inner.take_back(target, generation, before).await
+    }
+
     async fn update_pull_secret(
         &self,
         target: &Target,

@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, Live, Written};
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::name;
+use crate::stamp::Stamp;
 
 /// How often a write is tried again after somebody else was faster.
 pub(crate) const ATTEMPTS: u32 = 12;
@@ -22,11 +23,24 @@ pub(crate) const ATTEMPTS: u32 = 12;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Anchor {
     pub(crate) generation: Generation,
+    /// Whether the generation was taken back since.
+    pub(crate) is_taken_back: bool,
     pub(crate) state: State,
     /// What the generation consists of.
     pub(crate) current: BTreeSet<ObjectId>,
     /// What may be there, of this generation and of older ones.
     pub(crate) inventory: BTreeSet<ObjectId>,
+    /// What is written once the generation is ready, because what ran before needs it otherwise.
+    pub(crate) deferred: Vec<Value>,
+}
+
+impl Anchor {
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp {
+            generation: self.generation,
+            is_taken_back: self.is_taken_back,
+        }
+    }
 }
 
 /// How far the generation is written. What becomes of it on the data plane is the rollout's matter.
@@ -34,17 +48,26 @@ pub(crate) struct Anchor {
 pub(crate) enum State {
     Applying,
     Applied,
+    /// Taken back, and nothing was there before: nothing runs.
+    Stopped,
     Removing,
     Removed,
 }
 
 impl State {
-    const ALL: [Self; 4] = [Self::Applying, Self::Applied, Self::Removing, Self::Removed];
+    const ALL: [Self; 5] = [
+        Self::Applying,
+        Self::Applied,
+        Self::Stopped,
+        Self::Removing,
+        Self::Removed,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Applying => "applying",
             Self::Applied => "applied",
+            Self::Stopped => "stopped",
             Self::Removing => "removing",
             Self::Removed => "removed",
         }
@@ -67,28 +90,28 @@ impl Anchors<'_> {
     }
 
     /// Refuses what is older than what the anchor says.
-    pub(crate) async fn check(&self, generation: Generation) -> Result<(), BackendError> {
+    pub(crate) async fn check(&self, stamp: Stamp) -> Result<(), BackendError> {
         match self.read().await? {
-            Some(anchor) if anchor.generation > generation => {
-                Err(self.cluster.stale(generation, anchor.generation))
+            Some(anchor) if anchor.stamp() > stamp => {
+                Err(self.cluster.stale(stamp, anchor.stamp()))
             }
             _ => Ok(()),
         }
     }
 
-    /// Changes the anchor, unless it is newer than the generation. The change sees `None` where there
+    /// Changes the anchor, unless it is newer than the stamp. The change sees `None` where there
     /// is no anchor, and makes `None` where none is needed.
     pub(crate) async fn change(
         &self,
-        generation: Generation,
+        stamp: Stamp,
         change: impl Fn(Option<Anchor>) -> Option<Anchor> + Send,
     ) -> Result<(), BackendError> {
         for _ in 0..ATTEMPTS {
             let loaded = self.load().await?;
             if let Some((anchor, _)) = &loaded
-                && anchor.generation > generation
+                && anchor.stamp() > stamp
             {
-                return Err(self.cluster.stale(generation, anchor.generation));
+                return Err(self.cluster.stale(stamp, anchor.stamp()));
             }
             let before = loaded.as_ref().map(|(anchor, _)| anchor.clone());
             let after = change(before.clone());
@@ -142,12 +165,13 @@ impl Anchors<'_> {
                 "name": name::anchor(self.target),
                 "namespace": self.cluster.namespace,
                 "labels": labels::target(self.target),
-                "annotations": labels::generation(anchor.generation),
+                "annotations": { labels::GENERATION: anchor.stamp().to_string() },
             },
             "data": {
                 "state": anchor.state.as_str(),
                 "current": list(&anchor.current),
                 "inventory": list(&anchor.inventory),
+                "deferred": Value::from(anchor.deferred.clone()).to_string(),
             },
         })
     }
@@ -162,12 +186,19 @@ fn parse(live: &Live) -> Option<Anchor> {
             .ok()
     };
     let state = live.text("/data/state");
+    let deferred = match live.text("/data/deferred") {
+        "" => Vec::new(),
+        text => serde_json::from_str(text).ok()?,
+    };
+    let stamp = live.stamp()?;
     Some(Anchor {
-        generation: live.generation()?,
+        generation: stamp.generation,
+        is_taken_back: stamp.is_taken_back,
         state: State::ALL
             .into_iter()
             .find(|known| known.as_str() == state)?,
         current: list("/data/current")?,
         inventory: list("/data/inventory")?,
+        deferred,
     })
 }

@@ -8,7 +8,7 @@
 //!    also those it has no use for. Each change is conditional on what was read, so an older worker
 //!    that has read an object before sees a conflict, reads again and finds the newer generation.
 //! 3. *Reserve, check, activate.* What is not there yet cannot be touched. So an object is created
-//!    as a *pending* one that does nothing (no copies, a suspended schedule, an empty secret); then
+//!    as a *pending* one that does nothing (a paused rollout, a suspended schedule, an empty secret); then
 //!    the worker reads the anchor; only if that is still its own generation does it write the real
 //!    object, conditional on the pending one being unchanged.
 //!
@@ -16,31 +16,34 @@
 //! worker claims either before that reading of the anchor, and the older one stops; or after it, and
 //! then touches the object, which is there. Either way the newer worker has the last word. What a
 //! worker that stopped for good leaves behind does nothing, and the next `settle` removes it.
+//!
+//! What else ran before needs is left as it is until the new pods are ready: the ports of the Service
+//! and the range of the autoscaler. They are written down in the anchor and written by `settle`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, BackendErrorKind};
-use choreo_deploy::deployment::Generation;
 use futures_util::stream::{self, TryStreamExt};
 use serde_json::{Value, json};
 
 use crate::anchor::{ATTEMPTS, Anchor, Anchors, State};
-use crate::cluster::{Cluster, Live, Written, generation_change};
+use crate::cluster::{Cluster, Live, Written, stamp_change};
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
 use crate::name;
+use crate::stamp::Stamp;
 
 /// How many Jobs are deleted at once.
 const DELETED_AT_ONCE: usize = 8;
 
-/// Writes the objects of one target at one generation.
+/// Writes the objects of one target at one place in their order.
 pub(crate) struct Writer<'a> {
     pub(crate) cluster: &'a Cluster<'a>,
     pub(crate) target: &'a Target,
-    pub(crate) generation: Generation,
+    pub(crate) stamp: Stamp,
 }
 
 impl Writer<'_> {
@@ -52,69 +55,107 @@ impl Writer<'_> {
         for id in self.possible().await?.difference(&planned) {
             self.supersede(id).await?;
         }
+        let mut deferred = Vec::new();
         for object in objects {
-            self.write(object, objects).await?;
+            if self.is_needed_as_it_is(object).await? {
+                // Refused now, while what was there before can still be kept.
+                self.cluster.dry_run(object.id(), object).await?;
+                self.touch(object.id()).await?;
+                deferred.push(object.expose_manifest().clone());
+            } else {
+                self.write(object, objects).await?;
+            }
         }
-        self.finish(State::Applied).await
+        self.finish(State::Applied, deferred).await
+    }
+
+    /// Whether the pods before need what is there, and it would be changed.
+    async fn is_needed_as_it_is(&self, object: &Object) -> Result<bool, BackendError> {
+        if !matches!(
+            object.id().kind,
+            Kind::Service | Kind::HorizontalPodAutoscaler
+        ) {
+            return Ok(false);
+        }
+        let live = self.judged(object.id()).await?;
+        let live = live.filter(|live| !live.is_ending() && !live.is_pending());
+        let spec = &object.expose_manifest()["spec"];
+        Ok(live.is_some_and(|live| !covers(&live.0["spec"], spec)))
     }
 
     /// Removes everything of the target but the anchor.
     pub(crate) async fn remove(&self) -> Result<(), BackendError> {
-        let generation = self.generation;
+        let stamp = self.stamp;
         self.anchors()
-            .change(generation, |anchor| {
+            .change(stamp, |anchor| {
                 let state = match &anchor {
-                    Some(Anchor {
-                        generation: at,
-                        state: State::Removed,
-                        ..
-                    }) if *at == generation => State::Removed,
+                    Some(anchor) if anchor.stamp() == stamp && anchor.state == State::Removed => {
+                        State::Removed
+                    }
                     _ => State::Removing,
                 };
                 let inventory = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
-                Some(Anchor {
-                    generation,
-                    state,
-                    current: BTreeSet::new(),
-                    inventory,
-                })
+                Some(self.anchor(state, BTreeSet::new(), inventory))
             })
             .await?;
         for id in removal_order(self.possible().await?) {
             self.delete(&id).await?;
         }
         self.delete_jobs().await?;
-        self.finish(State::Removed).await
+        self.finish(State::Removed, Vec::new()).await
     }
 
-    /// Removes what is not part of this generation.
+    /// Writes what waited for the generation to be ready, and removes what is not part of it.
     pub(crate) async fn settle(&self) -> Result<(), BackendError> {
+        let stamp = self.stamp;
         let Some(anchor) = self.anchors().read().await? else {
             return Ok(());
         };
-        if anchor.generation > self.generation {
-            return Err(self.cluster.stale(self.generation, anchor.generation));
+        if anchor.stamp() > stamp {
+            return Err(self.cluster.stale(stamp, anchor.stamp()));
         }
-        if anchor.generation < self.generation || anchor.state != State::Applied {
+        if anchor.stamp() < stamp || anchor.state != State::Applied {
             return Ok(());
+        }
+        for manifest in &anchor.deferred {
+            let object = Object::of_manifest(manifest)
+                .ok_or_else(|| self.cluster.unreadable("a deferred object"))?;
+            self.write(&object, &[]).await?;
         }
         let possible = self.possible().await?;
         for id in removal_order(possible.difference(&anchor.current).cloned()) {
             self.delete(&id).await?;
         }
-        let generation = self.generation;
         self.anchors()
-            .change(generation, |anchor| {
+            .change(stamp, |anchor| {
                 let anchor = anchor?;
-                if anchor.generation < generation {
+                if anchor.stamp() < stamp {
                     return Some(anchor);
                 }
                 Some(Anchor {
                     inventory: anchor.current.clone(),
+                    deferred: Vec::new(),
                     ..anchor
                 })
             })
             .await
+    }
+
+    /// The anchor of what this worker writes.
+    fn anchor(
+        &self,
+        state: State,
+        current: BTreeSet<ObjectId>,
+        inventory: BTreeSet<ObjectId>,
+    ) -> Anchor {
+        Anchor {
+            generation: self.stamp.generation,
+            is_taken_back: self.stamp.is_taken_back,
+            state,
+            current,
+            inventory,
+            deferred: Vec::new(),
+        }
     }
 
     fn anchors(&self) -> Anchors<'_> {
@@ -124,12 +165,12 @@ impl Writer<'_> {
         }
     }
 
-    async fn claim(&self, planned: &BTreeSet<ObjectId>) -> Result<(), BackendError> {
-        let generation = self.generation;
+    pub(crate) async fn claim(&self, planned: &BTreeSet<ObjectId>) -> Result<(), BackendError> {
+        let stamp = self.stamp;
         self.anchors()
-            .change(generation, |anchor| {
+            .change(stamp, |anchor| {
                 let same = |anchor: &Anchor| {
-                    anchor.generation == generation
+                    anchor.stamp() == stamp
                         && anchor.state == State::Applied
                         && anchor.current == *planned
                 };
@@ -138,43 +179,41 @@ impl Writer<'_> {
                 }
                 let mut inventory = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
                 inventory.extend(planned.iter().cloned());
-                let current = planned.clone();
+                Some(self.anchor(State::Applying, planned.clone(), inventory))
+            })
+            .await
+    }
+
+    pub(crate) async fn finish(
+        &self,
+        state: State,
+        deferred: Vec<Value>,
+    ) -> Result<(), BackendError> {
+        let stamp = self.stamp;
+        self.anchors()
+            .change(stamp, |anchor| {
+                let anchor = anchor?;
+                let mine =
+                    anchor.stamp() == stamp && anchor.state.is_removal() == state.is_removal();
+                if !mine {
+                    return Some(anchor);
+                }
+                let inventory = match state {
+                    State::Removed => BTreeSet::new(),
+                    _ => anchor.inventory.clone(),
+                };
                 Some(Anchor {
-                    generation,
-                    state: State::Applying,
-                    current,
+                    state,
                     inventory,
+                    deferred: deferred.clone(),
+                    ..anchor
                 })
             })
             .await
     }
 
-    async fn finish(&self, state: State) -> Result<(), BackendError> {
-        let generation = self.generation;
-        self.anchors()
-            .change(generation, |anchor| {
-                let anchor = anchor?;
-                let mine = anchor.generation == generation
-                    && anchor.state.is_removal() == state.is_removal();
-                let inventory = match state {
-                    State::Removed => BTreeSet::new(),
-                    _ => anchor.inventory.clone(),
-                };
-                if mine {
-                    Some(Anchor {
-                        state,
-                        inventory,
-                        ..anchor
-                    })
-                } else {
-                    Some(anchor)
-                }
-            })
-            .await
-    }
-
     /// What the target may have: what the anchor lists, and every object with one of its names.
-    async fn possible(&self) -> Result<BTreeSet<ObjectId>, BackendError> {
+    pub(crate) async fn possible(&self) -> Result<BTreeSet<ObjectId>, BackendError> {
         let anchor = self.anchors().read().await?;
         let mut ids = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
         let name = name::object(self.target);
@@ -203,7 +242,7 @@ impl Writer<'_> {
             .cluster
             .list(Kind::Job, &run_selector(&selector))
             .await?;
-        self.anchors().check(self.generation).await?;
+        self.anchors().check(self.stamp).await?;
         stream::iter(jobs.iter().filter(|job| !job.is_ending()).map(Ok))
             .try_for_each_concurrent(DELETED_AT_ONCE, async |job| {
                 let id = ObjectId::new(Kind::Job, job.name());
@@ -216,18 +255,23 @@ impl Writer<'_> {
     /// Marks an object that this generation has no use for, so that no older one changes it again.
     ///
     /// An autoscaler goes at once: it would go on scaling what now has a fixed number of copies.
-    async fn supersede(&self, id: &ObjectId) -> Result<(), BackendError> {
-        if id.kind == Kind::HorizontalPodAutoscaler {
-            return self.delete(id).await;
+    pub(crate) async fn supersede(&self, id: &ObjectId) -> Result<(), BackendError> {
+        match id.kind {
+            Kind::HorizontalPodAutoscaler => self.delete(id).await,
+            _ => self.touch(id).await,
         }
+    }
+
+    /// Marks an object that stays as it is, so that no older generation changes it again.
+    async fn touch(&self, id: &ObjectId) -> Result<(), BackendError> {
         for attempt in 0..ATTEMPTS {
             let Some(live) = self.judged(id).await? else {
                 return Ok(());
             };
-            if live.generation() == Some(self.generation) {
+            if live.stamp() == Some(self.stamp) {
                 return Ok(());
             }
-            let change = generation_change(self.generation);
+            let change = stamp_change(self.stamp);
             if let Written::Done(_) = self.cluster.merge(id, change, &live).await? {
                 return Ok(());
             }
@@ -237,7 +281,7 @@ impl Writer<'_> {
     }
 
     /// Deletes an object, unless it or the target is of a newer generation.
-    async fn delete(&self, id: &ObjectId) -> Result<(), BackendError> {
+    pub(crate) async fn delete(&self, id: &ObjectId) -> Result<(), BackendError> {
         for attempt in 0..ATTEMPTS {
             let Some(live) = self.judged(id).await? else {
                 return Ok(());
@@ -246,7 +290,7 @@ impl Writer<'_> {
                 return Ok(());
             }
             // Read the object first, then the anchor: see the module's rule 3.
-            self.anchors().check(self.generation).await?;
+            self.anchors().check(self.stamp).await?;
             if self.cluster.delete(id, &live).await? {
                 return Ok(());
             }
@@ -255,12 +299,12 @@ impl Writer<'_> {
         Err(self.contended(id))
     }
 
-    async fn write(&self, object: &Object, all: &[Object]) -> Result<(), BackendError> {
+    pub(crate) async fn write(&self, object: &Object, all: &[Object]) -> Result<(), BackendError> {
         let id = object.id();
         for attempt in 0..ATTEMPTS {
             let written = match self.judged(id).await? {
                 None => {
-                    let pending = pending(object);
+                    let pending = pending(object, self.stamp);
                     match self.cluster.apply(id, pending, None).await? {
                         Written::Done(live) => self.activate(object, all, &live).await?,
                         Written::Conflict => Written::Conflict,
@@ -270,7 +314,7 @@ impl Writer<'_> {
                 Some(live) if live.is_pending() => self.activate(object, all, &live).await?,
                 Some(live) => {
                     self.cluster
-                        .apply(id, filled(object, all, &live), Some(&live))
+                        .apply(id, filled(object, all, (&live, self.stamp)), Some(&live))
                         .await?
                 }
             };
@@ -288,14 +332,18 @@ impl Writer<'_> {
         all: &[Object],
         pending: &Live,
     ) -> Result<Written, BackendError> {
-        if let Err(error) = self.anchors().check(self.generation).await {
+        if let Err(error) = self.anchors().check(self.stamp).await {
             if error.kind() == BackendErrorKind::Stale {
                 self.discard(object.id()).await;
             }
             return Err(error);
         }
         self.cluster
-            .apply(object.id(), filled(object, all, pending), Some(pending))
+            .apply(
+                object.id(),
+                filled(object, all, (pending, self.stamp)),
+                Some(pending),
+            )
             .await
     }
 
@@ -306,7 +354,7 @@ impl Writer<'_> {
             let Ok(Some(live)) = self.judged(id).await else {
                 return;
             };
-            let is_mine = live.is_pending() && live.generation() == Some(self.generation);
+            let is_mine = live.is_pending() && live.stamp() == Some(self.stamp);
             if !is_mine || !matches!(self.cluster.delete(id, &live).await, Ok(false)) {
                 return;
             }
@@ -323,10 +371,8 @@ impl Writer<'_> {
             let message = format!("{id} is there and belongs to something else: remove it");
             return Err(self.cluster.failed(BackendErrorKind::Refused, message));
         }
-        match live.generation() {
-            Some(newer) if newer > self.generation => {
-                Err(self.cluster.stale(self.generation, newer))
-            }
+        match live.stamp() {
+            Some(newer) if newer > self.stamp => Err(self.cluster.stale(self.stamp, newer)),
             _ => Ok(Some(live)),
         }
     }
@@ -347,7 +393,7 @@ fn run_selector(selector: &str) -> String {
 }
 
 /// What starts others goes first, so that nothing is started again.
-fn removal_order(ids: impl IntoIterator<Item = ObjectId>) -> Vec<ObjectId> {
+pub(crate) fn removal_order(ids: impl IntoIterator<Item = ObjectId>) -> Vec<ObjectId> {
     let mut ids: Vec<ObjectId> = ids.into_iter().collect();
     ids.sort_by_key(|id| match id.kind {
         Kind::HorizontalPodAutoscaler => 0,
@@ -359,11 +405,13 @@ fn removal_order(ids: impl IntoIterator<Item = ObjectId>) -> Vec<ObjectId> {
 }
 
 /// The object as a reservation: there, and without any effect.
-fn pending(object: &Object) -> Value {
-    let mut json = object.expose_manifest().clone();
+fn pending(object: &Object, stamp: Stamp) -> Value {
+    let mut json = stamped(object, stamp);
     json["metadata"]["annotations"][labels::PENDING] = "true".into();
     match object.id().kind {
-        Kind::Deployment => json["spec"]["replicas"] = 0.into(),
+        // Paused, not without copies: Kubernetes calls no copies complete, and afterwards times no
+        // start of copies. A deployment that is resumed is timed from then on.
+        Kind::Deployment => json["spec"]["paused"] = true.into(),
         Kind::CronJob | Kind::Job => json["spec"]["suspend"] = true.into(),
         Kind::HorizontalPodAutoscaler => {
             json["spec"]["scaleTargetRef"]["name"] = "pending".into();
@@ -384,8 +432,8 @@ fn pending(object: &Object) -> Value {
 ///
 /// Where an autoscaler owns the number of copies, the number that is there is sent, kept within the
 /// range. Leaving it out would fall back to one copy when a range takes the place of a fixed number.
-fn filled(object: &Object, all: &[Object], live: &Live) -> Value {
-    let mut json = object.expose_manifest().clone();
+fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Stamp)) -> Value {
+    let mut json = stamped(object, stamp);
     let autoscaler = all
         .iter()
         .find(|other| other.id().kind == Kind::HorizontalPodAutoscaler);
@@ -400,6 +448,30 @@ fn filled(object: &Object, all: &[Object], live: &Live) -> Value {
             .into();
     }
     json
+}
+
+/// The object as it is written at a place in the order.
+pub(crate) fn stamped(object: &Object, stamp: Stamp) -> Value {
+    let mut json = object.expose_manifest().clone();
+    json["metadata"]["annotations"][labels::GENERATION] = stamp.to_string().into();
+    json
+}
+
+/// Whether all that is wanted is there already, whatever else is.
+fn covers(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, wanted)| live.get(key).is_some_and(|live| covers(live, wanted))),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len()
+                && live
+                    .iter()
+                    .zip(wanted)
+                    .all(|(live, wanted)| covers(live, wanted))
+        }
+        (live, wanted) => live == wanted,
+    }
 }
 
 async fn pause(attempt: u32) {

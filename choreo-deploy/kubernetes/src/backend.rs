@@ -13,7 +13,7 @@ use choreo_deploy::rollout::{Rollout, RunStatus};
 use jiff::Timestamp;
 
 use crate::anchor::{ATTEMPTS, Anchor, Anchors};
-use crate::apply::Writer;
+use crate::apply::{Writer, stamped};
 use crate::cluster::{Cluster, Live, Written};
 use crate::error;
 use crate::kind::{Kind, ObjectId};
@@ -22,9 +22,12 @@ use crate::log;
 use crate::manifest::{self, Object, namespace_object, namespace_of, render, render_run};
 use crate::name;
 use crate::policy::Policy;
+use crate::stamp::Stamp;
 use crate::status::{Seen, jobs_of, judge, workload_kind};
 use crate::task::Runs;
 use crate::{events, trial};
+
+const TAKE_BACK: &str = "take back";
 
 /// A Kubernetes cluster as a data plane.
 ///
@@ -100,9 +103,33 @@ impl KubernetesBackend {
         let writer = Writer {
             cluster: &cluster,
             target: intent.target,
-            generation: intent.generation,
+            stamp: Stamp::new(intent.generation),
         };
         writer.apply(&objects).await
+    }
+
+    /// Brings back what an intent says, or stops what there is.
+    async fn take_objects_back(
+        &self,
+        (target, generation): (&Target, Generation),
+        objects: Option<Vec<Object>>,
+    ) -> Result<(), BackendError> {
+        let namespace = self.namespace(target, TAKE_BACK)?;
+        let cluster = self.cluster(&namespace, TAKE_BACK);
+        // The anchor that remembers it needs a place to be.
+        self.ensure_namespace(&cluster, target).await?;
+        let writer = Writer {
+            cluster: &cluster,
+            target,
+            stamp: Stamp::taking_back(generation),
+        };
+        match objects {
+            Some(mut objects) => {
+                objects.retain(|object| object.id().kind != Kind::Namespace);
+                writer.bring_back(&objects).await
+            }
+            None => writer.stop().await,
+        }
     }
 
     /// Makes the namespace, or sees that it is the right one and enforces what it should.
@@ -251,15 +278,16 @@ impl KubernetesBackend {
                     "nothing is deployed to the target",
                 )
             })?;
+            // A credential is changed also where the generation was taken back.
             if anchor.generation > generation {
-                return Err(cluster.stale(generation, anchor.generation));
+                return Err(cluster.stale(Stamp::new(generation), anchor.stamp()));
             }
             let secret = manifest::pull_secret(&self.policy, target, (anchor.generation, pull))?;
             let Some((secret, live)) = secret.zip(live.filter(|live| live.belongs_to(target)))
             else {
                 return self.nothing_to_replace(&cluster, pull);
             };
-            let json = secret.expose_manifest().clone();
+            let json = stamped(&secret, anchor.stamp());
             if let Written::Done(_) = cluster.apply(&id, json, Some(&live)).await? {
                 return Ok(());
             }
@@ -309,9 +337,23 @@ impl DeploymentBackend for KubernetesBackend {
         let writer = Writer {
             cluster: &cluster,
             target,
-            generation,
+            stamp: Stamp::new(generation),
         };
         self.within("settle", writer.settle()).await
+    }
+
+    #[tracing::instrument(skip_all, fields(%target, %generation), err(level = "debug"))]
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        let objects = before
+            .map(|before| render(before, &self.policy))
+            .transpose()?;
+        let call = self.take_objects_back((target, generation), objects);
+        self.within(TAKE_BACK, call).await
     }
 
     async fn update_pull_secret(
@@ -331,7 +373,7 @@ impl DeploymentBackend for KubernetesBackend {
         let writer = Writer {
             cluster: &cluster,
             target,
-            generation,
+            stamp: Stamp::new(generation),
         };
         let call = async {
             // The anchor that remembers the removal needs a place to be.

@@ -5,7 +5,6 @@
 
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, BackendErrorKind};
-use choreo_deploy::deployment::Generation;
 use choreo_deploy::reason::Evidence;
 use kube::Api;
 use kube::api::{
@@ -16,6 +15,8 @@ use serde_json::{Value, json};
 use crate::error;
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
+use crate::manifest::Object;
+use crate::stamp::Stamp;
 
 /// The one field manager: never versioned, so that a field left out later is removed
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
@@ -97,6 +98,20 @@ impl Cluster<'_> {
             .patch(&id.name, &params, &Patch::Apply(&json))
             .await;
         self.written(id, sent)
+    }
+
+    /// Lets the API server judge an object without writing it.
+    pub(crate) async fn dry_run(&self, id: &ObjectId, object: &Object) -> Result<(), BackendError> {
+        let params = PatchParams::apply(FIELD_MANAGER)
+            .force()
+            .validation_strict()
+            .dry_run();
+        let patch = Patch::Apply(object.expose_manifest());
+        match self.api(id.kind).patch(&id.name, &params, &patch).await {
+            Err(e) if error::is_conflict(&e) => Ok(()),
+            Err(e) => Err(self.error(&e)),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Changes a few fields of what was read.
@@ -211,8 +226,13 @@ impl Cluster<'_> {
         BackendError::new(kind, self.operation, message)
     }
 
-    pub(crate) fn stale(&self, generation: Generation, newer: Generation) -> BackendError {
-        let message = format!("generation {generation} is older than {newer}, which is in place");
+    pub(crate) fn stale(&self, stamp: Stamp, newer: Stamp) -> BackendError {
+        let message = if stamp.generation == newer.generation {
+            format!("generation {} was taken back", stamp.generation)
+        } else {
+            let (older, newer) = (stamp.generation, newer.generation);
+            format!("generation {older} is older than {newer}, which is in place")
+        };
         self.failed(BackendErrorKind::Stale, message)
     }
 
@@ -281,8 +301,8 @@ impl Live {
         self.0.pointer("/metadata/labels")?.get(key)?.as_str()
     }
 
-    /// The generation it was written for; `None` when it was not written by this backend.
-    pub(crate) fn generation(&self) -> Option<Generation> {
+    /// What it was written for; `None` when it was not written by this backend.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
         self.annotation(labels::GENERATION)?.parse().ok()
     }
 
@@ -314,7 +334,7 @@ pub(crate) fn evidence(of: &Value) -> Option<Evidence> {
         .map(Evidence::from_untrusted)
 }
 
-/// The annotation of a generation, as a change.
-pub(crate) fn generation_change(generation: Generation) -> Value {
-    json!({ "metadata": { "annotations": labels::generation(generation) } })
+/// The annotation of a stamp, as a change.
+pub(crate) fn stamp_change(stamp: Stamp) -> Value {
+    json!({ "metadata": { "annotations": { labels::GENERATION: stamp.to_string() } } })
 }

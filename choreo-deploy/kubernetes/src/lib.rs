@@ -67,7 +67,9 @@ mod manifest;
 mod name;
 pub mod policy;
 mod pull_failure;
+mod stamp;
 mod status;
+mod take_back;
 mod task;
 mod trial;
 

@@ -93,7 +93,9 @@ pub(crate) struct Crash {
 /// Judges a target by its anchor and what was read of it.
 pub(crate) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     match anchor.state {
-        State::Removed => plain(Rollout::new(anchor.generation, RolloutPhase::Absent)),
+        State::Removed | State::Stopped => {
+            plain(Rollout::new(anchor.generation, RolloutPhase::Absent))
+        }
         State::Removing => waiting(anchor, "it is being removed"),
         State::Applying => waiting(anchor, "its objects are being written"),
         State::Applied => match workload_kind(anchor) {
@@ -141,7 +143,7 @@ fn current<'a>(anchor: &Anchor, seen: &'a Seen) -> Result<&'a Live, &'static str
     if live.is_ending() {
         return Err("its object is being deleted and is applied again");
     }
-    if live.generation() != Some(anchor.generation) || live.is_pending() {
+    if live.stamp() != Some(anchor.stamp()) || live.is_pending() {
         return Err("its object is of another generation and is applied again");
     }
     Ok(live)

@@ -4,6 +4,7 @@ use choreo_deploy::deployment::{Deployment, Phase};
 use choreo_deploy::release::{Pin, Release, ReleaseDraft};
 use choreo_deploy::store::{
     Claim, ClaimRequest, ClaimedDeployment, Lane, Outcome, Progress, ReadyState, StoreError,
+    WorkStage,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -66,7 +67,9 @@ fn load(connection: &Connection, id: i64) -> Result<ClaimedDeployment, Failure> 
     let mut claimed = ClaimedDeployment::new(claim, deployment, settings);
     (claimed.workload, claimed.release) = (workload, release);
     claimed.planes = planes;
-    (claimed.applied, claimed.attempt) = (entry.get("applied")?, entry.get("attempt")?);
+    let stage = WorkStage::from_number(entry.get("applied")?);
+    claimed.stage = stage.ok_or_else(|| entry.unreadable("its stage is not known"))?;
+    claimed.attempt = entry.get("attempt")?;
     claimed.claims = entry.get("claims")?;
     Ok(claimed)
 }
@@ -109,11 +112,20 @@ pub(crate) fn record_pin(
     claim: &Claim,
     pin: &Pin,
 ) -> Result<Release, Failure> {
-    let (_, deployment) = claimed(session, claim)?;
+    let (target, deployment) = claimed(session, claim)?;
     let number = deployment
         .release
         .ok_or_else(|| Failure::not_found("deployment has no release yet"))?;
-    releases::pin(session, &claim.target.component_key(), number, pin)
+    let component = &claim.target.component_key();
+    let before = releases::one(session.connection(), component, number)?;
+    if before.is_some_and(|release| release.image.pin.is_none()) {
+        let (stage, lane) = (WorkStage::ToApply.as_number(), due::number(Lane::Change));
+        session.execute(
+            "UPDATE targets SET applied = ?2, lane = ?3 WHERE id = ?1",
+            (target.id, stage, lane),
+        )?;
+    }
+    releases::pin(session, component, number, pin)
 }
 
 pub(crate) fn put_back(
@@ -127,10 +139,10 @@ pub(crate) fn put_back(
     }
     let step = (progress.phase, progress.reasons);
     deployments::change(session, &mut deployment, step, progress.at)?;
-    let lane = due::number(Lane::of_deployment(&deployment, progress.applied));
+    let lane = due::number(Lane::of_deployment(&deployment, progress.stage));
     session.execute(
         "UPDATE targets SET applied = ?2, attempt = ?3, lane = ?4 WHERE id = ?1",
-        (target.id, progress.applied, progress.attempt, lane),
+        (target.id, progress.stage.as_number(), progress.attempt, lane),
     )?;
     targets::give_back(session, &target, Some(progress.next_attempt_at))?;
     session.changes(Change::Work);

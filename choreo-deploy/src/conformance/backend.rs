@@ -37,6 +37,14 @@ impl BackendClause {
         Self::failed_rollout_is_an_observation(fixture).await;
         told("missing_until_applied_again");
         Self::missing_until_applied_again(fixture).await;
+        told("taken_back_is_what_was_before");
+        Self::taken_back_is_what_was_before(fixture).await;
+        told("taken_back_without_anything_before_is_absent");
+        Self::taken_back_without_anything_before_is_absent(fixture).await;
+        told("taken_back_cannot_be_applied");
+        Self::taken_back_cannot_be_applied(fixture).await;
+        told("taken_back_before_it_was_applied");
+        Self::taken_back_before_it_was_applied(fixture).await;
         told("cancelled_apply_can_be_repeated");
         Self::cancelled_apply_can_be_repeated(fixture).await;
         told("settling_keeps_what_is_needed");

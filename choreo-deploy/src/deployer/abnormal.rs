@@ -3,12 +3,14 @@
 use jiff::Timestamp;
 
 use super::Deployer;
-use crate::deployment::Phase;
+use super::step::Halt;
+use super::take_back::not_taken_back;
+use crate::deployment::{Phase, Subject};
 use crate::reason::{Reason, ReasonCode};
 use crate::run::RunPhase;
 use crate::store::{
     Claim, ClaimedDeployment, ClaimedRun, ClaimedWork, Outcome, Progress, RunClaim, RunOutcome,
-    RunProgress, StoreError,
+    RunProgress, StoreError, WorkStage,
 };
 
 /// How often work is claimed without anything written about it: whoever works on it dies of it.
@@ -25,19 +27,36 @@ pub(super) struct Brief {
 
 #[derive(Debug)]
 enum AnyClaim {
-    Deployment(Claim, Phase, bool),
+    Deployment(Claim, Left),
     Run(RunClaim, RunPhase, bool),
+}
+
+/// How a deployment was when it was claimed.
+#[derive(Debug)]
+struct Left {
+    phase: Phase,
+    stage: WorkStage,
+    reasons: Vec<Reason>,
+    is_removal: bool,
+}
+
+impl Left {
+    fn of(claimed: &ClaimedDeployment) -> Self {
+        let deployment = &claimed.deployment;
+        Self {
+            phase: deployment.phase,
+            stage: claimed.stage,
+            reasons: deployment.reasons.clone(),
+            is_removal: deployment.subject == Subject::Absence,
+        }
+    }
 }
 
 impl Brief {
     pub(super) fn of(work: &ClaimedWork) -> Self {
         match work {
             ClaimedWork::Deployment(claimed) => Self {
-                claim: AnyClaim::Deployment(
-                    claimed.claim.clone(),
-                    claimed.deployment.phase,
-                    claimed.applied,
-                ),
+                claim: AnyClaim::Deployment(claimed.claim.clone(), Left::of(claimed)),
                 attempt: claimed.attempt,
                 deadline_at: claimed.deployment.deadline_at,
                 accepted_at: claimed.deployment.accepted_at,
@@ -50,68 +69,110 @@ impl Brief {
             },
         }
     }
+
+    /// That time is up, and that a step has panicked.
+    fn too_late(&self) -> Vec<Reason> {
+        let allowed = self.deadline_at.duration_since(self.accepted_at).as_secs();
+        let message = format!("it did not end within {allowed} seconds");
+        let over = Reason::new(ReasonCode::ProgressDeadlineExceeded, message);
+        vec![over, panicked()]
+    }
+}
+
+/// What becomes of a deployment whose step has panicked.
+enum Next {
+    Again(Progress),
+    End(Outcome),
 }
 
 impl Deployer {
     /// Counts a step that panicked as an attempt, and ends its work when it is late.
     pub(super) async fn after_panic(&self, brief: Brief) {
-        let message = "internal error: the step ended in an unexpected way";
-        let mut reasons = vec![internal(message)];
-        let now = self.clock.now();
-        let late = self.deadline_is_over(brief.accepted_at, brief.deadline_at);
-        if late {
-            let allowed = brief
-                .deadline_at
-                .duration_since(brief.accepted_at)
-                .as_secs();
-            let message = format!("it did not end within {allowed} seconds");
-            reasons.insert(
-                0,
-                Reason::new(ReasonCode::ProgressDeadlineExceeded, message),
-            );
-        }
-        let next = self.next_try(brief.attempt, None, brief.deadline_at);
-        let attempt = brief.attempt.saturating_add(1);
         let store = &self.parts.store;
-        let result = match brief.claim {
-            AnyClaim::Deployment(claim, ..) if late => {
-                let outcome = Outcome::new(Phase::TimedOut, reasons, now);
-                store.finish(&claim, outcome).await.map(drop)
-            }
-            AnyClaim::Run(claim, ..) if late => {
+        let result = match &brief.claim {
+            AnyClaim::Deployment(claim, left) => match self.after_panic_of(&brief, left) {
+                Next::Again(progress) => store.put_back(claim, progress).await,
+                Next::End(outcome) => store.finish(claim, outcome).await.map(drop),
+            },
+            AnyClaim::Run(claim, ..) if self.is_over(&brief) => {
+                let (reasons, now) = (brief.too_late(), self.clock.now());
                 let outcome = RunOutcome::new(RunPhase::Failed, None, reasons, now);
-                store.finish_run(&claim, outcome).await.map(drop)
-            }
-            AnyClaim::Deployment(claim, phase, applied) => {
-                let progress = Progress {
-                    reasons,
-                    applied,
-                    attempt,
-                    ..Progress::new(phase, now, next)
-                };
-                store.put_back(&claim, progress).await
+                store.finish_run(claim, outcome).await.map(drop)
             }
             AnyClaim::Run(claim, phase, started) => {
+                let next = self.next_try(brief.attempt, None, brief.deadline_at);
                 let progress = RunProgress {
-                    reasons,
-                    started,
-                    attempt,
-                    ..RunProgress::new(phase, now, next)
+                    reasons: vec![panicked()],
+                    started: *started,
+                    attempt: brief.attempt.saturating_add(1),
+                    ..RunProgress::new(*phase, self.clock.now(), next)
                 };
-                store.put_back_run(&claim, progress).await
+                store.put_back_run(claim, progress).await
             }
         };
         tell(result);
     }
 
-    /// Ends a deployment that was claimed again and again. Says whether it did.
+    fn after_panic_of(&self, brief: &Brief, left: &Left) -> Next {
+        let now = self.clock.now();
+        let next = self.next_try(brief.attempt, None, brief.deadline_at);
+        // What of it is on its data plane is not known, so it is taken back should it fail.
+        let phase = if left.is_removal {
+            left.phase
+        } else {
+            Phase::Progressing
+        };
+        let again = Progress {
+            stage: left.stage,
+            attempt: brief.attempt.saturating_add(1),
+            ..Progress::new(phase, now, next)
+        };
+        if let Some(verdict) = left.stage.verdict() {
+            let reasons = not_taken_back(left.reasons.clone(), &panicked());
+            let until = self.takes_back_until(brief.deadline_at);
+            return if self.deadline_is_over(brief.accepted_at, until) {
+                Next::End(Outcome::new(verdict, reasons, now))
+            } else {
+                Next::Again(Progress { reasons, ..again })
+            };
+        }
+        if !self.is_over(brief) {
+            let reasons = vec![panicked()];
+            return Next::Again(Progress { reasons, ..again });
+        }
+        let reasons = brief.too_late();
+        if left.is_removal {
+            return Next::End(Outcome::new(Phase::TimedOut, reasons, now));
+        }
+        let stage = WorkStage::TimedOut;
+        Next::Again(Progress {
+            reasons,
+            stage,
+            ..Progress::new(phase, now, now)
+        })
+    }
+
+    fn is_over(&self, brief: &Brief) -> bool {
+        self.deadline_is_over(brief.accepted_at, brief.deadline_at)
+    }
+
+    /// Ends a deployment that was claimed again and again, or takes it back first. Says whether it
+    /// did.
     pub(super) async fn ends_deployment(&self, claimed: &ClaimedDeployment) -> bool {
         if claimed.claims <= MOST_CLAIMS {
             return false;
         }
-        let reasons = vec![claimed_too_often(claimed.claims)];
-        let outcome = Outcome::new(Phase::Failed, reasons, self.clock.now());
-        tell(self.parts.store.finish(&claimed.claim, outcome).await);
+        let reason = claimed_too_often(claimed.claims);
+        let ended = match claimed.stage.verdict() {
+            Some(verdict) => {
+                let reasons = not_taken_back(claimed.deployment.reasons.clone(), &reason);
+                self.end(claimed, (verdict, reasons)).await
+            }
+            None => self.give_up(claimed, (Phase::Failed, vec![reason])).await,
+        };
+        if let Err(Halt::Store(error)) = ended {
+            tell::<()>(Err(error));
+        }
         true
     }
 
@@ -125,6 +186,10 @@ impl Deployer {
         tell(self.parts.store.finish_run(&claimed.claim, outcome).await);
         true
     }
+}
+
+fn panicked() -> Reason {
+    internal("internal error: the step ended in an unexpected way")
 }
 
 fn claimed_too_often(claims: u32) -> Reason {

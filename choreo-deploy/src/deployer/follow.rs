@@ -7,10 +7,10 @@ use crate::deployment::Phase;
 use crate::reason::{Reason, ReasonCode};
 use crate::release::{Pin, Pinning, Release};
 use crate::rollout::{Rollout, RolloutPhase};
-use crate::store::{ClaimedDeployment, Progress};
+use crate::store::{ClaimedDeployment, Progress, WorkStage};
 
-/// How a deployment ends; `None` while it goes on.
-pub(super) type Ending = Option<(Phase, Vec<Reason>)>;
+/// How a deployment ends, and why.
+pub(super) type Ending = (Phase, Vec<Reason>);
 
 impl Deployer {
     /// Acts on what was observed after applying.
@@ -19,7 +19,7 @@ impl Deployer {
         backend: &dyn DeploymentBackend,
         claimed: &ClaimedDeployment,
         (release, rollout): (Release, Rollout),
-    ) -> Result<Ending, Halt> {
+    ) -> Result<Option<Ending>, Halt> {
         let generation = claimed.claim.generation;
         if let Some(newer) = rollout.generation.filter(|newer| *newer > generation) {
             let seen = format!("generation {newer} is there, {generation} was applied");
@@ -45,17 +45,21 @@ impl Deployer {
         }
     }
 
-    /// Pins what was observed and settles.
+    /// Settles, once what runs is pinned.
     async fn ready(
         &self,
         backend: &dyn DeploymentBackend,
         claimed: &ClaimedDeployment,
         (release, rollout): (Release, Rollout),
-    ) -> Result<Ending, Halt> {
+    ) -> Result<Option<Ending>, Halt> {
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
         if let (None, Some(digest)) = (&release.image.pin, rollout.running) {
+            // It runs by tag, and the tag may move: what is pinned is what the next step applies.
             let pin = Pin::new(digest, Pinning::Observed);
             self.parts.store.record_pin(&claimed.claim, pin).await?;
+            let message = "the digest that runs is known now and is applied in place of the tag";
+            let reasons = vec![Reason::new(ReasonCode::Waiting, message)];
+            return self.apply_again(claimed, reasons).await;
         }
         let mut reasons = rollout.reasons;
         match self.call(backend.settle(target, generation)).await {
@@ -70,19 +74,20 @@ impl Deployer {
         Ok(Some((Phase::Ready, reasons)))
     }
 
-    /// Somebody removed it behind our back: the next step applies it again.
+    /// The next step applies it again: somebody removed it behind our back, unless the reasons say
+    /// why.
     async fn apply_again(
         &self,
         claimed: &ClaimedDeployment,
         reasons: Vec<Reason>,
-    ) -> Result<Ending, Halt> {
+    ) -> Result<Option<Ending>, Halt> {
         let lost = || {
             let message = "what was applied is not on the data plane any more";
             vec![Reason::new(ReasonCode::Waiting, message)]
         };
         let reasons = if reasons.is_empty() { lost() } else { reasons };
         let progress = Progress {
-            applied: false,
+            stage: WorkStage::ToApply,
             ..self.progress(claimed, reasons)
         };
         self.parts.store.put_back(&claimed.claim, progress).await?;
@@ -95,7 +100,7 @@ impl Deployer {
         let next = self.next_look(deployment.accepted_at, deployment.deadline_at);
         Progress {
             reasons,
-            applied: claimed.applied,
+            stage: claimed.stage,
             ..Progress::new(Phase::Progressing, self.clock.now(), next)
         }
     }

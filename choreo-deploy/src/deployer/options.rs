@@ -29,6 +29,9 @@ pub struct DeployerOptions {
     /// minutes more than the progress deadline of the workload, by which a rollout that stands still
     /// fails.
     pub deployment_deadline: Duration,
+    /// How long after the deadline of a deployment that has failed it is still tried to take it back
+    /// on its data plane. 5 min by default.
+    pub take_back_grace: Duration,
     /// How much longer than its own deadline a run may take before it is given up: time to pull and
     /// to be scheduled. 5 min by default.
     pub run_grace: Duration,
@@ -66,6 +69,7 @@ impl Default for DeployerOptions {
             lease: Duration::from_secs(30),
             call_timeout: Duration::from_secs(60),
             deployment_deadline: Duration::from_secs(15 * 60),
+            take_back_grace: Duration::from_secs(5 * 60),
             run_grace: Duration::from_secs(5 * 60),
             poll: Duration::from_secs(1),
             retry_first: Duration::from_secs(1),

@@ -10,6 +10,7 @@ use choreo_registry::{Credential, ImageReference, PullSecret};
 use super::Deployer;
 use super::abnormal::internal;
 use super::admission::{NoRegistry, Wanted};
+use super::follow::Ending;
 use super::slots::Slot;
 use crate::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent, Pull};
 use crate::deployment::{Phase, RequestedImage, Subject};
@@ -20,6 +21,7 @@ use crate::resolver::{RegistryAccess, ResolveError};
 use crate::sealer::SealingContext;
 use crate::store::{
     ClaimedDeployment, Outcome, Progress, RegisteredRegistry, StoreError, StoredCredential,
+    WorkStage,
 };
 use crate::target::DataPlane;
 use crate::{Target, store};
@@ -146,18 +148,12 @@ impl Deployer {
             return;
         }
         let late = self.is_late(&claimed);
-        let halt = match self.advance(&mut claimed, slot).await {
-            Ok(outcome) => self.end(&claimed, outcome).await,
-            Err(Halt::Later { reason, .. }) if late => self.time_out(&claimed, vec![reason]).await,
-            Err(Halt::Later {
-                reason,
-                retry_after,
-            }) => self.put_back(&claimed, reason, retry_after).await,
-            Err(Halt::Failed(reason)) => {
-                self.end(&claimed, Some((Phase::Failed, vec![reason])))
-                    .await
+        let halt = match claimed.stage.verdict() {
+            Some(verdict) => self.take_back(&claimed, verdict).await,
+            None => {
+                let came_to = self.advance(&mut claimed, slot).await;
+                self.conclude(&claimed, late, came_to).await
             }
-            Err(halt) => Err(halt),
         };
         let id = &claimed.deployment.id;
         match halt {
@@ -172,19 +168,43 @@ impl Deployer {
         }
     }
 
+    /// Writes down what a step came to.
+    async fn conclude(
+        &self,
+        claimed: &ClaimedDeployment,
+        late: bool,
+        came_to: Result<Option<Ending>, Halt>,
+    ) -> Result<(), Halt> {
+        match came_to {
+            Ok(None) => Ok(()),
+            Ok(Some(ready @ (Phase::Ready, _))) => self.end(claimed, ready).await,
+            Ok(Some(verdict)) => self.give_up(claimed, verdict).await,
+            Err(Halt::Later { reason, .. }) if late => {
+                let reasons = self.timed_out(claimed, vec![reason]);
+                self.give_up(claimed, (Phase::TimedOut, reasons)).await
+            }
+            Err(Halt::Later {
+                reason,
+                retry_after,
+            }) => self.put_back(claimed, reason, retry_after).await,
+            Err(Halt::Failed(reason)) => self.give_up(claimed, (Phase::Failed, vec![reason])).await,
+            Err(halt) => Err(halt),
+        }
+    }
+
     /// Goes as far as possible. `None`: the rollout is on its way and the claim was given back.
     async fn advance(
         &self,
         claimed: &mut ClaimedDeployment,
         slot: &Slot,
-    ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
+    ) -> Result<Option<Ending>, Halt> {
         if claimed.deployment.subject == Subject::Absence {
             self.remove_everywhere(claimed).await?;
             return Ok(Some((Phase::Ready, Vec::new())));
         }
         let plane = claimed.deployment.data_plane.clone();
         let backend = self.backend(&plane)?;
-        if self.is_late(claimed) && !claimed.applied {
+        if self.is_late(claimed) && claimed.stage == WorkStage::ToApply {
             let reasons = claimed.deployment.reasons.clone();
             return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
         }
@@ -203,10 +223,10 @@ impl Deployer {
         backend: &dyn DeploymentBackend,
         claimed: &mut ClaimedDeployment,
         release: Release,
-    ) -> Result<Option<(Phase, Vec<Reason>)>, Halt> {
-        if !claimed.applied {
+    ) -> Result<Option<Ending>, Halt> {
+        if claimed.stage == WorkStage::ToApply {
             self.apply(backend, claimed, &release).await?;
-            claimed.applied = true;
+            claimed.stage = WorkStage::Applied;
             claimed.attempt = 0;
         }
         let target = &claimed.claim.target;
@@ -452,11 +472,13 @@ impl Deployer {
     async fn apply(
         &self,
         backend: &dyn DeploymentBackend,
-        claimed: &ClaimedDeployment,
+        claimed: &mut ClaimedDeployment,
         release: &Release,
     ) -> Result<(), Halt> {
         let wanted = Wanted::of(release);
         let (_, access) = self.access(&claimed.claim.target, &wanted).await?;
+        // From here on something of it may be on the data plane, whatever the call says.
+        claimed.deployment.phase = Phase::Progressing;
         let intent = Intent::new(&claimed.claim.target, claimed.claim.generation, release)
             .with_settings(&claimed.settings)
             .with_pull(access.pull());
@@ -510,14 +532,11 @@ impl Deployer {
         })
     }
 
-    async fn end(
+    pub(super) async fn end(
         &self,
         claimed: &ClaimedDeployment,
-        outcome: Option<(Phase, Vec<Reason>)>,
+        (phase, reasons): Ending,
     ) -> Result<(), Halt> {
-        let Some((phase, reasons)) = outcome else {
-            return Ok(());
-        };
         let mut outcome = Outcome::new(phase, reasons, self.clock.now());
         if phase == Phase::Ready {
             self.leave_others(claimed, &mut outcome).await;
@@ -539,20 +558,11 @@ impl Deployer {
         tracing::info!(deployment = %deployment.id, %reason, next = %next, "will be tried again");
         let progress = Progress {
             reasons: vec![reason],
-            applied: claimed.applied,
+            stage: claimed.stage,
             attempt: claimed.attempt.saturating_add(1),
             ..Progress::new(deployment.phase, self.clock.now(), next)
         };
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
-    }
-
-    async fn time_out(
-        &self,
-        claimed: &ClaimedDeployment,
-        reasons: Vec<Reason>,
-    ) -> Result<(), Halt> {
-        let reasons = self.timed_out(claimed, reasons);
-        self.end(claimed, Some((Phase::TimedOut, reasons))).await
     }
 
     /// That time is up, and what was the matter last.

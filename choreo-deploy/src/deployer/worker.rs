@@ -154,7 +154,7 @@ fn place(work: &ClaimedWork) -> (&Target, &DataPlaneId, Lane) {
     match work {
         ClaimedWork::Deployment(claimed) => {
             let deployment = &claimed.deployment;
-            let lane = Lane::of_deployment(deployment, claimed.applied);
+            let lane = Lane::of_deployment(deployment, claimed.stage);
             (&deployment.target, &deployment.data_plane, lane)
         }
         ClaimedWork::Run(claimed) => {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{
     AcceptError, Accepted, Claim, ClaimRequest, Claimed, ClaimedDeployment, DeploymentQuery,
     DeploymentStore, Idempotency, NewDeployment, Outcome, Progress, ReadyState, RegisteredRegistry,
-    SettingsChoice, StoreError, StoreErrorKind, TargetQuery, TargetState, Unreadable,
+    SettingsChoice, StoreError, StoreErrorKind, TargetQuery, TargetState, Unreadable, WorkStage,
 };
 use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Subject};
@@ -71,7 +71,7 @@ struct State {
 struct Row {
     deployment: Deployment,
     workload: Option<Workload>,
-    applied: bool,
+    stage: WorkStage,
     attempt: u32,
 }
 
@@ -200,7 +200,7 @@ impl State {
         let row = Row {
             deployment: deployment.clone(),
             workload: new.workload,
-            applied: false,
+            stage: WorkStage::ToApply,
             attempt: 0,
         };
         self.deployments.insert(new.id.clone(), row);
@@ -338,7 +338,7 @@ impl State {
         Some(ClaimedDeployment {
             workload: stored.workload.clone(),
             release,
-            applied: stored.applied,
+            stage: stored.stage,
             attempt: stored.attempt,
             planes: row.state.planes.clone(),
             claims: row.lease.claims,
@@ -411,8 +411,13 @@ impl DeploymentStore for InMemoryStore {
             .get_mut(&claim.target.component_key())
             .ok_or_else(missing)?;
         let release = releases.get_mut(&number).ok_or_else(missing)?;
+        let is_new = release.image.pin.is_none();
         release.image.pin.get_or_insert(pin);
-        Ok(release.clone())
+        let release = release.clone();
+        if is_new {
+            state.claimed(claim)?.1.stage = WorkStage::ToApply;
+        }
+        Ok(release)
     }
 
     async fn put_back(&self, claim: &Claim, progress: Progress) -> Result<(), StoreError> {
@@ -422,7 +427,7 @@ impl DeploymentStore for InMemoryStore {
             !progress.phase.is_final(),
             "a final deployment is not put back",
         )?;
-        row.applied = progress.applied;
+        row.stage = progress.stage;
         row.attempt = progress.attempt;
         change(
             &mut row.deployment,

@@ -216,8 +216,8 @@ pub struct ClaimedDeployment {
     pub settings: Settings,
     /// The release, once there is one.
     pub release: Option<Release>,
-    /// Whether it was applied to the data plane.
-    pub applied: bool,
+    /// What was done on the data plane so far.
+    pub stage: WorkStage,
     /// How many attempts in a row have failed.
     pub attempt: u32,
     /// The data planes that the target may be on: see [`TargetState::planes`].
@@ -225,6 +225,54 @@ pub struct ClaimedDeployment {
     /// How often it was claimed, this time too, since something was last written about it. More than
     /// a few mean that whoever works on it dies of it.
     pub claims: u32,
+}
+
+/// What was done for a deployment on its data plane.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WorkStage {
+    /// It is to be applied.
+    #[default]
+    ToApply,
+    /// It was applied, and is looked at.
+    Applied,
+    /// It has failed, and is taken back before it ends.
+    Failed,
+    /// It has timed out, and is taken back before it ends.
+    TimedOut,
+}
+
+impl WorkStage {
+    const ALL: [Self; 4] = [Self::ToApply, Self::Applied, Self::Failed, Self::TimedOut];
+
+    /// The stage as a store keeps it. 0 and 1 are whether it was applied.
+    #[must_use]
+    pub fn as_number(self) -> u8 {
+        match self {
+            Self::ToApply => 0,
+            Self::Applied => 1,
+            Self::Failed => 2,
+            Self::TimedOut => 3,
+        }
+    }
+
+    /// The stage of a number; `None` when there is none.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|stage| stage.as_number() == number)
+    }
+
+    /// The phase that the deployment ends in once it is taken back; `None` while it may succeed.
+    #[must_use]
+    pub fn verdict(self) -> Option<Phase> {
+        match self {
+            Self::ToApply | Self::Applied => None,
+            Self::Failed => Some(Phase::Failed),
+            Self::TimedOut => Some(Phase::TimedOut),
+        }
+    }
 }
 
 impl ClaimedDeployment {
@@ -237,7 +285,7 @@ impl ClaimedDeployment {
             workload: None,
             settings,
             release: None,
-            applied: false,
+            stage: WorkStage::ToApply,
             attempt: 0,
             planes: BTreeSet::new(),
             claims: 1,
@@ -253,8 +301,8 @@ pub struct Progress {
     pub phase: Phase,
     /// Why it is no further.
     pub reasons: Vec<Reason>,
-    /// Whether it was applied to the data plane.
-    pub applied: bool,
+    /// What was done on the data plane so far.
+    pub stage: WorkStage,
     /// How many attempts in a row have failed.
     pub attempt: u32,
     /// When to go on.
@@ -270,7 +318,7 @@ impl Progress {
         Self {
             phase,
             reasons: Vec::new(),
-            applied: false,
+            stage: WorkStage::ToApply,
             attempt: 0,
             next_attempt_at,
             at,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::{ClaimedDeployment, ClaimedRun};
+use super::{ClaimedDeployment, ClaimedRun, WorkStage};
 use crate::deployment::{Deployment, Subject};
 use crate::id::{DataPlaneId, OrganizationId};
 
@@ -27,13 +27,14 @@ impl Lane {
 
     /// What the next step of a deployment waits for.
     #[must_use]
-    pub fn of_deployment(deployment: &Deployment, applied: bool) -> Self {
+    pub fn of_deployment(deployment: &Deployment, stage: WorkStage) -> Self {
         let unresolved =
             deployment.release.is_none() && matches!(deployment.subject, Subject::Image(_));
-        match (applied, unresolved) {
-            (true, _) => Self::Look,
-            (false, true) => Self::Resolve,
-            (false, false) => Self::Change,
+        match stage {
+            WorkStage::Applied => Self::Look,
+            WorkStage::ToApply if unresolved => Self::Resolve,
+            // What is taken back changes the data plane as an apply does.
+            WorkStage::ToApply | WorkStage::Failed | WorkStage::TimedOut => Self::Change,
         }
     }
 

@@ -1,113 +1,11 @@
 //! What a deployer concludes of looks at a data plane, and what it then does there.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-
-use async_trait::async_trait;
-use choreo_deploy::backend::{
-    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
-};
-use choreo_deploy::deployment::{Generation, Phase};
+use choreo_deploy::backend::BackendErrorKind;
+use choreo_deploy::deployment::Phase;
 use choreo_deploy::reason::ReasonCode;
-use choreo_deploy::rollout::Rollout;
-use choreo_deploy::{InMemoryBackend, Target};
 
-use crate::world::{World, codes, id, service};
-
-/// The data plane in memory, which notes its calls and fails those it is told to.
-#[derive(Debug, Default)]
-struct Plane {
-    inner: Arc<InMemoryBackend>,
-    calls: Mutex<Vec<&'static str>>,
-    failing: Mutex<Vec<(&'static str, BackendErrorKind)>>,
-    loses: Mutex<usize>,
-}
-
-impl Plane {
-    /// Fails the next calls of a name.
-    fn fail(&self, call: &'static str, kind: BackendErrorKind, times: usize) {
-        let failures = std::iter::repeat_n((call, kind), times);
-        self.failing.lock().unwrap().extend(failures);
-    }
-
-    fn called(&self, call: &'static str) -> usize {
-        let calls = self.calls.lock().unwrap();
-        calls.iter().filter(|called| **called == call).count()
-    }
-
-    fn note(&self, call: &'static str) -> Result<(), BackendError> {
-        self.calls.lock().unwrap().push(call);
-        let mut failing = self.failing.lock().unwrap();
-        match failing.iter().position(|(name, _)| *name == call) {
-            Some(at) => {
-                let (_, kind) = failing.remove(at);
-                Err(BackendError::new(kind, call, "as the test says"))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl DeploymentBackend for Plane {
-    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
-        self.note("apply")?;
-        self.inner.apply(intent).await
-    }
-
-    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
-        self.note("observe")?;
-        {
-            let mut loses = self.loses.lock().unwrap();
-            if *loses > 0 {
-                *loses -= 1;
-                self.inner.lose(target);
-            }
-        }
-        self.inner.observe(target).await
-    }
-
-    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        self.note("settle")?;
-        self.inner.settle(target, generation).await
-    }
-
-    async fn update_pull_secret(
-        &self,
-        target: &Target,
-        generation: Generation,
-        pull: &Pull<'_>,
-    ) -> Result<(), BackendError> {
-        self.inner
-            .update_pull_secret(target, generation, pull)
-            .await
-    }
-
-    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        self.note("remove")?;
-        self.inner.remove(target, generation).await
-    }
-
-    fn tasks(&self) -> Option<&dyn TaskRunner> {
-        None
-    }
-
-    fn logs(&self) -> Option<&dyn LogReader> {
-        None
-    }
-}
-
-async fn world() -> (World, Arc<Plane>) {
-    let plane = Arc::new(Plane::default());
-    let backend: Arc<dyn DeploymentBackend> = plane.clone();
-    let world = World::of(
-        plane.inner.clone(),
-        HashMap::from([(id("eu-1"), backend)]),
-        [service("orders")],
-    )
-    .await;
-    (world, plane)
-}
+use crate::plane::world;
+use crate::world::codes;
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_look_ends_nothing() {
@@ -161,7 +59,7 @@ async fn a_refused_apply_fails_and_an_unknown_credential_is_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn what_is_missing_is_applied_again() {
     let (world, plane) = world().await;
-    *plane.loses.lock().unwrap() = 2;
+    plane.lose(2);
     let deployment = world.deploy("orders", "orders:1").await;
     assert_eq!(deployment.phase, Phase::Ready);
     assert_eq!(plane.called("apply"), 3, "twice more");
@@ -170,7 +68,7 @@ async fn what_is_missing_is_applied_again() {
 #[tokio::test(start_paused = true)]
 async fn what_is_missing_for_good_times_out() {
     let (world, plane) = world().await;
-    *plane.loses.lock().unwrap() = usize::MAX;
+    plane.lose(usize::MAX);
     let deployment = world.deploy("orders", "orders:1").await;
     assert_eq!(deployment.phase, Phase::TimedOut);
     let took = deployment.changed_at.duration_since(deployment.accepted_at);

@@ -63,6 +63,19 @@ impl DeploymentBackend for BrokenBackend {
         self.inner.settle(target, generation).await
     }
 
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        if matches!(self.how, How::IsUnreachable) {
+            let kind = BackendErrorKind::Unreachable;
+            return Err(BackendError::new(kind, "take back", "connection refused"));
+        }
+        self.inner.take_back(target, generation, before).await
+    }
+
     async fn update_pull_secret(
         &self,
         target: &Target,
@@ -122,6 +135,7 @@ async fn a_data_plane_that_stays_away_times_the_deployment_out() {
     let expected = [
         ReasonCode::ProgressDeadlineExceeded,
         ReasonCode::BackendUnreachable,
+        ReasonCode::NotTakenBack,
     ];
     assert_eq!(codes(&orders), expected);
     assert_eq!(

@@ -77,6 +77,16 @@ impl DeploymentBackend for Plane {
         self.inner.settle(target, generation).await
     }
 
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        self.pass().await;
+        self.inner.take_back(target, generation, before).await
+    }
+
     async fn update_pull_secret(
         &self,
         target: &Target,
@@ -362,7 +372,8 @@ async fn what_waits_for_a_dead_data_plane_times_out_and_says_why() {
     for place in &places {
         submitted.push(world.submit(place).await);
     }
-    world.work_for(Duration::from_secs(18 * 60)).await;
+    // What may have been applied is tried to be taken back for five minutes more.
+    world.work_for(Duration::from_secs(23 * 60)).await;
     for deployment in &submitted {
         let found = world.read(deployment).await;
         assert_eq!(found.phase, Phase::TimedOut);
@@ -413,6 +424,7 @@ async fn a_step_that_panics_whenever_it_looks_ends_with_its_deadline() {
     let expected = [
         ReasonCode::ProgressDeadlineExceeded,
         ReasonCode::InternalError,
+        ReasonCode::TakenBack,
     ];
     assert_eq!(codes, expected);
     let calls = world.planes["eu-1"].calls.load(Ordering::SeqCst);
@@ -427,13 +439,17 @@ async fn a_step_that_kills_its_worker_is_begun_a_few_times_only() {
     options.call_timeout = Duration::from_secs(3600);
     let world = World::new(&places, options).await;
     let deployment = world.submit(&places[0]).await;
-    for _ in 0..12 {
+    // Of steps that apply it, and then of steps that take it back.
+    for _ in 0..20 {
         world.work_for(Duration::from_secs(5)).await;
         tokio::time::sleep(Duration::from_secs(31)).await;
     }
     let found = world.read(&deployment).await;
     assert_eq!(found.phase, Phase::Failed);
-    assert_eq!(crate::world::codes(&found), [ReasonCode::InternalError]);
+    assert_eq!(
+        crate::world::codes(&found),
+        [ReasonCode::InternalError, ReasonCode::NotTakenBack]
+    );
     assert_eq!(
         found.reasons[0].message,
         "internal error: 8 steps began and none came to an end"

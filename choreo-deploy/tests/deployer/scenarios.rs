@@ -10,7 +10,7 @@ use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::run::{RunOverrides, RunPhase};
-use choreo_deploy::store::{ClaimRequest, NewRegistry, Progress, Store, TokenStore};
+use choreo_deploy::store::{ClaimRequest, NewRegistry, Progress, Store, TokenStore, WorkStage};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use choreo_deploy::workload::{Scaling, Workload};
 use choreo_registry::authentication::AuthenticationType;
@@ -289,7 +289,7 @@ async fn what_got_ready_while_nobody_looked_is_ready() {
     let intent = Intent::new(&deployment.target, deployment.generation, &release);
     world.backend.apply(&intent).await.unwrap();
     let mut progress = Progress::new(Phase::Progressing, now, now);
-    progress.applied = true;
+    progress.stage = WorkStage::Applied;
     store.put_back(&claimed.claim, progress).await.unwrap();
     tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
     world.deployer.work_until_idle().await.unwrap();
@@ -308,8 +308,8 @@ async fn an_image_that_cannot_be_read_is_pinned_to_what_runs() {
     assert_eq!(deployment.phase, Phase::Ready);
     assert_eq!(
         world.backend.shown(&deployment.target).unwrap().image,
-        asked,
-        "deployed by tag"
+        asked.without_tag().with_digest(running),
+        "what was seen behind the tag is applied in its place"
     );
     let pin = world
         .release(&deployment)
@@ -362,7 +362,10 @@ async fn a_failed_rollout_is_a_failed_deployment() {
     let deployment = world.deploy("orders", "orders:1").await;
     assert_eq!(
         (deployment.phase, codes(&deployment)),
-        (Phase::Failed, vec![ReasonCode::ContainerCrashed])
+        (
+            Phase::Failed,
+            vec![ReasonCode::ContainerCrashed, ReasonCode::TakenBack]
+        )
     );
 }
 

@@ -48,6 +48,8 @@ pub(super) fn render(plan: &Plan<'_>) -> Result<Object, BackendError> {
     let min_ready = plan.policy.timing.min_ready_seconds;
     let body = json!({
         "spec": {
+            // Said also where it is the default: somebody may have paused it.
+            "paused": false,
             "replicas": server.scaling.cpu_goal().is_none().then(|| server.scaling.minimum()),
             "minReadySeconds": min_ready,
             "progressDeadlineSeconds": server.progress_deadline.seconds().max(min_ready + 5),

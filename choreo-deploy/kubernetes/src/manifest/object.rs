@@ -27,6 +27,17 @@ impl Object {
         }
     }
 
+    /// The object of a manifest that was rendered before; `None` when it is none.
+    pub(crate) fn of_manifest(json: &Value) -> Option<Self> {
+        let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str);
+        let id = format!("{}/{}", text("/kind")?, text("/metadata/name")?);
+        Some(Self {
+            id: id.parse().ok()?,
+            namespace: text("/metadata/namespace").map(str::to_owned),
+            json: json.clone(),
+        })
+    }
+
     /// Group and version, such as `apps/v1`.
     #[must_use]
     pub fn api_version(&self) -> &'static str {

@@ -23,6 +23,8 @@ fn anchor(state: State, kind: Option<Kind>) -> Anchor {
         state,
         inventory: current.clone(),
         current,
+        is_taken_back: false,
+        deferred: Vec::new(),
     }
 }
 
@@ -200,6 +202,7 @@ fn anchor_states() {
         (State::Applied, RolloutPhase::Ready),
         (State::Removing, RolloutPhase::Progressing),
         (State::Removed, RolloutPhase::Absent),
+        (State::Stopped, RolloutPhase::Absent),
     ] {
         assert_eq!(
             judge(&anchor(state, None), &Seen::default()).status.phase,
@@ -426,6 +429,20 @@ fn what_the_deployment_complains_about() {
             vec![ReasonCode::ProgressDeadlineExceeded]
         )
     );
+}
+
+#[test]
+fn no_condition_of_an_older_template_is_believed() {
+    let of = |named: &str| {
+        let message = format!("ReplicaSet \"{named}\" has timed out progressing.");
+        let change = json!({ "status": { "availableReplicas": 1, "updatedReplicas": 1, "conditions": [{
+            "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+            "message": message,
+        }] } });
+        look(deployment(change), Vec::new()).phase
+    };
+    assert_eq!(of("orders-new"), RolloutPhase::Failed);
+    assert_eq!(of("orders-old"), RolloutPhase::Progressing);
 }
 
 fn job(change: Value) -> Live {

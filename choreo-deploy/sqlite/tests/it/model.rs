@@ -11,7 +11,7 @@ use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
     Claim, ClaimRequest, ClaimedWork, DeploymentQuery, Idempotency, InMemoryStore, Lane,
     NewRegistry, NewRun, Outcome, Progress, Room, RunClaim, RunOutcome, RunProgress,
-    SettingsChoice, Store, TargetQuery,
+    SettingsChoice, Store, TargetQuery, WorkStage,
 };
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use choreo_deploy::workload::{ManualTask, Scaling};
@@ -210,7 +210,8 @@ impl<'s> Caller<'s> {
             Phase::Progressing
         };
         let mut progress = Progress::new(phase, now, now + SignedDuration::from_secs(1300));
-        (progress.applied, progress.attempt) = (c % 2 == 0, u32::from(c));
+        progress.stage = WorkStage::from_number(c % 4).expect("a stage");
+        progress.attempt = u32::from(c);
         if b % 3 == 0 {
             progress.reasons = vec![Reason::new(ReasonCode::Waiting, "waits")];
         }

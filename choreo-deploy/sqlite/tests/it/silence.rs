@@ -47,6 +47,15 @@ impl DeploymentBackend for Dead {
         std::future::pending().await
     }
 
+    async fn take_back(
+        &self,
+        _: &Target,
+        _: Generation,
+        _: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        std::future::pending().await
+    }
+
     async fn update_pull_secret(
         &self,
         _: &Target,

@@ -13,7 +13,7 @@ use crate::run::RunPhase;
 use crate::settings::Settings;
 use crate::store::{
     AcceptError, DeploymentQuery, NewDeployment, Outcome, Progress, RunOutcome, RunProgress,
-    SettingsChoice, Store, StoreErrorKind,
+    SettingsChoice, Store, StoreErrorKind, WorkStage,
 };
 use crate::workload::Scaling;
 
@@ -40,7 +40,11 @@ impl StoreClause {
             Some(workload()),
             "the claim brings what runs"
         );
-        assert!(claimed.release.is_none() && !claimed.applied && claimed.attempt == 0);
+        assert!(
+            claimed.release.is_none()
+                && claimed.stage == WorkStage::ToApply
+                && claimed.attempt == 0
+        );
     }
 
     /// The generation grows with every deployment of a target.

@@ -5,7 +5,7 @@ use super::steps::{accept, at, claim, deployment, new, new_run, plane, ready_run
 use crate::Target;
 use crate::deployment::Phase;
 use crate::store::{
-    ClaimRequest, Claimed, ClaimedWork, Lane, NewDeployment, Progress, Room, Store,
+    ClaimRequest, Claimed, ClaimedWork, Lane, NewDeployment, Progress, Room, Store, WorkStage,
 };
 
 /// The ids of what was claimed, in order.
@@ -34,7 +34,7 @@ impl StoreClause {
             // Without a release they wait for a registry, and count on no data plane.
             let claimed = claim(store, at(2)).await.expect("claims");
             let progress = Progress {
-                applied: true,
+                stage: WorkStage::Applied,
                 ..Progress::new(Phase::Progressing, at(2), at(10 * number))
             };
             let put_back = store.put_back(&claimed.claim, progress).await;

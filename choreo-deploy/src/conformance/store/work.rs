@@ -8,7 +8,7 @@ use crate::conformance::fixture::{example_image, example_target};
 use crate::deployment::{Phase, Subject};
 use crate::reason::{Reason, ReasonCode};
 use crate::release::{ReleaseDraft, ReleaseImage, ReleaseNumber};
-use crate::store::{NewDeployment, Outcome, Progress, Store, StoreErrorKind};
+use crate::store::{NewDeployment, Outcome, Progress, Store, StoreErrorKind, WorkStage};
 
 impl StoreClause {
     /// A target is claimed only when it is due and nobody has it.
@@ -119,6 +119,15 @@ impl StoreClause {
             .record_release(&claimed.claim, draft, at(0))
             .await
             .expect("records");
+        let progress = Progress {
+            stage: WorkStage::Applied,
+            ..Progress::new(Phase::Progressing, at(0), at(0))
+        };
+        store
+            .put_back(&claimed.claim, progress)
+            .await
+            .expect("puts back");
+        let claimed = claim(store, at(0)).await.expect("claims");
         let first = store
             .record_pin(&claimed.claim, pin(1))
             .await
@@ -129,6 +138,13 @@ impl StoreClause {
             .await
             .expect("keeps the pin");
         assert_eq!(second.image.pin, Some(pin(1)));
+        // Its claim is given up without a word, as by a worker that ended.
+        let again = claim(store, at(100_000)).await.expect("claims");
+        assert_eq!(
+            again.stage,
+            WorkStage::ToApply,
+            "what ran was not the pinned one"
+        );
     }
 
     /// What was put back is claimed when it said, with what it said.
@@ -138,7 +154,7 @@ impl StoreClause {
         let reason = Reason::new(ReasonCode::Waiting, "the rollout is on its way");
         let progress = Progress {
             reasons: vec![reason.clone()],
-            applied: true,
+            stage: WorkStage::Applied,
             attempt: 2,
             ..Progress::new(Phase::Progressing, at(1), at(5))
         };
@@ -160,13 +176,26 @@ impl StoreClause {
         assert_eq!(store.next_due().await.expect("reads"), Some(at(5)));
         assert!(claim(store, at(4)).await.is_none());
         let again = claim(store, at(5)).await.expect("claims");
-        assert!(again.applied && again.attempt == 2);
+        assert!(again.stage == WorkStage::Applied && again.attempt == 2);
         assert_all_stale(store, &claimed.claim).await;
+        let mut claimed = again;
+        for stage in [WorkStage::ToApply, WorkStage::Failed, WorkStage::TimedOut] {
+            let progress = Progress {
+                stage,
+                ..Progress::new(Phase::Progressing, at(6), at(6))
+            };
+            store
+                .put_back(&claimed.claim, progress)
+                .await
+                .expect("puts back");
+            claimed = claim(store, at(6)).await.expect("claims");
+            assert_eq!(claimed.stage, stage);
+        }
 
         accept(store, "orders", 2, at(6)).await;
         let newer = claim(store, at(6)).await.expect("claims");
         assert!(
-            !newer.applied && newer.attempt == 0,
+            newer.stage == WorkStage::ToApply && newer.attempt == 0,
             "a newer deployment begins anew"
         );
     }

@@ -71,7 +71,7 @@ impl State {
             let stored = &self.deployments[&row.state.deployment];
             let deployment = &stored.deployment;
             if !deployment.phase.is_final() {
-                let lane = Lane::of_deployment(deployment, stored.applied);
+                let lane = Lane::of_deployment(deployment, stored.stage);
                 let plane = deployment.data_plane.clone();
                 let key = (false, target.organization.clone(), lane, plane);
                 let due = (row.lease.due_at(), Due::Target(target.clone()));

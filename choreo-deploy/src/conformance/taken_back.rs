@@ -1,0 +1,86 @@
+//! The clauses about taking a generation back.
+
+use super::BackendClause;
+use super::fixture::{BackendFixture, assert_stale, generation};
+use crate::backend::Intent;
+use crate::rollout::RolloutPhase;
+
+impl BackendClause {
+    /// What was ready before is there after a failed generation was taken back, and it is so again
+    /// when it is taken back again.
+    pub async fn taken_back_is_what_was_before(fixture: &BackendFixture) {
+        let (target, release) = (fixture.target("taken-back"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        let failed = fixture.missing().unwrap_or_else(|| fixture.release(2));
+        let intent = Intent::new(&target, generation(2), &failed);
+        fixture.backend().apply(&intent).await.expect("applies");
+        let before = Intent::new(&target, generation(2), &release);
+        for _ in 0..2 {
+            let taken = fixture
+                .backend()
+                .take_back(&target, generation(2), Some(&before));
+            taken.await.expect("takes it back, and again");
+            fixture.assert_runs(&target, generation(2), &release).await;
+        }
+        let rollout = fixture.settled(&target, generation(2)).await;
+        if let Some(pin) = release
+            .image
+            .pin
+            .as_ref()
+            .filter(|_| rollout.running.is_some())
+        {
+            assert_eq!(rollout.running, Some(pin.digest), "what was before runs");
+        }
+    }
+
+    /// Where nothing was before, nothing is afterwards, and a newer generation can be applied.
+    pub async fn taken_back_without_anything_before_is_absent(fixture: &BackendFixture) {
+        let (target, release) = (fixture.target("stopped"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        for _ in 0..2 {
+            let taken = fixture.backend().take_back(&target, generation(1), None);
+            taken.await.expect("takes it back, and again");
+        }
+        let rollout = fixture.settled(&target, generation(1)).await;
+        assert_eq!(
+            (rollout.generation, rollout.phase),
+            (Some(generation(1)), RolloutPhase::Absent),
+            "nothing of it runs: {rollout:?}"
+        );
+        fixture.deploy(&target, generation(2), &release).await;
+        fixture.assert_runs(&target, generation(2), &release).await;
+    }
+
+    /// A generation that was taken back is over.
+    pub async fn taken_back_cannot_be_applied(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let target = fixture.target("over");
+        let (release, failed) = (fixture.release(1), fixture.release(2));
+        fixture.deploy(&target, generation(1), &release).await;
+        fixture.deploy(&target, generation(2), &failed).await;
+        let before = Intent::new(&target, generation(2), &release);
+        backend
+            .take_back(&target, generation(2), Some(&before))
+            .await
+            .expect("takes it back");
+        let intent = Intent::new(&target, generation(2), &failed);
+        assert_stale(backend.apply(&intent).await);
+        assert_stale(backend.settle(&target, generation(2)).await);
+        assert_stale(backend.take_back(&target, generation(1), None).await);
+        fixture.assert_runs(&target, generation(2), &release).await;
+    }
+
+    /// An apply that comes after its generation was taken back is too late.
+    pub async fn taken_back_before_it_was_applied(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let (target, release) = (fixture.target("never"), fixture.release(1));
+        backend
+            .take_back(&target, generation(1), None)
+            .await
+            .expect("takes back what never came");
+        let intent = Intent::new(&target, generation(1), &release);
+        assert_stale(backend.apply(&intent).await);
+        let rollout = backend.observe(&target).await.expect("looks");
+        assert_eq!(rollout.phase, RolloutPhase::Absent, "{rollout:?}");
+    }
+}

@@ -1,0 +1,164 @@
+//! A deployment that has failed is taken back before it ends: "failed" is true on the data plane.
+//!
+//! The verdict and its reasons are stored first. Whoever claims the deployment next, also after a
+//! restart, takes back what was applied and then ends it.
+
+use jiff::Timestamp;
+
+use super::Deployer;
+use super::admission::Wanted;
+use super::follow::Ending;
+use super::step::Halt;
+use crate::backend::Intent;
+use crate::deployment::{Phase, Subject};
+use crate::reason::{Reason, ReasonCode};
+use crate::release::Release;
+use crate::settings::Settings;
+use crate::store::{ClaimedDeployment, Progress, WorkStage};
+
+/// What was ready on the target before.
+struct Before {
+    release: Release,
+    settings: Settings,
+}
+
+impl Deployer {
+    /// Ends a deployment that has failed, after it is taken back where something of it may be on the
+    /// data plane.
+    pub(super) async fn give_up(
+        &self,
+        claimed: &ClaimedDeployment,
+        (phase, reasons): Ending,
+    ) -> Result<(), Halt> {
+        let stage = match phase {
+            Phase::TimedOut => WorkStage::TimedOut,
+            _ => WorkStage::Failed,
+        };
+        // What is newer on the data plane is not this deployment's to take back.
+        let is_over = reasons
+            .iter()
+            .any(|reason| reason.code == ReasonCode::NewerDeployment);
+        if is_over || !may_be_there(claimed) {
+            return self.end(claimed, (phase, reasons)).await;
+        }
+        let now = self.clock.now();
+        let progress = Progress {
+            reasons,
+            stage,
+            ..Progress::new(Phase::Progressing, now, now)
+        };
+        Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
+    }
+
+    /// Takes a deployment back and ends it, or tries again later.
+    pub(super) async fn take_back(
+        &self,
+        claimed: &ClaimedDeployment,
+        verdict: Phase,
+    ) -> Result<(), Halt> {
+        let reasons = claimed.deployment.reasons.clone();
+        let now = self.clock.now();
+        let until = self.takes_back_until(claimed.deployment.deadline_at);
+        let late = self.deadline_is_over(claimed.deployment.accepted_at, until);
+        let reasons = match self.try_to_take_back(claimed).await {
+            Ok(message) => taken_back(reasons, message),
+            Err(Halt::Later {
+                reason,
+                retry_after,
+            }) if !late => {
+                let next = self.next_try(claimed.attempt, retry_after, until);
+                let progress = Progress {
+                    reasons: not_taken_back(reasons, &reason),
+                    stage: claimed.stage,
+                    attempt: claimed.attempt.saturating_add(1),
+                    ..Progress::new(Phase::Progressing, now, next)
+                };
+                return Ok(self.parts.store.put_back(&claimed.claim, progress).await?);
+            }
+            Err(Halt::Later { reason, .. } | Halt::Failed(reason)) => {
+                not_taken_back(reasons, &reason)
+            }
+            Err(halt) => return Err(halt),
+        };
+        self.end(claimed, (verdict, reasons)).await
+    }
+
+    /// Until when it is tried to take back what had a deadline.
+    pub(super) fn takes_back_until(&self, deadline_at: Timestamp) -> Timestamp {
+        let until = deadline_at.checked_add(self.options.take_back_grace);
+        until.unwrap_or(Timestamp::MAX)
+    }
+
+    /// Takes a deployment back; says what is there now.
+    async fn try_to_take_back(&self, claimed: &ClaimedDeployment) -> Result<String, Halt> {
+        let plane = &claimed.deployment.data_plane;
+        let backend = self.backend(plane)?;
+        let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
+        let Some(before) = self.ready_before(claimed).await? else {
+            let call = self.call(backend.take_back(target, generation, None));
+            self.reach(plane, call).await?;
+            return Ok("nothing was ready before, so what it started was stopped".to_owned());
+        };
+        let wanted = Wanted::of(&before.release);
+        let (_, access) = self.access(target, &wanted).await?;
+        let intent = Intent::new(target, generation, &before.release)
+            .with_settings(&before.settings)
+            .with_pull(access.pull());
+        let call = self.call(backend.take_back(target, generation, Some(&intent)));
+        self.reach(plane, call).await?;
+        let number = before.release.number;
+        Ok(format!("release {number}, which was ready before, runs"))
+    }
+
+    /// What was ready last on the target, on the same data plane.
+    async fn ready_before(&self, claimed: &ClaimedDeployment) -> Result<Option<Before>, Halt> {
+        let store = &self.parts.store;
+        let target = &claimed.claim.target;
+        let Some(ready) = store.target(target).await?.and_then(|state| state.ready) else {
+            return Ok(None);
+        };
+        let deployment = store.deployment(&target.organization, &ready.deployment);
+        let component = target.component_key();
+        let release = store.release(&component, ready.release);
+        let settings = store.settings(target, ready.settings_version);
+        let (Some(deployment), Some(release), Some(settings)) =
+            (deployment.await?, release.await?, settings.await?)
+        else {
+            let message = format!("release {}, which was ready, is not stored", ready.release);
+            return Err(Halt::Failed(Reason::new(ReasonCode::InternalError, message)));
+        };
+        // What is ready elsewhere goes on there.
+        let is_here = deployment.data_plane == claimed.deployment.data_plane;
+        Ok(is_here.then_some(Before { release, settings }))
+    }
+}
+
+/// Whether something of a deployment may be on its data plane: it was applied, or whoever worked on
+/// it before ended in a step that may have applied its release.
+fn may_be_there(claimed: &ClaimedDeployment) -> bool {
+    let deployment = &claimed.deployment;
+    let was_begun = claimed.claims > 1 && claimed.release.is_some();
+    let is_removal = deployment.subject == Subject::Absence;
+    !is_removal && (was_begun || deployment.phase == Phase::Progressing)
+}
+
+/// The reasons of a verdict, and that it is true on the data plane.
+fn taken_back(reasons: Vec<Reason>, message: String) -> Vec<Reason> {
+    with(reasons, Reason::new(ReasonCode::TakenBack, message))
+}
+
+/// The reasons of a verdict, and that it is not true on the data plane, and why.
+pub(super) fn not_taken_back(reasons: Vec<Reason>, why: &Reason) -> Vec<Reason> {
+    let message = format!("what it changed could not be taken back: {}", why.message);
+    let mut reason = Reason::new(ReasonCode::NotTakenBack, message)
+        .with_help("deploy again or roll back: until then it may still become live");
+    reason.evidence.clone_from(&why.evidence);
+    with(reasons, reason)
+}
+
+/// The reasons of a verdict with the outcome of the last attempt to take it back.
+fn with(mut reasons: Vec<Reason>, last: Reason) -> Vec<Reason> {
+    reasons.retain(|reason| reason.code != ReasonCode::NotTakenBack);
+    reasons.push(last);
+    reasons
+}

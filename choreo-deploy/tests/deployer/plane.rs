@@ -1,0 +1,124 @@
+//! A data plane that notes its calls and fails those it is told to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use choreo_deploy::backend::{
+    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
+};
+use choreo_deploy::deployment::Generation;
+use choreo_deploy::rollout::Rollout;
+use choreo_deploy::{InMemoryBackend, Target};
+
+use crate::world::{World, id, service};
+
+/// The data plane in memory, which notes its calls and fails those it is told to.
+#[derive(Debug, Default)]
+pub(crate) struct Plane {
+    pub(crate) inner: Arc<InMemoryBackend>,
+    calls: Mutex<Vec<&'static str>>,
+    failing: Mutex<Vec<(&'static str, BackendErrorKind)>>,
+    loses: Mutex<usize>,
+}
+
+impl Plane {
+    /// Fails the next calls of a name.
+    pub(crate) fn fail(&self, call: &'static str, kind: BackendErrorKind, times: usize) {
+        let failures = std::iter::repeat_n((call, kind), times);
+        self.failing.lock().unwrap().extend(failures);
+    }
+
+    pub(crate) fn called(&self, call: &'static str) -> usize {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|called| **called == call).count()
+    }
+
+    /// Loses what runs before each of the next looks.
+    pub(crate) fn lose(&self, times: usize) {
+        *self.loses.lock().unwrap() = times;
+    }
+
+    fn note(&self, call: &'static str) -> Result<(), BackendError> {
+        self.calls.lock().unwrap().push(call);
+        let mut failing = self.failing.lock().unwrap();
+        match failing.iter().position(|(name, _)| *name == call) {
+            Some(at) => {
+                let (_, kind) = failing.remove(at);
+                Err(BackendError::new(kind, call, "as the test says"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl DeploymentBackend for Plane {
+    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
+        self.note("apply")?;
+        self.inner.apply(intent).await
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
+        self.note("observe")?;
+        {
+            let mut loses = self.loses.lock().unwrap();
+            if *loses > 0 {
+                *loses -= 1;
+                self.inner.lose(target);
+            }
+        }
+        self.inner.observe(target).await
+    }
+
+    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.note("settle")?;
+        self.inner.settle(target, generation).await
+    }
+
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        self.note("take back")?;
+        self.inner.take_back(target, generation, before).await
+    }
+
+    async fn update_pull_secret(
+        &self,
+        target: &Target,
+        generation: Generation,
+        pull: &Pull<'_>,
+    ) -> Result<(), BackendError> {
+        self.inner
+            .update_pull_secret(target, generation, pull)
+            .await
+    }
+
+    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.note("remove")?;
+        self.inner.remove(target, generation).await
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskRunner> {
+        None
+    }
+
+    fn logs(&self) -> Option<&dyn LogReader> {
+        None
+    }
+}
+
+pub(crate) async fn world() -> (World, Arc<Plane>) {
+    let plane = Arc::new(Plane::default());
+    let backend: Arc<dyn DeploymentBackend> = plane.clone();
+    let world = World::of(
+        plane.inner.clone(),
+        HashMap::from([(id("eu-1"), backend)]),
+        [service("orders")],
+    )
+    .await;
+    (world, plane)
+}

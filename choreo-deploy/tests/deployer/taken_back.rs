@@ -1,0 +1,164 @@
+//! A deployment that has failed is taken back, so that "failed" is true on the data plane.
+
+use std::time::Duration;
+
+use choreo_deploy::backend::BackendErrorKind;
+use choreo_deploy::deployment::{Deployment, Phase};
+use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::resolver::ResolveError;
+use choreo_registry::{Digest, ImageReference};
+
+use crate::plane::{Plane, world};
+use crate::world::{World, codes, reason};
+
+/// The reference that is deployed for an image of the fake registry.
+fn deployed(image: &str) -> ImageReference {
+    let reference: ImageReference = format!("registry.example.com/shop/{image}")
+        .parse()
+        .unwrap();
+    let digest = Digest::sha256_of(reference.as_str().as_bytes());
+    reference.without_tag().with_digest(digest)
+}
+
+/// Every rollout of an image fails from now on.
+fn breaks(plane: &Plane, image: &str) {
+    let why = reason(ReasonCode::ConfigurationMissing);
+    plane.inner.fail_image(deployed(image), why);
+}
+
+fn runs(plane: &Plane, deployment: &Deployment) -> Option<ImageReference> {
+    let shown = plane.inner.shown(&deployment.target);
+    shown.map(|shown| shown.image)
+}
+
+async fn works_for(world: &World, seconds: u64) {
+    let run = world.deployer.run(std::future::pending());
+    let _ = tokio::time::timeout(Duration::from_secs(seconds), run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_ready_runs_after_a_failure() {
+    let (world, plane) = world().await;
+    breaks(&plane, "orders:2");
+    world.deploy("orders", "orders:1").await;
+    let failed = world.deploy("orders", "orders:2").await;
+    assert_eq!(failed.phase, Phase::Failed);
+    assert_eq!(
+        codes(&failed),
+        [ReasonCode::ConfigurationMissing, ReasonCode::TakenBack]
+    );
+    assert_eq!(
+        failed.reasons[1].message,
+        "release 1, which was ready before, runs"
+    );
+    assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
+    // And once more, so that what was taken back is what the next one starts from.
+    let failed = world.deploy("orders", "orders:2").await;
+    assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
+    let ready = world.deploy("orders", "orders:3").await;
+    assert_eq!(ready.phase, Phase::Ready);
+    assert_eq!(runs(&plane, &ready), Some(deployed("orders:3")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_runs_after_a_first_failure() {
+    let (world, plane) = world().await;
+    breaks(&plane, "orders:1");
+    let failed = world.deploy("orders", "orders:1").await;
+    assert_eq!(failed.phase, Phase::Failed);
+    assert_eq!(runs(&plane, &failed), None);
+    assert_eq!(plane.called("take back"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_timed_out_is_taken_back() {
+    let (world, plane) = world().await;
+    world.deploy("orders", "orders:1").await;
+    plane.fail("observe", BackendErrorKind::PermissionDenied, 10_000);
+    let failed = world.deploy("orders", "orders:2").await;
+    assert_eq!(failed.phase, Phase::TimedOut);
+    assert_eq!(codes(&failed).last(), Some(&ReasonCode::TakenBack));
+    assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_was_refused_half_way_is_taken_back() {
+    let (world, plane) = world().await;
+    world.deploy("orders", "orders:1").await;
+    plane.fail("apply", BackendErrorKind::Refused, 1);
+    let failed = world.deploy("orders", "orders:2").await;
+    assert_eq!(
+        codes(&failed),
+        [ReasonCode::AdmissionRefused, ReasonCode::TakenBack]
+    );
+    assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_applied_is_not_taken_back() {
+    let (world, plane) = world().await;
+    let missing = ResolveError::Failed(reason(ReasonCode::ImageNotFound));
+    world.registry.will_say(missing, 1);
+    let failed = world.deploy("orders", "orders:1").await;
+    assert_eq!(codes(&failed), [ReasonCode::ImageNotFound]);
+    assert_eq!(plane.called("take back"), 0);
+}
+
+/// The worker is dropped after the verdict and before anything was taken back; another goes on.
+#[tokio::test(start_paused = true)]
+async fn a_verdict_survives_the_worker_that_made_it() {
+    let (world, plane) = world().await;
+    breaks(&plane, "orders:2");
+    world.deploy("orders", "orders:1").await;
+    plane.fail("take back", BackendErrorKind::Unreachable, 8);
+    let failed = world.submit("orders", "orders:2").await;
+    works_for(&world, 20).await;
+    let meanwhile = world.read(&failed).await;
+    assert_eq!(meanwhile.phase, Phase::Progressing, "it is not true yet");
+    assert_eq!(
+        codes(&meanwhile),
+        [ReasonCode::ConfigurationMissing, ReasonCode::NotTakenBack]
+    );
+    assert_eq!(runs(&plane, &failed), Some(deployed("orders:2")));
+    let applies = plane.called("apply");
+    world.deployer.work_until_idle().await.unwrap();
+    let failed = world.read(&failed).await;
+    assert_eq!(failed.phase, Phase::Failed);
+    assert_eq!(
+        codes(&failed),
+        [ReasonCode::ConfigurationMissing, ReasonCode::TakenBack]
+    );
+    assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
+    assert_eq!(plane.called("apply"), applies, "the verdict stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_taken_back_ends_and_says_so() {
+    for kind in [
+        BackendErrorKind::Unreachable,
+        BackendErrorKind::PermissionDenied,
+    ] {
+        let (world, plane) = world().await;
+        breaks(&plane, "orders:1");
+        plane.fail("take back", kind, 10_000);
+        let failed = world.deploy("orders", "orders:1").await;
+        assert_eq!(failed.phase, Phase::Failed, "{kind:?}");
+        assert_eq!(
+            codes(&failed),
+            [ReasonCode::ConfigurationMissing, ReasonCode::NotTakenBack]
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_deployment_takes_the_place_of_what_is_taken_back() {
+    let (world, plane) = world().await;
+    breaks(&plane, "orders:1");
+    plane.fail("take back", BackendErrorKind::Unreachable, 10_000);
+    let failed = world.submit("orders", "orders:1").await;
+    works_for(&world, 10).await;
+    let ready = world.deploy("orders", "orders:2").await;
+    assert_eq!(ready.phase, Phase::Ready);
+    assert_eq!(world.read(&failed).await.phase, Phase::Superseded);
+    assert_eq!(runs(&plane, &ready), Some(deployed("orders:2")));
+}
