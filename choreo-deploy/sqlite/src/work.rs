@@ -142,7 +142,12 @@ pub(crate) fn put_back(
     let lane = due::number(Lane::of_deployment(&deployment, progress.stage));
     session.execute(
         "UPDATE targets SET applied = ?2, attempt = ?3, lane = ?4 WHERE id = ?1",
-        (target.id, progress.stage.as_number(), progress.attempt, lane),
+        (
+            target.id,
+            progress.stage.as_number(),
+            progress.attempt,
+            lane,
+        ),
     )?;
     targets::give_back(session, &target, Some(progress.next_attempt_at))?;
     session.changes(Change::Work);

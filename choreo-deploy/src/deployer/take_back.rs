@@ -125,7 +125,10 @@ impl Deployer {
             (deployment.await?, release.await?, settings.await?)
         else {
             let message = format!("release {}, which was ready, is not stored", ready.release);
-            return Err(Halt::Failed(Reason::new(ReasonCode::InternalError, message)));
+            return Err(Halt::Failed(Reason::new(
+                ReasonCode::InternalError,
+                message,
+            )));
         };
         // What is ready elsewhere goes on there.
         let is_here = deployment.data_plane == claimed.deployment.data_plane;
