@@ -19,8 +19,7 @@ fn block(out: &mut String, value: &Value, indent: usize) {
             fields.sort_by_key(|(key, _)| key.as_str());
             for (key, value) in fields {
                 pad(out, indent);
-                out.push_str(&scalar(&Value::from(key.as_str())));
-                out.push(':');
+                write_key(out, key, indent);
                 nested(out, value, indent + usize::from(!value.is_array()) * 2);
             }
         }
@@ -38,6 +37,22 @@ fn block(out: &mut String, value: &Value, indent: usize) {
         }
     }
 }
+
+/// Readers take a key without a mark only where it is short.
+fn write_key(out: &mut String, key: &str, indent: usize) {
+    let key = scalar(&Value::from(key));
+    if key.len() <= LONGEST_KEY {
+        let _ = write!(out, "{key}:");
+    } else {
+        let _ = writeln!(out, "? {key}");
+        pad(out, indent);
+        out.push(':');
+    }
+}
+
+/// YAML has 1,024 characters, and readers count with and without quotes
+/// (<https://yaml.org/spec/1.2.2/#742-flow-mappings>).
+const LONGEST_KEY: usize = 1000;
 
 fn nested(out: &mut String, value: &Value, indent: usize) {
     let is_block = match value {
@@ -60,8 +75,23 @@ fn pad(out: &mut String, indent: usize) {
 fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
+        Value::Number(number) => numeral(&number.to_string()),
         other => other.to_string().chars().fold(String::new(), push_escaped),
     }
+}
+
+/// A number as readers of YAML 1.1 know it too: an exponent needs a point before it and a sign.
+fn numeral(json: &str) -> String {
+    let Some((digits, exponent)) = json.split_once('e') else {
+        return json.to_owned();
+    };
+    let point = if digits.contains('.') { "" } else { ".0" };
+    let sign = if exponent.starts_with(['-', '+']) {
+        ""
+    } else {
+        "+"
+    };
+    format!("{digits}{point}e{sign}{exponent}")
 }
 
 /// Escapes what JSON leaves as it is and readers of YAML refuse or take for a line end: `kubectl`
@@ -124,6 +154,27 @@ port: \"8080\"
 text: \"a: b\"
 ";
         assert_eq!(write(&value), expected);
+    }
+
+    #[test]
+    fn long_keys_are_marked() {
+        let key = "k".repeat(1001);
+        let value = json!({ "a": { &key: [1], &key[..1000]: 2 } });
+        let expected = format!("a:\n  {}: 2\n  ? {key}\n  :\n  - 1\n", &key[..1000]);
+        assert_eq!(write(&value), expected);
+    }
+
+    #[test]
+    fn numbers_have_the_form_of_both_versions() {
+        for (number, expected) in [
+            (json!(1), "1"),
+            (json!(-1.5), "-1.5"),
+            (json!(1e300), "1.0e+300"),
+            (json!(1.5e-7), "1.5e-7"),
+            (json!(u64::MAX), "18446744073709551615"),
+        ] {
+            assert_eq!(write(&number).trim_end(), expected);
+        }
     }
 
     #[test]
