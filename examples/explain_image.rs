@@ -205,7 +205,7 @@ mod tests {
              kubelet   yes    matches \"index.docker.io/v1/\"\n\
              \x20                because no other key matches, and the image is taken for one of Docker Hub\n\
              docker    no     does not match \"index.docker.io/v1/\", because for Docker Hub only \"https://index.docker.io/v1/\" is looked for\n\
-             podman    no     does not match \"index.docker.io/v1/\", because without a scheme, its path has to be whole parts of the image's name\n\
+             podman    no     does not match \"index.docker.io/v1/\", because a key without \"https://\" has to be the image's name up to one of its slashes\n\
              oras      no     does not match \"index.docker.io/v1/\", because for Docker Hub only \"https://index.docker.io/v1/\" is looked for\n"
         );
         let error = print_table(&["ghcr.io"], "Acme/app:1:2", io::sink()).unwrap_err();

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Target;
+use crate::code::codes;
 use crate::id::{DataPlaneId, DeploymentId, TokenId};
 use crate::reason::Reason;
 use crate::release::ReleaseNumber;
@@ -205,8 +206,7 @@ impl RequestedImage {
 }
 
 /// How far a deployment is. The last four are final: such a deployment never changes again.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Phase {
     /// Accepted and stored; nothing is done yet.
@@ -223,30 +223,20 @@ pub enum Phase {
     TimedOut,
 }
 
+codes!(Phase, "phase", {
+    Accepted = "accepted",
+    Progressing = "progressing",
+    Ready = "ready",
+    Failed = "failed",
+    Superseded = "superseded",
+    TimedOut = "timed-out",
+});
+
 impl Phase {
     /// Whether it never changes again.
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Accepted | Self::Progressing)
-    }
-
-    /// The phase as it is stored and sent.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Progressing => "progressing",
-            Self::Ready => "ready",
-            Self::Failed => "failed",
-            Self::Superseded => "superseded",
-            Self::TimedOut => "timed-out",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

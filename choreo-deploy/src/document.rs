@@ -22,7 +22,9 @@ use std::fmt;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub(crate) use self::read::{Fields, Node, Read, distance, parse, read_by_parsing};
+use crate::code::codes;
+
+pub(crate) use self::read::{Fields, Node, Read, distance, instead, parse, read_by_parsing};
 
 /// One thing that is wrong in a document.
 ///
@@ -61,8 +63,7 @@ impl fmt::Display for DocumentProblem {
 }
 
 /// What kind of problem a document has: stable, for machines.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum DocumentProblemCode {
     /// A member is there twice.
@@ -81,38 +82,15 @@ pub enum DocumentProblemCode {
     WrongType,
 }
 
-impl DocumentProblemCode {
-    /// Every code, in alphabetical order.
-    pub const ALL: &[Self] = &[
-        Self::DuplicateMember,
-        Self::InvalidValue,
-        Self::MissingMember,
-        Self::Syntax,
-        Self::TooLarge,
-        Self::UnknownMember,
-        Self::WrongType,
-    ];
-
-    /// The code as it is sent.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::DuplicateMember => "duplicate-member",
-            Self::InvalidValue => "invalid-value",
-            Self::MissingMember => "missing-member",
-            Self::Syntax => "syntax",
-            Self::TooLarge => "too-large",
-            Self::UnknownMember => "unknown-member",
-            Self::WrongType => "wrong-type",
-        }
-    }
-}
-
-impl fmt::Display for DocumentProblemCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+codes!(DocumentProblemCode, "code of a problem", {
+    DuplicateMember = "duplicate-member",
+    InvalidValue = "invalid-value",
+    MissingMember = "missing-member",
+    Syntax = "syntax",
+    TooLarge = "too-large",
+    UnknownMember = "unknown-member",
+    WrongType = "wrong-type",
+});
 
 /// The longest document, in bytes: 256 KiB. Kubernetes takes objects of about 1.5 MiB, with what the
 /// cluster adds.

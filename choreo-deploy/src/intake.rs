@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::code::codes;
 use crate::deployment::{Cause, Deployment, Provenance, RequestedImage};
 use crate::id::{ComponentKey, DeploymentId, EnvironmentId};
 use crate::release::Release;
@@ -152,6 +153,17 @@ pub enum IntakeErrorKind {
     /// The component has no such environment.
     UnknownEnvironment,
 }
+
+codes!(IntakeErrorKind, "kind of refusal", {
+    Held = "held",
+    ImageNotInRegistry = "image-not-in-registry",
+    KeyReused = "key-reused",
+    NotPossible = "not-possible",
+    TokenRefused = "token-refused",
+    Unavailable = "unavailable",
+    UnknownComponent = "unknown-component",
+    UnknownEnvironment = "unknown-environment",
+});
 
 impl IntakeError {
     /// A refusal of a kind. The message is one sentence for the caller, lower case, without a full

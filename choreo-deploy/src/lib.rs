@@ -79,6 +79,7 @@
 pub mod backend;
 pub mod catalog;
 pub mod clock;
+pub mod code;
 pub mod conformance;
 pub mod deployer;
 pub mod deployment;

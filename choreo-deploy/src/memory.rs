@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use choreo_registry::digest::DigestRef;
-use choreo_registry::{Digest, ImageReference};
+use choreo_registry::{Digest, ImageReference, PullSecret};
+use tokio::time::Instant;
 
 use crate::Target;
 use crate::backend::{
@@ -14,7 +17,7 @@ use crate::backend::{
     RunIntent, TaskRunner,
 };
 use crate::deployment::Generation;
-use crate::id::RunId;
+use crate::id::{RegistryId, RunId};
 use crate::reason::{Reason, ReasonCode};
 use crate::rollout::{Rollout, RolloutPhase, RunStatus};
 use crate::run::RunPhase;
@@ -22,8 +25,9 @@ use crate::workload::Workload;
 
 /// A data plane in memory: the promise of [`DeploymentBackend`] in plain lines.
 ///
-/// Rollouts are ready at once and runs succeed at once, unless [`fail_image`](Self::fail_image) or
-/// [`fail_run`](Self::fail_run) says otherwise. For tests, for examples, and for reading.
+/// Rollouts are ready at once and runs succeed at once, unless [`with_delay`](Self::with_delay),
+/// [`fail_image`](Self::fail_image), [`fail_next`](Self::fail_next) or [`fail_run`](Self::fail_run)
+/// says otherwise. For tests, for examples, and for reading.
 ///
 /// ```
 /// use choreo_deploy::backend::{DeploymentBackend, Intent};
@@ -43,13 +47,17 @@ use crate::workload::Workload;
 #[derive(Debug, Default)]
 pub struct InMemoryBackend {
     state: Mutex<State>,
+    delay: Duration,
+    /// By which pull secrets are compared and not kept.
+    fingerprints: RandomState,
 }
 
 #[derive(Debug, Default)]
 struct State {
     targets: HashMap<Target, Applied>,
-    runs: HashMap<(Target, RunId), RunStatus>,
+    runs: HashMap<(Target, RunId), Started>,
     failing_images: HashMap<ImageReference, Reason>,
+    failing_next: Option<Reason>,
     failing_runs: Option<i32>,
     reported: HashMap<ImageReference, Digest>,
 }
@@ -61,6 +69,29 @@ struct Applied {
     is_taken_back: bool,
     shown: Option<Shown>,
     is_lost: bool,
+    /// When the generation was applied first.
+    since: Instant,
+    takes: Duration,
+    failure: Option<Reason>,
+    pull_secret: Option<u64>,
+}
+
+/// A run, and how it ends.
+#[derive(Debug)]
+struct Started {
+    since: Instant,
+    takes: Duration,
+    end: RunStatus,
+}
+
+impl Started {
+    fn status(&self) -> RunStatus {
+        if self.since.elapsed() < self.takes {
+            RunStatus::new(RunPhase::Running)
+        } else {
+            self.end.clone()
+        }
+    }
 }
 
 /// What is on the data plane of a target. For people and for tests.
@@ -71,7 +102,9 @@ pub struct Shown {
     pub image: ImageReference,
     /// The workload, with the settings applied.
     pub workload: Workload,
-    /// How it is pulled: for a pull secret its key and username, never the password.
+    /// The registration that the image was read from, as the release says.
+    pub registry: Option<RegistryId>,
+    /// How it is pulled: for a pull secret its key, never the login.
     pub pull: String,
 }
 
@@ -81,6 +114,7 @@ impl Shown {
         Self {
             image: intent.release.image.deployed(),
             workload: workload.into_owned(),
+            registry: intent.release.registry.clone(),
             pull: describe(&intent.pull),
         }
     }
@@ -100,6 +134,59 @@ impl InMemoryBackend {
             .targets
             .get(target)
             .and_then(|applied| applied.shown.clone())
+    }
+
+    /// Lets rollouts and runs take this long, so that somebody can watch them. Counted by
+    /// [`tokio::time`], which tests can pause.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use choreo_deploy::backend::{DeploymentBackend, Intent};
+    /// use choreo_deploy::rollout::RolloutPhase;
+    /// use choreo_deploy::{InMemoryBackend, conformance};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    /// # runtime.block_on(async {
+    /// let (target, release) = (conformance::example_target("orders"), conformance::example_release(1));
+    /// let backend = InMemoryBackend::new().with_delay(Duration::from_secs(5));
+    /// backend.apply(&Intent::new(&target, Default::default(), &release)).await?;
+    /// assert_eq!(backend.observe(&target).await?.phase, RolloutPhase::Progressing);
+    ///
+    /// tokio::time::sleep(Duration::from_secs(5)).await;
+    /// assert_eq!(backend.observe(&target).await?.phase, RolloutPhase::Ready);
+    /// # Ok::<(), choreo_deploy::backend::BackendError>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// Whether a target pulls with this secret: a test sees by it that another credential has
+    /// arrived. The secret itself is not kept.
+    #[must_use]
+    pub fn pulls_with(&self, target: &Target, secret: &PullSecret) -> bool {
+        let fingerprint = self.fingerprint(&Pull::Secret(secret));
+        let state = self.lock();
+        let applied = state.targets.get(target);
+        applied.is_some_and(|applied| applied.pull_secret == fingerprint)
+    }
+
+    fn fingerprint(&self, pull: &Pull<'_>) -> Option<u64> {
+        match pull {
+            Pull::Secret(secret) => {
+                let text = secret.expose_docker_config_json();
+                Some(self.fingerprints.hash_one(text))
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes the rollout of what is applied next fail for a reason, whichever image it is.
+    pub fn fail_next(&self, reason: Reason) {
+        self.lock().failing_next = Some(reason);
     }
 
     /// Makes every rollout of this deployed image fail for a reason.
@@ -170,11 +257,22 @@ impl DeploymentBackend for InMemoryBackend {
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         let mut state = self.lock();
         state.guard_at(intent.target, (intent.generation, false), "apply")?;
+        // The same generation again is the same rollout.
+        let before = state.targets.remove(intent.target);
+        let before = before.filter(|before| before.generation == intent.generation);
+        let (since, failure) = match before {
+            Some(before) if before.shown.is_some() => (before.since, before.failure),
+            _ => (Instant::now(), state.failing_next.take()),
+        };
         let applied = Applied {
             generation: intent.generation,
             is_taken_back: false,
             shown: Some(Shown::of(intent)),
             is_lost: false,
+            since,
+            takes: self.delay,
+            failure,
+            pull_secret: self.fingerprint(&intent.pull),
         };
         state.targets.insert(intent.target.clone(), applied);
         Ok(())
@@ -191,7 +289,11 @@ impl DeploymentBackend for InMemoryBackend {
         if applied.is_lost {
             return Ok(Rollout::new(applied.generation, RolloutPhase::Missing));
         }
-        if let Some(reason) = state.failing_images.get(&shown.image) {
+        if applied.since.elapsed() < applied.takes {
+            return Ok(Rollout::new(applied.generation, RolloutPhase::Progressing));
+        }
+        let failure = state.failing_images.get(&shown.image);
+        if let Some(reason) = failure.or(applied.failure.as_ref()) {
             return Ok(
                 Rollout::new(applied.generation, RolloutPhase::Failed).with_reason(reason.clone())
             );
@@ -228,6 +330,10 @@ impl DeploymentBackend for InMemoryBackend {
             is_taken_back: true,
             shown: before.map(Shown::of),
             is_lost: false,
+            since: Instant::now(),
+            takes: Duration::ZERO,
+            failure: None,
+            pull_secret: before.and_then(|before| self.fingerprint(&before.pull)),
         };
         state.targets.insert(target.clone(), applied);
         Ok(())
@@ -241,18 +347,21 @@ impl DeploymentBackend for InMemoryBackend {
     ) -> Result<(), BackendError> {
         let mut state = self.lock();
         state.guard(target, generation, "update pull secret")?;
-        let shown = state
-            .targets
-            .get_mut(target)
-            .and_then(|applied| applied.shown.as_mut());
-        let shown = shown.ok_or_else(|| {
-            BackendError::new(
+        let applied = state.targets.get_mut(target);
+        let Some(Applied {
+            shown: Some(shown),
+            pull_secret,
+            ..
+        }) = applied
+        else {
+            return Err(BackendError::new(
                 BackendErrorKind::NotFound,
                 "update pull secret",
                 "nothing is deployed to the target",
-            )
-        })?;
+            ));
+        };
         shown.pull = describe(pull);
+        *pull_secret = self.fingerprint(pull);
         Ok(())
     }
 
@@ -266,6 +375,10 @@ impl DeploymentBackend for InMemoryBackend {
                 is_taken_back: false,
                 shown: None,
                 is_lost: false,
+                since: Instant::now(),
+                takes: Duration::ZERO,
+                failure: None,
+                pull_secret: None,
             },
         );
         state.runs.retain(|(of, _), _| of != target);
@@ -285,7 +398,7 @@ impl DeploymentBackend for InMemoryBackend {
 impl TaskRunner for InMemoryBackend {
     async fn start(&self, run: &RunIntent<'_>) -> Result<(), BackendError> {
         let mut state = self.lock();
-        let status = match state.failing_runs {
+        let end = match state.failing_runs {
             None => RunStatus::new(RunPhase::Succeeded).with_exit_code(0),
             Some(code) => RunStatus::new(RunPhase::Failed)
                 .with_exit_code(code)
@@ -297,21 +410,27 @@ impl TaskRunner for InMemoryBackend {
         state
             .runs
             .entry((run.intent.target.clone(), run.run.clone()))
-            .or_insert(status);
+            .or_insert(Started {
+                since: Instant::now(),
+                takes: self.delay,
+                end,
+            });
         Ok(())
     }
 
     async fn observe_run(&self, target: &Target, run: &RunId) -> Result<RunStatus, BackendError> {
         let state = self.lock();
-        let status = state.runs.get(&(target.clone(), run.clone()));
-        Ok(status.cloned().unwrap_or_else(RunStatus::unknown))
+        let started = state.runs.get(&(target.clone(), run.clone()));
+        Ok(started.map_or_else(RunStatus::unknown, Started::status))
     }
 
     async fn cancel_run(&self, target: &Target, run: &RunId) -> Result<(), BackendError> {
-        if let Some(status) = self.lock().runs.get_mut(&(target.clone(), run.clone()))
-            && status.phase.is_some_and(|phase| !phase.is_final())
+        let mut state = self.lock();
+        if let Some(started) = state.runs.get_mut(&(target.clone(), run.clone()))
+            && started.status().phase == Some(RunPhase::Running)
         {
-            *status = RunStatus::new(RunPhase::Cancelled);
+            started.takes = Duration::ZERO;
+            started.end = RunStatus::new(RunPhase::Cancelled);
         }
         Ok(())
     }
@@ -344,8 +463,95 @@ impl fmt::Display for Shown {
             f,
             "{} as a {}, pulled with {}",
             self.image,
-            self.workload.component_type(),
+            self.workload.component_type().title(),
             self.pull
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use choreo_registry::Credential;
+
+    use super::*;
+    use crate::conformance::{example_release, example_target};
+    use crate::run::RunOverrides;
+
+    async fn apply(backend: &InMemoryBackend, number: u64, pull: Pull<'_>) -> Rollout {
+        let (target, release) = (example_target("orders"), example_release(1));
+        let intent = Intent::new(&target, Generation::new(0, number), &release).with_pull(pull);
+        backend.apply(&intent).await.unwrap();
+        backend.observe(&target).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_shows_progress_and_begins_once() {
+        let backend = InMemoryBackend::new().with_delay(Duration::from_secs(10));
+        let pass = |seconds| tokio::time::advance(Duration::from_secs(seconds));
+        let phase = async |number| apply(&backend, number, Pull::Anonymous).await.phase;
+        assert_eq!(phase(1).await, RolloutPhase::Progressing);
+        pass(6).await;
+        assert_eq!(phase(1).await, RolloutPhase::Progressing);
+        pass(6).await;
+        assert_eq!(phase(1).await, RolloutPhase::Ready);
+        assert_eq!(phase(2).await, RolloutPhase::Progressing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_is_under_way_can_be_cancelled() {
+        let backend = InMemoryBackend::new().with_delay(Duration::from_secs(10));
+        let (target, release) = (example_target("orders"), example_release(1));
+        let overrides = RunOverrides::default();
+        for (id, wait, end) in [
+            ("r-1", 1, RunPhase::Cancelled),
+            ("r-2", 11, RunPhase::Succeeded),
+        ] {
+            let run = id.parse().unwrap();
+            let intent = Intent::new(&target, Generation::new(0, 1), &release);
+            let intent = RunIntent::new(&run, intent, &overrides);
+            backend.start(&intent).await.unwrap();
+            let phase = async || backend.observe_run(&target, &run).await.unwrap().phase;
+            assert_eq!(phase().await, Some(RunPhase::Running));
+            tokio::time::advance(Duration::from_secs(wait)).await;
+            backend.cancel_run(&target, &run).await.unwrap();
+            assert_eq!(phase().await, Some(end));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_rollout_fails_and_no_other() {
+        let backend = InMemoryBackend::new();
+        backend.fail_next(Reason::new(
+            ReasonCode::OutOfMemory,
+            "too much memory is used",
+        ));
+        for (number, phase) in [
+            (1, RolloutPhase::Failed),
+            (1, RolloutPhase::Failed),
+            (2, RolloutPhase::Ready),
+        ] {
+            let rollout = apply(&backend, number, Pull::Anonymous).await;
+            assert_eq!(rollout.phase, phase, "generation {number}");
+        }
+    }
+
+    /// Only a changed credential can be told from the one before: `pull` names neither.
+    #[tokio::test]
+    async fn a_rotated_credential_is_seen() {
+        let secret = |password| {
+            let credential = Credential::new("robot", password).unwrap();
+            PullSecret::new(&"registry.example.com".parse().unwrap(), &credential)
+        };
+        let (old, new) = (secret("correct horse"), secret("battery staple"));
+        let (backend, target) = (InMemoryBackend::new(), example_target("orders"));
+        assert!(!backend.pulls_with(&target, &old));
+        apply(&backend, 1, Pull::Secret(&old)).await;
+        assert!(backend.pulls_with(&target, &old) && !backend.pulls_with(&target, &new));
+        let generation = Generation::new(0, 1);
+        let pull = Pull::Secret(&new);
+        let update = backend.update_pull_secret(&target, generation, &pull);
+        update.await.unwrap();
+        assert!(backend.pulls_with(&target, &new) && !backend.pulls_with(&target, &old));
+        assert!(!format!("{backend:?}").contains("battery"));
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::codes;
+
 pub use self::evidence::{Evidence, printable};
 
 /// Why a rollout, a run or a deployment stands where it does.
@@ -91,24 +93,13 @@ impl fmt::Display for Reason {
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// What kind of reason: stable, for machines.
-        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[non_exhaustive]
         pub enum ReasonCode {
-            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            $($(#[$doc])* $name,)*
         }
 
-        impl ReasonCode {
-            /// Every code, in alphabetical order.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The code as it is stored and sent.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
-        }
+        codes!(ReasonCode, "reason", { $($name = $text,)* });
     };
 }
 
@@ -181,33 +172,4 @@ reason_codes! {
     Unschedulable = "unschedulable",
     /// It is on its way.
     Waiting = "waiting",
-}
-
-impl fmt::Display for ReasonCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_are_kebab_case_and_unique() {
-        for (i, code) in ReasonCode::ALL.iter().enumerate() {
-            let text = code.as_str();
-            assert!(
-                text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
-                "{text}"
-            );
-            assert!(
-                ReasonCode::ALL[..i]
-                    .iter()
-                    .all(|other| other.as_str() != text),
-                "{text}"
-            );
-            assert_eq!(serde_json::to_value(code).unwrap(), text);
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::str::FromStr;
 
 use choreo_registry::{Digest, ImageReference};
 use jiff::Timestamp;
@@ -106,6 +107,18 @@ impl ReleaseDraft {
 }
 
 /// The number of a release, counting from 1 within its component.
+///
+/// ```
+/// use choreo_deploy::release::ReleaseNumber;
+///
+/// let number: ReleaseNumber = "12".parse()?;
+/// assert_eq!(ReleaseNumber::try_from(12), Ok(number));
+/// assert_eq!(
+///     "v12".parse::<ReleaseNumber>().unwrap_err().to_string(),
+///     "release \"v12\" is not valid: write its number, from 1 on"
+/// );
+/// # Ok::<(), choreo_deploy::release::ParseReleaseNumberError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReleaseNumber(NonZeroU64);
@@ -132,6 +145,31 @@ impl ReleaseNumber {
         Self(self.0.saturating_add(1))
     }
 }
+
+impl TryFrom<u64> for ReleaseNumber {
+    type Error = ParseReleaseNumberError;
+
+    fn try_from(number: u64) -> Result<Self, ParseReleaseNumberError> {
+        Self::new(number).ok_or_else(|| ParseReleaseNumberError(number.to_string()))
+    }
+}
+
+impl FromStr for ReleaseNumber {
+    type Err = ParseReleaseNumberError;
+
+    fn from_str(text: &str) -> Result<Self, ParseReleaseNumberError> {
+        let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+        let number = is_plain.then(|| text.parse().ok()).flatten();
+        number
+            .map(Self)
+            .ok_or_else(|| ParseReleaseNumberError(text.chars().take(64).collect()))
+    }
+}
+
+/// Not the number of a release.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("release {0:?} is not valid: write its number, from 1 on")]
+pub struct ParseReleaseNumberError(String);
 
 impl fmt::Display for ReleaseNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,4 +263,32 @@ pub enum Pinning {
     Observed,
     /// The manifest was read from the registry and hashed.
     Resolved,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_begin_at_one() {
+        for good in [1, 12, u64::MAX] {
+            let number = ReleaseNumber::new(good).unwrap();
+            assert_eq!(good.to_string().parse(), Ok(number));
+            assert_eq!(ReleaseNumber::try_from(good), Ok(number));
+            assert_eq!(number.to_string(), good.to_string());
+        }
+        for bad in [
+            "",
+            "0",
+            "01",
+            "+1",
+            "-1",
+            "1 ",
+            "v1",
+            "18446744073709551616",
+        ] {
+            assert!(bad.parse::<ReleaseNumber>().is_err(), "{bad:?}");
+        }
+        assert!(ReleaseNumber::try_from(0).is_err());
+    }
 }

@@ -3,6 +3,7 @@
 use choreo_registry::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::code::codes;
 use crate::deployment::Generation;
 use crate::reason::Reason;
 use crate::run::RunPhase;
@@ -67,8 +68,7 @@ impl Rollout {
 }
 
 /// How far a rollout is.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RolloutPhase {
     /// Nothing of the component is there.
@@ -84,6 +84,14 @@ pub enum RolloutPhase {
     /// its place. Applying the same generation again brings it back.
     Missing,
 }
+
+codes!(RolloutPhase, "phase of a rollout", {
+    Absent = "absent",
+    Progressing = "progressing",
+    Ready = "ready",
+    Failed = "failed",
+    Missing = "missing",
+});
 
 /// What a backend sees of one run of a task.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Target;
+use crate::code::codes;
 use crate::deployment::Generation;
 use crate::document::{Node, Read, deserialize_strictly, document, stored};
 use crate::id::{DataPlaneId, RunId};
@@ -88,8 +89,7 @@ impl RunOverrides {
 }
 
 /// How far a run is. The last three are final.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RunPhase {
     /// Accepted and stored, or started but not running yet.
@@ -104,28 +104,18 @@ pub enum RunPhase {
     Cancelled,
 }
 
+codes!(RunPhase, "phase of a run", {
+    Pending = "pending",
+    Running = "running",
+    Succeeded = "succeeded",
+    Failed = "failed",
+    Cancelled = "cancelled",
+});
+
 impl RunPhase {
     /// Whether it never changes again.
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
-    }
-
-    /// The phase as it is stored and sent.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl std::fmt::Display for RunPhase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
     }
 }

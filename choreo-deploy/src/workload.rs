@@ -24,11 +24,12 @@ mod scaling;
 mod schedule;
 mod time_zone;
 
-use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
+
+use crate::code::codes;
 
 pub use self::container::{
     Container, KeyReference, MountPath, ParseContainerError, RunAs, Value, VariableName,
@@ -176,14 +177,7 @@ impl From<ManualTask> for Workload {
 }
 
 /// The type of a component, by Choreo's four names.
-///
-/// ```
-/// use choreo_deploy::workload::ComponentType;
-///
-/// assert_eq!(ComponentType::ScheduledTask.to_string(), "Scheduled Task");
-/// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(
     clippy::exhaustive_enums,
     reason = "a fifth component type must be met by every backend"
@@ -199,23 +193,29 @@ pub enum ComponentType {
     ManualTask,
 }
 
-impl ComponentType {
-    /// Every type.
-    pub const ALL: [Self; 4] = [
-        Self::Service,
-        Self::WebApplication,
-        Self::ScheduledTask,
-        Self::ManualTask,
-    ];
+codes!(ComponentType, "component type", {
+    Service = "service",
+    WebApplication = "web-application",
+    ScheduledTask = "scheduled-task",
+    ManualTask = "manual-task",
+});
 
-    /// The type as documents have it: `scheduled-task`.
+impl ComponentType {
+    /// The type in a sentence: `Scheduled Task`.
+    ///
+    /// ```
+    /// use choreo_deploy::workload::ComponentType;
+    ///
+    /// assert_eq!(ComponentType::ScheduledTask.title(), "Scheduled Task");
+    /// assert_eq!(ComponentType::ScheduledTask.to_string(), "scheduled-task");
+    /// ```
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
-            Self::Service => "service",
-            Self::WebApplication => "web-application",
-            Self::ScheduledTask => "scheduled-task",
-            Self::ManualTask => "manual-task",
+            Self::Service => "Service",
+            Self::WebApplication => "Web Application",
+            Self::ScheduledTask => "Scheduled Task",
+            Self::ManualTask => "Manual Task",
         }
     }
 
@@ -223,17 +223,6 @@ impl ComponentType {
     #[must_use]
     pub fn is_task(self) -> bool {
         matches!(self, Self::ScheduledTask | Self::ManualTask)
-    }
-}
-
-impl fmt::Display for ComponentType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Service => "Service",
-            Self::WebApplication => "Web Application",
-            Self::ScheduledTask => "Scheduled Task",
-            Self::ManualTask => "Manual Task",
-        })
     }
 }
 

@@ -205,8 +205,8 @@ impl<T> Keyring<T> {
     ///     "kubelet: matches \"index.docker.io/v1/\"; \
     ///      docker: does not match \"index.docker.io/v1/\", because for Docker Hub only \
     ///      \"https://index.docker.io/v1/\" is looked for; \
-    ///      podman: does not match \"index.docker.io/v1/\", because without a scheme, its path \
-    ///      has to be whole parts of the image's name; \
+    ///      podman: does not match \"index.docker.io/v1/\", because a key without \"https://\" has \
+    ///      to be the image's name up to one of its slashes; \
     ///      oras: does not match \"index.docker.io/v1/\", because for Docker Hub only \
     ///      \"https://index.docker.io/v1/\" is looked for",
     /// );

@@ -2,7 +2,7 @@
 //! (YAML 1.2) and kubectl (Go's reader).
 //!
 //! The operator's patch brings values of any kind into an object. `CHOREO_TEST_CASES` sets the number
-//! of generated documents (default 5,000).
+//! of generated documents (default 2,000).
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -190,7 +190,7 @@ fn skipped(what: &str) {
 }
 
 fn cases() -> usize {
-    env::var("CHOREO_TEST_CASES").map_or(5_000, |cases| {
+    env::var("CHOREO_TEST_CASES").map_or(2_000, |cases| {
         cases.parse().expect("CHOREO_TEST_CASES is a number")
     })
 }
@@ -244,7 +244,7 @@ impl Generator {
     fn value(&mut self, depth: usize) -> Value {
         match self.below(if depth == 0 { 6 } else { 10 }) {
             0 => Value::Null,
-            1 => (self.number() % 2 == 0).into(),
+            1 => self.number().is_multiple_of(2).into(),
             2 => self.integer(),
             3 => json!(self.float()),
             4 | 5 => self.text().into(),

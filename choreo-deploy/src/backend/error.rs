@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::code::codes;
 use crate::reason::plain;
 
 /// Why a backend could not do or see something.
@@ -44,6 +45,20 @@ pub enum BackendErrorKind {
     /// This backend cannot do that.
     Unsupported,
 }
+
+codes!(BackendErrorKind, "kind of a data plane's error", {
+    Conflict = "conflict",
+    Internal = "internal",
+    NotFound = "not-found",
+    PermissionDenied = "permission-denied",
+    RateLimited = "rate-limited",
+    Refused = "refused",
+    Stale = "stale",
+    Timeout = "timeout",
+    Unauthenticated = "unauthenticated",
+    Unreachable = "unreachable",
+    Unsupported = "unsupported",
+});
 
 impl BackendErrorKind {
     /// Whether the same call may succeed later without anything else being changed.

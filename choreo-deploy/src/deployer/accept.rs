@@ -241,7 +241,8 @@ impl Deployer {
     /// Removes a component from an environment.
     ///
     /// # Errors
-    /// What [`accept`](Intake::accept) may meet.
+    /// [`NotPossible`](IntakeErrorKind::NotPossible) when nothing was ever deployed there, and what
+    /// [`accept`](Intake::accept) may meet.
     pub async fn remove(
         &self,
         component: &ComponentKey,
@@ -249,6 +250,13 @@ impl Deployer {
     ) -> Result<Accepted, IntakeError> {
         let plan = self.plan(component).await?;
         let stage = &plan.stages[position(&plan, environment)?];
+        let target = plan.component.target(stage.environment.id.clone());
+        let state = self.parts.store.target(&target).await;
+        if state.map_err(unavailable)?.is_none() {
+            let message =
+                format!("nothing was ever deployed to {target}: there is nothing to remove");
+            return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
+        }
         let new = self.new_deployment(&plan, stage, Subject::Absence);
         self.parts.store.accept(new).await.map_err(refusal)
     }
@@ -267,7 +275,8 @@ impl Deployer {
             Workload::Service(_) | Workload::WebApplication(_) => {
                 let message = format!(
                     "component {} is a {}: only tasks are run",
-                    plan.component.id, plan.component.component_type
+                    plan.component.id,
+                    plan.component.component_type.title()
                 );
                 return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
             }

@@ -147,8 +147,8 @@ pub(super) fn check_type(
     let message = format!(
         "component {} is a {} but {called} one of a {}: {instead}",
         component.id,
-        component.component_type,
-        workload.component_type()
+        component.component_type.title(),
+        workload.component_type().title()
     );
     Err(IntakeError::new(IntakeErrorKind::NotPossible, message))
 }

@@ -86,6 +86,7 @@ impl fmt::Display for OrphanReason {
         match self {
             Self::ComponentGone => f.write_str("the catalog has no such component"),
             Self::ComponentTypeChanged { ready, now } => {
+                let (ready, now) = (ready.title(), now.title());
                 write!(f, "a {ready} is ready and the component is a {now} now")
             }
             Self::DataPlaneChanged { now } => {

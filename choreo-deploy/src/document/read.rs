@@ -130,12 +130,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// One of a few words.
-    pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
-        let all = words.iter().map(|(word, _)| *word).collect::<Vec<_>>();
+    /// One of the words of a choice.
+    pub(crate) fn word<T: Copy>(&self, choices: &[T], word: fn(T) -> &'static str) -> Option<T> {
+        let all: Vec<&str> = choices.iter().map(|choice| word(*choice)).collect();
         let text = self.text(&format!("one of {}", all.join(", ")))?;
-        let found = words.iter().find(|(word, _)| *word == text);
-        found.map(|(_, value)| *value).or_else(|| {
+        let found = choices.iter().find(|choice| word(**choice) == text);
+        found.copied().or_else(|| {
             self.invalid(format!(
                 "{:?} is not valid: {}",
                 bounded(text),
@@ -281,7 +281,7 @@ fn note(notes: &Notes, path: &str, code: Code, message: impl Into<String>) {
 }
 
 /// What to write instead of a word.
-fn instead(word: &str, known: &[&str]) -> String {
+pub(crate) fn instead(word: &str, known: &[&str]) -> String {
     let near = known
         .iter()
         .map(|known| (distance(word, known), known))

@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::code::codes;
 use crate::deployment::{Deployment, Hold};
 use crate::id::RegistryId;
 use crate::release::ReleaseNumber;
@@ -28,6 +29,14 @@ pub enum StoreErrorKind {
     /// The database does not answer, or is full. Worth another try.
     Unavailable,
 }
+
+codes!(StoreErrorKind, "kind of a store's error", {
+    Conflict = "conflict",
+    Corrupt = "corrupt",
+    NotFound = "not-found",
+    Stale = "stale",
+    Unavailable = "unavailable",
+});
 
 impl StoreError {
     /// An error of a kind. The message is one sentence, lower case, without a full stop and without
@@ -119,7 +128,9 @@ pub enum AcceptError {
     #[error("release {0} does not exist: choose one of the component's releases")]
     ReleaseMissing(ReleaseNumber),
     /// The release is not pinned to a digest.
-    #[error("release {0} is not pinned to a digest: deploy it again and choose the new one")]
+    #[error(
+        "release {0} is not pinned to a digest: deploy its image by digest, as name@sha256:…, and choose that release"
+    )]
     ReleaseNotPinned(ReleaseNumber),
     /// The settings version does not exist.
     #[error("settings version {0} of the target does not exist")]

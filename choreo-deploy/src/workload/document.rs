@@ -57,7 +57,7 @@ impl Read for Workload {
 
 impl Read for ComponentType {
     fn read(node: Node<'_>) -> Option<Self> {
-        node.word(&Self::ALL.map(|of| (of.as_str(), of)))
+        node.word(Self::ALL, Self::as_str)
     }
 }
 
@@ -247,13 +247,13 @@ fn endpoint(mut fields: Fields<'_>) -> Option<Endpoint> {
 
 impl Read for Protocol {
     fn read(node: Node<'_>) -> Option<Self> {
-        node.word(&Self::ALL.map(|protocol| (protocol.as_str(), protocol)))
+        node.word(Self::ALL, Self::as_str)
     }
 }
 
 impl Read for Visibility {
     fn read(node: Node<'_>) -> Option<Self> {
-        node.word(&Self::ALL.map(|visibility| (visibility.as_str(), visibility)))
+        node.word(Self::ALL, Self::as_str)
     }
 }
 
@@ -407,7 +407,7 @@ fn schedule(mut fields: Fields<'_>) -> Option<Schedule> {
 
 impl Read for Concurrency {
     fn read(node: Node<'_>) -> Option<Self> {
-        node.word(&Self::ALL.map(|concurrency| (concurrency.as_str(), concurrency)))
+        node.word(Self::ALL, Self::as_str)
     }
 }
 

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::codes;
+
 /// Where a component listens.
 ///
 /// ```
@@ -122,8 +124,7 @@ impl From<Endpoints> for Vec<Endpoint> {
 }
 
 /// What is spoken at an endpoint.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Protocol {
     /// HTTP.
@@ -140,30 +141,16 @@ pub enum Protocol {
     Udp,
 }
 
+codes!(Protocol, "protocol", {
+    Http = "http",
+    Grpc = "grpc",
+    GraphQl = "graphql",
+    WebSocket = "websocket",
+    Tcp = "tcp",
+    Udp = "udp",
+});
+
 impl Protocol {
-    /// Every protocol.
-    pub const ALL: [Self; 6] = [
-        Self::Http,
-        Self::Grpc,
-        Self::GraphQl,
-        Self::WebSocket,
-        Self::Tcp,
-        Self::Udp,
-    ];
-
-    /// The protocol as documents have it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Grpc => "grpc",
-            Self::GraphQl => "graphql",
-            Self::WebSocket => "websocket",
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-
     /// Whether it runs over UDP; all others run over TCP.
     #[must_use]
     pub fn is_udp(self) -> bool {
@@ -172,8 +159,7 @@ impl Protocol {
 }
 
 /// Who may reach an endpoint.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Visibility {
     /// Components of the same project.
@@ -185,20 +171,11 @@ pub enum Visibility {
     Public,
 }
 
-impl Visibility {
-    /// Every visibility, the narrowest first.
-    pub const ALL: [Self; 3] = [Self::Project, Self::Organization, Self::Public];
-
-    /// The visibility as documents have it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Project => "project",
-            Self::Organization => "organization",
-            Self::Public => "public",
-        }
-    }
-}
+codes!(Visibility, "visibility", {
+    Project = "project",
+    Organization = "organization",
+    Public = "public",
+});
 
 /// The name of an endpoint: 1 to 15 characters of `a`-`z`, `0`-`9` and `-`, with at least one
 /// letter, no `-` at an end and no two in a row.

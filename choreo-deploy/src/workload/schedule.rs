@@ -1,6 +1,7 @@
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Cron, TimeZone};
+use crate::code::codes;
 
 /// When a Scheduled Task runs.
 ///
@@ -42,8 +43,7 @@ fn five_minutes() -> u32 {
 }
 
 /// What happens when a run is due while another still runs.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Concurrency {
     /// Both run.
@@ -55,20 +55,11 @@ pub enum Concurrency {
     Replace,
 }
 
-impl Concurrency {
-    /// Every way.
-    pub const ALL: [Self; 3] = [Self::Allow, Self::Forbid, Self::Replace];
-
-    /// The way as documents have it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Forbid => "forbid",
-            Self::Replace => "replace",
-        }
-    }
-}
+codes!(Concurrency, "concurrency", {
+    Allow = "allow",
+    Forbid = "forbid",
+    Replace = "replace",
+});
 
 /// Why a schedule is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

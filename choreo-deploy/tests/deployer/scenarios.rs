@@ -10,7 +10,10 @@ use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::run::{RunOverrides, RunPhase};
-use choreo_deploy::store::{ClaimRequest, NewRegistry, Progress, Store, TokenStore, WorkStage};
+use choreo_deploy::store::{
+    ClaimRequest, DeploymentQuery, DeploymentStore, NewRegistry, Progress, Store, TokenStore,
+    WorkStage,
+};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use choreo_deploy::workload::{Scaling, Workload};
 use choreo_registry::authentication::AuthenticationType;
@@ -516,6 +519,23 @@ async fn whoever_runs_next_goes_on() {
     }
     world.deployer.work_until_idle().await.unwrap();
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_deployed_is_not_removed() {
+    let world = World::new().await;
+    let (component, environment) = (key("orders"), id("dev"));
+    let removal = world.deployer.remove(&component, &environment);
+    let error = removal.await.unwrap_err();
+    assert_eq!(error.kind(), IntakeErrorKind::NotPossible);
+    assert!(
+        error
+            .to_string()
+            .starts_with("nothing was ever deployed to "),
+        "{error}"
+    );
+    let query = DeploymentQuery::default();
+    assert_eq!(world.store.deployments(&query).await.unwrap(), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use crate::{ImageReference, RegistryHost, image::ResolvedImage, quote::Quoted};
 /// What a registry lets a credential do.
 ///
 /// It serialises to an object with `class`, `message`, `help`, `evidence` and `image`, for a web
-/// interface or a machine. `Display` is the message and the help.
+/// interface or a machine; the last three only where there is something to say. `Display` is the message and the help.
 ///
 /// ```
 /// use choreo_registry::client::{Access, AccessClass};
@@ -20,6 +20,8 @@ use crate::{ImageReference, RegistryHost, image::ResolvedImage, quote::Quoted};
 /// let access = Access::not_checkable("the nodes log in to \"acme.azurecr.io\" as themselves");
 /// assert_eq!(access.class(), AccessClass::NotCheckable);
 /// assert!(access.class().may_work());
+/// # let json = serde_json::to_value(&access).unwrap();
+/// # assert!(json.get("evidence").is_none());
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Access {
@@ -27,6 +29,7 @@ pub struct Access {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
+    #[serde(skip_serializing_if = "Evidence::is_empty")]
     evidence: Evidence,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<ResolvedImage>,

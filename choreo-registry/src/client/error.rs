@@ -320,7 +320,12 @@ fn seconds<S: serde::Serializer>(
 }
 
 impl Evidence {
-    /// The host that answered last, or did not.
+    /// Whether no host was asked.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The host that answered last, or did not. Empty where no host was asked.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host

@@ -378,7 +378,7 @@ impl fmt::Display for Reason {
             Self::Path => "its path is not the beginning of the image's",
             Self::VersionPath => "\"/v1\" and \"/v2\" are cut off only where a slash follows",
             Self::Namespace => {
-                "without a scheme, its path has to be whole parts of the image's name"
+                "a key without \"https://\" has to be the image's name up to one of its slashes"
             }
             Self::Spelling => "it is compared as it is written",
             Self::Scheme => "only \"http://\" and \"https://\" are cut off, in lower case",

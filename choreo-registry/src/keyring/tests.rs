@@ -321,13 +321,13 @@ fn each_reason_has_its_words() {
             Tool::ContainersImage,
             "ghcr.io/",
             "ghcr.io/a",
-            "does not match \"ghcr.io/\", because without a scheme, its path has to be whole parts of the image's name",
+            "does not match \"ghcr.io/\", because a key without \"https://\" has to be the image's name up to one of its slashes",
         ),
         (
             Tool::ContainersImage,
             "index.docker.io/v1/",
             "nginx",
-            "does not match \"index.docker.io/v1/\", because without a scheme, its path has to be whole parts of the image's name",
+            "does not match \"index.docker.io/v1/\", because a key without \"https://\" has to be the image's name up to one of its slashes",
         ),
         (
             Tool::ContainersImage,

@@ -98,6 +98,6 @@ async fn a_workload_is_stored_once() {
         .await
         .unwrap();
     for release in releases {
-        assert_eq!(release.workload.component_type().to_string(), "Manual Task");
+        assert_eq!(release.workload.component_type().as_str(), "manual-task");
     }
 }
