@@ -72,7 +72,7 @@ fn every_problem_is_said_at_once_with_its_path() {
             {"name": "Api", "port": 0, "protocol": "https"},
             {"name": "api", "port": 70000, "protocol": "http", "visibilty": "public"}
         ],
-        "scaling": {"minimum": 3, "maximum": 1, "cpu_percent": 70},
+        "scaling": {"minimum": 3, "maximum": 1, "cpu_percent": 70, "cpu": 1},
         "scalling": {},
         "probes": {"readiness": {"http": {"path": "ready", "port": 80}, "tcp": {"port": 80}}, "liveness": {}}
     }"#;
@@ -94,6 +94,7 @@ fn every_problem_is_said_at_once_with_its_path() {
             "endpoints[1].port: 70000 is not valid: use a whole number from 1 to 65535",
             "endpoints[1].visibilty: is not known: did you mean \"visibility\"?",
             "scaling: maximum of 1 replicas is below the minimum of 3: raise the maximum",
+            "scaling.cpu: is not known: use one of minimum, maximum, cpu_percent",
             "probes.readiness.http.path: is not valid: begin with '/', without blanks",
             "probes.liveness: needs exactly one of http, tcp and exec",
             "scalling: is not known: did you mean \"scaling\"?",

@@ -275,13 +275,17 @@ fn scaling(mut fields: Fields<'_>) -> Option<Scaling> {
         );
         let _ = fields.maybe::<u16>("replicas");
     }
-    match Scaling::range(minimum?, maximum?, cpu_percent?) {
-        Ok(scaling) => {
-            fields.finish();
-            Some(scaling)
+    let scaling = match (minimum, maximum, cpu_percent) {
+        (Some(minimum), Some(maximum), Some(cpu_percent)) => {
+            match Scaling::range(minimum, maximum, cpu_percent) {
+                Ok(scaling) => Some(scaling),
+                Err(error) => fields.invalid_here(error.to_string()),
+            }
         }
-        Err(error) => fields.invalid_here(error.to_string()),
-    }
+        _ => None,
+    };
+    fields.finish();
+    scaling
 }
 
 fn probes(mut fields: Fields<'_>) -> Option<Probes> {

@@ -13,7 +13,6 @@ mod section;
 mod tests;
 mod words;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -38,7 +37,7 @@ use self::egress::EgressEntry;
 use self::names::Names;
 pub(crate) use self::problem::{Problem, Problems};
 pub(crate) use self::registry::{Login, OpenRegistry, RegistryEntry};
-use self::secret::SecretSource;
+use self::secret::{Orphans, SecretSource};
 use self::section::{Section, join};
 
 /// The configuration, without its secrets.
@@ -57,8 +56,6 @@ pub(crate) struct Configuration {
     egress: EgressEntry,
     pub(crate) options: DeployerOptions,
     pub(crate) registries: Vec<RegistryEntry>,
-    /// Logins of registries that are not complete, by where they are.
-    orphans: Vec<(String, Login)>,
     pub(crate) data_planes: Vec<DataPlaneEntry>,
     /// In promotion order.
     pub(crate) environments: Vec<Environment>,
@@ -88,7 +85,7 @@ impl Configuration {
         let problems = Problems::default();
         let read = Self::parse_file(path, &problems);
         problems.into_result()?;
-        read.ok_or_else(Vec::new)
+        read.map(|(read, _)| read).ok_or_else(Vec::new)
     }
 
     /// Reads a file and the secrets that it names.
@@ -102,8 +99,9 @@ impl Configuration {
 
     /// Reads what there is to read beside the problems, for whoever wants to know all of them.
     pub(crate) fn look(path: &Path, problems: &Problems) -> Option<(Self, Option<Secrets>)> {
-        let read = Self::parse_file(path, problems)?;
+        let (read, orphans) = Self::parse_file(path, problems)?;
         let secrets = read.secrets(problems);
+        orphans.check(problems);
         Some((read, secrets))
     }
 
@@ -138,7 +136,7 @@ impl Configuration {
         self.registries.iter().find(|entry| entry.id == *id)
     }
 
-    fn parse_file(path: &Path, problems: &Problems) -> Option<Self> {
+    fn parse_file(path: &Path, problems: &Problems) -> Option<(Self, Orphans)> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
@@ -152,7 +150,7 @@ impl Configuration {
 
     /// Reads as much as there is to read. What is wrong is noted and left out, or stands in by its
     /// default: the result is good only when there was no problem.
-    fn parse(text: &str, directory: &Path, problems: &Problems) -> Option<Self> {
+    fn parse(text: &str, directory: &Path, problems: &Problems) -> Option<(Self, Orphans)> {
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(error) => {
@@ -173,10 +171,11 @@ impl Configuration {
             .or_else(|| "default".parse().ok())?;
         let (listen, health_listen, public_url) = server(root.table_or_empty("server"))?;
         let store = store(root.table_or_empty("store"));
-        let (sealing, older_sealing) = sealing(root.table_or_empty("sealing"), directory);
+        let orphans = Orphans::default();
+        let (sealing, older_sealing) =
+            sealing(root.table_or_empty("sealing"), (directory, &orphans));
         let egress = EgressEntry::of(root.table_or_empty("egress"), directory);
         let options = deployer(root.table_or_empty("deployer"));
-        let orphans = RefCell::default();
         let registries = each(&mut root, "registries", |section| {
             RegistryEntry::of(section, directory, &orphans)
         });
@@ -188,7 +187,7 @@ impl Configuration {
         root.tables("components");
         root.finish();
         let components = Components::of(components, (organization.clone(), &names), problems);
-        Some(Self {
+        let read = Self {
             organization,
             listen,
             health_listen,
@@ -199,20 +198,18 @@ impl Configuration {
             egress,
             options,
             registries,
-            orphans: orphans.into_inner(),
             data_planes,
             environments,
             components,
-        })
+        };
+        Some((read, orphans))
     }
 
     /// Reads every secret, and tries everything that is made of them.
     fn secrets(&self, problems: &Problems) -> Option<Secrets> {
-        let keys = self.sealing.iter().chain(&self.older_sealing);
-        let mut keys = keys
-            .filter_map(|key| key.read(problems))
-            .collect::<Vec<_>>()
-            .into_iter();
+        let key = self.sealing.as_ref().and_then(|key| key.read(problems));
+        let older = self.older_sealing.iter();
+        let older: Vec<_> = older.filter_map(|key| key.read(problems)).collect();
         let mut registries = BTreeMap::new();
         for entry in &self.registries {
             match entry.open() {
@@ -220,17 +217,12 @@ impl Configuration {
                 Err((field, message)) => problems.add(join(&entry.path, field), message),
             }
         }
-        for (path, login) in &self.orphans {
-            if let Err((field, message)) = login.check() {
-                problems.add(join(path, field), message);
-            }
-        }
         let egress: Egress = self.egress.open(problems);
         let transport = ReqwestTransport::new(egress);
         let transport = transport.map_err(|error| problems.add("egress", error.to_string()));
-        let sealer = Sealer::new(keys.next()?);
+        let sealer = Sealer::new(key?);
         Some(Secrets {
-            sealer: keys.fold(sealer, Sealer::with_older),
+            sealer: older.into_iter().fold(sealer, Sealer::with_older),
             registries,
             transport: transport.ok()?,
         })
@@ -249,16 +241,19 @@ impl Catalog for Configuration {
 }
 
 impl KeyEntry {
-    fn of(mut section: Section<'_>, directory: &Path) -> Option<Self> {
+    fn of(mut section: Section<'_>, (directory, orphans): (&Path, &Orphans)) -> Option<Self> {
         let path = section.path();
         let id = section.required("id");
         let source = SecretSource::of(&mut section);
+        let source = source.map(|source| source.relative_to(directory));
         section.finish();
-        Some(Self {
-            id: id?,
-            source: source?.relative_to(directory),
-            path,
-        })
+        match (id, source?) {
+            (Some(id), source) => Some(Self { id, source, path }),
+            (None, source) => {
+                orphans.add(path, source);
+                None
+            }
+        }
     }
 
     fn read(&self, problems: &Problems) -> Option<SealingKey> {
@@ -287,15 +282,18 @@ fn store(mut section: Section<'_>) -> PathBuf {
     path.unwrap_or_else(|| "control-plane.db".into())
 }
 
-fn sealing(mut section: Section<'_>, directory: &Path) -> (Option<KeyEntry>, Vec<KeyEntry>) {
+fn sealing(
+    mut section: Section<'_>,
+    place: (&Path, &Orphans),
+) -> (Option<KeyEntry>, Vec<KeyEntry>) {
     let hint = "write key = { id = \"NAME\", env = \"VARIABLE\" }, of 64 hexadecimal digits";
     if !section.has("key") {
         section.problem("key", format!("is missing: {hint}"));
     }
     let key = section
         .table("key", hint)
-        .and_then(|key| KeyEntry::of(key, directory));
-    let older = each(&mut section, "older", |key| KeyEntry::of(key, directory));
+        .and_then(|key| KeyEntry::of(key, place));
+    let older = each(&mut section, "older", |key| KeyEntry::of(key, place));
     section.finish();
     (key, older)
 }

@@ -55,9 +55,7 @@ impl DataPlaneEntry {
         let cloud = section.optional("cloud");
         let platforms = section.list("platforms");
         let policy = policy(section.table_or_empty("policy"));
-        if backend.is_some() {
-            section.finish();
-        }
+        section.finish();
         let mut data_plane = DataPlane::new(id?);
         data_plane.cloud = cloud;
         data_plane.platforms = platforms;
@@ -85,9 +83,14 @@ impl DataPlaneEntry {
 }
 
 fn backend(section: &mut Section<'_>, directory: &Path) -> Option<BackendEntry> {
-    match section.required("backend")? {
-        BackendName::Memory => Some(BackendEntry::Memory),
-        BackendName::Kubernetes => Some(BackendEntry::Kubernetes(access(section, directory))),
+    match section.required("backend") {
+        Some(BackendName::Memory) => Some(BackendEntry::Memory),
+        Some(BackendName::Kubernetes) => Some(BackendEntry::Kubernetes(access(section, directory))),
+        None => {
+            // What all backends have may be meant.
+            access(section, directory);
+            None
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use choreo_registry::RegistryHost;
-use choreo_registry::client::{Egress, IpNetwork};
+use choreo_registry::client::{Egress, IpNetwork, ReqwestTransport};
 
 use super::problem::Problems;
 use super::section::Section;
@@ -55,7 +55,16 @@ impl EgressEntry {
         });
         for (index, file) in self.root_certificates.iter().enumerate() {
             match std::fs::read(file) {
-                Ok(pem) => egress = egress.add_root_certificate(pem),
+                Ok(pem) => {
+                    let alone = Egress::tenant().add_root_certificate(pem.clone());
+                    match ReqwestTransport::new(alone) {
+                        Ok(_) => egress = egress.add_root_certificate(pem),
+                        Err(error) => problems.add(
+                            format!("egress.root_certificates[{index}]"),
+                            format!("file {file:?}: {}", plain(&error.to_string())),
+                        ),
+                    }
+                }
                 Err(error) => problems.add(
                     format!("egress.root_certificates[{index}]"),
                     format!(

@@ -1,6 +1,5 @@
 //! `[[registries]]`: the container registries and where their credentials are.
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use choreo_deploy::backend::is_pull_secret;
@@ -11,8 +10,8 @@ use choreo_registry::docker_config::DockerConfigError;
 use choreo_registry::registry::RegistryError;
 use choreo_registry::{Authentication, ContainerRegistry, RegistryHost};
 
-use super::secret::SecretSource;
-use super::section::Section;
+use super::secret::{Orphans, SecretSource};
+use super::section::{Section, join};
 
 /// A container registry as the configuration has it: without its secret.
 #[derive(Clone, Debug)]
@@ -52,19 +51,18 @@ pub(crate) enum OpenRegistry {
 }
 
 impl RegistryEntry {
-    /// Reads an entry. The login of one that is not complete is left with the orphans, so that its
-    /// secret is looked at all the same.
+    /// Reads an entry. The secrets of one that is not complete are orphans.
     pub(super) fn of(
         mut section: Section<'_>,
         directory: &Path,
-        orphans: &RefCell<Vec<(String, Login)>>,
+        orphans: &Orphans,
     ) -> Option<Self> {
         let path = section.path();
         let id: Option<RegistryId> = section.required("id");
         let display_name = section.optional("display_name");
         let host = section.required("host");
         let authentication_type = section.required("authentication");
-        let login = login(&mut section, authentication_type, directory);
+        let (login, secrets) = login(&mut section, authentication_type, directory);
         section.finish();
         match (id, host, authentication_type, login) {
             (Some(id), Some(host), Some(authentication_type), Some(login)) => Some(Self {
@@ -75,10 +73,10 @@ impl RegistryEntry {
                 login,
                 path,
             }),
-            (_, _, _, login) => {
-                orphans
-                    .borrow_mut()
-                    .extend(login.map(|login| (path, login)));
+            _ => {
+                for (field, secret) in secrets {
+                    orphans.add(join(&path, field), secret);
+                }
                 None
             }
         }
@@ -144,54 +142,56 @@ fn of(field: &'static str) -> impl Fn(String) -> (&'static str, String) {
     move |message| (field, message)
 }
 
-impl Login {
-    /// Says why its secret cannot be read, and of which field.
-    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
-        match self {
-            Self::Basic { password, .. } => password.read().map(drop).map_err(of("password")),
-            Self::DockerConfig(source) => source.read().map(drop).map_err(of("docker_config")),
-            Self::None | Self::ExistingSecret(_) => Ok(()),
-        }
-    }
-}
+/// The secrets of an entry, by their fields.
+type Secrets = Vec<(&'static str, SecretSource)>;
 
-/// The fields of an authentication type, and no others of these.
+/// The fields of an authentication type, and no others of these; and the secrets that are named.
 fn login(
     section: &mut Section<'_>,
     kind: Option<AuthenticationType>,
     directory: &Path,
-) -> Option<Login> {
+) -> (Option<Login>, Secrets) {
     let given = ["username", "password", "docker_config", "existing_secret"]
         .map(|field| section.has(field));
-    let username = section.optional("username");
-    let password = SecretSource::optional(section, "password");
-    let docker_config = SecretSource::optional(section, "docker_config");
-    let existing_secret = section.optional("existing_secret");
-    let kind = kind?;
+    let username: Option<String> = section.optional("username");
+    let mut secret = |field| {
+        let source = SecretSource::optional(section, field);
+        source.map(|source| source.relative_to(directory))
+    };
+    let (password, docker_config) = (secret("password"), secret("docker_config"));
+    let existing_secret: Option<String> = section.optional("existing_secret");
+    let secrets = [
+        ("password", password.clone()),
+        ("docker_config", docker_config.clone()),
+    ];
+    let secrets = { secrets.into_iter() }
+        .filter_map(|(field, source)| Some((field, source?)))
+        .collect();
+    let Some(kind) = kind else {
+        return (None, secrets);
+    };
     let needs = match (kind, given) {
         (AuthenticationType::Public | AuthenticationType::Vendor, [false, false, false, false]) => {
-            return Some(Login::None);
+            return (Some(Login::None), secrets);
         }
         (AuthenticationType::Basic, [true, true, false, false]) => {
-            let password = password?.relative_to(directory);
-            return Some(Login::Basic {
-                username: username?,
-                password,
-            });
+            let login = username.zip(password);
+            let login = login.map(|(username, password)| Login::Basic { username, password });
+            return (login, secrets);
         }
         (AuthenticationType::DockerConfig, [false, false, true, false]) => {
-            return Some(Login::DockerConfig(docker_config?.relative_to(directory)));
+            return (docker_config.map(Login::DockerConfig), secrets);
         }
         (
             AuthenticationType::Basic | AuthenticationType::DockerConfig,
             [false, false, false, true],
         ) => {
-            return Some(Login::ExistingSecret(existing_secret?));
+            return (existing_secret.map(Login::ExistingSecret), secrets);
         }
         (AuthenticationType::Basic, _) => "needs username and password, or existing_secret, alone",
         (AuthenticationType::DockerConfig, _) => "needs docker_config, or existing_secret, alone",
         _ => "takes neither username, password, docker_config nor existing_secret",
     };
     section.problem("authentication", format!("{kind} {needs}"));
-    None
+    (None, secrets)
 }

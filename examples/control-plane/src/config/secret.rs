@@ -1,11 +1,13 @@
 //! Secrets: where they are, and how they are read. They never stand in the configuration itself.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::problem::Problems;
 use super::section::Section;
 use crate::failure::plain;
 
@@ -16,6 +18,26 @@ pub(crate) enum SecretSource {
     Variable(String),
     /// In a file.
     File(PathBuf),
+}
+
+/// Secrets of entries that are not complete, with where they stand: they are looked for all the same,
+/// so that all that is wrong is said at once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Orphans(RefCell<Vec<(String, SecretSource)>>);
+
+impl Orphans {
+    pub(super) fn add(&self, path: String, secret: SecretSource) {
+        self.0.borrow_mut().push((path, secret));
+    }
+
+    /// Says which of them cannot be read.
+    pub(super) fn check(&self, problems: &Problems) {
+        for (path, secret) in &*self.0.borrow() {
+            if let Err(message) = secret.read() {
+                problems.add(path.as_str(), message);
+            }
+        }
+    }
 }
 
 /// How a secret is named.

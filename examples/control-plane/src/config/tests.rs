@@ -331,6 +331,45 @@ fn a_schedule_that_the_api_server_refuses_is_found_before() {
     }
 }
 
+/// Guards that a secret is looked for also where its entry is wrong elsewhere.
+#[test]
+fn secrets_of_entries_that_are_wrong_are_looked_for() {
+    let directory = Directory::new();
+    let missing = "env = \"CHOREO_TEST_NEVER_SET\"";
+    let said = "environment variable \"CHOREO_TEST_NEVER_SET\" is not set: set it to the secret";
+    for (good, bad, path) in [
+        ("\"basic\"", "\"basik\"", "registries[0].password"),
+        ("username = \"ada\"", "", "registries[0].password"),
+        ("id = \"images\"", "", "registries[0].password"),
+        ("id = \"2026-11\", ", "", "sealing.key"),
+    ] {
+        let field = if path == "sealing.key" {
+            "sealing.key"
+        } else {
+            "password"
+        };
+        let text = GOOD.replace(&format!("file = {field:?}"), missing);
+        let changed = text.replacen(good, bad, 1);
+        assert_ne!(changed, text, "{good}");
+        let problems = directory.problems(&changed);
+        assert!(
+            problems.contains(&format!("{path}: {said}")),
+            "{good}: {problems}"
+        );
+    }
+    fs::write(directory.path().join("good.pem"), "no certificate").unwrap();
+    let certificates = "root_certificates = [\"missing.pem\", \"good.pem\"]\nnetworks";
+    let problems = directory.changed("networks", certificates);
+    assert!(
+        problems.contains("egress.root_certificates[0]: file "),
+        "{problems}"
+    );
+    assert!(
+        problems.contains("egress.root_certificates[1]: file "),
+        "{problems}"
+    );
+}
+
 #[test]
 fn secrets_are_looked_for() {
     let directory = Directory::new();

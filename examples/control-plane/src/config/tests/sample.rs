@@ -192,6 +192,54 @@ fn every_field_is_in_the_sample() {
     }
 }
 
+/// Guards that a wrong value, wherever it stands, hides no unknown field anywhere else.
+#[test]
+fn a_wrong_value_hides_no_other_problem() {
+    const STRANGE: &str = "zzzzzzzzzzzzzzzz";
+    let mut document: Value = toml::from_str::<Table>(&whole()).unwrap().into();
+    let all = tables(document.as_table().unwrap());
+    // A strange field in every table, where it is known to be one.
+    for path in &all {
+        let Value::Table(table) = at_mut(&mut document, path) else {
+            panic!("{path:?} is a table");
+        };
+        table.insert(STRANGE.to_owned(), 1.into());
+    }
+    let strange = |document: &Value| -> BTreeSet<String> {
+        let problems = Problems::default();
+        let text = toml::to_string(document).unwrap();
+        Configuration::parse(&text, ".".as_ref(), &problems);
+        let problems = problems.into_result().err().unwrap_or_default();
+        let paths = problems.into_iter().map(|problem| problem.path);
+        paths.filter(|path| path.ends_with(STRANGE)).collect()
+    };
+    let found = strange(&document);
+    assert!(found.len() > 30, "the control: {found:?}");
+    for path in &all {
+        let keys: Vec<String> = match at_mut(&mut document, path) {
+            Value::Table(table) => table.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        for key in keys.into_iter().filter(|key| key != STRANGE) {
+            let place = [path.clone(), vec![Step::Key(key)]].concat();
+            let mut wrong = document.clone();
+            *at_mut(&mut wrong, &place) = Value::Array(vec![1.5.into()]);
+            let here = shown(&place);
+            let mut expected = found.clone();
+            expected.retain(|path| !path.starts_with(&here));
+            // Without its type, only what all workloads have is known.
+            if let Some(component) = here.strip_suffix(".type") {
+                let workload = format!("{component}.workload");
+                let container = format!("{workload}.container");
+                expected
+                    .retain(|path| !path.starts_with(&workload) || path.starts_with(&container));
+            }
+            let hidden: Vec<_> = expected.difference(&strange(&wrong)).cloned().collect();
+            assert!(hidden.is_empty(), "a wrong {here} hides {hidden:?}");
+        }
+    }
+}
+
 /// Guards that the configuration reads every field of a policy, and no other.
 #[test]
 fn a_policy_is_read_whole() {
