@@ -1,5 +1,6 @@
 //! What each command does. They return how it came out; a [`Failure`] is what kept them from it.
 
+mod address;
 mod check;
 mod deploy;
 mod history;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use choreo_deploy::Intake as _;
 use choreo_deploy::deployer::RollbackRequest;
-use choreo_deploy::deployment::{Cause, Deployment, RequestedImage};
+use choreo_deploy::deployment::{Cause, Deployment, Phase, RequestedImage};
 use choreo_deploy::id::{ComponentId, EnvironmentId};
 use choreo_deploy::intake::Submission;
 use choreo_deploy::release::{Release, ReleaseNumber};
 use choreo_deploy::store::Accepted;
 use serde_json::json;
 
+use super::address::{self, Address};
 use super::check::exposure_note;
 use super::view;
 use crate::cli::{Image, Place};
@@ -109,8 +110,18 @@ async fn follow(
         .work_until(wait(control_plane, accepted.deployment))
         .await?;
     let release = release(&control_plane.records, &deployment).await?;
-    let text = view::outcome(&deployment, release.as_ref());
-    output.say(text, &view::document(&deployment, release.as_ref()));
+    let mut text = view::outcome(&deployment, release.as_ref());
+    let mut value = view::document(&deployment, release.as_ref());
+    value["findings"] = json!(accepted.findings);
+    if let Some(release) = release.filter(|_| deployment.phase == Phase::Ready) {
+        let configuration = &control_plane.records.configuration;
+        let addresses = address::of(configuration, &deployment.target, &release);
+        for Address { endpoint, address } in &addresses {
+            text.push_str(&format!("\n  {endpoint}: {address} inside the cluster"));
+        }
+        value["addresses"] = json!(addresses);
+    }
+    output.say(text, &value);
     Ok(failure::of_phase(deployment.phase))
 }
 

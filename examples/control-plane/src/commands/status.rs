@@ -6,6 +6,7 @@ use choreo_deploy::release::Release;
 use choreo_deploy::store::{TargetQuery, TargetState};
 use serde_json::{Value, json};
 
+use super::address::{self, Address};
 use super::{deploy, view};
 use crate::control_plane::Records;
 use crate::failure::{ExitStatus, Failure};
@@ -19,6 +20,8 @@ struct Place {
     newest: Option<Deployment>,
     /// What was ready last, with its image.
     ready: Option<(Deployment, Option<Release>)>,
+    /// Where what is ready is reached.
+    addresses: Vec<Address>,
     /// Whether the configuration has the component in the environment.
     is_configured: bool,
 }
@@ -48,15 +51,18 @@ pub(super) async fn status(
         "HELD SINCE",
         "WHY",
     ]);
-    let mut values = Vec::new();
+    let (mut values, mut addresses) = (Vec::new(), String::new());
     for state in states {
         let place = Place::of(records, state).await?;
         if !place.is_gone() {
             table.row(place.row());
             values.push(place.document());
+            if component.is_some() {
+                addresses.push_str(&place.addresses());
+            }
         }
     }
-    output.say(table.or("nothing runs"), &values);
+    output.say(table.or("nothing runs") + &addresses, &values);
     Ok(ExitStatus::Ready)
 }
 
@@ -77,6 +83,8 @@ impl Place {
             None => None,
         };
         let target = &state.target;
+        let release = ready.as_ref().and_then(|(_, release)| release.as_ref());
+        let addresses = release.map(|release| address::of(&records.configuration, target, release));
         let plan = records.configuration.plan(&target.component);
         let is_configured = plan.is_some_and(|plan| {
             plan.component.project.id == target.project && { plan.stages.iter() }
@@ -86,6 +94,7 @@ impl Place {
             state,
             newest,
             ready,
+            addresses: addresses.unwrap_or_default(),
             is_configured,
         })
     }
@@ -131,6 +140,15 @@ impl Place {
         ]
     }
 
+    /// A line for each endpoint.
+    fn addresses(&self) -> String {
+        let environment = &self.state.target.environment;
+        let line = |Address { endpoint, address }: &Address| {
+            format!("{endpoint} in {environment}: {address} inside the cluster\n")
+        };
+        self.addresses.iter().map(line).collect()
+    }
+
     fn document(&self) -> Value {
         let target = &self.state.target;
         let ready = self.ready.as_ref().map(|(ready, release)| {
@@ -146,6 +164,7 @@ impl Place {
             "data_planes": self.state.planes,
             "in_configuration": self.is_configured,
             "ready": ready,
+            "addresses": self.addresses,
             "newest": newest.map(|newest| view::document(newest, None)),
             "hold": self.state.hold,
         })

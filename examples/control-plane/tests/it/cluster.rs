@@ -1,7 +1,7 @@
 //! What runs on the real cluster answers.
 
 use crate::image::Image;
-use crate::kubernetes::{Cluster, component, service};
+use crate::kubernetes::{Cluster, component, name, namespace, service};
 use crate::registry::Registry;
 
 /// Guards the whole path: CI posts an image, its Service becomes ready, and its pods answer HTTP.
@@ -20,6 +20,16 @@ fn a_service_answers() {
     let deployment = serve.follow(&token, &serve.accept(&token, &image));
     assert_eq!(deployment["phase"], "ready", "{deployment}");
     assert_eq!(cluster.answers("orders"), ["orders one"]);
+
+    // Whoever wants to reach it is told where.
+    let status = site.json(&["status", "orders"]);
+    let services = cluster.objects("services", "orders");
+    let (service, namespace) = (name(&services[0]), namespace(&services[0]));
+    assert_eq!(
+        status[0]["addresses"],
+        serde_json::json!([{ "endpoint": "http", "address": format!("{service}.{namespace}.svc:8080") }]),
+        "{status}"
+    );
 
     // What runs is the digest that was resolved, pulled with the credential that was registered.
     let pods = cluster.objects("pods", "orders");
@@ -47,7 +57,9 @@ fn a_web_application_answers() {
     let site = cluster.site(&registry, &[front]);
     site.run(&["deploy", "front", &image])
         .expect(0)
-        .says("front is ready in development");
+        .says("front is ready in development")
+        .says(".svc:8080 inside the cluster")
+        .complains("nothing outside the cluster reaches front yet");
     assert_eq!(cluster.answers("front"), ["front one"]);
     site.run(&["promote", "front"])
         .expect(0)
