@@ -83,7 +83,13 @@ fn audit(serve: &Serve, token: &str, ledger: &[Accepted]) {
             .expect("it answers")
             .json();
         let phase = deployment["phase"].as_str().unwrap_or_default();
-        let is_good = phase == "ready" || (phase == "superseded" && !accepted.is_last_of_round);
+        // What was ready says so also once something newer is.
+        let was_ready = deployment["superseded_by"].is_string();
+        let is_good = match phase {
+            "ready" => true,
+            "superseded" => was_ready || !accepted.is_last_of_round,
+            _ => false,
+        };
         assert!(is_good, "{deployment}");
     }
 }
