@@ -53,11 +53,31 @@ impl RegistryClient {
                     Built::For(platforms) if platforms.is_empty() => {
                         Err(self.unsupported(ManifestError::NoneRuns).about(image))
                     }
-                    Built::For(platforms) => Ok(described.with_platforms(platforms)),
+                    Built::For(platforms) => {
+                        let described = described.with_platforms(platforms);
+                        let config = self.config_of_one(image, children, deadline).await;
+                        Ok(match config {
+                            Some(config) => configured(described, config),
+                            None => described,
+                        })
+                    }
                     Built::Unknown => Ok(described),
                 }
             }
         }
+    }
+
+    /// What the image of an index says of itself where there is one alone: builders make an index of
+    /// one image and its attestations.
+    async fn config_of_one(
+        &self,
+        image: &ImageReference,
+        children: &[Child],
+        deadline: Instant,
+    ) -> Option<Config> {
+        let [_] = children else { return None };
+        let (config, _) = self.preferred(image, children, deadline).await.ok()??;
+        self.read_config(image, &config, deadline).await.ok()
     }
 
     /// [`describe`](Self::describe), and of an index the configuration of one of its images.

@@ -181,9 +181,9 @@ impl RegistryClient {
     /// Reads the manifest of an image and hashes it: which digest does this name have now, and
     /// which platforms is it built for?
     ///
-    /// Where an index does not say what its entries are built for, and for an image without an index,
-    /// the configuration is read as well, with the user and the ports that it names: one request more,
-    /// and two for each silent entry of an index. What cannot be read then, for instance because it
+    /// Where an index does not say what its entries are built for, for an image without an index and for
+    /// the one image of an index, the configuration is read as well, with the user and the ports that it
+    /// names: one request more, and two for each image of an index that is read. What cannot be read then, for instance because it
     /// lies at a host that is out of bounds from here, is left unknown: `platforms` is empty and `user`
     /// is `None`.
     ///

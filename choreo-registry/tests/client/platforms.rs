@@ -160,3 +160,23 @@ async fn an_index_of_which_nothing_runs_is_no_image() {
     }
     drop(shelf);
 }
+
+/// `docker buildx build`: an index of one image and its attestation.
+#[tokio::test]
+async fn the_one_image_of_an_index_says_whom_it_runs_as() {
+    let (shelf, arm, _) = Shelf::new().single(CONFIG);
+    let known = r#"{"os":"linux","architecture":"arm64"}"#;
+    let one = [entry(&arm, known), entry(&arm, ATTESTATION)];
+    let image = shelf.resolve(INDEX, &index(&one)).await.unwrap();
+    assert_eq!(
+        (platforms(&image), image.user()),
+        (vec!["linux/arm64"], Some("10001"))
+    );
+
+    // One that cannot be read is resolved all the same.
+    let image = Shelf::new().resolve(INDEX, &index(&one)).await.unwrap();
+    assert_eq!(
+        (platforms(&image), image.user()),
+        (vec!["linux/arm64"], None)
+    );
+}
