@@ -95,7 +95,12 @@ fn wrong_use(error: &clap::Error) -> ExitCode {
 
 /// Logs go to standard error, as `RUST_LOG` says.
 fn start_logging(serving: bool) {
-    let default = if serving { "info" } else { "warn" };
+    // What fails at a data plane is said in the outcome; the client's own word for it is for servers.
+    let default = if serving {
+        "info"
+    } else {
+        "warn,kube_client=off"
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -65,7 +65,7 @@ impl Site {
         site
     }
 
-    /// One that writes this much to its log.
+    /// One that writes this much to its log; with an empty text as much as it does by itself.
     pub(crate) fn logging(mut self, log: &'static str) -> Self {
         self.log = log;
         self
@@ -111,13 +111,17 @@ impl Site {
         };
         let (stdout, stderr) = (file("stdout"), file("stderr"));
         let create = |path: &Path| File::create(path).expect("a file can be made");
-        let child = Command::new(env!("CARGO_BIN_EXE_control-plane"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_control-plane"));
+        match self.log {
+            "" => command.env_remove("RUST_LOG"),
+            log => command.env("RUST_LOG", log),
+        };
+        let child = command
             .arg("--config")
             .arg(self.configuration())
             .args(arguments)
             .env("CHOREO_SEALING_KEY", SEALING_KEY)
             .env("IMAGES_PASSWORD", password)
-            .env("RUST_LOG", self.log)
             .stdin(Stdio::null())
             .stdout(create(&stdout))
             .stderr(create(&stderr))

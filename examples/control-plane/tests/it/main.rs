@@ -17,6 +17,7 @@ mod killed;
 mod kubernetes;
 mod looking;
 mod paused;
+mod quiet;
 mod registering;
 mod registry;
 mod release;
