@@ -55,7 +55,7 @@ impl Chance for SystemChance {
     }
 
     fn jitter(&self, longest: Duration) -> Duration {
-        let fraction = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
+        let fraction = f64::from(u32::from_le_bytes(random())) / (f64::from(u32::MAX) + 1.0);
         longest.mul_f64(fraction)
     }
 }

@@ -4,6 +4,7 @@ mod abnormal;
 mod accept;
 mod admission;
 mod findings;
+mod fit;
 mod follow;
 mod health;
 mod jumps;

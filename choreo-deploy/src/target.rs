@@ -208,7 +208,7 @@ impl Environment {
 /// A private data plane: a Kubernetes cluster on a public cloud or on premises.
 ///
 /// What the operator decides for it beyond this (namespaces, security profile) belongs to its
-/// backend.
+/// backend. What is said here is checked before anything is applied.
 ///
 /// ```
 /// use choreo_deploy::target::DataPlane;
@@ -226,6 +226,10 @@ pub struct DataPlane {
     pub cloud: Option<Cloud>,
     /// The platforms of its nodes. Empty: not known, so not checked.
     pub platforms: Vec<Platform>,
+    /// Whether it refuses containers whose image runs as root, or as a user whose number only the
+    /// image knows, unless the workload names a user. Not by default.
+    #[serde(default)]
+    pub forbids_root: bool,
 }
 
 impl DataPlane {
@@ -236,6 +240,7 @@ impl DataPlane {
             id,
             cloud: None,
             platforms: Vec::new(),
+            forbids_root: false,
         }
     }
 
@@ -253,5 +258,23 @@ impl DataPlane {
     pub fn with_platform(mut self, platform: Platform) -> Self {
         self.platforms.push(platform);
         self
+    }
+
+    /// Says that it refuses images that run as root, as namespaces under Kubernetes' standard
+    /// `restricted` do.
+    ///
+    /// ```
+    /// use choreo_deploy::target::DataPlane;
+    ///
+    /// let plane = DataPlane::new("eu-1".parse()?).without_root();
+    /// assert!(plane.forbids_root);
+    /// # Ok::<(), choreo_deploy::id::ParseIdError>(())
+    /// ```
+    #[must_use]
+    pub fn without_root(self) -> Self {
+        Self {
+            forbids_root: true,
+            ..self
+        }
     }
 }

@@ -181,6 +181,23 @@ pub enum SecurityProfile {
 }
 
 impl SecurityProfile {
+    /// Whether an image that runs as root is refused unless the workload names another user: what to
+    /// say of the data plane by
+    /// [`DataPlane::without_root`](choreo_deploy::target::DataPlane::without_root), so that such an
+    /// image fails before anything is applied.
+    ///
+    /// ```
+    /// use choreo_deploy_kubernetes::policy::SecurityProfile;
+    ///
+    /// assert!(SecurityProfile::default().forbids_root());
+    /// assert!(!SecurityProfile::Baseline.forbids_root());
+    /// ```
+    #[must_use]
+    pub fn forbids_root(self) -> bool {
+        // With `RunAs` every container has a user.
+        matches!(self, Self::Restricted)
+    }
+
     /// The Pod Security Standard that a namespace enforces under this profile.
     #[must_use]
     pub fn standard(self) -> &'static str {
@@ -219,7 +236,8 @@ pub struct Timing {
     pub termination_seconds: u32,
     /// The longest that one call of the backend may take, retries included. 60 by default.
     pub call_seconds: u32,
-    /// How long the Job of an ended run is kept. 7 days by default; afterwards its run is unknown.
+    /// How long the Job of an ended run is kept: an hour at least. 7 days by default; afterwards its run
+    /// is unknown.
     pub keep_runs_seconds: u32,
 }
 
@@ -238,6 +256,11 @@ impl Default for Timing {
 impl Timing {
     pub(crate) fn call(self) -> Duration {
         Duration::from_secs(self.call_seconds.max(1).into())
+    }
+
+    /// A Job that is gone before its start was written down would be started again.
+    pub(crate) fn keep_runs(self) -> u32 {
+        self.keep_runs_seconds.max(3600)
     }
 }
 

@@ -414,3 +414,20 @@ fn patch_and_people_do_not_see_the_secret() {
     assert!(!shown.contains(data), "{shown}");
     assert!(shown.contains("<redacted>"));
 }
+
+/// Deploy-review, smaller: a Job that was gone before its start was written down ran twice.
+#[test]
+fn the_job_of_a_run_is_kept_for_an_hour_at_least() {
+    let (target, release) = (target(), release(ManualTask::new()));
+    let (run, overrides) = ("r-1".parse().unwrap(), RunOverrides::default());
+    let run = RunIntent::new(&run, intent(&target, &release), &overrides);
+    for (wanted, kept) in [(0, 3600), (3600, 3600), (86_400, 86_400)] {
+        let mut policy = Policy::default();
+        policy.timing.keep_runs_seconds = wanted;
+        let job = render_run(&run, &policy).unwrap();
+        assert_eq!(
+            job.expose_manifest()["spec"]["ttlSecondsAfterFinished"],
+            kept
+        );
+    }
+}

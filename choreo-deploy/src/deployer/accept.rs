@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::admission::{Wanted, check_secrets, check_type};
+use super::retry::after;
 use super::{Deployer, RollbackRequest, RunRequest};
 use crate::Target;
 use crate::backend::{LogLine, LogQuery};
@@ -289,7 +289,8 @@ impl Deployer {
                 .await?;
         }
         let now = self.clock.now();
-        let deadline = now + limits.deadline() + self.options.run_grace;
+        let allowed = limits.deadline().saturating_add(self.options.run_grace);
+        let deadline = after(now, allowed);
         let place = (target, stage.data_plane.id.clone());
         let new = NewRun::new(self.chance.run_id(), place, (now, deadline))
             .with_overrides(request.overrides);
@@ -435,7 +436,7 @@ impl Deployer {
             plan.component.target(stage.environment.id.clone()),
             stage.data_plane.id.clone(),
         );
-        let deadline = now + self.deadline_of(&plan.workload);
+        let deadline = after(now, self.deadline_of(&plan.workload));
         let new = NewDeployment::new(self.chance.deployment_id(), place, subject, (now, deadline));
         NewDeployment {
             settings: SettingsChoice::Now(stage.settings.clone()),
@@ -465,7 +466,7 @@ impl Deployer {
         stage: &Stage,
     ) -> Option<Idempotency> {
         let fingerprint = fingerprint(submission, stage);
-        let until = |lifetime: Duration| -> Timestamp { self.clock.now() + lifetime };
+        let until = |lifetime: Duration| after(self.clock.now(), lifetime);
         if let Some(key) = &submission.idempotency_key {
             let expires_at = until(self.options.key_lifetime);
             return Some(Idempotency::new(

@@ -2,6 +2,7 @@
 
 use super::Deployer;
 use super::accept::{refusal, unavailable};
+use super::retry::after;
 use super::step::Halt;
 use crate::Target;
 use crate::deployment::Subject;
@@ -25,7 +26,7 @@ impl Deployer {
             IntakeError::new(IntakeErrorKind::NotPossible, message)
         })?;
         let now = self.clock.now();
-        let times = (now, now + self.options.deployment_deadline);
+        let times = (now, after(now, self.options.deployment_deadline));
         let place = (target.clone(), plane);
         let id = self.chance.deployment_id();
         let new = NewDeployment::new(id, place, Subject::Absence, times);

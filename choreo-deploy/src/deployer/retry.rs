@@ -12,6 +12,12 @@ pub(super) fn slowest(poll: Duration) -> Duration {
     poll.saturating_mul(SLOWEST)
 }
 
+/// A time so much later, or the last that there is: an operator may turn a limit off by one that never
+/// comes.
+pub(super) fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 impl Deployer {
     /// What is put off further than this was put off by a clock that was ahead.
     pub(super) fn horizon(&self, now: Timestamp) -> Timestamp {
@@ -20,7 +26,7 @@ impl Deployer {
         } else {
             self.options.longest_wait()
         };
-        now.checked_add(longest).unwrap_or(Timestamp::MAX)
+        after(now, longest)
     }
 
     /// Whether the time for something is over, as far as this process has seen it pass.
@@ -53,7 +59,7 @@ impl Deployer {
             30..120 => 2,
             _ => SLOWEST,
         };
-        self.at_most(self.options.poll * slower, deadline)
+        self.at_most(self.options.poll.saturating_mul(slower), deadline)
     }
 
     fn at_most(&self, wait: Duration, deadline: Timestamp) -> Timestamp {

@@ -16,7 +16,7 @@ impl Deployer {
     pub(super) async fn run_step(&self, mut claimed: ClaimedRun) {
         // A run's claim is not renewed. A step that outlived it could write nothing, and neither
         // could any after it: on a data plane that does not answer, the run would never end.
-        let within = self.options.lease * 2 / 3;
+        let within = self.options.lease.saturating_mul(2) / 3;
         if self.ends_run(&claimed).await {
             return;
         }

@@ -23,7 +23,6 @@ use crate::store::{
     ClaimedDeployment, Outcome, Progress, RegisteredRegistry, StoreError, StoredCredential,
     WorkStage,
 };
-use crate::target::DataPlane;
 use crate::{Target, store};
 
 /// Why a step did not get to its end.
@@ -292,7 +291,6 @@ impl Deployer {
         image: &RequestedImage,
         (registry, access): (&RegisteredRegistry, &Access),
     ) -> Result<ReleaseImage, Halt> {
-        let target = &claimed.claim.target;
         let unpinned = ReleaseImage::unpinned(image.reference.clone());
         let not_read = || match image.claimed {
             Some(digest) => unpinned.clone().pinned(Pin::new(digest, Pinning::Claimed)),
@@ -316,7 +314,7 @@ impl Deployer {
         let resolved = self.resolve(&asked, &from);
         match self.ask(&registry.host, resolved).await? {
             Some(resolved) => {
-                self.check_platform(target, claimed, &resolved).await?;
+                self.check_fit(claimed, &resolved).await?;
                 Ok(unpinned.pinned(Pin::new(resolved.digest(), Pinning::Resolved)))
             }
             None => Ok(not_read()),
@@ -352,52 +350,6 @@ impl Deployer {
                 retry_after: None,
             }),
         }
-    }
-
-    async fn check_platform(
-        &self,
-        target: &Target,
-        claimed: &ClaimedDeployment,
-        image: &ResolvedImage,
-    ) -> Result<(), Halt> {
-        // Without the catalog the data plane itself will say so, only later.
-        let Ok(Some(plan)) = self.parts.catalog.plan(&target.component_key()).await else {
-            return Ok(());
-        };
-        let plane: Option<&DataPlane> = plan
-            .stages
-            .iter()
-            .map(|stage| &stage.data_plane)
-            .find(|plane| plane.id == claimed.deployment.data_plane);
-        let Some(plane) = plane.filter(|plane| !plane.platforms.is_empty()) else {
-            return Ok(());
-        };
-        if plane
-            .platforms
-            .iter()
-            .any(|platform| image.runs_on(platform))
-        {
-            return Ok(());
-        }
-        let list = |platforms: &[choreo_registry::image::Platform]| {
-            platforms
-                .iter()
-                .map(|platform| platform.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let reason = Reason::new(
-            ReasonCode::ImagePlatformMismatch,
-            format!(
-                "the image is built for {} but data plane {} runs {}",
-                list(image.platforms()),
-                plane.id,
-                list(&plane.platforms)
-            ),
-        );
-        Err(Halt::Failed(reason.with_help(
-            "build and push the image for that platform as well",
-        )))
     }
 
     /// The registry that something is pulled from for a target, and how.

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::Deployer;
 use super::abnormal::Brief;
+use super::retry::after;
 use super::slots::{Slot, Slots};
 use crate::Target;
 use crate::id::DataPlaneId;
@@ -100,7 +101,7 @@ impl<'a> Steps<'a> {
         };
         let deployer = self.deployer;
         let (now, lease) = (deployer.clock.now(), deployer.options.lease);
-        let request = ClaimRequest::new(deployer.options.worker.as_str(), now, now + lease)
+        let request = ClaimRequest::new(deployer.options.worker.as_str(), now, after(now, lease))
             .with_limit(most)
             .with_room(room)
             .with_horizon(deployer.horizon(now));
@@ -186,7 +187,7 @@ impl Deployer {
     async fn keep(&self, claim: &Claim) {
         loop {
             tokio::time::sleep(self.options.lease / 3).await;
-            let until = self.clock.now() + self.options.lease;
+            let until = after(self.clock.now(), self.options.lease);
             match self.parts.store.renew(claim, until).await {
                 Err(error) if !error.is_retryable() => return,
                 Ok(()) | Err(_) => {}

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use choreo_deploy::Intake;
 use choreo_deploy::catalog::Plan;
-use choreo_deploy::deployer::{DeployerOptions, RollbackRequest};
+use choreo_deploy::deployer::{DeployerOptions, RollbackRequest, RunRequest};
 use choreo_deploy::deployment::{Cause, Phase, Provenance, RequestedImage};
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::release::Pinning;
 use choreo_deploy::resolver::ResolveError;
+use choreo_deploy::run::RunPhase;
 use choreo_deploy::store::{NewRegistry, RegistryStore, StoredCredential};
-use choreo_deploy::workload::{ComponentType, ManualTask, ProgressDeadline, Scaling, Workload};
+use choreo_deploy::workload::{
+    ComponentType, ManualTask, ProgressDeadline, RunAs, Scaling, Workload,
+};
 use choreo_registry::Digest;
 use choreo_registry::authentication::AuthenticationType;
 
@@ -293,4 +296,92 @@ async fn a_registry_that_only_the_data_plane_may_read_is_pulled_from_as_it_is_re
             "{pull}: the control plane has no credential of its own"
         );
     }
+}
+
+/// Operations B11: it was the kubelet that said it, minutes later.
+#[tokio::test(start_paused = true)]
+async fn an_image_whose_user_is_forbidden_fails_before_anything_is_applied() {
+    let by_default = |_: &mut Plan| {};
+    let without_root = |plan: &mut Plan| plan.stages[0].data_plane.forbids_root = true;
+    let with_user = |plan: &mut Plan| {
+        plan.stages[0].data_plane.forbids_root = true;
+        let Workload::Service(service) = &mut plan.workload else {
+            panic!("it is a Service")
+        };
+        service.container.run_as = Some(RunAs::user(10001.try_into().unwrap()));
+    };
+    let root = "the image runs as root, which data plane eu-1 forbids";
+    let named =
+        "the image runs as user \"app\", and data plane eu-1 cannot tell that this is not root";
+    type Change = fn(&mut Plan);
+    let cases = [
+        (Some("0"), without_root as Change, Some(root)),
+        (Some(""), without_root, Some(root)),
+        (Some("app"), without_root, Some(named)),
+        (Some("10001"), without_root, None),
+        // It was not read.
+        (None, without_root, None),
+        (Some("0"), with_user, None),
+        (Some("app"), with_user, None),
+        (Some("0"), by_default, None),
+    ];
+    for (user, change, said) in cases {
+        let world = World::new().await;
+        *world.registry.user.lock().unwrap() = user.map(str::to_owned);
+        let mut plan = service("orders");
+        change(&mut plan);
+        let deployer = world.with_plans([("eu-1", world.backend.clone())], [plan]);
+        let image = submission("orders", "orders:1", Cause::Manual);
+        let accepted = deployer.accept(image).await.unwrap().deployment;
+        deployer.work_until_idle().await.unwrap();
+        let deployment = world.read(&accepted).await;
+        let reasons = deployment.reasons.iter().map(|reason| &*reason.message);
+        assert_eq!(
+            reasons.collect::<Vec<_>>(),
+            Vec::from_iter(said),
+            "{user:?}"
+        );
+        let runs = world.backend.shown(&deployment.target).is_some();
+        assert_eq!(runs, said.is_none(), "{user:?}");
+        for reason in &deployment.reasons {
+            assert_eq!(reason.code, ReasonCode::RunAsRoot);
+        }
+    }
+}
+
+/// Deploy-review, smaller: a limit that is turned off by a time that never comes panicked.
+#[tokio::test(start_paused = true)]
+async fn limits_may_be_as_long_as_time() {
+    let mut options = DeployerOptions::default();
+    for limit in [
+        &mut options.deployment_deadline,
+        &mut options.run_grace,
+        &mut options.key_lifetime,
+        &mut options.repeat_window,
+        &mut options.call_timeout,
+        &mut options.lease,
+        &mut options.poll,
+        &mut options.retry_first,
+        &mut options.retry_longest,
+        &mut options.retry_after_longest,
+        &mut options.slow_step,
+    ] {
+        *limit = Duration::MAX;
+    }
+    let mut world = World::new().await;
+    world.deployer = world.deployer.clone().with_options(options);
+    let deployment = world.deploy("report", "report:1").await;
+    assert_eq!(deployment.phase, Phase::Ready);
+    let request = RunRequest::new(key("report"));
+    let run = world.deployer.run_task(request).await.unwrap();
+    world.deployer.work_until_idle().await.unwrap();
+    let (deployer, owner) = (&world.deployer, key("report"));
+    let run = deployer.wait_run(&owner, &run.id, Duration::MAX).await;
+    assert_eq!(run.unwrap().unwrap().phase, RunPhase::Succeeded);
+    for accepted in [built("a"), built("a").with_idempotency_key("run-7")] {
+        deployer.accept(accepted).await.unwrap();
+    }
+    let removed = deployer.remove_target(&target("report", "dev")).await;
+    removed.unwrap();
+    deployer.work_until_idle().await.unwrap();
 }

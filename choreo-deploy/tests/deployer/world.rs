@@ -154,6 +154,8 @@ pub(crate) struct FakeRegistry {
     pub(crate) credentials: Mutex<Vec<String>>,
     pub(crate) answers: Mutex<Vec<ResolveError>>,
     pub(crate) platforms: Mutex<Vec<String>>,
+    /// The user of every image's configuration.
+    pub(crate) user: Mutex<Option<String>>,
 }
 
 impl FakeRegistry {
@@ -188,7 +190,9 @@ impl ImageResolver for FakeRegistry {
             .iter()
             .map(|platform| platform.parse().unwrap())
             .collect();
-        Ok(ResolvedImage::new(digest, MediaType::OciManifest).with_platforms(platforms))
+        let user = self.user.lock().unwrap().clone();
+        let resolved = ResolvedImage::new(digest, MediaType::OciManifest);
+        Ok(resolved.with_platforms(platforms).with_user(user))
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn render(plan: &Plan<'_>, run: &RunIntent<'_>) -> Result<Object, Bac
     };
     let mut spec = spec(plan, (&container, limits), ROLE_RUN)?;
     spec["template"]["metadata"]["labels"][RUN] = run.run.as_str().into();
-    spec["ttlSecondsAfterFinished"] = plan.policy.timing.keep_runs_seconds.into();
+    spec["ttlSecondsAfterFinished"] = plan.policy.timing.keep_runs().into();
     let name = name::run(plan.intent.target, run.run);
     let mut job = plan.released(Kind::Job, json!({ "spec": spec }));
     let mut json = job.json_mut().take();

@@ -59,6 +59,8 @@ impl DataPlaneEntry {
         let mut data_plane = DataPlane::new(id?);
         data_plane.cloud = cloud;
         data_plane.platforms = platforms;
+        let on_nodes = matches!(backend, Some(BackendEntry::Kubernetes { .. }));
+        data_plane.forbids_root = on_nodes && policy.security.forbids_root();
         Some(Self {
             data_plane,
             backend: backend?,

@@ -1,0 +1,79 @@
+//! Whether an image can run where it is deployed to, as far as its documents tell.
+
+use choreo_registry::image::{Platform, ResolvedImage};
+
+use super::Deployer;
+use super::step::Halt;
+use crate::reason::{Reason, ReasonCode};
+use crate::store::ClaimedDeployment;
+use crate::target::DataPlane;
+use crate::workload::Workload;
+
+impl Deployer {
+    /// Refuses an image that its data plane could pull and not run.
+    pub(super) async fn check_fit(
+        &self,
+        claimed: &ClaimedDeployment,
+        image: &ResolvedImage,
+    ) -> Result<(), Halt> {
+        let component = claimed.claim.target.component_key();
+        // Without the catalog the data plane itself will say so, only later.
+        let Ok(Some(plan)) = self.parts.catalog.plan(&component).await else {
+            return Ok(());
+        };
+        let planes = plan.stages.iter().map(|stage| &stage.data_plane);
+        let plane = planes
+            .into_iter()
+            .find(|plane| plane.id == claimed.deployment.data_plane);
+        let misfit = plane.and_then(|plane| {
+            let workload = claimed.workload.as_ref();
+            other_platform(plane, image).or_else(|| forbidden_user(plane, image, workload))
+        });
+        misfit.map_or(Ok(()), |reason| Err(Halt::Failed(reason)))
+    }
+}
+
+fn other_platform(plane: &DataPlane, image: &ResolvedImage) -> Option<Reason> {
+    let runs = |platform: &Platform| image.runs_on(platform);
+    if plane.platforms.is_empty() || plane.platforms.iter().any(runs) {
+        return None;
+    }
+    let message = format!(
+        "the image is built for {} but data plane {} runs {}",
+        list(image.platforms()),
+        plane.id,
+        list(&plane.platforms)
+    );
+    let help = "build and push the image for that platform as well";
+    Some(Reason::new(ReasonCode::ImagePlatformMismatch, message).with_help(help))
+}
+
+/// The user of the image, where the data plane wants one that is surely not root.
+fn forbidden_user(
+    plane: &DataPlane,
+    image: &ResolvedImage,
+    workload: Option<&Workload>,
+) -> Option<Reason> {
+    let is_given = workload.is_some_and(|workload| workload.container().run_as.is_some());
+    // An image whose configuration was not read may run as anybody.
+    let user = image.user().filter(|_| plane.forbids_root && !is_given)?;
+    let plane = &plane.id;
+    let message = match image.runs_as_root() {
+        Some(false) => return None,
+        Some(true) => format!("the image runs as root, which data plane {plane} forbids"),
+        None => {
+            let user: String = user.chars().take(64).collect();
+            format!(
+                "the image runs as user {user:?}, and data plane {plane} cannot tell that this is not root"
+            )
+        }
+    };
+    let help = "give the image a numeric USER other than 0, such as 10001, or set the user in the \
+                workload";
+    Some(Reason::new(ReasonCode::RunAsRoot, message).with_help(help))
+}
+
+fn list(platforms: &[Platform]) -> String {
+    let names: Vec<&str> = platforms.iter().map(Platform::as_str).collect();
+    names.join(", ")
+}
