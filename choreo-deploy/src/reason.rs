@@ -130,6 +130,8 @@ reason_codes! {
     ImagePulling = "image-pulling",
     /// A fault of the control plane itself; its log says more.
     InternalError = "internal-error",
+    /// It moved, and what ran at its old place was removed or is being removed.
+    Moved = "moved",
     /// Another deployment of the target took its place.
     NewerDeployment = "newer-deployment",
     /// What failed could not be taken back: it is still on the data plane.

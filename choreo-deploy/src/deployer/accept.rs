@@ -238,7 +238,8 @@ impl Deployer {
             .map_err(unavailable)
     }
 
-    /// Removes a component from an environment.
+    /// Removes a component from an environment: from every data plane that it may be on there, and also
+    /// as what it was in another project.
     ///
     /// # Errors
     /// [`NotPossible`](IntakeErrorKind::NotPossible) when nothing was ever deployed there, and what
@@ -251,8 +252,9 @@ impl Deployer {
         let plan = self.plan(component).await?;
         let stage = &plan.stages[position(&plan, environment)?];
         let target = plan.component.target(stage.environment.id.clone());
+        let elsewhere = self.remove_from_other_projects(&target).await?;
         let state = self.parts.store.target(&target).await;
-        if state.map_err(unavailable)?.is_none() {
+        if state.map_err(unavailable)?.is_none() && elsewhere.is_empty() {
             let message =
                 format!("nothing was ever deployed to {target}: there is nothing to remove");
             return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));

@@ -6,10 +6,10 @@ use super::retry::after;
 use super::step::Halt;
 use crate::Target;
 use crate::deployment::Subject;
-use crate::id::DataPlaneId;
+use crate::id::{DataPlaneId, DeploymentId, ProjectId};
 use crate::intake::{IntakeError, IntakeErrorKind};
 use crate::reason::{Reason, ReasonCode};
-use crate::store::{Accepted, ClaimedDeployment, NewDeployment, Outcome};
+use crate::store::{Accepted, ClaimedDeployment, NewDeployment, Outcome, TargetQuery, TargetState};
 
 impl Deployer {
     /// Removes a target from every data plane that it may be on. Needs no catalog: it is how what has
@@ -49,17 +49,82 @@ impl Deployer {
         result
     }
 
-    /// Removes a target that is ready from where it was before. What fails is said, and tried again
-    /// after the next deployment: the target is ready all the same.
+    /// Accepts the removal of what a component that is in another project now left in an environment.
+    /// Says of each project which deployment removes it.
+    pub(super) async fn remove_from_other_projects(
+        &self,
+        target: &Target,
+    ) -> Result<Vec<(ProjectId, DeploymentId)>, IntakeError> {
+        let mut removals = Vec::new();
+        for other in self.in_other_projects(target).await? {
+            let organization = &other.target.organization;
+            let newest = self.parts.store.deployment(organization, &other.deployment);
+            let newest = newest.await.map_err(unavailable)?;
+            let under_way = newest
+                .filter(|newest| newest.subject == Subject::Absence && !newest.phase.is_final());
+            let removal = match under_way {
+                Some(removal) => removal.id,
+                None => self.remove_target(&other.target).await?.deployment.id,
+            };
+            removals.push((other.target.project, removal));
+        }
+        Ok(removals)
+    }
+
+    /// Where else a component may run in an environment, as what it was in other projects.
+    async fn in_other_projects(&self, target: &Target) -> Result<Vec<TargetState>, IntakeError> {
+        let query = TargetQuery::of_component(target.component_key()).placed();
+        let states = self.parts.store.targets(&query).await;
+        let mut states = states.map_err(unavailable)?;
+        states.retain(|other| {
+            other.target.environment == target.environment && other.target.project != target.project
+        });
+        Ok(states)
+    }
+
+    /// Has what a component was in other projects removed, once it is ready where the catalog has it.
+    /// That is accepted before the end is stored, so no crash can come between.
+    async fn leave_other_projects(&self, target: &Target) -> Result<Vec<Reason>, IntakeError> {
+        if self.in_other_projects(target).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let plan = self.look_up(&target.component_key()).await?;
+        if plan.is_none_or(|plan| plan.component.project.id != target.project) {
+            // It is itself what was left.
+            return Ok(Vec::new());
+        }
+        let removals = self.remove_from_other_projects(target).await?;
+        let removals = removals.into_iter();
+        Ok(removals
+            .map(|(project, removal)| {
+                let message = format!(
+                    "what ran in project {project} before is being removed by deployment {removal}"
+                );
+                Reason::new(ReasonCode::Moved, message)
+            })
+            .collect())
+    }
+
+    /// Removes a target that is ready from where it was before, and says so. What fails is said, and
+    /// tried again after the next deployment: the target is ready all the same.
     pub(super) async fn leave_others(&self, claimed: &ClaimedDeployment, outcome: &mut Outcome) {
         if claimed.deployment.subject == Subject::Absence {
             outcome.left.clone_from(&claimed.planes);
             return;
         }
+        match self.leave_other_projects(&claimed.claim.target).await {
+            Ok(reasons) => outcome.reasons.extend(reasons),
+            Err(error) => outcome.reasons.push(still_elsewhere(&error)),
+        }
         let present = &claimed.deployment.data_plane;
         for plane in claimed.planes.iter().filter(|plane| *plane != present) {
             match self.remove_from(claimed, plane).await {
-                Ok(()) => _ = outcome.left.insert(plane.clone()),
+                Ok(()) => {
+                    let message = format!("what ran before on data plane {plane} was removed");
+                    let moved = Reason::new(ReasonCode::Moved, message);
+                    outcome.reasons.push(moved);
+                    outcome.left.insert(plane.clone());
+                }
                 Err(Halt::Failed(reason) | Halt::Later { reason, .. }) => {
                     outcome.reasons.push(still_on(plane, &reason));
                 }
@@ -78,6 +143,12 @@ impl Deployer {
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
         self.call(backend.remove(target, generation)).await
     }
+}
+
+fn still_elsewhere(why: &IntakeError) -> Reason {
+    let message =
+        format!("it is ready, and what ran before in another project may still run: {why}");
+    Reason::new(ReasonCode::Waiting, message).with_help("deploy again to remove it there")
 }
 
 fn still_on(plane: &DataPlaneId, why: &Reason) -> Reason {

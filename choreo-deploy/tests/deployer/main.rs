@@ -7,6 +7,7 @@
 
 mod findings;
 mod looks;
+mod moving;
 mod orphans;
 mod outages;
 mod plane;

@@ -161,6 +161,12 @@ async fn a_target_that_moves_leaves_its_old_data_plane() {
     assert!(world.backend.shown(&target).is_none(), "and nowhere else");
     let state = world.store.target(&target).await.unwrap().unwrap();
     assert_eq!(state.planes, [id("eu-2")].into());
+    let moved = world.read(&accepted.deployment).await;
+    assert_eq!(
+        crate::world::codes(&moved),
+        [ReasonCode::Moved],
+        "and it says so"
+    );
 }
 
 /// Platform-team F6: what left the catalog could not be removed any more.

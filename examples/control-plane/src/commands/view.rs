@@ -9,20 +9,29 @@ use serde_json::{Value, json};
 
 /// How a deployment came out, in words.
 pub(super) fn outcome(deployment: &Deployment, release: Option<&Release>) -> String {
+    match deployment.phase {
+        Phase::Ready => {
+            let reasons = deployment.reasons.iter();
+            reasons.fold(ready(deployment, release), |text, reason| {
+                format!("{text}\n  also: {reason}")
+            })
+        }
+        phase => explained(&phase.to_string().replace('-', " "), &deployment.reasons),
+    }
+}
+
+fn ready(deployment: &Deployment, release: Option<&Release>) -> String {
     let component = &deployment.target.component;
     let environment = &deployment.target.environment;
-    match deployment.phase {
-        Phase::Ready if deployment.subject == Subject::Absence => {
+    match release {
+        _ if deployment.subject == Subject::Absence => {
             format!("{component} is removed from {environment}")
         }
-        Phase::Ready => match release {
-            Some(release) => {
-                let (image, number) = (release.image.deployed(), release.number);
-                format!("{component} is ready in {environment}: {image} (release {number})")
-            }
-            None => format!("{component} is ready in {environment}"),
-        },
-        phase => explained(&phase.to_string().replace('-', " "), &deployment.reasons),
+        Some(release) => {
+            let (image, number) = (release.image.deployed(), release.number);
+            format!("{component} is ready in {environment}: {image} (release {number})")
+        }
+        None => format!("{component} is ready in {environment}"),
     }
 }
 

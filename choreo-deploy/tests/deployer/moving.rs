@@ -1,0 +1,287 @@
+//! What moves leaves nothing behind, wherever the process ends on the way.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use choreo_deploy::backend::{
+    BackendError, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
+};
+use choreo_deploy::catalog::{Plan, StaticCatalog};
+use choreo_deploy::deployer::Parts;
+use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Subject};
+use choreo_deploy::id::DataPlaneId;
+use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::rollout::Rollout;
+use choreo_deploy::sealer::{Sealer, SealingKey};
+use choreo_deploy::store::{DeploymentQuery, DeploymentStore, TargetQuery};
+use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
+use tokio::sync::Notify;
+
+use crate::world::{VirtualClock, World, codes, id, key, service, submission, target};
+
+/// A data plane that never answers to the first removal of some targets.
+#[derive(Debug)]
+struct Hanging {
+    inner: Arc<InMemoryBackend>,
+    of: Mutex<Vec<Target>>,
+    reached: Notify,
+}
+
+#[async_trait]
+impl DeploymentBackend for Hanging {
+    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
+        self.inner.apply(intent).await
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
+        self.inner.observe(target).await
+    }
+
+    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.inner.settle(target, generation).await
+    }
+
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        self.inner.take_back(target, generation, before).await
+    }
+
+    async fn update_pull_secret(
+        &self,
+        target: &Target,
+        generation: Generation,
+        pull: &Pull<'_>,
+    ) -> Result<(), BackendError> {
+        self.inner
+            .update_pull_secret(target, generation, pull)
+            .await
+    }
+
+    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        let place = self.of.lock().unwrap().iter().position(|of| of == target);
+        if let Some(place) = place {
+            self.of.lock().unwrap().remove(place);
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.inner.remove(target, generation).await
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskRunner> {
+        self.inner.tasks()
+    }
+
+    fn logs(&self) -> Option<&dyn LogReader> {
+        self.inner.logs()
+    }
+}
+
+/// The target of orders in development, in a project.
+fn orders(project: &str) -> Target {
+    let mut target = target("orders", "dev");
+    target.project = id(project);
+    target
+}
+
+fn plan(project: &str, plane: &str) -> Plan {
+    let mut plan = service("orders");
+    plan.component.project.id = id(project);
+    for stage in &mut plan.stages {
+        stage.data_plane.id = id(plane);
+    }
+    plan
+}
+
+/// A process with the old data plane `eu-1` and the new one `eu-2`.
+fn process(
+    world: &World,
+    plan: Plan,
+    (old, new): (&Arc<Hanging>, &Arc<InMemoryBackend>),
+) -> Deployer {
+    let (old, new): (Arc<dyn DeploymentBackend>, Arc<dyn DeploymentBackend>) =
+        (old.clone(), new.clone());
+    let planes = [(id::<DataPlaneId>("eu-1"), old), (id("eu-2"), new)];
+    Deployer::new(Parts {
+        store: world.store.clone(),
+        catalog: Arc::new(StaticCatalog::new([plan])),
+        backends: Arc::new(std::collections::HashMap::from(planes)),
+        resolver: world.registry.clone(),
+        sealer: Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap())),
+    })
+    .with_clock(VirtualClock::new())
+}
+
+fn hanging(world: &World, of: impl IntoIterator<Item = Target>) -> Arc<Hanging> {
+    Arc::new(Hanging {
+        inner: world.backend.clone(),
+        of: Mutex::new(of.into_iter().collect()),
+        reached: Notify::new(),
+    })
+}
+
+async fn accept(deployer: &Deployer, image: &str) -> Deployment {
+    let image = submission("orders", image, Cause::Manual);
+    deployer.accept(image).await.unwrap().deployment
+}
+
+async fn removals(world: &World, target: &Target) -> Vec<Deployment> {
+    let query = DeploymentQuery::of_target(target.clone());
+    let mut all = world.store.deployments(&query).await.unwrap();
+    all.retain(|deployment| deployment.subject == Subject::Absence);
+    all
+}
+
+async fn nothing_is_placed_but(world: &World, expected: &Target) {
+    let placed = TargetQuery::default().placed();
+    let placed = world.store.targets(&placed).await.unwrap();
+    let placed: Vec<_> = placed.into_iter().map(|state| state.target).collect();
+    assert_eq!(placed, std::slice::from_ref(expected));
+}
+
+/// Deploy-review 8: what ran in the old project ran on, unknown to all.
+#[tokio::test(start_paused = true)]
+async fn a_component_that_moves_to_another_project_leaves_the_old_one() {
+    let world = World::new().await;
+    world.deploy("orders", "orders:1").await;
+    let planes = [("eu-1", world.backend.clone())];
+    let deployer = world.with_plans(planes, [plan("web", "eu-1")]);
+    let moved = accept(&deployer, "orders:2").await;
+    assert!(
+        world.backend.shown(&orders("shop")).is_some(),
+        "it serves until then"
+    );
+    deployer.work_until_idle().await.unwrap();
+    let moved = world.read(&moved).await;
+    assert_eq!(
+        (moved.phase, codes(&moved)),
+        (Phase::Ready, vec![ReasonCode::Moved])
+    );
+    let removal = &removals(&world, &orders("shop")).await[0];
+    assert_eq!(
+        moved.reasons[0].message,
+        format!(
+            "what ran in project shop before is being removed by deployment {}",
+            removal.id
+        )
+    );
+    assert_eq!(removal.phase, Phase::Ready);
+    assert!(world.backend.shown(&orders("web")).is_some());
+    assert!(world.backend.shown(&orders("shop")).is_none());
+    nothing_is_placed_but(&world, &orders("web")).await;
+
+    let again = accept(&deployer, "orders:3").await;
+    deployer.work_until_idle().await.unwrap();
+    assert_eq!(
+        codes(&world.read(&again).await),
+        [],
+        "there is nothing left to say"
+    );
+}
+
+/// A deployment that was under way while its component moved takes nothing from the new place.
+#[tokio::test(start_paused = true)]
+async fn what_was_left_removes_nothing_of_what_is_now() {
+    let world = World::new().await;
+    let planes = || [("eu-1", world.backend.clone())];
+    let (before, after) = (
+        world.with_plans(planes(), [plan("shop", "eu-1")]),
+        world.with_plans(planes(), [plan("web", "eu-1")]),
+    );
+    accept(&after, "orders:2").await;
+    after.work_until_idle().await.unwrap();
+    let late = accept(&before, "orders:1").await;
+    after.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&late).await.phase, Phase::Ready);
+    assert!(
+        world.backend.shown(&orders("web")).is_some(),
+        "it still runs"
+    );
+    // The next deployment removes it.
+    accept(&after, "orders:3").await;
+    after.work_until_idle().await.unwrap();
+    nothing_is_placed_but(&world, &orders("web")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_covers_what_a_component_was_in_another_project() {
+    let world = World::new().await;
+    world.deploy("orders", "orders:1").await;
+    let planes = [("eu-1", world.backend.clone())];
+    let deployer = world.with_plans(planes, [plan("web", "eu-1")]);
+    deployer.remove(&key("orders"), &id("dev")).await.unwrap();
+    let removal = deployer.remove(&key("orders"), &id("dev")).await.unwrap();
+    let of_old = removals(&world, &orders("shop")).await;
+    assert_eq!(of_old.len(), 1, "one that is under way is enough");
+    deployer.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&removal.deployment).await.phase, Phase::Ready);
+    assert!(world.backend.shown(&orders("shop")).is_none());
+    let placed = TargetQuery::default().placed();
+    assert_eq!(world.store.targets(&placed).await.unwrap(), []);
+}
+
+/// The process ends after the target is ready and before it is removed elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_crash_before_the_old_data_plane_is_left_loses_nothing() {
+    let world = World::new().await;
+    world.deploy("orders", "orders:1").await;
+    let target = orders("shop");
+    let (old, new) = (
+        hanging(&world, [target.clone()]),
+        Arc::new(InMemoryBackend::new()),
+    );
+    let process = || process(&world, plan("shop", "eu-2"), (&old, &new));
+    let first = process();
+    let moved = accept(&first, "orders:2").await;
+    let dies = tokio::spawn(async move { first.work_until_idle().await });
+    old.reached.notified().await;
+    assert!(new.shown(&target).is_some(), "it is ready there");
+    assert!(!world.read(&moved).await.phase.is_final());
+    dies.abort();
+
+    process().work_until_idle().await.unwrap();
+    let moved = world.read(&moved).await;
+    assert_eq!(
+        (moved.phase, codes(&moved)),
+        (Phase::Ready, vec![ReasonCode::Moved])
+    );
+    assert_eq!(
+        moved.reasons[0].message,
+        "what ran before on data plane eu-1 was removed"
+    );
+    assert!(world.backend.shown(&target).is_none());
+    let state = world.store.target(&target).await.unwrap().unwrap();
+    assert_eq!(state.planes, [id("eu-2")].into());
+}
+
+/// The process ends after the removal from the old project was accepted and before the end is stored.
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_the_old_project_is_left_removes_it_once() {
+    let world = World::new().await;
+    world.deploy("orders", "orders:1").await;
+    let (old, new) = (
+        hanging(&world, [orders("web"), orders("shop")]),
+        Arc::new(InMemoryBackend::new()),
+    );
+    let process = |plane| process(&world, plan("web", plane), (&old, &new));
+    // It may be on the old data plane: a deployment there was accepted, and superseded.
+    accept(&process("eu-1"), "orders:2").await;
+    let first = process("eu-2");
+    let moved = accept(&first, "orders:3").await;
+    let dies = tokio::spawn(async move { first.work_until_idle().await });
+    old.reached.notified().await;
+    assert_eq!(removals(&world, &orders("shop")).await.len(), 1);
+    assert!(!world.read(&moved).await.phase.is_final());
+    dies.abort();
+
+    process("eu-2").work_until_idle().await.unwrap();
+    assert_eq!(world.read(&moved).await.phase, Phase::Ready);
+    assert_eq!(removals(&world, &orders("shop")).await.len(), 1);
+    nothing_is_placed_but(&world, &orders("web")).await;
+    assert!(new.shown(&orders("web")).is_some());
+    assert!(world.backend.shown(&orders("shop")).is_none());
+    assert!(world.backend.shown(&orders("web")).is_none());
+}
