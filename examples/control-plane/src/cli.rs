@@ -288,6 +288,54 @@ mod tests {
         check(&Cli::command());
     }
 
+    /// Guards that whatever is mistyped is answered without a word of Rust.
+    #[test]
+    fn wrong_use_is_answered_in_plain_words() {
+        for args in [
+            "",
+            "deploi",
+            "deploy orders",
+            "deploy Orders r.example/a",
+            "deploy orders BAD",
+            "deploy orders r.example/a --environment X",
+            "logs orders --lines many",
+            "logs orders --lines -1",
+            "logs orders --lines 99999999999",
+            "rollback orders --to first",
+            "rollback orders --to -1",
+            "remove orders --all --environment production",
+            "run",
+            "run cancel",
+            "run cancel R!",
+            "run orders x y",
+            "token create orders --days many",
+            "token create orders --days 70000",
+            "token revoke orders T!",
+            "registry verify Images",
+            "snippet jenkins orders",
+            "render orders r.example/a:b:c",
+        ] {
+            let parsed = Cli::try_parse_from(["control-plane"].into_iter().chain(args.split(' ')));
+            let said = parsed.expect_err(args).to_string();
+            for word in [
+                "invalid digit",
+                "too large to fit",
+                "variant",
+                ", expected",
+                "u32",
+                "u16",
+                "::",
+                "Option",
+                "Err(",
+            ] {
+                assert!(
+                    !said.contains(word),
+                    "{word:?} is in {said:?}, about {args:?}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_image_or_no_lifetime_is_wrong_use() {
         for (args, message) in [

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::address::{self, Address};
 use super::{deploy, view};
+use crate::config::Configuration;
 use crate::control_plane::Records;
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
@@ -20,7 +21,7 @@ struct Place {
     newest: Option<Deployment>,
     /// What was ready last, with its image.
     ready: Option<(Deployment, Option<Release>)>,
-    /// Where what is ready is reached.
+    /// Where what is ready is reached, once it was looked for.
     addresses: Vec<Address>,
     /// Whether the configuration has the component in the environment.
     is_configured: bool,
@@ -53,13 +54,14 @@ pub(super) async fn status(
     ]);
     let (mut values, mut addresses) = (Vec::new(), String::new());
     for state in states {
-        let place = Place::of(records, state).await?;
+        let mut place = Place::of(records, state).await?;
+        if component.is_some() {
+            place.find_addresses(&records.configuration);
+        }
         if !place.is_gone() {
             table.row(place.row());
             values.push(place.document());
-            if component.is_some() {
-                addresses.push_str(&place.addresses());
-            }
+            addresses.push_str(&place.addresses());
         }
     }
     output.say(table.or("nothing runs") + &addresses, &values);
@@ -83,8 +85,6 @@ impl Place {
             None => None,
         };
         let target = &state.target;
-        let release = ready.as_ref().and_then(|(_, release)| release.as_ref());
-        let addresses = release.map(|release| address::of(&records.configuration, target, release));
         let plan = records.configuration.plan(&target.component);
         let is_configured = plan.is_some_and(|plan| {
             plan.component.project.id == target.project && { plan.stages.iter() }
@@ -94,9 +94,16 @@ impl Place {
             state,
             newest,
             ready,
-            addresses: addresses.unwrap_or_default(),
+            addresses: Vec::new(),
             is_configured,
         })
+    }
+
+    /// Rendering is not for thousands of them.
+    fn find_addresses(&mut self, configuration: &Configuration) {
+        if let Some((_, Some(release))) = &self.ready {
+            self.addresses = address::of(configuration, &self.state.target, release);
+        }
     }
 
     /// Whether it was removed from everywhere.

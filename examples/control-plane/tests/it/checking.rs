@@ -1,6 +1,7 @@
 //! `check` finds what it claims to find, and `check --connect` the rest.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -71,6 +72,43 @@ fn a_sealing_key_that_does_not_open_the_store_is_a_problem() {
     );
     site.configure(&configuration.replace(KEY, &both));
     site.run(&["check"]).expect(0);
+}
+
+/// Guards that a store that another program has locked is said to be so, once.
+#[test]
+fn a_locked_store_is_said_to_be_locked() {
+    if !is_installed("python3") {
+        return skipped("python3 is not installed, so no store was locked");
+    }
+    let site = Site::new(&in_memory("registry.example.com"), "password");
+    site.token("orders");
+    let script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); \
+                  db.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()";
+    let mut locker = Command::new("python3")
+        .args(["-c", script])
+        .arg(site.directory().join("control-plane.db"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let mut line = String::new();
+    let output = locker.stdout.take().expect("its output is a pipe");
+    BufReader::new(output)
+        .read_line(&mut line)
+        .expect("it is read");
+    assert_eq!(line, "locked\n");
+    let refused = site.run(&["token", "create", "orders"]).expect(7);
+    assert_eq!(
+        refused.stderr.matches("database is locked").count(),
+        1,
+        "{refused:?}"
+    );
+    assert!(!refused.stderr.contains("Error code"), "{refused:?}");
+    // Who only looks waits for nobody.
+    site.run(&["token", "list", "orders"]).expect(0);
+    drop(locker.stdin.take());
+    assert!(locker.wait().expect("it ends").success());
+    site.token("orders");
 }
 
 /// Guards that rows that cannot be read are shown: nobody works on them.
@@ -256,8 +294,8 @@ fn a_cluster_says_what_it_permits() {
     for expected in [
         format!("answers, to system:serviceaccount:{there}:control"),
         format!(
-            "does not permit in namespace {there}: create secrets, delete secrets, get secrets, list \
-             secrets, patch secrets, update secrets"
+            "does not permit in namespace {there}: create secrets, delete secrets, get secrets, patch \
+             secrets"
         ),
         format!("does not permit in namespace {gone}: "),
     ] {

@@ -10,22 +10,25 @@ pub(super) struct Permission {
     pub(super) is_needed: bool,
 }
 
-const OBJECTS: &[&str] = &["get", "list", "create", "patch", "update", "delete"];
-const LOOKS: &[&str] = &["get", "list"];
+const OBJECT: &[&str] = &["get", "create", "patch", "delete"];
 
-/// As the crate's documentation has them, in the namespaces of the targets.
+/// As the role of the Kubernetes backend has them, in the namespaces of the targets.
 pub(super) const IN_NAMESPACES: &[Permission] = &[
-    needed("", "configmaps", OBJECTS),
-    needed("", "secrets", OBJECTS),
-    needed("", "serviceaccounts", OBJECTS),
-    needed("", "services", OBJECTS),
-    needed("apps", "deployments", OBJECTS),
-    needed("batch", "cronjobs", OBJECTS),
-    needed("batch", "jobs", OBJECTS),
-    needed("policy", "poddisruptionbudgets", OBJECTS),
-    needed("autoscaling", "horizontalpodautoscalers", OBJECTS),
-    needed("", "pods", LOOKS),
-    needed("apps", "replicasets", LOOKS),
+    needed("", "configmaps", &["get", "create", "update"]),
+    needed("", "secrets", OBJECT),
+    needed("", "serviceaccounts", OBJECT),
+    needed("", "services", OBJECT),
+    needed("apps", "deployments", OBJECT),
+    needed("batch", "cronjobs", OBJECT),
+    needed("policy", "poddisruptionbudgets", OBJECT),
+    needed("autoscaling", "horizontalpodautoscalers", OBJECT),
+    needed(
+        "batch",
+        "jobs",
+        &["get", "list", "create", "patch", "delete"],
+    ),
+    needed("apps", "replicasets", &["list"]),
+    needed("", "pods", &["list"]),
     needed("", "pods/log", &["get"]),
     Permission {
         is_needed: false,
