@@ -1,6 +1,8 @@
 //! What a loss of power leaves on a disk: what was synced, and of the rest whatever chance kept.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::Path;
 
 /// The smallest piece that a disk writes whole.
@@ -67,6 +69,8 @@ pub(super) enum Honesty {
 pub(super) struct Disk<'r> {
     honesty: Honesty,
     files: BTreeMap<&'r str, File<'r>>,
+    /// Room for one file, used again for each image.
+    left: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +81,11 @@ struct File<'r> {
 
 impl<'r> Disk<'r> {
     pub(super) fn new(honesty: Honesty) -> Self {
-        let files = BTreeMap::new();
-        Self { honesty, files }
+        Self {
+            honesty,
+            files: BTreeMap::new(),
+            left: Vec::new(),
+        }
     }
 
     pub(super) fn happen(&mut self, record: &'r Record) {
@@ -100,22 +107,24 @@ impl<'r> Disk<'r> {
         }
     }
 
-    /// Writes what is left when the power goes at this moment.
-    pub(super) fn lose_power(&self, chance: &mut Chance, files: [&str; 2], into: &Path) {
+    /// Writes what is left when the power goes at this moment, over what an earlier moment left.
+    pub(super) fn lose_power(&mut self, chance: &mut Chance, files: [&str; 2], into: &Path) {
         let mood = chance.below(100);
         for name in files {
             let Some(file) = self.files.get(name) else {
+                let _ = std::fs::remove_file(into.join(name));
                 continue;
             };
-            let mut left = file.synced.clone();
+            let left = &mut self.left;
+            left.clone_from(&file.synced);
             for call in &file.unsynced {
                 match mood {
                     0..15 => {}
-                    15..30 => call.apply(&mut left),
-                    _ => call.apply_by_chance(&mut left, chance),
+                    15..30 => call.apply(left),
+                    _ => call.apply_by_chance(left, chance),
                 }
             }
-            std::fs::write(into.join(name), left).unwrap();
+            write_over(&into.join(name), left).unwrap();
         }
     }
 }
@@ -143,6 +152,18 @@ impl Call {
             _ => self.apply(file),
         }
     }
+}
+
+/// Leaves the pages that a file has in their places: to give them back and take others costs more than
+/// all that is written.
+fn write_over(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)
 }
 
 fn put(file: &mut Vec<u8>, offset: usize, data: &[u8]) {
