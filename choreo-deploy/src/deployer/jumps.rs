@@ -15,18 +15,25 @@ const SAME: SignedDuration = SignedDuration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Jumps(Mutex<State>);
 
+/// More are not remembered: the oldest is forgotten first.
+const MOST: usize = 100;
+
 #[derive(Debug, Default)]
 struct State {
     last: Option<(Timestamp, Instant)>,
-    forward: Vec<Jump>,
-    back: Vec<Jump>,
+    /// In the order in which they were seen.
+    jumps: Vec<Jump>,
     went_back: bool,
 }
 
+/// The wall clock was set between two readings.
 #[derive(Clone, Copy, Debug)]
 struct Jump {
-    /// The last time before it.
     from: Timestamp,
+    to: Timestamp,
+    /// The time between the readings.
+    passed: SignedDuration,
+    /// Less than nothing, where it went back.
     by: SignedDuration,
 }
 
@@ -43,21 +50,8 @@ impl Jumps {
     pub(super) fn without(&self, wall: Timestamp, accepted_at: Timestamp) -> Timestamp {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.look(wall, Instant::now());
-        let since = |jumps: &[Jump]| {
-            let since = jumps.iter().filter(|jump| jump.from >= accepted_at);
-            since.fold(SignedDuration::ZERO, |sum, jump| {
-                sum.saturating_add(jump.by)
-            })
-        };
-        let ahead = since(&state.forward);
-        // What was accepted at a time that is still to come was so before the clock went back.
-        let behind = if accepted_at > wall {
-            since(&state.back)
-        } else {
-            SignedDuration::ZERO
-        };
-        let by = behind.saturating_sub(ahead);
-        wall.checked_add(by).unwrap_or(wall)
+        let by = state.since(wall, accepted_at);
+        wall.checked_sub(by).unwrap_or(wall)
     }
 }
 
@@ -69,26 +63,40 @@ impl State {
         let passed = SignedDuration::try_from(steady.duration_since(then));
         let passed = passed.unwrap_or(SignedDuration::MAX);
         let by = wall.duration_since(from).saturating_sub(passed);
-        if by > SAME {
-            self.forward.push(Jump { from, by });
-        } else if by < -SAME {
-            self.went_back = true;
-            self.take_back(from, -by);
+        if by.abs() <= SAME {
+            return;
         }
+        self.went_back |= by.is_negative();
+        if self.jumps.len() == MOST {
+            self.jumps.remove(0);
+        }
+        self.jumps.push(Jump {
+            from,
+            to: wall,
+            passed,
+            by,
+        });
     }
 
-    /// A clock that was wrong and is set right again has not jumped at all.
-    fn take_back(&mut self, from: Timestamp, mut by: SignedDuration) {
-        while let Some(jump) = self.forward.last_mut() {
-            if jump.by > by {
-                jump.by -= by;
-                return;
+    /// All jumps since something was accepted. After the clock went back it shows the same times again,
+    /// and what was accepted at one of them was accepted the last time that it was shown.
+    fn since(&self, wall: Timestamp, accepted_at: Timestamp) -> SignedDuration {
+        let (mut end, mut since) = (wall, SignedDuration::ZERO);
+        for jump in self.jumps.iter().rev() {
+            // It was set at some moment between the readings.
+            let margin = jump.passed.saturating_add(SAME);
+            let begin = jump.to.checked_sub(margin).unwrap_or(Timestamp::MIN);
+            if (begin..=end).contains(&accepted_at) {
+                return since;
             }
-            by -= jump.by;
-            self.forward.pop();
+            end = jump.from.checked_add(margin).unwrap_or(Timestamp::MAX);
+            since = since.saturating_add(jump.by);
         }
-        if by > SAME {
-            self.back.push(Jump { from, by });
+        if accepted_at <= end {
+            since
+        } else {
+            // Nobody here has seen that time yet.
+            SignedDuration::ZERO
         }
     }
 }
@@ -121,7 +129,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_on_has_not_jumped() {
         let state = seen(&[(0, 0), (100, 101), (5000, 5001)]);
-        assert!(state.forward.is_empty() && state.back.is_empty() && !state.went_back);
+        assert!(state.jumps.is_empty() && !state.went_back);
     }
 
     #[test]
@@ -139,11 +147,43 @@ mod tests {
         assert_eq!(without(seen(&readings), 411), at(411));
     }
 
+    /// It had 15 minutes, and timed out in its first one.
+    #[test]
+    fn only_jumps_after_it_was_accepted_count() {
+        let twice_back = [(0, 9000), (10, 9010), (11, 6011), (20, 6020), (21, 3021)];
+        assert_eq!(without(seen(&twice_back), 9005), at(9021));
+        assert_eq!(without(seen(&twice_back), 6015), at(6021));
+        assert_eq!(without(seen(&twice_back), 3021), at(3021));
+        let forward_then_back = [(0, 0), (10, 10), (11, 9011), (20, 9020), (21, 4021)];
+        assert_eq!(without(seen(&forward_then_back), 5), at(21));
+        assert_eq!(without(seen(&forward_then_back), 9015), at(9021));
+    }
+
     #[test]
     fn forward_and_back_is_no_jump() {
         let readings = [(0, 0), (10, 10), (11, 3611), (12, 3612), (13, 13)];
         assert_eq!(without(seen(&readings), 5), at(13));
-        assert!(seen(&readings).forward.is_empty());
-        assert!(seen(&readings).back.is_empty());
+    }
+
+    /// What the clock showed while it was ahead is no older than it is.
+    #[test]
+    fn what_was_accepted_while_the_clock_was_ahead_gets_no_more_time() {
+        let readings = [(0, 0), (10, 10), (11, 3611), (12, 3612), (1013, 1013)];
+        assert_eq!(without(seen(&readings), 3611), at(4613));
+    }
+
+    #[test]
+    fn a_time_that_nobody_has_seen_is_as_it_is() {
+        let readings = [(0, 0), (10, 10), (11, 3611)];
+        assert_eq!(without(seen(&readings), 100), at(3611));
+        assert_eq!(without(seen(&readings), 9000), at(3611));
+    }
+
+    #[test]
+    fn old_jumps_are_forgotten() {
+        let readings: Vec<_> = (0..300)
+            .map(|n| (n, i64::try_from(n).unwrap() * 100))
+            .collect();
+        assert_eq!(seen(&readings).jumps.len(), MOST);
     }
 }
