@@ -114,7 +114,9 @@ impl StoreClause {
         let progress = Progress::new(Phase::Progressing, at(0), at(60));
         let stale = store.put_back(&before.claim, progress.clone()).await;
         super::steps::assert_stale(stale);
-        let claim = claimed.into_deployment().expect("it is one").claim;
+        let claimed = claimed.into_deployment().expect("it is one");
+        assert_eq!(claimed.claims, 1, "its holder has not died of it");
+        let claim = claimed.claim;
         store.put_back(&claim, progress).await.expect("puts back");
         assert!(
             claim_all(store, &request).await.work.is_empty(),
