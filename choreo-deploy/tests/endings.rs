@@ -40,6 +40,8 @@ enum How {
     RefusesRuns,
     /// It never answers about runs and logs.
     Hangs,
+    /// It starts runs, and its answers to that are lost.
+    LosesStarts,
     /// It starts runs, and their image does not exist.
     NeverPulls,
     /// It starts runs, and the image of the first looks cannot be pulled yet.
@@ -121,6 +123,11 @@ impl TaskRunner for Plane {
         match self.how {
             How::Hangs => std::future::pending().await,
             How::RefusesRuns => Err(stale("start")),
+            How::LosesStarts => {
+                self.inner.start(run).await?;
+                let kind = BackendErrorKind::Timeout;
+                Err(BackendError::new(kind, "start", "no answer"))
+            }
             _ => self.inner.start(run).await,
         }
     }
@@ -291,6 +298,23 @@ async fn a_run_ends_on_a_data_plane_that_does_not_answer() {
             ReasonCode::BackendUnreachable
         ]
     );
+}
+
+/// What is not known to be started may run, or have run: the data plane knows.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_start_got_no_answer_is_not_called_cancelled_without_a_look() {
+    let deployer = deployer(How::LosesStarts).await;
+    let image = submission("0", Cause::Manual);
+    deployer.accept(image).await.unwrap();
+    deployer.work_until_idle().await.unwrap();
+    let run = deployer.run_task(RunRequest::new(report())).await;
+    let run = run.unwrap();
+    assert!(!ends_within(&deployer, Duration::from_millis(100)).await);
+    let cancelled = deployer.cancel_run(&report(), &run.id).await.unwrap();
+    assert_eq!(cancelled.phase, RunPhase::Pending);
+    assert!(ends_within(&deployer, Duration::from_secs(60)).await);
+    let run = deployer.wait_run(&report(), &run.id, Duration::ZERO).await;
+    assert_eq!(run.unwrap().unwrap().phase, RunPhase::Succeeded);
 }
 
 /// A task's container whose image does not exist waits for ever by itself.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Deployer;
 use super::admission::Wanted;
+use super::slots::Slot;
 use super::step::Halt;
 use crate::backend::{Intent, RunIntent, TaskRunner};
 use crate::reason::{Reason, ReasonCode};
@@ -13,12 +14,15 @@ use crate::store::{ClaimedRun, RunOutcome, RunProgress};
 
 impl Deployer {
     /// Does what is next for a claimed run.
-    pub(super) async fn run_step(&self, mut claimed: ClaimedRun) {
+    pub(super) async fn run_step(&self, mut claimed: ClaimedRun, slot: &Slot) {
         // A run's claim is not renewed. A step that outlived it could write nothing, and neither
         // could any after it: on a data plane that does not answer, the run would never end.
         let within = self.options.lease.saturating_mul(2) / 3;
         if self.ends_run(&claimed).await {
             return;
+        }
+        if !slot.goes_on() {
+            return self.put_run_back_for_room(&claimed).await;
         }
         let plane = claimed.run.data_plane.clone();
         let advanced = async {
@@ -56,6 +60,21 @@ impl Deployer {
         }
     }
 
+    /// Its data plane has as many changes under way as it may.
+    async fn put_run_back_for_room(&self, claimed: &ClaimedRun) {
+        let now = self.clock.now();
+        let progress = RunProgress {
+            reasons: claimed.run.reasons.clone(),
+            started: claimed.started,
+            attempt: claimed.attempt,
+            ..RunProgress::new(claimed.run.phase, now, now)
+        };
+        let store = &self.parts.store;
+        if let Err(error) = store.put_back_run(&claimed.claim, progress).await {
+            tracing::warn!(run = %claimed.run.id, %error, "store failed");
+        }
+    }
+
     async fn advance_run(&self, claimed: &mut ClaimedRun) -> Result<(), Halt> {
         let run = claimed.run.clone();
         let backend = self.parts.backends.get(&run.data_plane).ok_or_else(|| {
@@ -73,18 +92,19 @@ impl Deployer {
                 message,
             )));
         };
-        if run.cancel_requested && !claimed.started {
-            let outcome = RunOutcome::new(RunPhase::Cancelled, None, Vec::new(), self.clock.now());
-            self.parts.store.finish_run(&claimed.claim, outcome).await?;
-            return Ok(());
-        }
-        if !claimed.started {
+        let ends = run.cancel_requested || self.run_is_late(claimed);
+        // It may run although it is not known to be started: the answer was lost, or somebody starts
+        // it just now. So it is stopped all the same, and it is never started to be stopped at once.
+        if !claimed.started && !ends {
             self.start_run(tasks, claimed).await?;
         }
-        if run.cancel_requested || self.run_is_late(claimed) {
+        if ends {
             self.call(tasks.cancel_run(&run.target, &run.id)).await?;
         }
         let status = self.look(tasks.observe_run(&run.target, &run.id)).await?;
+        if status.phase.is_none() && !claimed.started {
+            return self.end_unstarted(claimed).await;
+        }
         let open = status.phase.is_some_and(|phase| !phase.is_final());
         if open && status.is_stuck {
             // A container that cannot start waits for ever by itself.
@@ -143,6 +163,17 @@ impl Deployer {
                     .await?;
             }
         }
+        Ok(())
+    }
+
+    /// It was to stop before it began.
+    async fn end_unstarted(&self, claimed: &ClaimedRun) -> Result<(), Halt> {
+        if !claimed.run.cancel_requested {
+            return self.fail_run(claimed, vec![self.too_long(claimed)]).await;
+        }
+        let now = self.clock.now();
+        let outcome = RunOutcome::new(RunPhase::Cancelled, None, Vec::new(), now);
+        self.parts.store.finish_run(&claimed.claim, outcome).await?;
         Ok(())
     }
 

@@ -57,7 +57,8 @@ impl Slots {
         (most > 0).then(|| (most, state.room.clone()))
     }
 
-    /// Counts a step, until the slot is dropped.
+    /// Counts a step, until the slot is dropped. A change that another one took the room of, while
+    /// this one was claimed, is none until it [goes on](Slot::goes_on).
     pub(super) fn take(
         &self,
         organization: OrganizationId,
@@ -65,6 +66,10 @@ impl Slots {
         lane: Lane,
     ) -> Slot {
         let mut state = self.0.lock();
+        let lane = match lane {
+            Lane::Change if !state.room.has_on(&data_plane, lane) => Lane::Resolve,
+            _ => lane,
+        };
         state.fresh += 1;
         state.room.enter(&organization, &data_plane, lane);
         drop(state);
@@ -105,7 +110,7 @@ struct Now {
 }
 
 impl Slot {
-    /// Goes on from a registry to the data plane, where there is room.
+    /// Goes on to the data plane, from a registry or at once, where there is room.
     pub(super) fn goes_on(&self) -> bool {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if now.lane != Lane::Resolve {

@@ -198,6 +198,10 @@ impl Deployer {
         slot: &Slot,
     ) -> Result<Option<Ending>, Halt> {
         if claimed.deployment.subject == Subject::Absence {
+            if !slot.goes_on() {
+                self.put_back_for_room(claimed).await?;
+                return Ok(None);
+            }
             self.remove_everywhere(claimed).await?;
             return Ok(Some((Phase::Ready, Vec::new())));
         }
@@ -233,12 +237,15 @@ impl Deployer {
         self.follow(backend, claimed, (release, rollout)).await
     }
 
-    /// It is resolved; its data plane has as many changes under way as it may.
+    /// Its data plane has as many changes under way as it may.
     async fn put_back_for_room(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
         let deployment = &claimed.deployment;
         let now = self.clock.now();
+        // To have found out what an image is was no failure.
+        let is_resolved_now = claimed.release.is_none() && deployment.subject != Subject::Absence;
         let progress = Progress {
             reasons: deployment.reasons.clone(),
+            attempt: if is_resolved_now { 0 } else { claimed.attempt },
             ..Progress::new(deployment.phase, now, now)
         };
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)

@@ -127,6 +127,7 @@ impl<'a> Steps<'a> {
             step.spawn(async move { worker.work_on(work, &place).await });
             let slow = tokio::time::sleep(deployer.options.slow_step);
             let ended = tokio::select! {
+                biased;
                 ended = step.join_next() => ended,
                 () = slow => {
                     slot.is_slow();
@@ -143,6 +144,7 @@ impl<'a> Steps<'a> {
     /// Waits until a step has ended or given its place up, and takes away all that have ended.
     async fn change(&mut self) {
         tokio::select! {
+            biased;
             _ = self.running.join_next() => {}
             () = self.slots.freed() => {}
         }
@@ -172,6 +174,7 @@ impl Deployer {
             ClaimedWork::Deployment(claimed) => {
                 let claim = claimed.claim.clone();
                 tokio::select! {
+                    biased;
                     () = self.step(*claimed, slot) => {}
                     () = self.keep(&claim) => {
                         tracing::debug!(target = %claim.target, "claim is lost; step is dropped");
@@ -179,7 +182,7 @@ impl Deployer {
                 }
             }
             // A run is started by id and only once, so two workers on it do no harm.
-            ClaimedWork::Run(claimed) => self.run_step(*claimed).await,
+            ClaimedWork::Run(claimed) => self.run_step(*claimed, slot).await,
         }
     }
 
