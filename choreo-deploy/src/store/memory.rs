@@ -53,7 +53,8 @@ struct State {
     deployments: HashMap<DeploymentId, Row>,
     /// In the order of acceptance.
     order: Vec<DeploymentId>,
-    targets: HashMap<Target, TargetRow>,
+    /// In an order, so that what is due at the same moment is claimed alike each time.
+    targets: BTreeMap<Target, TargetRow>,
     releases: HashMap<ComponentKey, BTreeMap<ReleaseNumber, Release>>,
     settings: HashMap<Target, Vec<Settings>>,
     idempotency: HashMap<(ComponentKey, String), (Idempotency, DeploymentId)>,

@@ -14,4 +14,5 @@ mod restart;
 mod runs;
 mod shim;
 mod silence;
+mod simulation;
 mod unreadable;

@@ -1,0 +1,220 @@
+//! Who holds which claim, and what was told of it: the promises that no state of a store or of a data
+//! plane shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use choreo_deploy::Target;
+use choreo_deploy::deployment::{Deployment, Generation};
+use choreo_deploy::id::{DeploymentId, RunId};
+use choreo_deploy::rollout::{Rollout, RolloutPhase};
+use choreo_deploy::store::Claim;
+use tokio::time::Instant;
+
+use crate::journal::{Journal, broken};
+use crate::process::ProcessId;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Books>);
+
+#[derive(Debug, Default)]
+struct Books {
+    held: BTreeMap<Target, Held>,
+    /// The claims of each process, without those that it was told to have lost.
+    open: BTreeMap<(ProcessId, Target, Generation), BTreeSet<u64>>,
+    /// What the data plane has confirmed, and the store was told.
+    applied: BTreeSet<(Target, Generation)>,
+    ended: BTreeSet<DeploymentId>,
+    runs: BTreeMap<RunId, Instant>,
+}
+
+#[derive(Debug)]
+struct Held {
+    process: ProcessId,
+    generation: Generation,
+    fence: u64,
+    /// Something happened for which the claim may be lost.
+    excused: bool,
+    /// What the data plane has told under it.
+    confirmed: bool,
+    newer: Option<Generation>,
+}
+
+impl Ledger {
+    pub(crate) fn taken(
+        &self,
+        journal: &Journal,
+        (process, takes_all): (ProcessId, bool),
+        claim: &Claim,
+    ) {
+        let mut books = self.books();
+        if let Some(held) = books.held.get(&claim.target)
+            && held.generation == claim.generation
+            && !held.excused
+            && !takes_all
+        {
+            let (target, generation, other) = (&claim.target, claim.generation, held.process);
+            broken!(
+                journal,
+                "{process} got {target} {generation} while {other} works on it and keeps its claim"
+            );
+        }
+        let known = (process, claim.target.clone(), claim.generation);
+        books.open.entry(known).or_default().insert(claim.fence);
+        let held = Held {
+            process,
+            generation: claim.generation,
+            fence: claim.fence,
+            // What it took by an old time may be over already.
+            excused: takes_all,
+            confirmed: false,
+            newer: None,
+        };
+        books.held.insert(claim.target.clone(), held);
+    }
+
+    /// The process may lose its claims: it stood still, it is gone, or the store gave it no answer.
+    pub(crate) fn excuse(&self, process: ProcessId) {
+        for held in self.books().held.values_mut() {
+            held.excused |= held.process == process;
+        }
+    }
+
+    /// Any claim may be lost: the clock was set.
+    pub(crate) fn excuse_all(&self) {
+        for held in self.books().held.values_mut() {
+            held.excused = true;
+        }
+    }
+
+    /// A claim was given back before the end.
+    pub(crate) fn put_back(&self, journal: &Journal, process: ProcessId, claim: &Claim) {
+        let mut books = self.books();
+        let Some(held) = books.ends(process, claim) else {
+            return;
+        };
+        let (target, generation) = (&claim.target, claim.generation);
+        if let Some(newer) = held.newer {
+            broken!(
+                journal,
+                "{process} goes on with {target} {generation} after it has seen {newer} there"
+            );
+        }
+        if held.confirmed {
+            books.applied.insert((target.clone(), generation));
+        }
+    }
+
+    pub(crate) fn finished(
+        &self,
+        journal: &Journal,
+        (process, claim): (ProcessId, &Claim),
+        ended: &Deployment,
+    ) {
+        let mut books = self.books();
+        books.ends(process, claim);
+        if !books.ended.insert(ended.id.clone()) {
+            broken!(journal, "deployment {} ended a second time", ended.id);
+        }
+    }
+
+    pub(crate) fn run_finished(&self, journal: &Journal, id: &RunId) {
+        if self
+            .books()
+            .runs
+            .insert(id.clone(), Instant::now())
+            .is_some()
+        {
+            broken!(journal, "run {id} ended a second time");
+        }
+    }
+
+    /// When a run ended.
+    pub(crate) fn run_ended(&self, id: &RunId) -> Option<Instant> {
+        self.books().runs.get(id).copied()
+    }
+
+    /// The process was told that a claim is not its own any more.
+    pub(crate) fn lost(&self, process: ProcessId, claim: &Claim) {
+        let mut books = self.books();
+        books.ends(process, claim);
+        let known = (process, claim.target.clone(), claim.generation);
+        if let Some(fences) = books.open.get_mut(&known) {
+            fences.remove(&claim.fence);
+        }
+    }
+
+    /// The process calls a data plane.
+    pub(crate) fn calls(
+        &self,
+        journal: &Journal,
+        (process, what): (ProcessId, &str),
+        (target, generation): (&Target, Generation),
+    ) {
+        let books = self.books();
+        let known = (process, target.clone(), generation);
+        if books.open.get(&known).is_some_and(BTreeSet::is_empty) {
+            broken!(
+                journal,
+                "{process} calls {what} for {target} {generation}, whose claim it has lost"
+            );
+        }
+        let known = (target.clone(), generation);
+        if what == "apply" && books.applied.contains(&known) {
+            broken!(
+                journal,
+                "{process} applies {target} {generation} again, which is known to be applied"
+            );
+        }
+    }
+
+    /// The process was told that something was applied.
+    pub(crate) fn confirmed(&self, process: ProcessId, target: &Target, generation: Generation) {
+        if let Some(held) = self.books().of(process, target)
+            && held.generation == generation
+        {
+            held.confirmed = true;
+        }
+    }
+
+    /// The process was told what there is.
+    pub(crate) fn seen(&self, process: ProcessId, target: &Target, rollout: &Rollout) {
+        let mut books = self.books();
+        let Some(held) = books.of(process, target) else {
+            return;
+        };
+        let generation = held.generation;
+        held.newer = rollout.generation.filter(|newer| *newer > generation);
+        let gone = rollout.phase == RolloutPhase::Missing;
+        if gone || rollout.generation != Some(generation) {
+            held.confirmed = false;
+            books.applied.remove(&(target.clone(), generation));
+        }
+    }
+
+    /// What was applied to a target is there no more.
+    pub(crate) fn forget(&self, target: &Target) {
+        let mut books = self.books();
+        books.applied.retain(|(applied, _)| applied != target);
+        if let Some(held) = books.held.get_mut(target) {
+            held.confirmed = false;
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn of(&mut self, process: ProcessId, target: &Target) -> Option<&mut Held> {
+        let held = self.held.get_mut(target)?;
+        (held.process == process).then_some(held)
+    }
+
+    fn ends(&mut self, process: ProcessId, claim: &Claim) -> Option<Held> {
+        let held = self.held.get(&claim.target)?;
+        let ends = held.process == process && held.fence == claim.fence;
+        ends.then(|| self.held.remove(&claim.target)).flatten()
+    }
+}
