@@ -169,7 +169,9 @@ impl Deployer {
     /// It was to stop before it began.
     async fn end_unstarted(&self, claimed: &ClaimedRun) -> Result<(), Halt> {
         if !claimed.run.cancel_requested {
-            return self.fail_run(claimed, vec![self.too_long(claimed)]).await;
+            let mut reasons = vec![self.too_long(claimed)];
+            reasons.extend(claimed.run.reasons.iter().cloned());
+            return self.fail_run(claimed, reasons).await;
         }
         let now = self.clock.now();
         let outcome = RunOutcome::new(RunPhase::Cancelled, None, Vec::new(), now);

@@ -1,12 +1,15 @@
 //! The store as one process sees it: late, and sometimes without an answer.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use choreo_deploy::Target;
 use choreo_deploy::deployment::{Deployment, Phase, Subject};
-use choreo_deploy::id::{ComponentKey, DeploymentId, OrganizationId, RegistryId, RunId, TokenId};
+use choreo_deploy::id::{
+    ComponentKey, DataPlaneId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId,
+};
 use choreo_deploy::release::{Pin as ImagePin, Release, ReleaseDraft, ReleaseNumber};
 use choreo_deploy::run::Run;
 use choreo_deploy::settings::Settings;
@@ -251,6 +254,18 @@ impl DeploymentStore for SeenStore {
             .await
     }
 
+    async fn forget_planes(
+        &self,
+        target: &Target,
+        planes: &BTreeSet<DataPlaneId>,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.call("forget planes", || {
+            at_once(self.store.forget_planes(target, planes, at))
+        })
+        .await
+    }
+
     async fn release(
         &self,
         component: &ComponentKey,
@@ -285,6 +300,11 @@ impl DeploymentStore for SeenStore {
             at_once(self.store.release_hold(target, at))
         })
         .await
+    }
+
+    async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError> {
+        self.call("raise epoch", || at_once(self.store.raise_epoch(at)))
+            .await
     }
 
     async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
