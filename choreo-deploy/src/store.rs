@@ -91,8 +91,8 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///   runs alike.
     /// - Each claim of a target or a run has a greater fence than every one before.
     /// - What is due later than [`ClaimRequest::horizon`] is due now, also where a lease holds.
-    /// - Claims are counted until something is written with one, a newer deployment comes, or the
-    ///   horizon makes it due: whoever had it then may live.
+    /// - Claims are counted until something is written with one, or a newer deployment comes. What the
+    ///   horizon makes due keeps a count of one at most: whoever had it may live.
     /// - [`Claimed::next_due`] is when more is due that there is room for.
     /// - A row that cannot be read is passed over, and stays as it is.
     ///

@@ -44,7 +44,7 @@ fn histories_are_eventful() {
         (": timed-out", 10),
         ("NewerDeployment", 1),
         ("ImagePlatformMismatch", 1),
-        (": cancelled", 1),
+        ("cancel", 1),
         (": succeeded", 3),
         ("rollback", 3),
         ("promotion", 3),

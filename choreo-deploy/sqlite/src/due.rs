@@ -48,7 +48,7 @@ pub(crate) const TARGETS: Queries = Queries {
         WHERE due_at IS NOT NULL AND unreadable = 0
           AND organization = ?1 AND lane = ?2 AND data_plane = ?3
         ORDER BY due_at LIMIT 1",
-    forward: "UPDATE targets INDEXED BY targets_due SET due_at = ?1, claims = 0
+    forward: "UPDATE targets INDEXED BY targets_due SET due_at = ?1, claims = MIN(claims, 1)
         WHERE due_at IS NOT NULL AND unreadable = 0 AND due_at > ?2",
     // It would come first for ever. It waits until the database is opened again.
     pass_over: "UPDATE targets SET unreadable = 1 WHERE id = ?1",
@@ -63,7 +63,7 @@ pub(crate) const RUNS: Queries = Queries {
         WHERE due_at IS NOT NULL AND unreadable = 0
           AND organization = ?1 AND lane = ?2 AND data_plane = ?3
         ORDER BY due_at LIMIT 1",
-    forward: "UPDATE runs INDEXED BY runs_due SET due_at = ?1, claims = 0
+    forward: "UPDATE runs INDEXED BY runs_due SET due_at = ?1, claims = MIN(claims, 1)
         WHERE due_at IS NOT NULL AND unreadable = 0 AND due_at > ?2",
     pass_over: "UPDATE runs SET unreadable = 1 WHERE seq = ?1",
 };

@@ -123,7 +123,7 @@ impl Lease {
     fn bring_forward(&mut self, now: Timestamp) {
         self.next_attempt_at = self.next_attempt_at.min(now);
         self.until = self.until.map(|until| until.min(now));
-        self.claims = 0;
+        self.claims = self.claims.min(1);
     }
 }
 

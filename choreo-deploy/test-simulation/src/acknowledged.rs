@@ -69,7 +69,7 @@ impl Acknowledged {
 
     /// How much longer than its deadline says anything may take.
     pub(crate) fn slack(&self) -> Duration {
-        let calls = Duration::from_secs(90);
+        let calls = Duration::from_secs(120);
         if self.jumped_ahead || !self.jumped_back.is_zero() {
             // What a clock that was ahead has put off is brought forward after the longest wait.
             calls + Duration::from_secs(120) + self.jumped_back

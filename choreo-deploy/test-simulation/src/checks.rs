@@ -8,7 +8,7 @@ use choreo_deploy::id::OrganizationId;
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::release::Release;
 use choreo_deploy::run::{Run, RunPhase};
-use choreo_deploy::store::DeploymentQuery;
+use choreo_deploy::store::{DeploymentQuery, ReadyState};
 use tokio::time::Instant;
 
 use crate::acknowledged::Promised;
@@ -219,6 +219,9 @@ impl Stage {
             Phase::TimedOut => self.check_timed_out(newest, placed.as_ref(), cleared),
             _ => {}
         }
+        if let (Phase::Failed | Phase::TimedOut, Some(placed)) = (ended.phase, placed) {
+            self.check_taken_back(ended, &placed, state.ready.as_ref());
+        }
     }
 
     /// What is on other data planes than its own is said.
@@ -253,7 +256,7 @@ impl Stage {
         if self.world.planes[&ended.data_plane].is_foreign(target) {
             return;
         }
-        if placed.generation != ended.generation {
+        if placed.generation != ended.generation || placed.is_taken_back {
             let there = placed.generation;
             broken!(journal, "{id} is ready, and generation {there} is there");
         }
@@ -283,6 +286,39 @@ impl Stage {
         }
         self.check_pull(newest, (&target.organization, shown.password.as_deref()));
         self.check_platform(ended, &release);
+    }
+
+    /// What has failed does not run, and what was ready before does.
+    fn check_taken_back(&self, ended: &Deployment, placed: &Placed, ready: Option<&ReadyState>) {
+        let (journal, target, id) = (&self.world.journal, &ended.target, &ended.id);
+        let is_said = |code| ended.reasons.iter().any(|reason| reason.code == code);
+        let is_foreign = self.world.planes[&ended.data_plane].is_foreign(target);
+        let is_removal = ended.subject == Subject::Absence;
+        if is_foreign || is_removal || is_said(ReasonCode::NotTakenBack) {
+            return;
+        }
+        if placed.generation == ended.generation && !placed.is_taken_back {
+            return broken!(journal, "{id} has failed, and is still there");
+        }
+        if !is_said(ReasonCode::TakenBack) || placed.is_lost {
+            return;
+        }
+        let component = target.component_key();
+        let before = ready.and_then(|ready| {
+            let organization = &target.organization;
+            let deployment = at_once(self.store.deployment(organization, &ready.deployment));
+            let deployment = deployment.expect("reads")?;
+            let release = at_once(self.store.release(&component, ready.release)).expect("reads")?;
+            let is_here = deployment.data_plane == ended.data_plane;
+            is_here.then(|| release.image.deployed())
+        });
+        let shown = placed.shown.as_ref().map(|shown| shown.image.clone());
+        if shown != before {
+            broken!(
+                journal,
+                "{id} was taken back, and {shown:?} runs instead of {before:?}"
+            );
+        }
     }
 
     fn check_pull(

@@ -178,6 +178,7 @@ fn options(process: ProcessId) -> DeployerOptions {
     options.lease = Duration::from_secs(12);
     // The least that a service with the shortest progress deadline has.
     options.deployment_deadline = Duration::from_secs(310);
+    options.take_back_grace = Duration::from_secs(30);
     options.call_timeout = Duration::from_secs(6);
     options.retry_longest = Duration::from_secs(20);
     options.retry_after_longest = Duration::from_secs(60);

@@ -40,6 +40,8 @@ pub(crate) struct Placed {
     pub(crate) generation: Generation,
     pub(crate) shown: Option<Shown>,
     pub(crate) is_lost: bool,
+    /// It has failed, and what is shown was there before.
+    pub(crate) is_taken_back: bool,
     /// Generations of which something is left over.
     pub(crate) left: BTreeSet<Generation>,
     pub(crate) fate: Fate,
@@ -112,7 +114,7 @@ impl Plane {
         shown: Shown,
     ) -> Result<(), BackendError> {
         let mut state = self.state();
-        state.guard(target, generation, "apply")?;
+        state.guard_at(target, (generation, false), "apply")?;
         let before = state.targets.get(target).cloned();
         let mut left = BTreeSet::new();
         if let Some(before) = before {
@@ -138,6 +140,7 @@ impl Plane {
             generation,
             shown: Some(shown),
             is_lost: false,
+            is_taken_back: false,
             left,
             fate,
             since: Instant::now(),
@@ -160,6 +163,7 @@ impl Plane {
         }
         let age = placed.since.elapsed();
         match placed.fate {
+            _ if placed.is_taken_back => Rollout::new(generation, RolloutPhase::Ready),
             Fate::ReadyAfter(after) if age >= after => {
                 state.was_ready.insert((target.clone(), generation));
                 let digest = match shown.image.digest() {
@@ -182,10 +186,32 @@ impl Plane {
         generation: Generation,
     ) -> Result<(), BackendError> {
         let mut state = self.state();
-        state.guard(target, generation, "settle")?;
+        state.guard_at(target, (generation, false), "settle")?;
         if let Some(placed) = state.targets.get_mut(target) {
             placed.left.retain(|left| *left >= generation);
         }
+        Ok(())
+    }
+
+    pub(crate) fn take_back(
+        &self,
+        (target, generation): (&Target, Generation),
+        before: Option<Shown>,
+    ) -> Result<(), BackendError> {
+        let mut state = self.state();
+        state.guard_at(target, (generation, true), "take back")?;
+        let known = state.targets.get(target);
+        let known = known.filter(|known| known.generation == generation);
+        let placed = Placed {
+            generation,
+            shown: before,
+            is_lost: false,
+            is_taken_back: true,
+            left: BTreeSet::new(),
+            fate: known.map_or(Fate::ReadyAfter(Duration::ZERO), |known| known.fate),
+            since: Instant::now(),
+        };
+        state.targets.insert(target.clone(), placed);
         Ok(())
     }
 
@@ -195,11 +221,12 @@ impl Plane {
         generation: Generation,
     ) -> Result<(), BackendError> {
         let mut state = self.state();
-        state.guard(target, generation, "remove")?;
+        state.guard_at(target, (generation, true), "remove")?;
         let removed = Placed {
             generation,
             shown: None,
             is_lost: false,
+            is_taken_back: false,
             left: BTreeSet::new(),
             fate: Fate::NeverReady,
             since: Instant::now(),
@@ -293,14 +320,17 @@ impl Plane {
 }
 
 impl State {
-    fn guard(
+    /// Refuses what comes before what is there: a generation that was taken back comes after itself.
+    fn guard_at(
         &self,
         target: &Target,
-        generation: Generation,
+        (generation, takes_back): (Generation, bool),
         operation: &'static str,
     ) -> Result<(), BackendError> {
         match self.targets.get(target) {
-            Some(placed) if generation < placed.generation => {
+            Some(placed)
+                if (generation, takes_back) < (placed.generation, placed.is_taken_back) =>
+            {
                 let message = format!("generation {} is there", placed.generation);
                 let kind = BackendErrorKind::Stale;
                 Err(BackendError::new(kind, operation, message))

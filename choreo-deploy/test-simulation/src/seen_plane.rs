@@ -189,6 +189,21 @@ impl DeploymentBackend for SeenPlane {
             .await
     }
 
+    async fn take_back(
+        &self,
+        target: &Target,
+        generation: Generation,
+        before: Option<&Intent<'_>>,
+    ) -> Result<(), BackendError> {
+        self.calls("take back", target, generation);
+        let before = before.map(|before| self.shown(before));
+        let place = (target.clone(), generation);
+        self.send("take back", move |plane| {
+            plane.take_back((&place.0, place.1), before)
+        })
+        .await
+    }
+
     async fn update_pull_secret(
         &self,
         _target: &Target,

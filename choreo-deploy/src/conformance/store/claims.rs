@@ -105,7 +105,10 @@ impl StoreClause {
     /// What is due later than the horizon was put off by a clock that was ahead: it is due now.
     pub async fn beyond_the_horizon_is_due_now(store: &dyn Store) {
         accept(store, "orders", 1, at(3600)).await;
-        let before = claim(store, at(3600)).await.expect("claims");
+        for minutes in 60..64 {
+            claim(store, at(minutes * 60)).await.expect("claims");
+        }
+        let before = claim(store, at(64 * 60)).await.expect("claims");
         let request = ClaimRequest::new("w", at(0), at(30));
         assert!(claim_all(store, &request).await.work.is_empty());
         let request = request.with_horizon(at(60));
@@ -115,7 +118,7 @@ impl StoreClause {
         let stale = store.put_back(&before.claim, progress.clone()).await;
         super::steps::assert_stale(stale);
         let claimed = claimed.into_deployment().expect("it is one");
-        assert_eq!(claimed.claims, 1, "its holder has not died of it");
+        assert_eq!(claimed.claims, 2, "its holder has not died of it");
         let claim = claimed.claim;
         store.put_back(&claim, progress).await.expect("puts back");
         assert!(
