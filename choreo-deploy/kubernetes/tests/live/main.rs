@@ -6,7 +6,9 @@
 
 mod cluster;
 mod conformance;
+mod rbac;
 mod reasons;
+mod recording;
 mod removal;
 mod rollout;
 mod stale;
