@@ -32,6 +32,17 @@ pub(crate) struct Anchor {
     pub(crate) inventory: BTreeSet<ObjectId>,
     /// What is written once the generation is ready, because what ran before needs it otherwise.
     pub(crate) deferred: Vec<Value>,
+    /// What the objects say, without what changes with each generation; empty where it is not known.
+    pub(crate) digest: String,
+    /// The stamp that the objects were written with: an older one where a generation changed nothing.
+    pub(crate) since: Stamp,
+}
+
+/// An anchor as it was read or written last.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) anchor: Anchor,
+    live: Live,
 }
 
 impl Anchor {
@@ -86,7 +97,7 @@ pub(crate) struct Anchors<'a> {
 
 impl Anchors<'_> {
     pub(crate) async fn read(&self) -> Result<Option<Anchor>, BackendError> {
-        Ok(self.load().await?.map(|(anchor, _)| anchor))
+        Ok(self.load().await?.map(|held| held.anchor))
     }
 
     /// Refuses what is older than what the anchor says.
@@ -99,42 +110,56 @@ impl Anchors<'_> {
         }
     }
 
-    /// Changes the anchor, unless it is newer than the stamp. The change sees `None` where there
-    /// is no anchor, and makes `None` where none is needed.
+    /// Changes the anchor as it was held last, unless it is newer than the stamp, and holds what is
+    /// there then. The change sees `None` where there is no anchor, and makes `None` where none is
+    /// needed.
     pub(crate) async fn change(
         &self,
         stamp: Stamp,
+        mut held: Option<Held>,
         change: impl Fn(Option<Anchor>) -> Option<Anchor> + Send,
-    ) -> Result<(), BackendError> {
+    ) -> Result<Option<Held>, BackendError> {
         for _ in 0..ATTEMPTS {
-            let loaded = self.load().await?;
-            if let Some((anchor, _)) = &loaded
+            let before = held.as_ref().map(|held| held.anchor.clone());
+            if let Some(anchor) = &before
                 && anchor.stamp() > stamp
             {
                 return Err(self.cluster.stale(stamp, anchor.stamp()));
             }
-            let before = loaded.as_ref().map(|(anchor, _)| anchor.clone());
             let after = change(before.clone());
             let Some(anchor) = after.filter(|after| Some(after) != before.as_ref()) else {
-                return Ok(());
+                return Ok(held);
             };
-            let mut json = self.manifest(&anchor);
-            let written = match &loaded {
-                None => self.cluster.create(&self.id(), &json).await?,
-                Some((_, live)) => {
-                    json["metadata"]["resourceVersion"] = live.resource_version().into();
-                    self.cluster.replace(&self.id(), &json).await?
-                }
-            };
-            if let Written::Done(_) = written {
-                return Ok(());
+            match self.put(anchor, held.as_ref()).await? {
+                Some(changed) => return Ok(Some(changed)),
+                None => held = self.load().await?,
             }
         }
         let message = "other workers keep changing the same target: try again";
         Err(self.cluster.failed(BackendErrorKind::Conflict, message))
     }
 
-    async fn load(&self) -> Result<Option<(Anchor, Live)>, BackendError> {
+    /// Writes an anchor over the one that is held; `None` when that is no longer so.
+    pub(crate) async fn put(
+        &self,
+        anchor: Anchor,
+        over: Option<&Held>,
+    ) -> Result<Option<Held>, BackendError> {
+        let mut json = self.manifest(&anchor);
+        let written = match over {
+            None => self.cluster.create(&self.id(), &json).await?,
+            Some(held) => {
+                json["metadata"]["resourceVersion"] = held.live.resource_version().into();
+                self.cluster.replace(&self.id(), &json).await?
+            }
+        };
+        Ok(match written {
+            Written::Done(live) => Some(Held { anchor, live }),
+            Written::Conflict => None,
+        })
+    }
+
+    pub(crate) async fn load(&self) -> Result<Option<Held>, BackendError> {
         let Some(live) = self.cluster.get(&self.id()).await? else {
             return Ok(None);
         };
@@ -144,7 +169,7 @@ impl Anchors<'_> {
             return Err(self.cluster.failed(BackendErrorKind::Refused, message));
         }
         let anchor = parse(&live).ok_or_else(|| self.cluster.unreadable(&id.to_string()))?;
-        Ok(Some((anchor, live)))
+        Ok(Some(Held { anchor, live }))
     }
 
     fn id(&self) -> ObjectId {
@@ -172,6 +197,8 @@ impl Anchors<'_> {
                 "current": list(&anchor.current),
                 "inventory": list(&anchor.inventory),
                 "deferred": Value::from(anchor.deferred.clone()).to_string(),
+                "digest": anchor.digest,
+                "since": anchor.since.to_string(),
             },
         })
     }
@@ -200,5 +227,7 @@ fn parse(live: &Live) -> Option<Anchor> {
         current: list("/data/current")?,
         inventory: list("/data/inventory")?,
         deferred,
+        digest: live.text("/data/digest").to_owned(),
+        since: live.text("/data/since").parse().unwrap_or(stamp),
     })
 }

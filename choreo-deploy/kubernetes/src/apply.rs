@@ -15,7 +15,14 @@
 //! Why 3 is enough: a worker activates an object that it read *before* it read the anchor. A newer
 //! worker claims either before that reading of the anchor, and the older one stops; or after it, and
 //! then touches the object, which is there. Either way the newer worker has the last word. What a
-//! worker that stopped for good leaves behind does nothing, and the next `settle` removes it.
+//! worker that stopped for good leaves behind does nothing, and the removal of the target removes it.
+//!
+//! Rules 2 and 3 are kept object by object where something differs, and with fewer requests where
+//! nothing can be lost by it:
+//!
+//! - One look at the anchor activates all that was reserved before it.
+//! - What no anchor ever listed was written by nobody, for all claim first and list what they plan.
+//! - A generation that changes nothing only claims: see [`unchanged`](crate::unchanged).
 //!
 //! What else ran before needs is left as it is until the new pods are ready: the ports of the Service
 //! and the range of the autoscaler. They are written down in the anchor and written by `settle`.
@@ -28,13 +35,14 @@ use choreo_deploy::backend::{BackendError, BackendErrorKind};
 use futures_util::stream::{self, TryStreamExt};
 use serde_json::{Value, json};
 
-use crate::anchor::{ATTEMPTS, Anchor, Anchors, State};
+use crate::anchor::{ATTEMPTS, Anchor, Anchors, Held, State};
 use crate::cluster::{Cluster, Live, Written, stamp_change};
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
 use crate::name;
 use crate::stamp::Stamp;
+use crate::unchanged;
 
 /// How many Jobs are deleted at once.
 const DELETED_AT_ONCE: usize = 8;
@@ -51,43 +59,126 @@ impl Writer<'_> {
     pub(crate) async fn apply(&self, objects: &[Object]) -> Result<(), BackendError> {
         let planned: BTreeSet<ObjectId> =
             objects.iter().map(|object| object.id().clone()).collect();
-        self.claim(&planned).await?;
-        for id in self.possible().await?.difference(&planned) {
-            self.supersede(id).await?;
+        let digest = unchanged::digest(objects);
+        let mut held = self.anchors().load().await?;
+        if let Some(there) = &held
+            && self.is_there(&there.anchor, (objects, &digest)).await?
+        {
+            if self.keep(there, objects).await? {
+                return Ok(());
+            }
+            held = self.anchors().load().await?;
         }
-        let mut deferred = Vec::new();
-        for object in objects {
-            if self.is_needed_as_it_is(object).await? {
-                // Refused now, while what was there before can still be kept.
-                self.cluster.dry_run(object.id(), object).await?;
-                self.touch(object.id()).await?;
-                deferred.push(object.expose_manifest().clone());
-            } else {
-                self.write(object, objects).await?;
+        let is_first = held.is_none();
+        let held = self.claim(held, (&planned, &digest)).await?;
+        let mut done = Done::of(State::Applied);
+        let possible = match is_first {
+            true => self.possible(held.as_ref()),
+            // Whoever wrote something has claimed before, and listed it.
+            false => inventory(held.as_ref()),
+        };
+        for id in possible.difference(&planned) {
+            if self.supersede(id).await? {
+                done.beyond.insert(id.clone());
             }
         }
-        self.finish(State::Applied, deferred).await
+        let written = self.write_all(objects, is_first).await;
+        if written.as_ref().is_err_and(is_stale) {
+            for object in objects {
+                self.discard(object.id()).await;
+            }
+        }
+        done.deferred = written?;
+        self.finish(held, done).await
     }
 
-    /// Whether the pods before need what is there, and it would be changed.
-    async fn is_needed_as_it_is(&self, object: &Object) -> Result<bool, BackendError> {
-        if !matches!(
-            object.id().kind,
-            Kind::Service | Kind::HorizontalPodAutoscaler
-        ) {
-            return Ok(false);
+    /// Writes the objects, and returns what is to be written when the generation is ready.
+    async fn write_all(
+        &self,
+        objects: &[Object],
+        is_first: bool,
+    ) -> Result<Vec<Value>, BackendError> {
+        let mut deferred = Vec::new();
+        let there = self.reserve(objects, is_first).await?;
+        for (object, live) in objects.iter().zip(there) {
+            match live {
+                None => self.write_new(object, objects).await?,
+                Some(live) if is_needed_as_it_is(object, &live) => {
+                    // Refused now, while what was there before can still be kept.
+                    self.cluster.dry_run(object.id(), object).await?;
+                    self.touch_over(object.id(), live).await?;
+                    deferred.push(object.expose_manifest().clone());
+                }
+                Some(live) => self.write_over(object, objects, &live).await?,
+            }
         }
-        let live = self.judged(object.id()).await?;
-        let live = live.filter(|live| !live.is_ending() && !live.is_pending());
-        let spec = &object.expose_manifest()["spec"];
-        Ok(live.is_some_and(|live| !covers(&live.0["spec"], spec)))
+        Ok(deferred)
+    }
+
+    /// Reads what is there of each object, and reserves others. When this returns, what it returns may
+    /// be written over.
+    async fn reserve(
+        &self,
+        objects: &[Object],
+        is_first: bool,
+    ) -> Result<Vec<Option<Live>>, BackendError> {
+        let mut there = Vec::with_capacity(objects.len());
+        for object in objects {
+            // Kubernetes writes the status of these as soon as they are there: reserved with the others,
+            // they would have changed before it is their turn.
+            let changes_by_itself = matches!(
+                object.id().kind,
+                Kind::CronJob
+                    | Kind::Deployment
+                    | Kind::HorizontalPodAutoscaler
+                    | Kind::PodDisruptionBudget
+            );
+            there.push(match (changes_by_itself, is_first) {
+                (false, _) => Some(self.reserved(object, is_first).await?),
+                (true, true) => None,
+                (true, false) => self.judged(object.id()).await?,
+            });
+        }
+        let there: Vec<Option<Live>> = there
+            .into_iter()
+            .map(|live| live.filter(|live| !live.is_ending()))
+            .collect();
+        // One look is enough for all: it comes after each of them was read.
+        if there.iter().flatten().any(Live::is_pending) {
+            self.anchors().check(self.stamp).await?;
+        }
+        Ok(there)
+    }
+
+    async fn reserved(&self, object: &Object, is_first: bool) -> Result<Live, BackendError> {
+        let id = object.id();
+        for attempt in 0..ATTEMPTS {
+            // Where there was no anchor, most likely nothing is there to read.
+            if !(is_first && attempt == 0) {
+                match self.judged(id).await? {
+                    Some(live) if live.is_ending() => {
+                        pause(attempt).await;
+                        continue;
+                    }
+                    Some(live) => return Ok(live),
+                    None => {}
+                }
+            }
+            let pending = pending(object, self.stamp);
+            if let Written::Done(live) = self.cluster.apply(id, pending, None).await? {
+                return Ok(live);
+            }
+        }
+        Err(self.contended(id))
     }
 
     /// Removes everything of the target but the anchor.
     pub(crate) async fn remove(&self) -> Result<(), BackendError> {
         let stamp = self.stamp;
-        self.anchors()
-            .change(stamp, |anchor| {
+        let held = self.anchors().load().await?;
+        let held = self
+            .anchors()
+            .change(stamp, held, |anchor| {
                 let state = match &anchor {
                     Some(anchor) if anchor.stamp() == stamp && anchor.state == State::Removed => {
                         State::Removed
@@ -95,22 +186,23 @@ impl Writer<'_> {
                     _ => State::Removing,
                 };
                 let inventory = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
-                Some(self.anchor(state, BTreeSet::new(), inventory))
+                Some(self.anchor(state, (BTreeSet::new(), ""), inventory))
             })
             .await?;
-        for id in removal_order(self.possible().await?) {
+        for id in removal_order(self.possible(held.as_ref())) {
             self.delete(&id).await?;
         }
         self.delete_jobs().await?;
-        self.finish(State::Removed, Vec::new()).await
+        self.finish(held, Done::of(State::Removed)).await
     }
 
     /// Writes what waited for the generation to be ready, and removes what is not part of it.
     pub(crate) async fn settle(&self) -> Result<(), BackendError> {
         let stamp = self.stamp;
-        let Some(anchor) = self.anchors().read().await? else {
+        let Some(held) = self.anchors().load().await? else {
             return Ok(());
         };
+        let anchor = held.anchor.clone();
         if anchor.stamp() > stamp {
             return Err(self.cluster.stale(stamp, anchor.stamp()));
         }
@@ -122,30 +214,29 @@ impl Writer<'_> {
                 .ok_or_else(|| self.cluster.unreadable("a deferred object"))?;
             self.write(&object, &[]).await?;
         }
-        let possible = self.possible().await?;
-        for id in removal_order(possible.difference(&anchor.current).cloned()) {
+        for id in removal_order(anchor.inventory.difference(&anchor.current).cloned()) {
             self.delete(&id).await?;
         }
-        self.anchors()
-            .change(stamp, |anchor| {
-                let anchor = anchor?;
-                if anchor.stamp() < stamp {
-                    return Some(anchor);
-                }
-                Some(Anchor {
-                    inventory: anchor.current.clone(),
-                    deferred: Vec::new(),
-                    ..anchor
-                })
+        let anchors = self.anchors();
+        let settled = anchors.change(stamp, Some(held), |anchor| {
+            let anchor = anchor?;
+            if anchor.stamp() < stamp {
+                return Some(anchor);
+            }
+            Some(Anchor {
+                inventory: anchor.current.clone(),
+                deferred: Vec::new(),
+                ..anchor
             })
-            .await
+        });
+        settled.await.map(drop)
     }
 
     /// The anchor of what this worker writes.
     fn anchor(
         &self,
         state: State,
-        current: BTreeSet<ObjectId>,
+        (current, digest): (BTreeSet<ObjectId>, &str),
         inventory: BTreeSet<ObjectId>,
     ) -> Anchor {
         Anchor {
@@ -155,20 +246,26 @@ impl Writer<'_> {
             current,
             inventory,
             deferred: Vec::new(),
+            digest: digest.to_owned(),
+            since: self.stamp,
         }
     }
 
-    fn anchors(&self) -> Anchors<'_> {
+    pub(crate) fn anchors(&self) -> Anchors<'_> {
         Anchors {
             cluster: self.cluster,
             target: self.target,
         }
     }
 
-    pub(crate) async fn claim(&self, planned: &BTreeSet<ObjectId>) -> Result<(), BackendError> {
+    pub(crate) async fn claim(
+        &self,
+        held: Option<Held>,
+        (planned, digest): (&BTreeSet<ObjectId>, &str),
+    ) -> Result<Option<Held>, BackendError> {
         let stamp = self.stamp;
         self.anchors()
-            .change(stamp, |anchor| {
+            .change(stamp, held, |anchor| {
                 let same = |anchor: &Anchor| {
                     anchor.stamp() == stamp
                         && anchor.state == State::Applied
@@ -179,43 +276,39 @@ impl Writer<'_> {
                 }
                 let mut inventory = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
                 inventory.extend(planned.iter().cloned());
-                Some(self.anchor(State::Applying, planned.clone(), inventory))
+                let current = (planned.clone(), digest);
+                Some(self.anchor(State::Applying, current, inventory))
             })
             .await
     }
 
-    pub(crate) async fn finish(
-        &self,
-        state: State,
-        deferred: Vec<Value>,
-    ) -> Result<(), BackendError> {
-        let stamp = self.stamp;
-        self.anchors()
-            .change(stamp, |anchor| {
-                let anchor = anchor?;
-                let mine =
-                    anchor.stamp() == stamp && anchor.state.is_removal() == state.is_removal();
-                if !mine {
-                    return Some(anchor);
-                }
-                let inventory = match state {
-                    State::Removed => BTreeSet::new(),
-                    _ => anchor.inventory.clone(),
-                };
-                Some(Anchor {
-                    state,
-                    inventory,
-                    deferred: deferred.clone(),
-                    ..anchor
-                })
+    pub(crate) async fn finish(&self, held: Option<Held>, done: Done) -> Result<(), BackendError> {
+        let (stamp, state) = (self.stamp, done.state);
+        let anchors = self.anchors();
+        let finished = anchors.change(stamp, held, |anchor| {
+            let anchor = anchor?;
+            let mine = anchor.stamp() == stamp && anchor.state.is_removal() == state.is_removal();
+            if !mine {
+                return Some(anchor);
+            }
+            let mut inventory = match state {
+                State::Removed => BTreeSet::new(),
+                _ => anchor.inventory.clone(),
+            };
+            inventory.extend(done.beyond.iter().cloned());
+            Some(Anchor {
+                state,
+                inventory,
+                deferred: done.deferred.clone(),
+                ..anchor
             })
-            .await
+        });
+        finished.await.map(drop)
     }
 
     /// What the target may have: what the anchor lists, and every object with one of its names.
-    pub(crate) async fn possible(&self) -> Result<BTreeSet<ObjectId>, BackendError> {
-        let anchor = self.anchors().read().await?;
-        let mut ids = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
+    pub(crate) fn possible(&self, held: Option<&Held>) -> BTreeSet<ObjectId> {
+        let mut ids = inventory(held);
         let name = name::object(self.target);
         ids.extend(
             [
@@ -229,7 +322,7 @@ impl Writer<'_> {
             .map(|kind| ObjectId::new(kind, name.clone())),
         );
         ids.insert(ObjectId::new(Kind::Secret, name::pull_secret(self.target)));
-        Ok(ids)
+        ids
     }
 
     /// Deletes the Jobs of all runs.
@@ -253,29 +346,39 @@ impl Writer<'_> {
     }
 
     /// Marks an object that this generation has no use for, so that no older one changes it again.
+    /// Whether it is there afterwards.
     ///
     /// An autoscaler goes at once: it would go on scaling what now has a fixed number of copies.
-    pub(crate) async fn supersede(&self, id: &ObjectId) -> Result<(), BackendError> {
+    pub(crate) async fn supersede(&self, id: &ObjectId) -> Result<bool, BackendError> {
         match id.kind {
-            Kind::HorizontalPodAutoscaler => self.delete(id).await,
+            Kind::HorizontalPodAutoscaler => self.delete(id).await.map(|()| false),
             _ => self.touch(id).await,
         }
     }
 
-    /// Marks an object that stays as it is, so that no older generation changes it again.
-    async fn touch(&self, id: &ObjectId) -> Result<(), BackendError> {
+    /// Marks an object that stays as it is, so that no older generation changes it again. Whether it
+    /// is there.
+    pub(crate) async fn touch(&self, id: &ObjectId) -> Result<bool, BackendError> {
+        match self.judged(id).await? {
+            Some(live) => self.touch_over(id, live).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn touch_over(&self, id: &ObjectId, mut live: Live) -> Result<bool, BackendError> {
         for attempt in 0..ATTEMPTS {
-            let Some(live) = self.judged(id).await? else {
-                return Ok(());
-            };
             if live.stamp() == Some(self.stamp) {
-                return Ok(());
+                return Ok(true);
             }
             let change = stamp_change(self.stamp);
             if let Written::Done(_) = self.cluster.merge(id, change, &live).await? {
-                return Ok(());
+                return Ok(true);
             }
             pause(attempt).await;
+            live = match self.judged(id).await? {
+                Some(live) => live,
+                None => return Ok(false),
+            };
         }
         Err(self.contended(id))
     }
@@ -297,6 +400,32 @@ impl Writer<'_> {
             pause(attempt).await;
         }
         Err(self.contended(id))
+    }
+
+    /// Writes an object that most likely is not there.
+    async fn write_new(&self, object: &Object, all: &[Object]) -> Result<(), BackendError> {
+        let pending = pending(object, self.stamp);
+        let reserved = self.cluster.apply(object.id(), pending, None).await?;
+        if let Written::Done(live) = reserved
+            && let Written::Done(_) = self.activate(object, all, &live).await?
+        {
+            return Ok(());
+        }
+        self.write(object, all).await
+    }
+
+    /// Writes an object over what was read of it; or over what has become of that.
+    async fn write_over(
+        &self,
+        object: &Object,
+        all: &[Object],
+        live: &Live,
+    ) -> Result<(), BackendError> {
+        let json = filled(object, all, (live, self.stamp));
+        match self.cluster.apply(object.id(), json, Some(live)).await? {
+            Written::Done(_) => Ok(()),
+            Written::Conflict => self.write(object, all).await,
+        }
     }
 
     pub(crate) async fn write(&self, object: &Object, all: &[Object]) -> Result<(), BackendError> {
@@ -333,7 +462,7 @@ impl Writer<'_> {
         pending: &Live,
     ) -> Result<Written, BackendError> {
         if let Err(error) = self.anchors().check(self.stamp).await {
-            if error.kind() == BackendErrorKind::Stale {
+            if is_stale(&error) {
                 self.discard(object.id()).await;
             }
             return Err(error);
@@ -347,8 +476,8 @@ impl Writer<'_> {
             .await
     }
 
-    /// Takes back what this worker reserved. Tidy, but not needed: it does nothing, and `settle`
-    /// finds it; so no error is worth telling.
+    /// Takes back what this worker reserved. Tidy, but not needed: it does nothing, and is found when
+    /// the target is removed; so no error is worth telling.
     async fn discard(&self, id: &ObjectId) {
         for attempt in 0..ATTEMPTS {
             let Ok(Some(live)) = self.judged(id).await else {
@@ -363,7 +492,7 @@ impl Writer<'_> {
     }
 
     /// Reads an object, and refuses it when it is another's or newer.
-    async fn judged(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
+    pub(crate) async fn judged(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
         let Some(live) = self.cluster.get(id).await? else {
             return Ok(None);
         };
@@ -381,6 +510,42 @@ impl Writer<'_> {
         let message = format!("{id} keeps changing while it is written: try again");
         self.cluster.failed(BackendErrorKind::Conflict, message)
     }
+}
+
+/// What was written, and how far.
+#[derive(Debug)]
+pub(crate) struct Done {
+    state: State,
+    /// What is there and listed nowhere.
+    beyond: BTreeSet<ObjectId>,
+    deferred: Vec<Value>,
+}
+
+impl Done {
+    pub(crate) fn of(state: State) -> Self {
+        Self {
+            state,
+            beyond: BTreeSet::new(),
+            deferred: Vec::new(),
+        }
+    }
+}
+
+fn is_stale(error: &BackendError) -> bool {
+    error.kind() == BackendErrorKind::Stale
+}
+
+fn inventory(held: Option<&Held>) -> BTreeSet<ObjectId> {
+    held.map(|held| held.anchor.inventory.clone())
+        .unwrap_or_default()
+}
+
+/// Whether the pods before need what is there, and it would be changed.
+fn is_needed_as_it_is(object: &Object, live: &Live) -> bool {
+    let kinds = [Kind::Service, Kind::HorizontalPodAutoscaler];
+    kinds.contains(&object.id().kind)
+        && !live.is_pending()
+        && !covers(&live.0["spec"], &object.expose_manifest()["spec"])
 }
 
 /// The Jobs of runs carry the run's label and not the role, which is their pods'.
@@ -432,7 +597,7 @@ fn pending(object: &Object, stamp: Stamp) -> Value {
 ///
 /// Where an autoscaler owns the number of copies, the number that is there is sent, kept within the
 /// range. Leaving it out would fall back to one copy when a range takes the place of a fixed number.
-fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Stamp)) -> Value {
+pub(crate) fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Stamp)) -> Value {
     let mut json = stamped(object, stamp);
     let autoscaler = all
         .iter()
@@ -458,11 +623,13 @@ pub(crate) fn stamped(object: &Object, stamp: Stamp) -> Value {
 }
 
 /// Whether all that is wanted is there already, whatever else is.
-fn covers(live: &Value, wanted: &Value) -> bool {
+pub(crate) fn covers(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, wanted)| live.get(key).is_some_and(|live| covers(live, wanted))),
+        // The API server leaves out what is empty.
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
+            let there = live.get(key);
+            there.map_or_else(|| is_empty(wanted), |live| covers(live, wanted))
+        }),
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len()
                 && live
@@ -471,6 +638,17 @@ fn covers(live: &Value, wanted: &Value) -> bool {
                     .all(|(live, wanted)| covers(live, wanted))
         }
         (live, wanted) => live == wanted,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.values().all(is_empty),
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) type Map = BTreeMap<String, String>;
 
 /// The generation that an object was written for.
 pub(crate) const GENERATION: &str = "choreo.dev/generation";
+/// The release that an object was written for.
+pub(crate) const RELEASE: &str = "choreo.dev/release";
 /// Set on an object that was reserved and does nothing yet.
 pub(crate) const PENDING: &str = "choreo.dev/pending";
 /// Set on the Job of a run that was stopped.
@@ -106,7 +108,7 @@ pub(crate) fn generation(generation: Generation) -> Map {
 pub(crate) fn release_annotations(of: Generation, release: &Release) -> Map {
     let mut annotations = generation(of);
     let mut add = |key: &str, value: String| annotations.insert(key.to_owned(), value);
-    add("choreo.dev/release", release.number.to_string());
+    add(RELEASE, release.number.to_string());
     add("choreo.dev/image", release.image.requested.to_string());
     if let Some(pin) = &release.image.pin {
         add("choreo.dev/digest", pin.digest.to_string());

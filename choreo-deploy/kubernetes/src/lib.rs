@@ -71,6 +71,7 @@ mod status;
 mod take_back;
 mod task;
 mod trial;
+mod unchanged;
 
 pub use self::backend::KubernetesBackend;
 pub use self::manifest::{Object, render, render_run};

@@ -143,7 +143,8 @@ fn current<'a>(anchor: &Anchor, seen: &'a Seen) -> Result<&'a Live, &'static str
     if live.is_ending() {
         return Err("its object is being deleted and is applied again");
     }
-    if live.stamp() != Some(anchor.stamp()) || live.is_pending() {
+    let written = anchor.since..=anchor.stamp();
+    if !live.stamp().is_some_and(|at| written.contains(&at)) || live.is_pending() {
         return Err("its object is of another generation and is applied again");
     }
     Ok(live)

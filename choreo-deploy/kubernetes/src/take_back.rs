@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use choreo_deploy::backend::BackendError;
 
 use crate::anchor::State;
-use crate::apply::{Writer, removal_order};
+use crate::apply::{Done, Writer, removal_order};
 use crate::kind::{Kind, ObjectId};
 use crate::manifest::Object;
 
@@ -18,29 +18,31 @@ impl Writer<'_> {
     pub(crate) async fn bring_back(&self, objects: &[Object]) -> Result<(), BackendError> {
         let planned: BTreeSet<ObjectId> =
             objects.iter().map(|object| object.id().clone()).collect();
-        self.claim(&planned).await?;
+        let held = self.anchors().load().await?;
+        let held = self.claim(held, (&planned, "")).await?;
         for object in objects {
             self.write(object, objects).await?;
         }
-        let possible = self.possible().await?;
+        let possible = self.possible(held.as_ref());
         for id in removal_order(possible.difference(&planned).cloned()) {
             self.delete(&id).await?;
         }
-        self.finish(State::Applied, Vec::new()).await
+        self.finish(held, Done::of(State::Applied)).await
     }
 
     /// Deletes what runs or starts something. What lies around it stays: runs of tasks need it, and
     /// so does the next generation.
     pub(crate) async fn stop(&self) -> Result<(), BackendError> {
-        self.claim(&BTreeSet::new()).await?;
-        for id in removal_order(self.possible().await?) {
+        let held = self.anchors().load().await?;
+        let held = self.claim(held, (&BTreeSet::new(), "")).await?;
+        for id in removal_order(self.possible(held.as_ref())) {
             match id.kind {
                 Kind::CronJob | Kind::Deployment | Kind::HorizontalPodAutoscaler => {
                     self.delete(&id).await?;
                 }
-                _ => self.supersede(&id).await?,
+                _ => _ = self.supersede(&id).await?,
             }
         }
-        self.finish(State::Stopped, Vec::new()).await
+        self.finish(held, Done::of(State::Stopped)).await
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::kind::ObjectId;
 use crate::manifest::CONTAINER;
+use crate::stamp::Stamp;
 
 const DIGEST: &str = "sha256:4444444444444444444444444444444444444444444444444444444444444444";
 
@@ -25,6 +26,8 @@ fn anchor(state: State, kind: Option<Kind>) -> Anchor {
         current,
         is_taken_back: false,
         deferred: Vec::new(),
+        digest: String::new(),
+        since: Stamp::new(Generation::new(0, 7)),
     }
 }
 

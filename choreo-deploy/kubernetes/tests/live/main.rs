@@ -10,6 +10,7 @@ mod rbac;
 mod reasons;
 mod recording;
 mod removal;
+mod requests;
 mod rollout;
 mod stale;
 mod task;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Response, StatusCode};
@@ -11,9 +11,15 @@ use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tower::{Layer, Service};
 
-/// What was requested, in order.
+/// What was requested, and which rights that took.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Recording(Arc<Mutex<Vec<Call>>>);
+pub(crate) struct Recording(Arc<Mutex<Recorded>>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    requests: Vec<Call>,
+    rights: BTreeSet<Call>,
+}
 
 /// One request as an authorizer sees it.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -30,20 +36,25 @@ impl Recording {
         builder.with_layer(self).build()
     }
 
-    /// What was requested since this was asked last.
+    /// What was requested since this was asked last, in order.
     pub(crate) fn take(&self) -> Vec<Call> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.recorded().requests)
     }
 
-    /// Which rights were used since this was asked last.
+    /// Which rights were used so far.
     pub(crate) fn rights(&self) -> BTreeSet<Call> {
-        self.take().into_iter().collect()
+        self.recorded().rights.clone()
     }
 
-    fn add(&self, resource: &str, verb: &'static str) {
-        let resource = resource.to_owned();
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.push(Call { resource, verb });
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call {
+    /// Whether it changes something.
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(self.verb, "get" | "list")
     }
 }
 
@@ -67,21 +78,21 @@ fn resource(path: &str) -> (String, bool) {
 }
 
 impl<S> Layer<S> for Recording {
-    type Service = Recorded<S>;
+    type Service = Layered<S>;
 
-    fn layer(&self, inner: S) -> Recorded<S> {
+    fn layer(&self, inner: S) -> Layered<S> {
         let recording = self.clone();
-        Recorded { inner, recording }
+        Layered { inner, recording }
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Recorded<S> {
+pub(crate) struct Layered<S> {
     inner: S,
     recording: Recording,
 }
 
-impl<S, B> Service<Request<Body>> for Recorded<S>
+impl<S, B> Service<Request<Body>> for Layered<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
@@ -106,13 +117,22 @@ where
             ref other => panic!("{other} is not expected"),
         };
         let recording = self.recording.clone();
-        recording.add(&resource, verb);
+        let call = Call { resource, verb };
+        {
+            let mut recorded = recording.recorded();
+            recorded.rights.insert(call.clone());
+            recorded.requests.push(call.clone());
+        }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
             // An apply that creates an object needs both rights.
-            if verb == "patch" && answer.status() == StatusCode::CREATED {
-                recording.add(&resource, "create");
+            if call.verb == "patch" && answer.status() == StatusCode::CREATED {
+                let right = Call {
+                    verb: "create",
+                    ..call
+                };
+                recording.recorded().rights.insert(right);
             }
             Ok(answer)
         })

@@ -91,6 +91,8 @@ async fn picture(backend: &Backend, target: &Target) -> Vec<Value> {
 enum Newer {
     /// Another apply, which has no use for some objects of the older.
     Apply,
+    /// Another apply of what was there before the older one: it may have nothing to write.
+    Same,
     Removal,
 }
 
@@ -123,6 +125,8 @@ async fn paused_worker(newer: Newer, name: &str, was_there: bool) {
         if was_there {
             let intent = Intent::new(&target, generation(1), &old).with_settings(&settings);
             backend.apply(&intent).await.expect("is applied");
+            let settled = backend.settle(&target, generation(1)).await;
+            settled.expect("settles");
         }
         let gate = Gate::at(pause_at);
         let layer = {
@@ -154,8 +158,9 @@ async fn paused_worker(newer: Newer, name: &str, was_there: bool) {
             () = until_finished(&older) => false,
         };
         match newer {
-            Newer::Apply => {
-                let intent = Intent::new(&target, generation(3), &new).with_settings(&settings);
+            Newer::Apply | Newer::Same => {
+                let release = if newer == Newer::Same { &old } else { &new };
+                let intent = Intent::new(&target, generation(3), release).with_settings(&settings);
                 backend.apply(&intent).await.expect("the newer is applied");
                 backend
                     .settle(&target, generation(3))
@@ -211,6 +216,11 @@ async fn paused_first_apply_cannot_undo_a_newer_one() {
 #[tokio::test]
 async fn paused_later_apply_cannot_undo_a_newer_one() {
     paused_worker(Newer::Apply, "later", true).await;
+}
+
+#[tokio::test]
+async fn paused_apply_cannot_undo_one_that_changes_nothing() {
+    paused_worker(Newer::Same, "same", true).await;
 }
 
 #[tokio::test]
