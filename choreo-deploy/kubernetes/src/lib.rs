@@ -30,7 +30,8 @@
 //! worker claims the anchor before it touches an object; each write is conditional on what was read;
 //! and what is not there yet is reserved as an object without effect, which becomes real only after
 //! another look at the anchor. Whoever was paused at any point in between finds a conflict or the
-//! newer generation, and stops.
+//! newer generation, and stops. A generation that changes nothing claims the anchor and leaves the
+//! objects alone: all that an older worker could write is what is there.
 //!
 //! # What the backend must be allowed to do
 //!

