@@ -1,0 +1,633 @@
+//! What somebody else does between two requests of one call. The API server is one in memory, as far as
+//! the backend uses it: versions, preconditions, pages and labels, and every object as it was sent.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use choreo_deploy::backend::{
+    BackendError, BackendErrorKind, DeploymentBackend, Intent, Pull, RunIntent, TaskRunner,
+};
+use choreo_deploy::conformance::{example_registry, example_release, example_target};
+use choreo_deploy::deployment::Generation;
+use choreo_deploy::run::RunOverrides;
+use choreo_deploy::settings::Settings;
+use choreo_deploy::workload::{ManualTask, Scaling, Schedule, ScheduledTask};
+use choreo_deploy_kubernetes::policy::Namespaces;
+use choreo_deploy_kubernetes::{KubernetesBackend, Policy, render_run};
+use http::{Request, Response};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower_test::mock::pair;
+
+type Answer = (u16, Value);
+type Hook = Box<dyn FnMut(&mut Objects, &str, &str) -> Option<Answer> + Send>;
+
+/// The objects by their paths.
+#[derive(Debug, Default)]
+struct Objects {
+    by_path: BTreeMap<String, Value>,
+    changes: u64,
+}
+
+/// How many objects one answer lists.
+const PAGE: usize = 2;
+
+impl Objects {
+    fn put(&mut self, path: &str, mut object: Value) -> Value {
+        self.changes += 1;
+        let uid = self
+            .by_path
+            .get(path)
+            .map(|old| old["metadata"]["uid"].clone());
+        let uid = uid.unwrap_or_else(|| format!("uid-{}", self.changes).into());
+        object["metadata"]["uid"] = uid;
+        object["metadata"]["resourceVersion"] = (self.changes + 100).to_string().into();
+        self.by_path.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    /// The one path that ends so.
+    fn path(&self, end: &str) -> String {
+        let mut found = self.by_path.keys().filter(|path| path.contains(end));
+        found.next().unwrap_or_else(|| panic!("no {end}")).clone()
+    }
+
+    /// Changes an object as somebody else would.
+    fn change(&mut self, end: &str, change: impl FnOnce(&mut Value)) {
+        let path = self.path(end);
+        let mut object = self.by_path[&path].clone();
+        change(&mut object);
+        self.put(&path, object);
+    }
+
+    fn answer(&mut self, method: &str, (path, query): (&str, &str), body: &Value) -> Answer {
+        let known = self.by_path.get(path).cloned();
+        let version = &body["metadata"]["resourceVersion"];
+        match (method, known) {
+            ("GET", Some(object)) => (200, object),
+            ("GET", None) if self.is_list(path) => (200, self.list(path, query)),
+            ("GET" | "DELETE", None) => status(404, "not found"),
+            ("POST", _) => {
+                let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
+                match self.by_path.contains_key(&path) {
+                    true => status(409, "is there"),
+                    false => (201, self.put(&path, body.clone())),
+                }
+            }
+            ("DELETE", Some(object)) => {
+                let wanted = &body["preconditions"];
+                let fits = |field: &str| {
+                    wanted[field].is_null() || wanted[field] == object["metadata"][field]
+                };
+                if !fits("uid") || !fits("resourceVersion") {
+                    return status(409, "has changed");
+                }
+                self.by_path.remove(path);
+                (200, object)
+            }
+            ("PATCH" | "PUT", None) if version == "1" => (201, self.put(path, body.clone())),
+            ("PATCH" | "PUT", None) => status(409, "is gone"),
+            (_, Some(object)) if *version != object["metadata"]["resourceVersion"] => {
+                status(409, "has changed")
+            }
+            ("PATCH", Some(mut object)) if query.contains("force") || body["kind"].is_string() => {
+                object.clone_from(body);
+                (200, self.put(path, object))
+            }
+            ("PATCH", Some(mut object)) => {
+                merge(&mut object, body);
+                (200, self.put(path, object))
+            }
+            _ => (200, self.put(path, body.clone())),
+        }
+    }
+
+    fn is_list(&self, path: &str) -> bool {
+        let last = path.rsplit('/').next().unwrap_or_default();
+        ["pods", "jobs", "replicasets", "events"].contains(&last)
+    }
+
+    fn list(&self, path: &str, query: &str) -> Value {
+        let selector = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("labelSelector="));
+        let selector = selector
+            .unwrap_or_default()
+            .replace("%2C", ",")
+            .replace("%3D", "=");
+        let selector = selector.replace("%2F", "/");
+        let fits = |object: &Value| {
+            selector
+                .split(',')
+                .filter(|part| !part.is_empty())
+                .all(|part| {
+                    let (name, value) = part
+                        .split_once('=')
+                        .map_or((part, None), |(n, v)| (n, Some(v)));
+                    let label = object["metadata"]["labels"][name].as_str();
+                    label.is_some() && (value.is_none() || label == value)
+                })
+        };
+        let begin = format!("{path}/");
+        let all = self
+            .by_path
+            .iter()
+            .filter(|(path, _)| path.starts_with(&begin));
+        let all: Vec<&Value> = all.map(|(_, object)| object).filter(|o| fits(o)).collect();
+        let token = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("continue="));
+        let skip: usize = token.map_or(0, |token| token.parse().unwrap());
+        let page: Vec<&Value> = all.iter().copied().skip(skip).take(PAGE).collect();
+        let next = skip + page.len();
+        let more = if next < all.len() {
+            next.to_string()
+        } else {
+            String::new()
+        };
+        json!({ "metadata": { "continue": more }, "items": page })
+    }
+}
+
+fn merge(object: &mut Value, change: &Value) {
+    let Value::Object(members) = change else {
+        object.clone_from(change);
+        return;
+    };
+    for (name, value) in members {
+        match value {
+            Value::Null => _ = object.as_object_mut().unwrap().remove(name),
+            value => {
+                if !object[name].is_object() {
+                    object[name] = json!({});
+                }
+                merge(&mut object[name], value);
+            }
+        }
+    }
+}
+
+fn status(code: u16, message: &str) -> Answer {
+    let reason = match code {
+        404 => "NotFound",
+        409 => "Conflict",
+        _ => "Invalid",
+    };
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "code": code, "reason": reason, "message": message,
+    });
+    (code, body)
+}
+
+/// An API server, and what happens before and after it answers a request.
+#[derive(Clone)]
+struct Server {
+    objects: Arc<Mutex<Objects>>,
+    before: Arc<Mutex<Option<Hook>>>,
+    after: Arc<Mutex<Option<Hook>>>,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self {
+            objects: Arc::default(),
+            before: Arc::default(),
+            after: Arc::default(),
+        }
+    }
+
+    /// Does something once, before the first request of a method for a path that contains this.
+    fn before(
+        &self,
+        method: &'static str,
+        part: &'static str,
+        mut act: impl FnMut(&mut Objects) -> Option<Answer> + Send + 'static,
+    ) {
+        *self.before.lock().unwrap() = Some(once(method, part, move |o| act(o)));
+    }
+
+    /// The same after it was answered.
+    fn after(
+        &self,
+        method: &'static str,
+        part: &'static str,
+        mut act: impl FnMut(&mut Objects) + Send + 'static,
+    ) {
+        let act = move |objects: &mut Objects| {
+            act(objects);
+            None
+        };
+        *self.after.lock().unwrap() = Some(once(method, part, act));
+    }
+
+    async fn call<T>(&self, policy: Policy, call: impl AsyncFnOnce(KubernetesBackend) -> T) -> T {
+        let (service, mut handle) = pair::<Request<Body>, Response<Body>>();
+        let backend = KubernetesBackend::new(kube::Client::new(service, "default"), policy);
+        let server = self.clone();
+        let serving = tokio::spawn(async move {
+            while let Some((request, respond)) = handle.next_request().await {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await.unwrap();
+                let body = serde_json::from_slice(&body).unwrap_or_default();
+                let (code, json) = server.answer(parts.method.as_str(), &parts.uri, &body);
+                let body = Body::from(json.to_string().into_bytes());
+                respond.send_response(Response::builder().status(code).body(body).unwrap());
+            }
+        });
+        let result = call(backend).await;
+        serving.await.unwrap();
+        result
+    }
+
+    fn answer(&self, method: &str, uri: &http::Uri, body: &Value) -> Answer {
+        let mut objects = self.objects.lock().unwrap();
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+        let run = |hook: &Mutex<Option<Hook>>, objects: &mut Objects| {
+            let mut hook = hook.lock().unwrap();
+            hook.as_mut().and_then(|hook| hook(objects, method, path))
+        };
+        if let Some(answer) = run(&self.before, &mut objects) {
+            return answer;
+        }
+        // What is only tried changes nothing.
+        if query.contains("dryRun") {
+            return (200, body.clone());
+        }
+        let answer = objects.answer(method, (path, query), body);
+        run(&self.after, &mut objects);
+        answer
+    }
+
+    fn has(&self, part: &str) -> bool {
+        let objects = self.objects.lock().unwrap();
+        objects.by_path.keys().any(|path| path.contains(part))
+    }
+
+    fn look(&self, part: &str) -> Value {
+        let objects = self.objects.lock().unwrap();
+        objects.by_path[&objects.path(part)].clone()
+    }
+
+    fn change(&self, part: &str, change: impl FnOnce(&mut Value)) {
+        self.objects.lock().unwrap().change(part, change);
+    }
+}
+
+fn once(
+    method: &'static str,
+    part: &'static str,
+    mut act: impl FnMut(&mut Objects) -> Option<Answer> + Send + 'static,
+) -> Hook {
+    let mut is_done = false;
+    Box::new(move |objects, asked, path| {
+        if is_done || asked != method || !path.contains(part) {
+            return None;
+        }
+        is_done = true;
+        act(objects)
+    })
+}
+
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.namespaces = Namespaces::Existing("n".to_owned());
+    policy
+}
+
+fn generation(number: u64) -> Generation {
+    Generation::new(0, number)
+}
+
+/// Applies the example Service, or a Manual Task.
+async fn apply(server: &Server, number: u64, is_task: bool) -> Result<(), BackendError> {
+    let (target, mut release) = (example_target("orders"), example_release(1));
+    if is_task {
+        release.workload = ManualTask::new().into();
+    }
+    let secret = example_registry("ada");
+    let call = async |backend: KubernetesBackend| {
+        let intent = Intent::new(&target, generation(number), &release);
+        backend
+            .apply(&intent.with_pull(Pull::Secret(&secret)))
+            .await
+    };
+    server.call(policy(), call).await
+}
+
+async fn remove(server: &Server, number: u64) -> Result<(), BackendError> {
+    let target = example_target("orders");
+    let call = async |backend: KubernetesBackend| backend.remove(&target, generation(number)).await;
+    server.call(policy(), call).await
+}
+
+async fn settle(server: &Server, number: u64) -> Result<(), BackendError> {
+    let target = example_target("orders");
+    let call = async |backend: KubernetesBackend| backend.settle(&target, generation(number)).await;
+    server.call(policy(), call).await
+}
+
+async fn start(server: &Server, number: u64) -> Result<(), BackendError> {
+    let (target, mut release) = (example_target("orders"), example_release(1));
+    release.workload = ManualTask::new().into();
+    let (run, overrides) = ("r-1".parse().unwrap(), RunOverrides::default());
+    let call = async |backend: KubernetesBackend| {
+        let intent = Intent::new(&target, generation(number), &release);
+        backend
+            .start(&RunIntent::new(&run, intent, &overrides))
+            .await
+    };
+    server.call(policy(), call).await
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, BackendError>) -> BackendErrorKind {
+    result.unwrap_err().kind()
+}
+
+fn mark(object: &mut Value, number: u64) {
+    let of = generation(number).to_string();
+    object["metadata"]["annotations"]["choreo.dev/generation"] = of.into();
+}
+
+const ANCHOR: &str = "-anchor";
+const DEPLOYMENTS: &str = "/deployments/";
+
+/// An older worker that has read it before sees a conflict, and finds the newer generation.
+#[tokio::test]
+async fn what_a_generation_has_no_use_for_is_marked_by_it() {
+    let server = Server::new();
+    apply(&server, 1, false).await.unwrap();
+    apply(&server, 2, true).await.unwrap();
+    let deployment = server.look(DEPLOYMENTS);
+    let marked = &deployment["metadata"]["annotations"]["choreo.dev/generation"];
+    assert_eq!(marked, &generation(2).to_string());
+    settle(&server, 2).await.unwrap();
+    assert!(!server.has(DEPLOYMENTS), "then it goes");
+}
+
+/// A newer worker has claimed the target and not touched the object yet.
+#[tokio::test]
+async fn nothing_is_deleted_for_a_generation_that_is_not_the_newest_any_more() {
+    let server = Server::new();
+    apply(&server, 1, false).await.unwrap();
+    server.after("GET", DEPLOYMENTS, |objects| {
+        objects.change(ANCHOR, |anchor| mark(anchor, 3));
+    });
+    assert_eq!(kind(remove(&server, 2).await), BackendErrorKind::Stale);
+    assert!(server.has(DEPLOYMENTS));
+}
+
+/// A newer worker has written the object after it was read.
+#[tokio::test]
+async fn what_has_changed_since_it_was_read_is_not_deleted() {
+    let server = Server::new();
+    apply(&server, 1, false).await.unwrap();
+    server.before("DELETE", DEPLOYMENTS, |objects| {
+        objects.change(DEPLOYMENTS, |deployment| mark(deployment, 3));
+        None
+    });
+    assert_eq!(kind(remove(&server, 2).await), BackendErrorKind::Stale);
+    assert!(server.has(DEPLOYMENTS));
+}
+
+#[tokio::test]
+async fn a_run_does_not_start_once_its_target_is_removed() {
+    let server = Server::new();
+    apply(&server, 1, true).await.unwrap();
+    server.after("POST", "/jobs", |objects| {
+        objects.change(ANCHOR, |anchor| {
+            mark(anchor, 2);
+            anchor["data"]["state"] = "removed".into();
+        });
+    });
+    assert_eq!(kind(start(&server, 1).await), BackendErrorKind::Stale);
+    assert!(!server.has("/jobs/"), "what was reserved is taken back");
+    assert_eq!(kind(start(&server, 1).await), BackendErrorKind::Stale);
+}
+
+/// Deploy-review 9: more than one answer lists, and not those of others.
+#[tokio::test]
+async fn a_removal_takes_the_jobs_of_all_pages_and_no_other() {
+    let server = Server::new();
+    apply(&server, 1, true).await.unwrap();
+    let (target, mut release) = (example_target("orders"), example_release(1));
+    release.workload = ManualTask::new().into();
+    let overrides = RunOverrides::default();
+    for number in 0..2 * PAGE + 1 {
+        let run = format!("r-{number}").parse().unwrap();
+        let intent = Intent::new(&target, generation(1), &release);
+        let job = render_run(&RunIntent::new(&run, intent, &overrides), &policy()).unwrap();
+        let mut objects = server.objects.lock().unwrap();
+        let path = format!("/apis/batch/v1/namespaces/n/jobs/job-{number}");
+        let mut job = job.expose_manifest().clone();
+        job["metadata"]["name"] = format!("job-{number}").into();
+        objects.put(&path, job.clone());
+        job["metadata"]["name"] = "other".into();
+        job["metadata"]["labels"]["app.kubernetes.io/instance"] = "other".into();
+        objects.put("/apis/batch/v1/namespaces/n/jobs/other", job);
+    }
+    remove(&server, 2).await.unwrap();
+    assert!(!server.has("/jobs/job-"));
+    assert!(server.has("/jobs/other"));
+}
+
+/// Messages of the validation name the values of fields.
+#[tokio::test]
+async fn what_is_said_of_an_invalid_secret_is_not_passed_on() {
+    let server = Server::new();
+    server.before("PATCH", "/secrets/", |_| {
+        Some(status(
+            422,
+            "Secret is invalid: data: Invalid value: \"Y29ycmVjdA\"",
+        ))
+    });
+    let error = apply(&server, 1, false).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Refused);
+    let text = format!("{error} {error:?}");
+    assert!(
+        !text.contains("Y29y") && text.contains("as invalid"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_namespace_of_somebody_else_is_not_used() {
+    let target = example_target("orders");
+    let release = example_release(1);
+    let deploy = async |backend: KubernetesBackend| {
+        backend
+            .apply(&Intent::new(&target, generation(1), &release))
+            .await
+    };
+    let server = Server::new();
+    server.call(Policy::default(), deploy).await.unwrap();
+    server.change("/namespaces/dp-", |namespace| {
+        namespace["metadata"]["labels"]["choreo.dev/organization"] = "other".into();
+    });
+    let error = server.call(Policy::default(), deploy).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Refused, "{error}");
+    server.change("/namespaces/dp-", |namespace| {
+        namespace["metadata"]["labels"]["choreo.dev/organization"] = "acme".into();
+        namespace["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    });
+    let error = server.call(Policy::default(), deploy).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Conflict, "{error}");
+}
+
+/// Nothing of an object that is newer than the call, or somebody else's, is written.
+#[tokio::test]
+async fn newer_objects_and_those_of_others_stay_as_they_are() {
+    type Change = fn(&mut Value);
+    let newer: Change = |object| mark(object, 9);
+    let foreign: Change = |object| {
+        object["metadata"]["labels"]["choreo.dev/component"] = "other".into();
+    };
+    for (change, expected) in [
+        (newer, BackendErrorKind::Stale),
+        (foreign, BackendErrorKind::Refused),
+    ] {
+        let server = Server::new();
+        apply(&server, 1, false).await.unwrap();
+        server.change(DEPLOYMENTS, change);
+        let before = server.look(DEPLOYMENTS);
+        assert_eq!(kind(apply(&server, 2, false).await), expected);
+        assert_eq!(server.look(DEPLOYMENTS), before);
+    }
+}
+
+#[tokio::test]
+async fn a_pull_secret_is_replaced_for_what_is_newest_and_not_removed() {
+    let target = example_target("orders");
+    let secret = example_registry("grace");
+    let replace = async |server: &Server, number| {
+        let call = async |backend: KubernetesBackend| {
+            let pull = Pull::Secret(&secret);
+            backend
+                .update_pull_secret(&target, generation(number), &pull)
+                .await
+        };
+        server.call(policy(), call).await
+    };
+    let server = Server::new();
+    apply(&server, 2, false).await.unwrap();
+    let before = server.look("/secrets/");
+    assert_eq!(kind(replace(&server, 1).await), BackendErrorKind::Stale);
+    assert_eq!(server.look("/secrets/"), before);
+    replace(&server, 2).await.unwrap();
+    assert_ne!(server.look("/secrets/")["data"], before["data"]);
+    remove(&server, 3).await.unwrap();
+    assert_eq!(kind(replace(&server, 3).await), BackendErrorKind::NotFound);
+}
+
+/// Only the newest generation is settled, and only once it is applied.
+#[tokio::test]
+async fn nothing_is_settled_for_an_older_generation_or_before_it_is_applied() {
+    let server = Server::new();
+    apply(&server, 1, false).await.unwrap();
+    apply(&server, 2, true).await.unwrap();
+    assert_eq!(kind(settle(&server, 1).await), BackendErrorKind::Stale);
+    server.change(ANCHOR, |anchor| anchor["data"]["state"] = "applying".into());
+    settle(&server, 2).await.unwrap();
+    assert!(server.has(DEPLOYMENTS));
+}
+
+/// A newer worker has claimed the target after an object was reserved.
+#[tokio::test]
+async fn what_was_reserved_does_nothing_for_a_generation_that_is_not_the_newest_any_more() {
+    let server = Server::new();
+    server.after("PATCH", DEPLOYMENTS, |objects| {
+        objects.change(ANCHOR, |anchor| mark(anchor, 3));
+    });
+    let applied = apply(&server, 1, false).await;
+    assert_eq!(kind(applied), BackendErrorKind::Stale);
+    assert!(!server.has(DEPLOYMENTS), "it is taken back");
+}
+
+/// A newer worker has claimed the target after the Jobs were listed: some of them may be its own.
+#[tokio::test]
+async fn no_job_is_deleted_for_a_generation_that_is_not_the_newest_any_more() {
+    let server = Server::new();
+    apply(&server, 1, true).await.unwrap();
+    start(&server, 1).await.unwrap();
+    server.after("GET", "/jobs", |objects| {
+        objects.change(ANCHOR, |anchor| mark(anchor, 3));
+    });
+    assert_eq!(kind(remove(&server, 2).await), BackendErrorKind::Stale);
+    assert!(server.has("/jobs/"));
+}
+
+#[tokio::test]
+async fn a_job_of_somebody_else_is_no_run_of_the_target() {
+    let server = Server::new();
+    apply(&server, 1, true).await.unwrap();
+    start(&server, 1).await.unwrap();
+    server.change("/jobs/", |job| {
+        job["metadata"]["labels"]["choreo.dev/component"] = "other".into();
+    });
+    let before = server.look("/jobs/");
+    assert_eq!(kind(start(&server, 1).await), BackendErrorKind::Refused);
+    let (target, run) = (example_target("orders"), "r-1".parse().unwrap());
+    let cancel = async |backend: KubernetesBackend| backend.cancel_run(&target, &run).await;
+    let cancelled = server.call(policy(), cancel).await;
+    assert_eq!(kind(cancelled), BackendErrorKind::Refused);
+    assert_eq!(server.look("/jobs/"), before);
+}
+
+/// A run that has ended is not marked as stopped: its outcome stays.
+#[tokio::test]
+async fn a_run_that_has_ended_is_not_stopped() {
+    let server = Server::new();
+    apply(&server, 1, true).await.unwrap();
+    start(&server, 1).await.unwrap();
+    server.change("/jobs/", |job| {
+        job["status"]["conditions"] = json!([{ "type": "Complete", "status": "True" }]);
+    });
+    let before = server.look("/jobs/");
+    let (target, run) = (example_target("orders"), "r-1".parse().unwrap());
+    let cancel = async |backend: KubernetesBackend| backend.cancel_run(&target, &run).await;
+    server.call(policy(), cancel).await.unwrap();
+    assert_eq!(server.look("/jobs/"), before);
+}
+
+/// It would go on scaling what now has a fixed number of copies.
+#[tokio::test]
+async fn an_autoscaler_that_is_not_wanted_any_more_goes_at_once() {
+    const AUTOSCALERS: &str = "/horizontalpodautoscalers/";
+    let (target, release) = (example_target("orders"), example_release(1));
+    let range = Scaling::range(2.try_into().unwrap(), 4.try_into().unwrap(), 80).unwrap();
+    let scaled = Settings::default().with_scaling(range);
+    let server = Server::new();
+    let call = async |backend: KubernetesBackend| {
+        let intent = Intent::new(&target, generation(1), &release);
+        backend.apply(&intent.with_settings(&scaled)).await
+    };
+    server.call(policy(), call).await.unwrap();
+    assert!(server.has(AUTOSCALERS));
+    apply(&server, 2, false).await.unwrap();
+    assert!(!server.has(AUTOSCALERS));
+}
+
+/// A CronJob that was reserved and never activated starts nothing.
+#[tokio::test]
+async fn a_schedule_is_reserved_as_a_suspended_one() {
+    let (target, mut release) = (example_target("orders"), example_release(1));
+    let schedule = Schedule::new("* * * * *".parse().unwrap(), "UTC".parse().unwrap());
+    release.workload = ScheduledTask::new(schedule).into();
+    let server = Server::new();
+    let reserved = Arc::new(Mutex::new(Value::Null));
+    let seen = Arc::clone(&reserved);
+    server.after("PATCH", "/cronjobs/", move |objects| {
+        let path = objects.path("/cronjobs/");
+        *seen.lock().unwrap() = objects.by_path[&path]["spec"]["suspend"].clone();
+    });
+    let call = async |backend: KubernetesBackend| {
+        backend
+            .apply(&Intent::new(&target, generation(1), &release))
+            .await
+    };
+    server.call(policy(), call).await.unwrap();
+    assert_eq!(*reserved.lock().unwrap(), true);
+    assert_ne!(server.look("/cronjobs/")["spec"]["suspend"], true);
+}
