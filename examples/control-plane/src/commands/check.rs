@@ -95,7 +95,7 @@ fn findings(configuration: &Configuration, secrets: Option<&Secrets>) -> Vec<Dou
         let open = secrets.and_then(|secrets| secrets.registries.get(&entry.id));
         if let Some(OpenRegistry::Known(registry)) = open {
             let findings = registry.findings().iter();
-            doubts.extend(findings.map(|finding| Doubt::of_finding(&entry.path, finding)));
+            doubts.extend(findings.map(|finding| Doubt::of_registry(entry, finding)));
         }
     }
     doubts

@@ -153,6 +153,11 @@ fn what_has_no_effect_yet_is_said() {
     let site = Site::new(&configuration, registry.password());
     let control = site.run(&["check"]).expect(0).says("is valid").stdout;
     assert!(!control.contains("components["), "{control}");
+    let place = "warning: registries[0].host: ";
+    assert!(
+        control.contains(place),
+        "a finding stands at its field: {control}"
+    );
 
     let web = "\n[[components]]\nid = \"front\"\nproject = \"shop\"\ntype = \"web-application\"\n\
                registry = \"images\"\nworkload = { port = 8080 }\n";

@@ -1,7 +1,9 @@
 use std::fmt;
 
-use choreo_registry::finding::Finding;
+use choreo_registry::finding::{Code, Finding};
 use serde::Serialize;
+
+use crate::config::{Login, RegistryEntry};
 
 /// What may be meant so, and may be a mistake.
 #[derive(Clone, Debug, Serialize)]
@@ -32,14 +34,38 @@ impl Doubt {
         }
     }
 
-    pub(super) fn of_finding(path: &str, finding: &Finding) -> Self {
+    /// What was found about a registry, at the field that it is about.
+    pub(super) fn of_registry(entry: &RegistryEntry, finding: &Finding) -> Self {
+        let (path, field) = (&entry.path, field(finding.code(), &entry.login));
         Self {
-            path: path.to_owned(),
+            path: format!("{path}.{field}"),
             code: finding.code().as_str(),
             severity: finding.severity().as_str(),
             message: finding.message().to_owned(),
             help: finding.help().to_owned(),
         }
+    }
+}
+
+fn field(code: Code, login: &Login) -> &'static str {
+    let of_login = |field| match login {
+        Login::DockerConfig(_) => "docker_config",
+        _ => field,
+    };
+    match code {
+        Code::Ipv6WithoutPort | Code::LoopbackHost | Code::WebSiteHost => "host",
+        Code::DockerConfigConverted | Code::DockerConfigRepaired => "docker_config",
+        Code::DockerHubEmailUsername
+        | Code::TokenAsUsername
+        | Code::UsernameMangled
+        | Code::UsernameSurroundedByBlanks => of_login("username"),
+        Code::AccountPassword
+        | Code::EcrTokenUndecoded
+        | Code::GhcrAppToken
+        | Code::PasswordSurroundedByBlanks
+        | Code::ShortLivedPassword
+        | Code::TokenOfAnotherVendor => of_login("password"),
+        _ => "authentication",
     }
 }
 
