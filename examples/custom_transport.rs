@@ -34,8 +34,8 @@ impl HttpTransport for Plain {
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout)))
     }
 
-    fn egress(&self) -> &Egress {
-        &self.0
+    fn egress(&self) -> Egress {
+        self.0.clone()
     }
 }
 

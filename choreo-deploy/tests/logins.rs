@@ -37,12 +37,15 @@ const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.im
 #[derive(Debug)]
 struct Recorder {
     logins: Mutex<Vec<String>>,
-    egress: Egress,
+    schemes: Mutex<Vec<String>>,
+    egress: Mutex<Egress>,
 }
 
 #[async_trait]
 impl HttpTransport for Recorder {
     async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError> {
+        let scheme = outbound.request.uri().scheme_str().unwrap_or_default();
+        self.schemes.lock().unwrap().push(scheme.to_owned());
         let sent = outbound.request.headers().get("authorization");
         let Some(sent) = sent.and_then(|sent| sent.to_str().unwrap().strip_prefix("Basic ")) else {
             let refused = http::Response::builder()
@@ -57,8 +60,8 @@ impl HttpTransport for Recorder {
         Ok(found.body(Bytes::from_static(MANIFEST.as_bytes())).unwrap())
     }
 
-    fn egress(&self) -> &Egress {
-        &self.egress
+    fn egress(&self) -> Egress {
+        self.egress.lock().unwrap().clone()
     }
 }
 
@@ -121,7 +124,8 @@ impl Platform {
         let sealer = Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap()));
         let transport = Arc::new(Recorder {
             logins: Mutex::default(),
-            egress: Egress::tenant(),
+            schemes: Mutex::default(),
+            egress: Mutex::new(Egress::tenant()),
         });
         let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
         let plans = ORGANIZATIONS
@@ -255,4 +259,33 @@ fn clients_without_their_tenant_are_noticed() {
         live(&history, &Platform::new(old))
     });
     lived.unwrap_err();
+}
+
+/// Platform-team F13: a client that was made before went on by the policy of then.
+#[test]
+fn clients_are_made_anew_under_another_policy() {
+    choreo_deploy::conformance::block_on(async {
+        let transport = Arc::new(Recorder {
+            logins: Mutex::default(),
+            schemes: Mutex::default(),
+            egress: Mutex::new(Egress::tenant()),
+        });
+        let resolver = ClientResolver::new(Arc::<Recorder>::clone(&transport));
+        let host: RegistryHost = HOST.parse().unwrap();
+        let (acme, images) = ("acme".parse().unwrap(), "images".parse().unwrap());
+        let credential = Credential::new("ada", "secret").unwrap();
+        let access = RegistryAccess::new(&acme, &images, &host).with_credential(&credential, 1);
+        let image = format!("{HOST}/app:1").parse().unwrap();
+        let schemes = async || {
+            resolver.resolve(&image, &access).await.unwrap();
+            std::mem::take(&mut *transport.schemes.lock().unwrap())
+        };
+        let first = schemes().await;
+        assert!(first.len() > 1 && first.iter().all(|scheme| scheme == "https"));
+        let again = schemes().await;
+        assert!(again.len() < first.len(), "the login is known: {again:?}");
+        let plain = transport.egress().allow_plain_http(host.clone());
+        *transport.egress.lock().unwrap() = plain;
+        assert!(schemes().await.iter().all(|scheme| scheme == "http"));
+    });
 }

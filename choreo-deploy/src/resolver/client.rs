@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use choreo_registry::client::{ClientError, ErrorKind, HttpTransport, RegistryClient};
+use choreo_registry::client::{ClientError, Egress, ErrorKind, HttpTransport, RegistryClient};
 use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, ImageReference, RegistryHost};
 use subtle::ConstantTimeEq as _;
@@ -49,6 +49,8 @@ struct Known {
     used: u64,
     /// What the client logs in with.
     credential: Option<Credential>,
+    /// The policy that it was made under.
+    egress: Egress,
     client: Arc<RegistryClient>,
 }
 
@@ -70,11 +72,14 @@ impl ClientResolver {
 
     fn client(&self, access: &RegistryAccess<'_>) -> Arc<RegistryClient> {
         let key = Key::of(access);
+        // A client keeps the scheme that the policy let it ask by.
+        let egress = self.transport.egress();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.uses += 1;
         let used = clients.uses;
         if let Some(known) = clients.known.get_mut(&key)
             && is_same(known.credential.as_ref(), access.credential)
+            && known.egress.is_same(&egress)
         {
             known.used = used;
             return Arc::clone(&known.client);
@@ -92,6 +97,7 @@ impl ClientResolver {
         let known = Known {
             used,
             credential: credential(),
+            egress,
             client: Arc::clone(&client),
         };
         clients.known.insert(key, known);

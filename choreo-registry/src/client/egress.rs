@@ -10,6 +10,7 @@ mod reqwest_transport;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use url::{Host, Url};
@@ -56,8 +57,15 @@ use crate::{RegistryHost, vendor::VendorTable};
 /// nowhere is unreachable, so whoever registers hosts can tell the two apart. Where the names of the
 /// inside network are secret, let tenants' requests be resolved by a public name server, or send
 /// them [through a proxy](Self::through_proxy) outside.
+///
+/// Clones are cheap and share the policy until one of them is changed.
 #[derive(Clone, Debug)]
 pub struct Egress {
+    policy: Arc<Policy>,
+}
+
+#[derive(Clone, Debug)]
+struct Policy {
     audience: Audience,
     hosts: Vec<RegistryHost>,
     networks: Vec<IpNetwork>,
@@ -98,7 +106,7 @@ impl Egress {
     /// to tenants, also inside an allowed network.
     #[must_use]
     pub fn allow_network(mut self, network: IpNetwork) -> Self {
-        self.networks.push(network);
+        self.policy_mut().networks.push(network);
         self
     }
 
@@ -115,7 +123,7 @@ impl Egress {
     /// ```
     #[must_use]
     pub fn allow_host(mut self, host: RegistryHost) -> Self {
-        self.hosts.push(host);
+        self.policy_mut().hosts.push(host);
         self
     }
 
@@ -142,7 +150,7 @@ impl Egress {
     /// ```
     #[must_use]
     pub fn through_proxy(mut self, proxy: Proxy) -> Self {
-        self.proxy = Some(proxy);
+        self.policy_mut().proxy = Some(proxy);
         self
     }
 
@@ -155,7 +163,7 @@ impl Egress {
     /// ```
     #[must_use]
     pub fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+        self.policy.proxy.as_ref()
     }
 
     /// Speaks plain HTTP to this host and port; port 80 when none is given, and for `:443`, which a
@@ -165,7 +173,7 @@ impl Egress {
     /// or in a laboratory. The address must be allowed besides.
     #[must_use]
     pub fn allow_plain_http(mut self, host: RegistryHost) -> Self {
-        self.plain_http.push(host);
+        self.policy_mut().plain_http.push(host);
         self
     }
 
@@ -180,7 +188,9 @@ impl Egress {
     /// accepts.
     #[must_use]
     pub fn trust_realm(mut self, registry: RegistryHost, realm: RegistryHost) -> Self {
-        self.realms.push(TrustedRealm { registry, realm });
+        self.policy_mut()
+            .realms
+            .push(TrustedRealm { registry, realm });
         self
     }
 
@@ -198,8 +208,9 @@ impl Egress {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn with_vendors(self, vendors: VendorTable) -> Self {
-        Self { vendors, ..self }
+    pub fn with_vendors(mut self, vendors: VendorTable) -> Self {
+        self.policy_mut().vendors = vendors;
+        self
     }
 
     /// Trusts a certificate authority of your own besides the system's: one or more certificates in
@@ -208,7 +219,7 @@ impl Egress {
     /// without TLS reads none.
     #[must_use]
     pub fn add_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.root_certificates.push(pem.into());
+        self.policy_mut().root_certificates.push(pem.into());
         self
     }
 
@@ -225,14 +236,15 @@ impl Egress {
             let inner = unwrapped(address);
             opened
                 || self
+                    .policy
                     .networks
                     .iter()
                     .any(|network| network.contains(address) || network.contains(inner))
         };
         match standing(address) {
             Standing::Public => true,
-            Standing::Private => self.audience == Audience::Operator || listed(),
-            Standing::Metadata => self.audience == Audience::Operator,
+            Standing::Private => self.policy.audience == Audience::Operator || listed(),
+            Standing::Metadata => self.policy.audience == Audience::Operator,
             Standing::Unusable => listed(),
         }
     }
@@ -346,7 +358,10 @@ impl Egress {
 
     /// Whether this host and port is one that the operator allows wherever it leads.
     fn opens_host(&self, url: &Url) -> bool {
-        self.hosts.iter().any(|host| names(host.api_host(), url))
+        self.policy
+            .hosts
+            .iter()
+            .any(|host| names(host.api_host(), url))
     }
 
     /// A name that is never public, where nobody here sees what it resolves to.
@@ -356,14 +371,14 @@ impl Egress {
             name.strip_suffix(*suffix)
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        self.proxy.is_some()
-            && self.audience == Audience::Tenant
+        self.policy.proxy.is_some()
+            && self.policy.audience == Audience::Tenant
             && (!name.contains('.') || INSIDE.iter().any(ends))
     }
 
     /// The root of a registry's API: `https`, or `http` where the operator allowed it.
     pub(crate) fn base_url(&self, host: &RegistryHost) -> Option<Url> {
-        let plain = self.plain_http.contains(host);
+        let plain = self.policy.plain_http.contains(host);
         let scheme = if plain { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{}/", host.api_host())).ok()
     }
@@ -380,30 +395,52 @@ impl Egress {
             return false;
         }
         let name = realm.host_str().unwrap_or_default();
-        let vendor = self.vendors.of(host);
+        let vendor = self.policy.vendors.of(host);
         let known = realm.scheme() == "https" && vendor.trusts_token_server(name, realm.port());
         known
             || self
+                .policy
                 .realms
                 .iter()
                 .any(|entry| entry.registry == *host && names(entry.realm.as_str(), realm))
     }
 
+    /// Whether both are one policy: clones of each other that nobody has changed.
+    ///
+    /// ```
+    /// use choreo_registry::client::Egress;
+    ///
+    /// let egress = Egress::tenant();
+    /// assert!(egress.is_same(&egress.clone()));
+    /// assert!(!egress.is_same(&Egress::tenant()));
+    /// ```
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.policy, &other.policy)
+    }
+
     fn new(audience: Audience) -> Self {
         Self {
-            audience,
-            hosts: Vec::new(),
-            networks: Vec::new(),
-            plain_http: Vec::new(),
-            proxy: None,
-            realms: Vec::new(),
-            root_certificates: Vec::new(),
-            vendors: VendorTable::built_in(),
+            policy: Arc::new(Policy {
+                audience,
+                hosts: Vec::new(),
+                networks: Vec::new(),
+                plain_http: Vec::new(),
+                proxy: None,
+                realms: Vec::new(),
+                root_certificates: Vec::new(),
+                vendors: VendorTable::built_in(),
+            }),
         }
     }
 
+    fn policy_mut(&mut self) -> &mut Policy {
+        Arc::make_mut(&mut self.policy)
+    }
+
     fn speaks_plain_http(&self, url: &Url) -> bool {
-        self.plain_http
+        self.policy
+            .plain_http
             .iter()
             .any(|host| names(host.api_host(), url))
     }

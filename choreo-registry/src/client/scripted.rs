@@ -164,8 +164,8 @@ impl HttpTransport for ScriptedTransport {
         Ok(response)
     }
 
-    fn egress(&self) -> &Egress {
-        &self.egress
+    fn egress(&self) -> Egress {
+        self.egress.clone()
     }
 }
 

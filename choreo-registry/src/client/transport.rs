@@ -62,7 +62,7 @@ use super::{Egress, address::Address};
 ///         self.inner.send(outbound).await
 ///     }
 ///
-///     fn egress(&self) -> &Egress {
+///     fn egress(&self) -> Egress {
 ///         self.inner.egress()
 ///     }
 /// }
@@ -77,8 +77,8 @@ pub trait HttpTransport: fmt::Debug + Send + Sync {
     /// of any status is not an error.
     async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError>;
 
-    /// The policy that this transport obeys.
-    fn egress(&self) -> &Egress;
+    /// The policy that this transport obeys now: the [same](Egress::is_same) one until it changes.
+    fn egress(&self) -> Egress;
 }
 
 /// A request on its way out, with its bounds.

@@ -80,8 +80,8 @@ impl HttpTransport for Flawed {
         }
     }
 
-    fn egress(&self) -> &Egress {
-        &self.told
+    fn egress(&self) -> Egress {
+        self.told.clone()
     }
 }
 

@@ -110,8 +110,8 @@ impl HttpTransport for Line {
         Ok(answer)
     }
 
-    fn egress(&self) -> &Egress {
-        &self.egress
+    fn egress(&self) -> Egress {
+        self.egress.clone()
     }
 }
 

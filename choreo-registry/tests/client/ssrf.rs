@@ -240,8 +240,8 @@ impl HttpTransport for Recorder {
         })
     }
 
-    fn egress(&self) -> &Egress {
-        &self.egress
+    fn egress(&self) -> Egress {
+        self.egress.clone()
     }
 }
 

@@ -13,7 +13,8 @@ mod certificates;
 #[cfg(test)]
 mod tests;
 
-use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Instant};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::{error::Error, fmt, io, net::SocketAddr, time::Instant};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -39,13 +40,9 @@ use crate::client::{
 /// let client = RegistryClient::new("ghcr.io".parse()?, None, transport);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct ReqwestTransport {
-    /// Two clients, because a resolver is told a name without its port, and the operator's entries
-    /// for hosts have one. Neither takes over a connection of the other.
-    guarded: reqwest::Client,
-    opened: Option<reqwest::Client>,
-    egress: Egress,
+    lookup: Arc<dyn Lookup>,
+    ways: RwLock<Arc<Ways>>,
 }
 
 impl ReqwestTransport {
@@ -59,6 +56,67 @@ impl ReqwestTransport {
     }
 
     fn with_lookup(egress: Egress, lookup: &Arc<dyn Lookup>) -> Result<Self, BuildTransportError> {
+        let ways = Ways::new(egress, lookup)?;
+        Ok(Self {
+            lookup: Arc::clone(lookup),
+            ways: RwLock::new(Arc::new(ways)),
+        })
+    }
+
+    /// Obeys another policy from now on: networks and hosts that are opened, plain HTTP, trusted token
+    /// servers, the proxy, certificates. For a registry that is opened, or closed, while a control
+    /// plane runs.
+    ///
+    /// A request that is under way ends by the policy that it began with, and no later one uses a
+    /// connection of that. A [`RegistryClient`](crate::client::RegistryClient) keeps the scheme that its
+    /// registry is asked by: make it anew where plain HTTP to its host was allowed or forbidden, or it
+    /// goes on trying the other. A proxy or a network policy besides is not changed by it.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use choreo_registry::client::{Egress, HttpTransport, ReqwestTransport};
+    ///
+    /// let transport = Arc::new(ReqwestTransport::new(Egress::tenant())?);
+    /// // An operator opens a registry of their own.
+    /// let opened = transport.egress().allow_host("registry.corp.example".parse()?);
+    /// transport.set_egress(opened)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new). The policy before then stays.
+    pub fn set_egress(&self, egress: Egress) -> Result<(), BuildTransportError> {
+        let ways = Arc::new(Ways::new(egress, &self.lookup)?);
+        *self.ways.write().unwrap_or_else(PoisonError::into_inner) = ways;
+        Ok(())
+    }
+
+    /// What a request goes by from its beginning to its end.
+    fn ways(&self) -> Arc<Ways> {
+        Arc::clone(&self.ways.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for ReqwestTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestTransport")
+            .field("egress", &self.ways().egress)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A policy and the clients that obey it.
+struct Ways {
+    /// Two clients, because a resolver is told a name without its port, and the operator's entries
+    /// for hosts have one. Neither takes over a connection of the other.
+    guarded: reqwest::Client,
+    opened: Option<reqwest::Client>,
+    egress: Egress,
+}
+
+impl Ways {
+    fn new(egress: Egress, lookup: &Arc<dyn Lookup>) -> Result<Self, BuildTransportError> {
         let client = |opened| {
             let resolver = Guarded {
                 egress: egress.clone(),
@@ -70,7 +128,7 @@ impl ReqwestTransport {
                 .map_err(BuildTransportError::new)
         };
         let guarded = client(false)?;
-        let opened = match egress.hosts.as_slice() {
+        let opened = match egress.policy.hosts.as_slice() {
             [] => None,
             _ => Some(client(true)?),
         };
@@ -115,14 +173,12 @@ impl ReqwestTransport {
         *answer.headers_mut() = std::mem::take(response.headers_mut());
         Ok(answer)
     }
-}
 
-impl ReqwestTransport {
     /// The last line: the resolver approved every address that could have been dialled, so this
     /// holds unless reqwest went past it. Behind a proxy it is the proxy that answers.
     fn check_peer(&self, response: &reqwest::Response, opened: bool) -> Result<(), TransportError> {
         let stands = |peer: SocketAddr| self.egress.judges(peer.ip(), opened);
-        if self.egress.proxy.is_some() || response.remote_addr().is_none_or(stands) {
+        if self.egress.policy.proxy.is_some() || response.remote_addr().is_none_or(stands) {
             return Ok(());
         }
         let host = response.url().host_str().unwrap_or_default();
@@ -134,7 +190,8 @@ impl ReqwestTransport {
 #[async_trait]
 impl HttpTransport for ReqwestTransport {
     async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError> {
-        let url = self.egress.checked(&outbound).map_err(|blocked| {
+        let ways = self.ways();
+        let url = ways.egress.checked(&outbound).map_err(|blocked| {
             TransportError::new(TransportErrorKind::Blocked).with_source(blocked)
         })?;
         let Outbound {
@@ -150,18 +207,18 @@ impl HttpTransport for ReqwestTransport {
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         *request.body_mut() = Some(body.into());
-        let (client, opened) = self.client(request.url());
+        let (client, opened) = ways.client(request.url());
         let response = client.execute(request);
         tokio::time::timeout(
             deadline.saturating_duration_since(Instant::now()),
-            self.read(response, opened, body_limit),
+            ways.read(response, opened, body_limit),
         )
         .await
         .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)))
     }
 
-    fn egress(&self) -> &Egress {
-        &self.egress
+    fn egress(&self) -> Egress {
+        self.ways().egress.clone()
     }
 }
 
@@ -185,7 +242,7 @@ fn builder(
         .referer(false)
         .http1_only()
         .dns_resolver(Arc::new(resolver));
-    if let Some(proxy) = &egress.proxy {
+    if let Some(proxy) = &egress.policy.proxy {
         builder = builder.proxy(forward(proxy)?);
     }
     with_certificates(builder, egress)
@@ -204,10 +261,10 @@ fn with_certificates(
     builder: reqwest::ClientBuilder,
     egress: &Egress,
 ) -> Result<reqwest::ClientBuilder, BuildTransportError> {
-    if egress.root_certificates.is_empty() {
+    if egress.policy.root_certificates.is_empty() {
         return Ok(builder);
     }
-    let config = certificates::config(&egress.root_certificates)?;
+    let config = certificates::config(&egress.policy.root_certificates)?;
     Ok(builder.tls_backend_preconfigured(config))
 }
 
@@ -234,7 +291,7 @@ impl Resolve for Guarded {
         Box::pin(async move {
             let name = name.as_str();
             let addresses = lookup.lookup(name).await?;
-            match &egress.proxy {
+            match &egress.policy.proxy {
                 // The operator named it.
                 Some(proxy) if proxy.url().host_str() == Some(name) => {}
                 Some(_) => Err(Blocked::new(name, BlockedReason::Address))?,

@@ -432,8 +432,8 @@ impl super::HttpTransport for Boundless {
         Ok(index().map(|body| format!("{body}{blanks}").into()))
     }
 
-    fn egress(&self) -> &super::super::Egress {
-        &self.0
+    fn egress(&self) -> super::super::Egress {
+        self.0.clone()
     }
 }
 

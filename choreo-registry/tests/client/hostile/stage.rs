@@ -237,8 +237,8 @@ impl HttpTransport for Stage {
         Ok(response)
     }
 
-    fn egress(&self) -> &Egress {
-        &self.egress
+    fn egress(&self) -> Egress {
+        self.egress.clone()
     }
 }
 

@@ -141,8 +141,8 @@ impl HttpTransport for Internet {
         Ok(response)
     }
 
-    fn egress(&self) -> &Egress {
-        &self.egress
+    fn egress(&self) -> Egress {
+        self.egress.clone()
     }
 }
 

@@ -246,6 +246,85 @@ async fn an_allowed_host_is_open_at_its_port_only() {
     assert_eq!(error.kind(), TransportErrorKind::Blocked);
 }
 
+/// Platform-team F13: opening a registry of one's own took a restart.
+#[tokio::test]
+async fn another_policy_is_obeyed_from_the_next_request_on() {
+    let place = Place::new();
+    let inside = Scheduled(Arc::new(Mutex::new(
+        [vec!["127.0.0.2".parse().unwrap()]].into(),
+    )));
+    let closed = place.policy();
+    let transport = guarded(closed.clone(), Arc::new(inside)).unwrap();
+    let host: RegistryHost = format!("{NAME}:{}", place.port).parse().unwrap();
+    let blocked = async || {
+        let error = transport.send(get(&place.url())).await.unwrap_err();
+        error.kind() == TransportErrorKind::Blocked
+    };
+    assert!(blocked().await);
+    let opened = transport.egress().allow_host(host);
+    transport.set_egress(opened.clone()).unwrap();
+    assert!(transport.egress().is_same(&opened));
+    transport.send(get(&place.url())).await.unwrap();
+    transport.set_egress(closed).unwrap();
+    assert!(blocked().await, "and closed again");
+    transport.set_egress(opened).unwrap();
+    transport.set_egress(Egress::tenant()).unwrap();
+    assert!(blocked().await, "plain HTTP is not spoken any more");
+    assert_eq!(place.came(), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_ends_by_the_policy_that_it_began_with() {
+    use std::io::{Read as _, Write as _};
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{NAME}:{}/", listener.local_addr().unwrap().port());
+    let (came, has_come) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        came.send(()).unwrap();
+        may_go.recv().unwrap();
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let host: RegistryHost = url["http://".len()..]
+        .trim_end_matches('/')
+        .parse()
+        .unwrap();
+    let egress = Egress::tenant().allow_network("127.0.0.1".parse().unwrap());
+    let egress = egress.allow_plain_http(host);
+    let lookup = Scheduled(Arc::new(Mutex::new(
+        [vec!["127.0.0.1".parse().unwrap()]].into(),
+    )));
+    let transport = Arc::new(guarded(egress, Arc::new(lookup)).unwrap());
+    let sending = tokio::spawn({
+        let (transport, url) = (Arc::clone(&transport), url.clone());
+        async move { transport.send(get(&url)).await }
+    });
+    tokio::task::spawn_blocking(move || has_come.recv().unwrap())
+        .await
+        .unwrap();
+    transport.set_egress(Egress::tenant()).unwrap();
+    go.send(()).unwrap();
+    let answer = sending.await.unwrap().unwrap();
+    assert_eq!(answer.body().as_ref(), b"ok");
+    let error = transport.send(get(&url)).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Blocked);
+    server.join().unwrap();
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_policy_that_cannot_be_obeyed_changes_nothing() {
+    let before = Egress::tenant();
+    let transport = ReqwestTransport::new(before.clone()).unwrap();
+    let broken = Egress::operator().add_root_certificate("no certificate");
+    assert!(transport.set_egress(broken).is_err());
+    assert!(transport.egress().is_same(&before));
+}
+
 #[tokio::test]
 async fn everything_goes_through_the_proxy_and_no_name_is_looked_up_but_its_own() {
     // The proxy answers what it is asked for, in the clear.
