@@ -28,13 +28,14 @@
 //! | pod refused by a full quota, or a webhook that does not answer | never | there may be room, or an answer |
 //! | no node takes the pod | never | nodes come and go |
 //! | probe fails, image is being pulled, sandbox or volume cannot be made, rollout paused | never | it may be so in any start |
-//! | no progress in time | at once | Kubernetes has measured the time; believed only of this template and this apply |
+//! | no progress in time | at once | Kubernetes has measured the time, and is believed only of this template and this apply; where it times nothing, the time since the last progress is measured here |
 //! | Job complete or failed | at once | Kubernetes calls these conditions terminal |
 //! | schedule in place | at once | its first run would be admitted, or one has started |
 
 mod admission;
 mod crash;
 mod creation;
+mod deadline;
 mod deployment;
 pub(crate) mod pod;
 mod pull;

@@ -3,13 +3,12 @@
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
 use choreo_registry::Digest;
-use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use jiff::Timestamp;
 
 use super::pod::{self, Finding, View};
-use super::{Seen, Verdict, admission, current, missing, plain, waiting};
+use super::{Seen, Verdict, admission, current, deadline, missing, plain, waiting};
 use crate::anchor::Anchor;
-use crate::cluster::{FIELD_MANAGER, Live};
+use crate::cluster::Live;
 use crate::events::time;
 
 /// The annotation by which Kubernetes counts the ReplicaSets of a Deployment.
@@ -48,7 +47,7 @@ pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
         .flat_map(|pod| pod::diagnose(&View::new(pod, seen)))
         .chain(set.and_then(|set| not_admitted(set, seen.now)))
         .chain(paused(deployment))
-        .chain(out_of_time(deployment, set, seen.now))
+        .chain(deadline::finding(deployment, (set, &newest), seen.now))
         .collect();
     verdict(anchor, findings, || progress(deployment, set, wanted))
 }
@@ -116,57 +115,6 @@ fn paused(deployment: &Live) -> Option<Finding> {
             .with_help("resume it with kubectl rollout resume, or deploy again");
         Finding::passing(reason)
     })
-}
-
-/// That the time for progress is over, by a condition of this template and of this apply.
-///
-/// Kubernetes keeps the condition of an older template, with a current `observedGeneration`, until the
-/// newer one makes progress, and keeps it where the same template is applied again; then the time is
-/// measured here.
-fn out_of_time(deployment: &Live, newest: Option<&Live>, now: Timestamp) -> Option<Finding> {
-    let condition = deployment.condition("Progressing")?;
-    let is_out = condition["status"] == "False"
-        && condition["reason"] == "ProgressDeadlineExceeded"
-        && is_about(condition, newest);
-    if !is_out {
-        return None;
-    }
-    let seconds = deployment
-        .number("/spec/progressDeadlineSeconds")
-        .unwrap_or(0);
-    let said = condition["lastUpdateTime"].as_str().and_then(time);
-    if let (Some(said), Some(applied)) = (said, applied(deployment)) {
-        let allowed = SignedDuration::from_secs(seconds);
-        if said <= applied && now.duration_since(applied) < allowed {
-            return None;
-        }
-    }
-    let message = format!("the rollout made no progress for {seconds} s");
-    let reason = Reason::new(ReasonCode::ProgressDeadlineExceeded, message)
-        .with_help("see the other reasons and the logs, or raise the progress deadline");
-    Some(Finding::new(reason, true))
-}
-
-/// Whether the condition is of the template that was applied last: its message names the ReplicaSet
-/// (`ReplicaSet "orders-5d4f" has timed out progressing.`).
-fn is_about(condition: &Value, newest: Option<&Live>) -> bool {
-    let message = condition["message"].as_str().unwrap_or_default();
-    let named = message.split('"').nth(1);
-    match (named, newest) {
-        (Some(named), Some(newest)) => named == newest.name(),
-        // The ReplicaSet is not there yet, so nothing has been said of it.
-        (Some(_), None) => false,
-        (None, _) => true,
-    }
-}
-
-/// When this backend wrote the object last, by the API server's clock.
-fn applied(deployment: &Live) -> Option<Timestamp> {
-    let entries = deployment.items("/metadata/managedFields").iter();
-    entries
-        .filter(|entry| entry["manager"] == FIELD_MANAGER && entry.get("subresource").is_none())
-        .filter_map(|entry| entry["time"].as_str().and_then(time))
-        .max()
 }
 
 /// The newest ReplicaSet: what an older one is doing is no news.

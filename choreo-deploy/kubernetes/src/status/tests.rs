@@ -448,6 +448,44 @@ fn no_condition_of_an_older_template_is_believed() {
     assert_eq!(of("orders-old"), RolloutPhase::Progressing);
 }
 
+/// Kubernetes may take a template that comes back for complete, and then it times nothing.
+#[test]
+fn what_kubernetes_does_not_time_is_timed_here() {
+    let at = |seconds| (NOON + SignedDuration::from_secs(seconds)).to_string();
+    let of = |reason: &str, paused: bool, now: i64| {
+        let deployment = deployment(json!({
+            "metadata": { "managedFields": [
+                { "manager": "choreo", "time": at(0) },
+                { "manager": "kube-controller-manager", "time": at(500) },
+            ] },
+            "spec": { "paused": paused },
+            "status": { "replicas": 3, "updatedReplicas": 1, "conditions": [{
+                "type": "Progressing", "status": "True", "reason": reason,
+                "message": "ReplicaSet \"orders-old\" has successfully progressed.",
+            }] },
+        }));
+        let mut pod = pod("new", json!({ "state": { "running": {} } }));
+        merge(
+            &mut pod.0,
+            json!({ "metadata": { "creationTimestamp": at(100) } }),
+        );
+        let seen = Seen {
+            now: NOON + SignedDuration::from_secs(now),
+            ..of_pods(vec![pod])
+        };
+        let rollout = look_at(deployment, seen);
+        phase_and_codes(&rollout)
+            .1
+            .contains(&ReasonCode::ProgressDeadlineExceeded)
+    };
+    for reason in ["NewReplicaSetAvailable", "ProgressDeadlineExceeded"] {
+        assert!(!of(reason, false, 399), "its last progress was at 100 s");
+        assert!(of(reason, false, 400), "{reason}");
+        assert!(!of(reason, true, 400), "nobody can tell while it is paused");
+    }
+    assert!(!of("ReplicaSetUpdated", false, 4000), "Kubernetes times it");
+}
+
 fn job(change: Value) -> Live {
     let mut job = json!({
         "metadata": { "name": "run", "creationTimestamp": "2026-01-02T03:04:05Z" },

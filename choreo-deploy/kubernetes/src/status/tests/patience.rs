@@ -217,9 +217,14 @@ fn a_deadline_is_believed_of_this_template_and_this_apply_only() {
     use RolloutPhase::{Failed, Progressing};
     assert_eq!(of("orders-new", (301, 0, 301)), Failed);
     assert_eq!(
-        of("orders-old", (301, 0, 301)),
+        of("orders-old", (301, 200, 499)),
         Progressing,
         "another template"
+    );
+    assert_eq!(
+        of("orders-old", (301, 200, 500)),
+        Failed,
+        "Kubernetes does not say it of this one, so it is timed here"
     );
     assert_eq!(
         of("orders-new", (100, 100, 101)),

@@ -1,0 +1,86 @@
+//! When the time for progress is over.
+//!
+//! Kubernetes measures it, but not always of this rollout. It keeps the condition of an older template
+//! until the newer one makes progress, and keeps it where the same template is applied again. And what
+//! it takes for complete it does not time at all: more copies of the same template, and a template
+//! whose first copy it has met already when it first counts copies, as happens where a template comes
+//! back. Then the time is measured here.
+
+use choreo_deploy::reason::{Reason, ReasonCode};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::pod::Finding;
+use crate::cluster::{FIELD_MANAGER, Live};
+use crate::events::time;
+
+/// That a rollout that is not in place has made no progress in time.
+pub(super) fn finding(
+    deployment: &Live,
+    (newest, pods): (Option<&Live>, &[&Live]),
+    now: Timestamp,
+) -> Option<Finding> {
+    let seconds = deployment
+        .number("/spec/progressDeadlineSeconds")
+        .unwrap_or(0);
+    let allowed = SignedDuration::from_secs(seconds);
+    let condition = deployment.condition("Progressing")?;
+    let passed =
+        |since: Option<Timestamp>| since.is_none_or(|since| now.duration_since(since) >= allowed);
+    let applied = applied(deployment);
+    let is_over = match condition["reason"].as_str() {
+        Some("ProgressDeadlineExceeded") if is_about(condition, newest) => {
+            let said = condition["lastUpdateTime"].as_str().and_then(time);
+            said.zip(applied)
+                .is_none_or(|(said, applied)| said > applied)
+                || passed(applied)
+        }
+        Some("ProgressDeadlineExceeded" | "NewReplicaSetAvailable") => {
+            let progress = applied
+                .into_iter()
+                .chain(pods.iter().flat_map(|pod| progress(pod)));
+            let last = progress.max();
+            let is_paused = deployment.0["spec"]["paused"] == true;
+            last.is_some() && passed(last) && !is_paused
+        }
+        _ => false,
+    };
+    is_over.then(|| {
+        let message = format!("the rollout made no progress for {seconds} s");
+        let reason = Reason::new(ReasonCode::ProgressDeadlineExceeded, message)
+            .with_help("see the other reasons and the logs, or raise the progress deadline");
+        Finding::new(reason, true)
+    })
+}
+
+/// Whether the condition is of the template that was applied last: its message names the ReplicaSet
+/// (`ReplicaSet "orders-5d4f" has timed out progressing.`).
+fn is_about(condition: &Value, newest: Option<&Live>) -> bool {
+    let message = condition["message"].as_str().unwrap_or_default();
+    let named = message.split('"').nth(1);
+    match (named, newest) {
+        (Some(named), Some(newest)) => named == newest.name(),
+        // The ReplicaSet is not there yet, so nothing has been said of it.
+        (Some(_), None) => false,
+        (None, _) => true,
+    }
+}
+
+/// When this backend wrote the object last, by the API server's clock.
+fn applied(deployment: &Live) -> Option<Timestamp> {
+    let entries = deployment.items("/metadata/managedFields").iter();
+    entries
+        .filter(|entry| entry["manager"] == FIELD_MANAGER && entry.get("subresource").is_none())
+        .filter_map(|entry| entry["time"].as_str().and_then(time))
+        .max()
+}
+
+/// When a pod came, and when it became ready.
+fn progress(pod: &Live) -> impl Iterator<Item = Timestamp> {
+    let ready = pod
+        .condition("Ready")
+        .filter(|ready| ready["status"] == "True");
+    let ready = ready.and_then(|ready| ready["lastTransitionTime"].as_str().and_then(time));
+    let came = time(pod.text("/metadata/creationTimestamp"));
+    came.into_iter().chain(ready)
+}
