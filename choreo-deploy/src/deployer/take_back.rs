@@ -10,11 +10,11 @@ use super::admission::Wanted;
 use super::follow::Ending;
 use super::step::Halt;
 use crate::backend::Intent;
-use crate::deployment::{Phase, Subject};
+use crate::deployment::{Deployment, Phase, Subject};
 use crate::reason::{Reason, ReasonCode};
 use crate::release::Release;
 use crate::settings::Settings;
-use crate::store::{ClaimedDeployment, Progress, WorkStage};
+use crate::store::{ClaimedDeployment, DeploymentQuery, Progress, WorkStage};
 
 /// What was ready on the target before.
 struct Before {
@@ -38,7 +38,7 @@ impl Deployer {
         let is_over = reasons
             .iter()
             .any(|reason| reason.code == ReasonCode::NewerDeployment);
-        if is_over || !may_be_there(claimed) {
+        if is_over || !self.may_be_there(claimed).await? {
             return self.end(claimed, (phase, reasons)).await;
         }
         let now = self.clock.now();
@@ -48,6 +48,30 @@ impl Deployer {
             ..Progress::new(Phase::Progressing, now, now)
         };
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
+    }
+
+    /// Whether something that never got ready may be on the data plane: of this deployment, or of one
+    /// that it has superseded.
+    async fn may_be_there(&self, claimed: &ClaimedDeployment) -> Result<bool, Halt> {
+        let deployment = &claimed.deployment;
+        if deployment.subject == Subject::Absence {
+            return Ok(false);
+        }
+        // Whoever worked on it before may have ended in a step that applied its release.
+        let was_begun = claimed.claims > 1 && claimed.release.is_some();
+        if was_begun || deployment.phase == Phase::Progressing {
+            return Ok(true);
+        }
+        let query = DeploymentQuery::of_target(claimed.claim.target.clone());
+        let newest = self.parts.store.deployments(&query).await?;
+        let before = newest
+            .iter()
+            .filter(|before| before.generation < deployment.generation)
+            .filter(|before| before.data_plane == deployment.data_plane);
+        Ok(before
+            .map(leaves)
+            .find_map(|leaves| leaves)
+            .unwrap_or(false))
     }
 
     /// Takes a deployment back and ends it, or tries again later.
@@ -136,13 +160,17 @@ impl Deployer {
     }
 }
 
-/// Whether something of a deployment may be on its data plane: it was applied, or whoever worked on
-/// it before ended in a step that may have applied its release.
-fn may_be_there(claimed: &ClaimedDeployment) -> bool {
-    let deployment = &claimed.deployment;
-    let was_begun = claimed.claims > 1 && claimed.release.is_some();
-    let is_removal = deployment.subject == Subject::Absence;
-    !is_removal && (was_begun || deployment.phase == Phase::Progressing)
+/// Whether a deployment that has ended left something that never got ready; `None` when it changed
+/// nothing.
+fn leaves(ended: &Deployment) -> Option<bool> {
+    let has = |code| ended.reasons.iter().any(|reason| reason.code == code);
+    match ended.phase {
+        Phase::Ready => Some(false),
+        Phase::Superseded if ended.release.is_some() => Some(true),
+        _ if has(ReasonCode::TakenBack) => Some(false),
+        _ if has(ReasonCode::NotTakenBack) => Some(true),
+        _ => None,
+    }
 }
 
 /// The reasons of a verdict, and that it is true on the data plane.

@@ -104,6 +104,29 @@ async fn what_was_never_applied_is_not_taken_back() {
     assert_eq!(plane.called("take back"), 0);
 }
 
+/// What was superseded half-way would become live, though the record names neither as ready.
+#[tokio::test(start_paused = true)]
+async fn what_was_superseded_is_taken_back_with_what_superseded_it() {
+    let (world, plane) = world().await;
+    world.deploy("orders", "orders:1").await;
+    plane.fail("observe", BackendErrorKind::Unreachable, 10_000);
+    let second = world.submit("orders", "orders:2").await;
+    works_for(&world, 3).await;
+    assert_eq!(runs(&plane, &second), Some(deployed("orders:2")));
+    let missing = ResolveError::Failed(reason(ReasonCode::ImageNotFound));
+    world.registry.will_say(missing, 2);
+    let third = world.deploy("orders", "orders:3").await;
+    assert_eq!(world.read(&second).await.phase, Phase::Superseded);
+    assert_eq!(
+        codes(&third),
+        [ReasonCode::ImageNotFound, ReasonCode::TakenBack]
+    );
+    assert_eq!(runs(&plane, &third), Some(deployed("orders:1")));
+    let fourth = world.deploy("orders", "orders:4").await;
+    assert_eq!(codes(&fourth), [ReasonCode::ImageNotFound]);
+    assert_eq!(plane.called("take back"), 1, "nothing is left of them");
+}
+
 /// The worker is dropped after the verdict and before anything was taken back; another goes on.
 #[tokio::test(start_paused = true)]
 async fn a_verdict_survives_the_worker_that_made_it() {
