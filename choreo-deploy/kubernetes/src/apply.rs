@@ -655,3 +655,6 @@ fn is_empty(value: &Value) -> bool {
 async fn pause(attempt: u32) {
     tokio::time::sleep(Duration::from_millis(20 << attempt.min(5))).await;
 }
+
+#[cfg(test)]
+mod tests;

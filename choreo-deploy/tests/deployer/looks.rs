@@ -1,7 +1,7 @@
 //! What a deployer concludes of looks at a data plane, and what it then does there.
 
 use choreo_deploy::backend::BackendErrorKind;
-use choreo_deploy::deployment::Phase;
+use choreo_deploy::deployment::{Generation, Phase};
 use choreo_deploy::reason::ReasonCode;
 
 use crate::plane::world;
@@ -63,6 +63,29 @@ async fn what_is_missing_is_applied_again() {
     let deployment = world.deploy("orders", "orders:1").await;
     assert_eq!(deployment.phase, Phase::Ready);
     assert_eq!(plane.called("apply"), 3, "twice more");
+}
+
+/// The data plane does not even know the generation: its objects were removed with what remembers it.
+#[tokio::test(start_paused = true)]
+async fn what_a_data_plane_knows_nothing_of_is_applied_again() {
+    let (world, plane) = world().await;
+    plane.forget(2);
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(deployment.phase, Phase::Ready);
+    assert_eq!(plane.called("apply"), 3, "twice more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_newer_on_the_data_plane_is_neither_written_over_nor_taken_back() {
+    let (world, plane) = world().await;
+    plane.be_ahead(Generation::new(7, 1));
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(
+        (deployment.phase, codes(&deployment)),
+        (Phase::Failed, vec![ReasonCode::NewerDeployment])
+    );
+    let calls = ["apply", "settle", "take back"].map(|call| plane.called(call));
+    assert_eq!(calls, [1, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ mod moving;
 mod orphans;
 mod outages;
 mod plane;
+mod platforms;
 mod progress;
 mod requests;
 mod running;

@@ -8,7 +8,7 @@ use choreo_deploy::backend::{
     BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
 };
 use choreo_deploy::deployment::Generation;
-use choreo_deploy::rollout::Rollout;
+use choreo_deploy::rollout::{Rollout, RolloutPhase};
 use choreo_deploy::{InMemoryBackend, Target};
 
 use crate::world::{World, id, service};
@@ -20,6 +20,8 @@ pub(crate) struct Plane {
     calls: Mutex<Vec<&'static str>>,
     failing: Mutex<Vec<(&'static str, BackendErrorKind)>>,
     loses: Mutex<usize>,
+    forgets: Mutex<usize>,
+    ahead: Mutex<Option<Generation>>,
 }
 
 impl Plane {
@@ -37,6 +39,16 @@ impl Plane {
     /// Loses what runs before each of the next looks.
     pub(crate) fn lose(&self, times: usize) {
         *self.loses.lock().unwrap() = times;
+    }
+
+    /// Knows nothing of what was applied at each of the next looks, as after a restored backup.
+    pub(crate) fn forget(&self, times: usize) {
+        *self.forgets.lock().unwrap() = times;
+    }
+
+    /// Shows a generation at each look that another control plane has applied.
+    pub(crate) fn be_ahead(&self, generation: Generation) {
+        *self.ahead.lock().unwrap() = Some(generation);
     }
 
     fn note(&self, call: &'static str) -> Result<(), BackendError> {
@@ -67,6 +79,18 @@ impl DeploymentBackend for Plane {
                 *loses -= 1;
                 self.inner.lose(target);
             }
+        }
+        if let Some(generation) = *self.ahead.lock().unwrap() {
+            return Ok(Rollout::new(generation, RolloutPhase::Ready));
+        }
+        let forgets = {
+            let mut times = self.forgets.lock().unwrap();
+            let forgets = *times > 0;
+            *times = times.saturating_sub(1);
+            forgets
+        };
+        if forgets {
+            return Ok(Rollout::absent());
         }
         self.inner.observe(target).await
     }
