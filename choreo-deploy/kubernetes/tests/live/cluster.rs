@@ -145,6 +145,7 @@ impl Backend {
             "cronjobs" | "jobs" => "apis/batch/v1",
             "horizontalpodautoscalers" => "apis/autoscaling/v2",
             "poddisruptionbudgets" => "apis/policy/v1",
+            "endpointslices" => "apis/discovery.k8s.io/v1",
             _ => "api/v1",
         };
         let namespace = self
