@@ -12,7 +12,7 @@ use crate::document::{Node, Read, deserialize_strictly, document, stored};
 use crate::id::{DataPlaneId, RunId};
 use crate::reason::Reason;
 use crate::release::ReleaseNumber;
-use crate::workload::VariableName;
+use crate::workload::{VariableName, too_long};
 
 /// One execution of a task.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -67,8 +67,15 @@ deserialize_strictly!(RunOverrides);
 impl Read for RunOverrides {
     fn read(node: Node<'_>) -> Option<Self> {
         let mut fields = node.fields()?;
-        let args = fields.or_default("args");
-        let variables = fields.or_default("variables");
+        let args: Option<Vec<String>> = fields.or_default("args");
+        let variables: Option<BTreeMap<VariableName, String>> = fields.or_default("variables");
+        let literals = variables.iter().flatten();
+        let literals = literals.map(|(name, text)| (name, text.len()));
+        if !fields.is_stored()
+            && let Some(message) = too_long(args.iter().flatten(), literals)
+        {
+            fields.invalid_here::<()>(message);
+        }
         fields.finish();
         Some(Self {
             args: args?,

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::document::{Node, Read, deserialize_strictly, document};
-use crate::workload::{Resources, Scaling, Schedule, Value, VariableName, Workload};
+use crate::workload::{
+    Resources, Scaling, Schedule, Value, VariableName, Workload, of_literal, too_long,
+};
 
 /// The settings of one target. Development and production differ here, not in the release.
 ///
@@ -166,10 +168,16 @@ impl Read for Settings {
     fn read(node: Node<'_>) -> Option<Self> {
         let mut fields = node.fields()?;
         let scaling = fields.maybe("scaling");
-        let variables = fields.or_default("variables");
+        let variables: Option<BTreeMap<VariableName, Value>> = fields.or_default("variables");
         let schedule = fields.maybe("schedule");
         let resources = fields.maybe("resources");
         let suspended = fields.or_default("suspended");
+        let literals = variables.iter().flatten().map(of_literal);
+        if !fields.is_stored()
+            && let Some(message) = too_long([], literals)
+        {
+            fields.invalid_here::<()>(message);
+        }
         fields.finish();
         Some(Self {
             scaling: scaling?,

@@ -22,6 +22,7 @@ mod probe;
 mod resources;
 mod scaling;
 mod schedule;
+mod size;
 mod time_zone;
 
 use std::num::NonZeroU32;
@@ -42,6 +43,8 @@ pub use self::probe::{Check, Probe, Probes};
 pub use self::resources::{Cpu, Memory, ParseQuantityError, Resources};
 pub use self::scaling::{Scaling, ScalingError};
 pub use self::schedule::{Concurrency, ParseScheduleError, Schedule};
+pub use self::size::{LARGEST, LONGEST_TEXT, too_large};
+pub(crate) use self::size::{of_literal, too_long};
 pub use self::time_zone::TimeZone;
 
 /// What a component runs, whichever image it is.

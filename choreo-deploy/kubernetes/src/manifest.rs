@@ -18,7 +18,7 @@ mod yaml;
 use std::borrow::Cow;
 
 use choreo_deploy::backend::{BackendError, BackendErrorKind, Intent, RunIntent};
-use choreo_deploy::workload::Workload;
+use choreo_deploy::workload::{Workload, too_large};
 use serde_json::{Value, json};
 
 use crate::kind::{Kind, ObjectId};
@@ -119,10 +119,14 @@ impl<'a> Plan<'a> {
                 intent.release.number
             )));
         }
+        let workload = intent.settings.applied_to(&intent.release.workload);
+        if let Some(message) = too_large(&workload) {
+            return Err(refused(message));
+        }
         Ok(Self {
             intent,
             policy,
-            workload: intent.settings.applied_to(&intent.release.workload),
+            workload,
             namespace: namespace_of(intent.target, policy, "render")?,
             name: name::object(intent.target),
         })

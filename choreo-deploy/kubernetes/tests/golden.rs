@@ -328,6 +328,30 @@ fn patch_changes_what_it_may_and_is_refused_otherwise() {
     }
 }
 
+/// Operations 9: a spec of 2.5 MB was retried for ever, as if the API server were not there.
+#[test]
+fn what_is_too_large_is_refused() {
+    let target = target();
+    let mut workload = service();
+    let data = Value::Literal("x".repeat(100_000));
+    for number in 0..25 {
+        let name = format!("DATA_{number}").parse().unwrap();
+        workload.container.variables.insert(name, data.clone());
+    }
+    let release = release(workload);
+    let error = render(&intent(&target, &release), &Policy::default()).unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Refused);
+    let said = "render failed: the workload has 25";
+    assert!(error.to_string().starts_with(said), "{error}");
+    let long = Value::Literal("x".repeat(200_000));
+    let settings = Settings::default().with_variable("DATA".parse().unwrap(), long);
+    let release = self::release(service());
+    let intent = intent(&target, &release).with_settings(&settings);
+    let error = render(&intent, &Policy::default()).unwrap_err();
+    let said = "render failed: variable DATA has 200005 bytes";
+    assert!(error.to_string().starts_with(said), "{error}");
+}
+
 /// Deploy-review 15: any component of a namespace could read what another one pulls with.
 #[test]
 fn no_component_reads_a_pull_secret() {

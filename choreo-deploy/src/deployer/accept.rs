@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
-use super::admission::{Wanted, check_secrets, check_type};
+use super::admission::{Wanted, check_contents, check_run, check_type};
 use super::retry::after;
 use super::{Deployer, RollbackRequest, RunRequest};
 use crate::Target;
@@ -39,7 +39,7 @@ impl Intake for Deployer {
         submission.image.reference = image;
         let workload = ("its workload is", &plan.workload);
         check_type(&plan.component, workload, "correct the catalog")?;
-        check_secrets(&plan.workload, &stage.settings)?;
+        check_contents(&plan.workload, &stage.settings)?;
         let mut idempotency = self.idempotency(&submission, &plan, stage);
         loop {
             let new = NewDeployment {
@@ -283,6 +283,7 @@ impl Deployer {
                 return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
             }
         };
+        check_run(&request.overrides)?;
         let target = plan.component.target(stage.environment.id.clone());
         let state = self.parts.store.target(&target).await;
         if let Some(ready) = state.map_err(unavailable)?.and_then(|state| state.ready) {

@@ -9,10 +9,11 @@ use crate::catalog::Plan;
 use crate::id::RegistryId;
 use crate::intake::{IntakeError, IntakeErrorKind};
 use crate::release::{Release, ReleaseNumber};
+use crate::run::RunOverrides;
 use crate::settings::Settings;
 use crate::store::{RegisteredRegistry, StoreError, StoredCredential};
 use crate::target::Component;
-use crate::workload::Workload;
+use crate::workload::{Workload, too_large, too_long};
 
 /// What is to run, as it is called in sentences.
 pub(super) enum Wanted<'a> {
@@ -128,7 +129,7 @@ impl Deployer {
             (&called, &release.workload),
             "deploy a new one",
         )?;
-        check_secrets(&release.workload, settings)?;
+        check_contents(&release.workload, settings)?;
         let wanted = Wanted::of(&release);
         let (registry, _) = self.registry_of(&plan.component, &wanted).await?;
         Ok(Some(registry))
@@ -153,9 +154,22 @@ pub(super) fn check_type(
     Err(IntakeError::new(IntakeErrorKind::NotPossible, message))
 }
 
-/// Refuses to show a pull secret to a container.
-pub(super) fn check_secrets(workload: &Workload, settings: &Settings) -> Result<(), IntakeError> {
-    match named_pull_secret(workload, settings) {
+/// Refuses to show a pull secret to a container, and what is too large to run.
+pub(super) fn check_contents(workload: &Workload, settings: &Settings) -> Result<(), IntakeError> {
+    let refused =
+        named_pull_secret(workload, settings).or_else(|| too_large(&settings.applied_to(workload)));
+    not_possible(refused)
+}
+
+/// Refuses a run that cannot start.
+pub(super) fn check_run(overrides: &RunOverrides) -> Result<(), IntakeError> {
+    let variables = overrides.variables.iter();
+    let variables = variables.map(|(name, text)| (name, text.len()));
+    not_possible(too_long(&overrides.args, variables))
+}
+
+fn not_possible(refused: Option<String>) -> Result<(), IntakeError> {
+    match refused {
         Some(message) => Err(IntakeError::new(IntakeErrorKind::NotPossible, message)),
         None => Ok(()),
     }

@@ -1,6 +1,9 @@
 //! Reads workloads from documents.
 
+use std::collections::BTreeMap;
+
 use super::container::key_reference;
+use super::size::{of_literal, too_long};
 use super::{
     Check, ComponentType, Concurrency, Container, Cpu, Cron, Endpoint, EndpointName, Endpoints,
     KeyReference, ManualTask, Memory, MountPath, Probe, Probes, ProgressDeadline, Protocol,
@@ -150,12 +153,19 @@ fn manual_task(mut fields: Fields<'_>) -> Option<ManualTask> {
 }
 
 fn container(mut fields: Fields<'_>) -> Option<Container> {
-    let command = fields.or_default("command");
-    let args = fields.or_default("args");
-    let variables = fields.or_default("variables");
+    let command: Option<Vec<String>> = fields.or_default("command");
+    let args: Option<Vec<String>> = fields.or_default("args");
+    let variables: Option<BTreeMap<VariableName, Value>> = fields.or_default("variables");
     let files = fields.or_default("files");
     let resources = fields.or_default("resources");
     let run_as = fields.maybe("run_as");
+    if !fields.is_stored() {
+        let words = command.iter().chain(&args).flatten();
+        let literals = variables.iter().flatten().map(of_literal);
+        if let Some(message) = too_long(words, literals) {
+            fields.invalid_here::<()>(message);
+        }
+    }
     fields.finish();
     Some(Container {
         command: command?,

@@ -16,6 +16,7 @@ mod progress;
 mod requests;
 mod running;
 mod scenarios;
+mod sizes;
 mod taken_back;
 mod ways_in;
 mod world;
