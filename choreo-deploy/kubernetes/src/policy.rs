@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_deploy::Target;
 use choreo_deploy::release::Release;
-use choreo_deploy::workload::RunAs;
+use choreo_deploy::workload::{Memory, RunAs};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -45,6 +46,12 @@ pub struct Policy {
     pub labels: BTreeMap<String, String>,
     /// Annotations for every object and pod. A change restarts pods.
     pub annotations: BTreeMap<String, String>,
+    /// How much containers may write. A change restarts pods.
+    pub scratch: Scratch,
+    /// Whether pods are spread over zones as well as over nodes. Not by default: where a node has no
+    /// label `topology.kubernetes.io/zone`, the scheduler would then not spread over nodes either. A
+    /// change restarts pods.
+    pub zones: bool,
     /// How long things take.
     pub timing: Timing,
     #[serde(skip)]
@@ -221,6 +228,40 @@ pub enum PullPolicy {
     Always,
     /// When the node does not have it.
     IfNotPresent,
+}
+
+/// How much a container may write to its node, so that one cannot fill it for all
+/// (<https://kubernetes.io/docs/concepts/storage/ephemeral-storage/>). A pod that writes more is
+/// evicted.
+///
+/// ```
+/// use choreo_deploy_kubernetes::policy::Scratch;
+///
+/// assert_eq!(Scratch::default().tmp.to_string(), "1Gi");
+/// ```
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scratch {
+    /// In `/tmp`. 1 GiB by default.
+    pub tmp: Memory,
+    /// In `/tmp`, logs and, where it may be written to, the root file system together. 2 GiB by
+    /// default.
+    pub limit: Memory,
+    /// What a node must have left to take the pod. Nothing by default: a node that does not report its
+    /// storage takes no pod that asks for any.
+    pub request: Option<Memory>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        let one = NonZeroU16::MIN;
+        Self {
+            tmp: Memory::from_gibibytes(one),
+            limit: Memory::from_gibibytes(one.saturating_add(1)),
+            request: None,
+        }
+    }
 }
 
 /// How long things take, in seconds.

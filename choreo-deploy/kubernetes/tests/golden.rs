@@ -227,6 +227,9 @@ fn operators_policy() {
         .annotations
         .insert("example.com/owner".to_owned(), "shop team".to_owned());
     policy.timing.pre_stop_seconds = 0;
+    policy.zones = true;
+    policy.scratch.request = Some("100Mi".parse().unwrap());
+    policy.scratch.tmp = "64Mi".parse().unwrap();
     check_intent("service-baseline", &intent(&target, &release), &policy);
 }
 

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,12 @@ impl From<Cpu> for String {
 pub struct Memory(u64);
 
 impl Memory {
+    /// So many GiB.
+    #[must_use]
+    pub fn from_gibibytes(gibibytes: NonZeroU16) -> Self {
+        Self(u64::from(gibibytes.get()) << 30)
+    }
+
     /// In bytes.
     #[must_use]
     pub fn bytes(self) -> u64 {

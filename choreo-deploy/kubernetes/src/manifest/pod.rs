@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Plan, support, unsupported, without_nulls};
 use crate::labels;
-use crate::policy::{PullPolicy, SecurityProfile};
+use crate::policy::{PullPolicy, Scratch, SecurityProfile};
 
 /// The name of the container that runs the image.
 pub(crate) const CONTAINER: &str = "main";
@@ -76,7 +76,7 @@ pub(super) fn template(
             "restartPolicy": if shape.serves() { "Always" } else { "Never" },
             "topologySpreadConstraints": spread(plan, shape),
             "containers": [main(plan, container, shape)?],
-            "volumes": volumes(&container.files)?,
+            "volumes": volumes(plan, &container.files)?,
         },
     })))
 }
@@ -94,7 +94,7 @@ fn main(plan: &Plan<'_>, container: &Container, shape: &Shape<'_>) -> Result<Val
         "args": words(&container.args),
         "env": variables(&container.variables)?,
         "ports": ports(shape.endpoints),
-        "resources": resources(container.resources.consistent()),
+        "resources": resources(container.resources.consistent(), plan.policy.scratch),
         "securityContext": container_security(plan),
         "readinessProbe": readiness.as_ref().map(probe).transpose()?,
         "livenessProbe": probes.liveness.as_ref().map(probe).transpose()?,
@@ -168,30 +168,47 @@ fn container_security(plan: &Plan<'_>) -> Value {
     })
 }
 
-fn resources(resources: Resources) -> Value {
+/// A limit without a request would be the request too.
+fn resources(resources: Resources, scratch: Scratch) -> Value {
+    let request = scratch.request.map(|request| request.to_string());
     json!({
         "requests": {
             "cpu": resources.cpu_request.to_string(),
+            "ephemeral-storage": request.unwrap_or_else(|| "0".to_owned()),
             "memory": resources.memory_request.to_string(),
         },
         "limits": {
             "cpu": resources.cpu_limit.map(|limit| limit.to_string()),
+            "ephemeral-storage": scratch.limit.to_string(),
             "memory": resources.memory_limit.to_string(),
         },
     })
 }
 
 /// Spread over nodes as far as there are nodes. Also for one copy: scaling must not restart pods.
+///
+/// Pods of the same template are spread, so that those which a rollout is about to end do not count.
 fn spread(plan: &Plan<'_>, shape: &Shape<'_>) -> Value {
     if !shape.serves() {
         return Value::Null;
     }
-    json!([{
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": { "matchLabels": labels::selector(plan.intent.target, shape.role) },
-    }])
+    let over = |topology: &str| {
+        json!({
+            "maxSkew": 1,
+            "topologyKey": topology,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": { "matchLabels": labels::selector(plan.intent.target, shape.role) },
+            "matchLabelKeys": ["pod-template-hash"],
+        })
+    };
+    let zones = plan
+        .policy
+        .zones
+        .then(|| over("topology.kubernetes.io/zone"));
+    zones
+        .into_iter()
+        .chain([over("kubernetes.io/hostname")])
+        .collect()
 }
 
 pub(super) fn variables(
@@ -285,8 +302,12 @@ fn mounts(files: &BTreeMap<MountPath, KeyReference>) -> Value {
     tmp.into_iter().chain(files).collect()
 }
 
-fn volumes(files: &BTreeMap<MountPath, KeyReference>) -> Result<Value, BackendError> {
-    let mut volumes = vec![json!({ "name": "tmp", "emptyDir": {} })];
+fn volumes(
+    plan: &Plan<'_>,
+    files: &BTreeMap<MountPath, KeyReference>,
+) -> Result<Value, BackendError> {
+    let limit = plan.policy.scratch.tmp.to_string();
+    let mut volumes = vec![json!({ "name": "tmp", "emptyDir": { "sizeLimit": limit } })];
     for (i, reference) in files.values().enumerate() {
         let name = format!("file-{i}");
         volumes.push(match reference {

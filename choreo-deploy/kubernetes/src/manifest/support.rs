@@ -28,6 +28,12 @@ pub(crate) fn namespace_object(target: &Target, policy: &Policy, namespace: &str
         let standard = policy.security.standard().to_owned();
         labels.insert(format!("pod-security.kubernetes.io/{mode}"), standard);
     }
+    // A later version of the standard warns, and refuses nothing before it was tried.
+    let version = SECURITY_VERSION.to_owned();
+    labels.insert(
+        "pod-security.kubernetes.io/enforce-version".to_owned(),
+        version,
+    );
     let json = json!({
         "apiVersion": Kind::Namespace.api_version(),
         "kind": Kind::Namespace.as_str(),
@@ -35,6 +41,10 @@ pub(crate) fn namespace_object(target: &Target, policy: &Policy, namespace: &str
     });
     Object::new(Kind::Namespace, namespace, None, json)
 }
+
+/// The newest version of the Pod Security Standards that rendered pods were tried under. An older
+/// cluster takes its own.
+const SECURITY_VERSION: &str = "v1.36";
 
 /// One per component, so that nothing is granted to others by accident; without a token for the API.
 ///

@@ -122,6 +122,12 @@ fn policy(mut section: Section<'_>) -> Policy {
     set(&mut policy.pull_policy, section.optional("pull-policy"));
     set(&mut policy.labels, section.optional("labels"));
     set(&mut policy.annotations, section.optional("annotations"));
+    set(&mut policy.zones, section.optional("zones"));
+    let (scratch, mut sizes) = (&mut policy.scratch, section.table_or_empty("scratch"));
+    set(&mut scratch.tmp, sizes.optional("tmp"));
+    set(&mut scratch.limit, sizes.optional("limit"));
+    scratch.request = sizes.optional("request");
+    sizes.finish();
     let (timing, mut times) = (&mut policy.timing, section.table_or_empty("timing"));
     set(
         &mut timing.min_ready_seconds,

@@ -235,7 +235,8 @@ fn fields_are_told_apart() {
             "security = \"baseline\"",
             "securty = \"baseline\"",
             "data_planes[0].policy.securty: is not known: did you mean \"security\"? use one of \
-             namespaces, security, writable-root, pull-policy, labels, annotations, timing",
+             namespaces, security, writable-root, pull-policy, labels, annotations, zones, \
+             scratch, timing",
         ),
         (
             "protocol = \"http\" }]",
