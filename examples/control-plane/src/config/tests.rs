@@ -305,7 +305,7 @@ fn a_wrong_field_hides_no_other_problem_of_its_entry() {
     let problems = directory.problems(text);
     for said in [
         "registries[0].password: environment variable \"CHOREO_TEST_NEVER_SET\" is not set",
-        "components[0].type: \"servise\" is not valid: did you mean \"service\"? use one of service, web-application, scheduled-task, manual-task",
+        "components[0].type: component type \"servise\" is not known: did you mean \"service\"?",
         "components[0].workload.container.argz: is not known: did you mean \"args\"?",
     ] {
         assert!(problems.contains(said), "{problems}");
