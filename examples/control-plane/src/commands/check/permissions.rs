@@ -55,3 +55,51 @@ const fn needed(
         is_needed: true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The role that a test on a real cluster holds to what is used.
+    const ROLE: &str = include_str!("../../../../../choreo-deploy/kubernetes/rbac.yaml");
+
+    /// The items of a list such as `verbs: [get, list]`.
+    fn items<'a>(line: &'a str, name: &str) -> Option<Vec<&'a str>> {
+        let list = line.trim_start_matches("- ").trim().strip_prefix(name)?;
+        let list = list.trim_start_matches(": [").trim_end_matches(']');
+        Some(
+            list.split(", ")
+                .map(|item| item.trim_matches('"'))
+                .collect(),
+        )
+    }
+
+    /// Guards that `check --connect` asks for what the role of the backend has, and nothing else.
+    #[test]
+    fn what_is_asked_for_is_the_role() {
+        let mut role = BTreeSet::new();
+        let (mut groups, mut resources) = (Vec::new(), Vec::new());
+        for line in ROLE.lines() {
+            groups = items(line, "apiGroups").unwrap_or(groups);
+            resources = items(line, "resources").unwrap_or(resources);
+            for verb in items(line, "verbs").unwrap_or_default() {
+                for group in &groups {
+                    role.extend(resources.iter().map(|resource| (*group, *resource, verb)));
+                }
+            }
+        }
+        assert!(
+            role.contains(&("batch", "jobs", "delete")),
+            "the control: {role:?}"
+        );
+        let asked: BTreeSet<_> = { IN_NAMESPACES.iter().chain([&OF_NAMESPACES]) }
+            .flat_map(|asked| {
+                let verbs = asked.verbs.iter();
+                verbs.map(|verb| (asked.group, asked.resource, *verb))
+            })
+            .collect();
+        assert_eq!(asked, role);
+    }
+}
