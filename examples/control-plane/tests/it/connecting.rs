@@ -1,11 +1,13 @@
 //! A data plane that cannot be connected stops nothing but itself.
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::control_plane::{Serve, Site, in_memory};
 use crate::image::Image;
+use crate::kubernetes::Cluster;
 use crate::registry::Registry;
-use crate::wait_for;
+use crate::{is_installed, skipped, wait_for};
 
 /// A kubeconfig that can be read, of a cluster that is never asked.
 const GOOD: &str = r#"{
@@ -93,4 +95,72 @@ fn the_service_account_of_no_pod_is_told() {
         .expect(2)
         .says("sealing.key: ")
         .says("data_planes[1].in_cluster: cannot be connected: ");
+}
+
+/// What a pod finds: its token and the cluster's certificate at their places, in a mount namespace.
+const POD: &str = r#"
+set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/secrets/kubernetes.io/serviceaccount
+cp "$FILES"/token "$FILES"/ca.crt "$FILES"/namespace /run/secrets/kubernetes.io/serviceaccount
+"$PROGRAM" --config "$FILES"/control-plane.toml check
+exec "$PROGRAM" --config "$FILES"/control-plane.toml logs orders --environment production
+"#;
+
+/// Guards that the service account of the pod is who asks the cluster.
+#[test]
+fn the_service_account_of_a_pod_is_used() {
+    let Some(cluster) = Cluster::find() else {
+        return;
+    };
+    let in_a_namespace = || Command::new("unshare").arg("-rm").arg("true").status();
+    if !is_installed("unshare") || !in_a_namespace().is_ok_and(|status| status.success()) {
+        return skipped(
+            "unshare makes no mount namespace, so no service account of a pod was tried",
+        );
+    }
+    let namespace = format!("{}-pod", cluster.prefix());
+    cluster.kubectl(&["create", "namespace", &namespace]);
+    cluster.kubectl(&["-n", &namespace, "create", "serviceaccount", "choreo"]);
+    let token = cluster.kubectl(&["-n", &namespace, "create", "token", "choreo"]);
+    let view = ["config", "view", "--raw", "--flatten", "--minify", "-o"];
+    let of_cluster = |field: &str| {
+        let path = format!("jsonpath={{.clusters[0].cluster.{field}}}");
+        cluster.kubectl(&[&view[..], &[path.as_str()]].concat())
+    };
+    let certificate = base64::Engine::decode(
+        &base64::engine::general_purpose::STANDARD,
+        of_cluster("certificate-authority-data"),
+    );
+    let server = of_cluster("server");
+    let (host, port) = server
+        .strip_prefix("https://")
+        .and_then(|server| server.rsplit_once(':'))
+        .expect("a host and a port");
+    let files = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| {
+        std::fs::write(files.path().join(name), content).expect("it is written");
+    };
+    write("token", token.trim().as_bytes());
+    write("ca.crt", &certificate.expect("a certificate"));
+    write("namespace", namespace.as_bytes());
+    let configuration = with_cluster("localhost:5000", "in_cluster = true");
+    write("control-plane.toml", configuration.as_bytes());
+    let ran = Command::new("unshare")
+        .args(["-rm", "sh", "-c", POD])
+        .env("FILES", files.path())
+        .env("PROGRAM", env!("CARGO_BIN_EXE_control-plane"))
+        .env("KUBERNETES_SERVICE_HOST", host)
+        .env("KUBERNETES_SERVICE_PORT", port)
+        .env("CHOREO_SEALING_KEY", "5ea1".repeat(16))
+        .env("IMAGES_PASSWORD", "irrelevant")
+        .output()
+        .expect("unshare runs");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    // It has no rights, and is told so by its name.
+    let account = format!("system:serviceaccount:{namespace}:choreo");
+    assert!(
+        said.contains(&account),
+        "{account} is not in {said}\n{ran:?}"
+    );
 }
