@@ -60,13 +60,14 @@ impl Chance for SystemChance {
     }
 }
 
-/// 20 characters of `a`-`z` and `2`-`7`: 100 random bits.
+/// 20 characters of `2`-`7` and `a`-`z`: 45 bits of the time in milliseconds, then 55 random bits. So
+/// ids are in the order of their time, and what a store keeps by them grows at one end.
 fn unique() -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    random::<20>()
-        .iter()
-        .map(|byte| char::from(LETTERS[usize::from(byte & 31)]))
-        .collect()
+    const DIGITS: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
+    let digit = |bits: u8| char::from(DIGITS[usize::from(bits & 31)]);
+    let time = Timestamp::now().as_millisecond();
+    let time = (0..9).rev().map(|place| (time >> (5 * place)) as u8);
+    time.chain(random::<11>()).map(digit).collect()
 }
 
 fn random<const N: usize>() -> [u8; N] {
@@ -83,6 +84,18 @@ mod tests {
     fn ids_differ() {
         assert_ne!(SystemChance.deployment_id(), SystemChance.deployment_id());
         assert_ne!(SystemChance.run_id(), SystemChance.run_id());
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_their_time() {
+        let before = SystemChance.deployment_id();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(before < SystemChance.deployment_id());
+    }
+
+    #[test]
+    fn jitter_takes_any_duration() {
+        assert!(SystemChance.jitter(Duration::MAX) <= Duration::MAX);
     }
 
     #[test]

@@ -10,29 +10,44 @@ use rusqlite::named_params;
 
 use crate::deployments::Decided;
 use crate::error::Failure;
-use crate::row::{nanoseconds, readable, stored};
+use crate::row::{count, json, nanoseconds, readable};
 use crate::signals::Change;
-use crate::targets::Stored;
+use crate::targets::Before;
+use crate::workloads::Written;
 use crate::writer::Session;
 use crate::{audit, deployments, due, idempotency, releases, settings, targets, tokens};
 
-pub(crate) fn accept(session: &mut Session<'_>, new: &NewDeployment) -> Result<Accepted, Failure> {
+/// What is asked for, as far as it can be written before the thread that stores it.
+#[derive(Debug)]
+pub(crate) struct Acceptance {
+    new: NewDeployment,
+    workload: Option<Written>,
+}
+
+impl Acceptance {
+    pub(crate) fn of(new: NewDeployment) -> Result<Self, Failure> {
+        let workload = new.workload.as_ref().map(Written::of).transpose()?;
+        Ok(Self { new, workload })
+    }
+}
+
+pub(crate) fn accept(
+    session: &mut Session<'_>,
+    Acceptance { new, workload }: &Acceptance,
+) -> Result<Accepted, Failure> {
     tokens::check(session, new)?;
     if let Some(replayed) = idempotency::replayed(session, new)? {
         return Ok(replayed);
     }
-    let before = targets::find(session.connection(), &new.target)?;
-    if let Some(hold) = before
-        .as_ref()
-        .and_then(|target| target.state.hold.as_ref())
+    let before = targets::before(session.connection(), &new.target)?;
+    if let Some(hold) = before.as_ref().and_then(|target| target.hold.as_ref())
         && new.cause.is_automatic()
     {
         return Err(AcceptError::Held(hold.clone()).into());
     }
     refuse_taken_id(session, &new.id)?;
     let release = named_release(session, new)?;
-    let generation = targets::next_generation(session, before.as_ref())?;
-    let target = point_at(session, new, generation)?;
+    let (target, generation) = point_at(session, new, before.as_ref())?;
     let settings_version = settings::choose(session, target, &new.settings)?;
     let superseded = match before {
         Some(before) => supersede(session, &before, new)?,
@@ -44,7 +59,7 @@ pub(crate) fn accept(session: &mut Session<'_>, new: &NewDeployment) -> Result<A
         settings_version,
         release,
     };
-    let deployment = deployments::insert(session, new, decided)?;
+    let deployment = deployments::insert(session, (new, workload.as_ref()), decided)?;
     idempotency::remember(session, new)?;
     if new.hold {
         targets::hold(session, target, &Hold::new(new.id.clone(), new.accepted_at))?;
@@ -80,32 +95,35 @@ fn named_release(
     }
 }
 
-/// Makes the deployment the newest of its target, due at once. Whoever works on the one before has
-/// a claim on an older generation, and so a stale one; the fence stays.
+/// Makes the deployment the newest of its target, due at once, under the generation after every one
+/// that was given out for it. Whoever works on the one before has a claim on an older generation, and
+/// so a stale one; the fence stays.
 fn point_at(
     session: &Session<'_>,
     new: &NewDeployment,
-    generation: Generation,
-) -> Result<i64, Failure> {
+    before: Option<&Before>,
+) -> Result<(i64, Generation), Failure> {
     let lane = match new.subject {
         Subject::Image(_) => Lane::Resolve,
         _ => Lane::Change,
     };
-    let target = session
+    let mut planes = before.map(|before| before.planes.clone());
+    let planes = planes.get_or_insert_default();
+    if new.subject != Subject::Absence {
+        planes.insert(new.data_plane.clone());
+    }
+    let found = session
         .prepare(
             "INSERT INTO targets (component, environment, project, organization, deployment, epoch,
                  number, data_plane, due_at, lane, planes)
-             VALUES (:component, :environment, :project, :organization, :deployment, :epoch,
-                 :number, :data_plane, :due_at, :lane,
-                 iif(:absence, '[]', json_array(:data_plane)))
+             VALUES (:component, :environment, :project, :organization, :deployment,
+                 (SELECT epoch FROM meta), 1, :data_plane, :due_at, :lane, :planes)
              ON CONFLICT (component, environment, project, organization) DO UPDATE SET
-                 deployment = excluded.deployment, epoch = excluded.epoch,
-                 number = excluded.number, data_plane = excluded.data_plane,
+                 deployment = excluded.deployment, epoch = max(epoch, excluded.epoch),
+                 number = number + 1, data_plane = excluded.data_plane,
                  due_at = excluded.due_at, lane = excluded.lane, applied = 0, attempt = 0,
-                 claims = 0, lease_owner = NULL, unreadable = 0,
-                 planes = iif(:absence OR :data_plane IN (SELECT value FROM json_each(planes)),
-                     planes, json_insert(planes, '$[#]', :data_plane))
-             RETURNING id",
+                 claims = 0, lease_owner = NULL, unreadable = 0, planes = excluded.planes
+             RETURNING id, epoch, number",
         )?
         .query_row(
             named_params! {
@@ -114,27 +132,28 @@ fn point_at(
                 ":project": new.target.project.as_str(),
                 ":organization": new.target.organization.as_str(),
                 ":deployment": new.id.as_str(),
-                ":epoch": stored(generation.epoch),
-                ":number": stored(generation.number),
                 ":data_plane": new.data_plane.as_str(),
-                ":absence": new.subject == Subject::Absence,
                 ":due_at": nanoseconds(new.accepted_at),
                 ":lane": due::number(lane),
+                ":planes": json(planes)?,
             },
-            |row| row.get(0),
+            |row| {
+                let generation = Generation::new(count(row.get(1)?), count(row.get(2)?));
+                Ok((row.get(0)?, generation))
+            },
         )?;
-    Ok(target)
+    Ok(found)
 }
 
 /// Ends the deployment before, unless it has ended. One that cannot be read stays as it is.
 fn supersede(
     session: &mut Session<'_>,
-    before: &Stored,
+    before: &Before,
     new: &NewDeployment,
 ) -> Result<Option<DeploymentId>, Failure> {
-    let id = &before.state.deployment;
-    let found = readable(deployments::one(session.connection(), id.as_str()))?.flatten();
-    let Some(mut deployment) = found.filter(|found| !found.phase.is_final()) else {
+    let id = &before.deployment;
+    let open = readable(deployments::open(session.connection(), id.as_str()))?;
+    let Some(mut deployment) = open.flatten() else {
         return Ok(None);
     };
     let message = format!("deployment {} took its place", new.id);

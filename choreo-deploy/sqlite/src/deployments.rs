@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::error::Failure;
 use crate::row::{Entry, FORMAT, json, nanoseconds, readable, stored};
 use crate::signals::Change;
+use crate::workloads::Written;
 use crate::writer::Session;
 use crate::{targets, workloads};
 
@@ -56,14 +57,13 @@ pub(crate) struct Decided {
     pub(crate) release: Option<ReleaseNumber>,
 }
 
-/// Stores a new deployment, and returns it as it is read back.
+/// Stores a new deployment, and returns it as it is stored.
 pub(crate) fn insert(
     session: &mut Session<'_>,
-    new: &NewDeployment,
+    (new, workload): (&NewDeployment, Option<&Written>),
     decided: Decided,
 ) -> Result<Deployment, Failure> {
-    let workload = new.workload.as_ref();
-    let workload = workload.map(|workload| workloads::store(session, workload));
+    let workload = workload.map(|workload| workload.store(session));
     let workload = workload.transpose()?;
     session.execute(
         "INSERT INTO deployments (id, target, component, organization, epoch, number,
@@ -88,8 +88,8 @@ pub(crate) fn insert(
         },
     )?;
     session.changes(Change::Deployment(new.id.clone()));
-    one(session.connection(), new.id.as_str())?
-        .ok_or_else(|| Failure::conflict(format!("deployment {} was not stored", new.id)))
+    let (generation, version) = (decided.generation, decided.settings_version);
+    Ok(new.deployment(generation, version, decided.release))
 }
 
 fn document(new: &NewDeployment, decided: Decided) -> Result<String, Failure> {
@@ -155,6 +155,20 @@ pub(crate) fn one(connection: &Connection, id: &str) -> Result<Option<Deployment
     let mut statement = connection.prepare_cached("SELECT * FROM deployments WHERE id = ?1")?;
     let mut rows = statement.query([id])?;
     rows.next()?.map(read).transpose()
+}
+
+/// A deployment that has not ended.
+pub(crate) fn open(connection: &Connection, id: &str) -> Result<Option<Deployment>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT * FROM deployments WHERE id = ?1")?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    // What has ended, as most have, is not read for it.
+    match Entry::new(TABLE, id, row).word::<Phase>("phase") {
+        Ok(phase) if phase.is_final() => Ok(None),
+        _ => read(row).map(Some),
+    }
 }
 
 /// A deployment with the workload that was asked for with it.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::{fmt, thread};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Failure;
@@ -137,8 +137,26 @@ fn snapshot<T>(
     connection: &Connection,
     ask: impl FnOnce(&Connection) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
-    ask(&transaction)
+    let snapshot = Snapshot::begin(connection)?;
+    ask(snapshot.0)
+}
+
+/// A transaction that reads. Its statements are prepared once, unlike those of rusqlite's own.
+struct Snapshot<'c>(&'c Connection);
+
+impl<'c> Snapshot<'c> {
+    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let end = self.0.prepare_cached("ROLLBACK");
+        // It fails where SQLite has taken the transaction back by itself.
+        let _ = end.and_then(|mut end| end.execute([]));
+    }
 }
 
 fn panicked() -> Failure {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Failure;
 use crate::row::{Entry, count, json, readable, stored};
-use crate::workloads;
+use crate::workloads::{self, Written};
 use crate::writer::Session;
 
 pub(crate) const TABLE: &str = "releases";
@@ -46,7 +46,7 @@ pub(crate) fn make(
             ":pin": release.image.pin.as_ref().map(json).transpose()?,
             ":format": release.format,
             ":document": json(&document)?,
-            ":workload": workloads::store(session, &release.workload)?,
+            ":workload": Written::of(&release.workload)?.store(session)?,
         },
     )?;
     Ok(release)

@@ -165,6 +165,9 @@ fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // 8 MiB, so that a group of acceptances is in memory until it is committed: with less, pages are
+    // written that change again.
+    connection.pragma_update(None, "cache_size", -8192)?;
     // A burst makes the log grow; it need not stay so for ever.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.set_prepared_statement_cache_capacity(128);

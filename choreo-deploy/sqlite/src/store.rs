@@ -20,6 +20,7 @@ use choreo_deploy::store::{
 use choreo_deploy::token::TokenRecord;
 use jiff::Timestamp;
 
+use crate::accept::Acceptance;
 use crate::lock::{Lock, Sharing, canonical};
 use crate::log::{Gate, Log};
 use crate::opening::Opened;
@@ -196,6 +197,7 @@ impl SqliteStore {
 #[async_trait]
 impl DeploymentStore for SqliteStore {
     async fn accept(&self, new: NewDeployment) -> Result<Accepted, AcceptError> {
+        let new = Acceptance::of(new)?;
         Ok(self
             .writer
             .call(move |session| accept::accept(session, &new))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use choreo_deploy::Target;
 use choreo_deploy::deployment::{Generation, Hold};
-use choreo_deploy::id::{DataPlaneId, OrganizationId};
+use choreo_deploy::id::{DataPlaneId, DeploymentId, OrganizationId};
 use choreo_deploy::release::ReleaseNumber;
 use choreo_deploy::store::{Claim, ReadyState, StoreError, TargetQuery, TargetState};
 use jiff::Timestamp;
@@ -59,12 +59,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Stored, Failure> {
     if entry.get::<Option<String>>("ready_deployment")?.is_some() {
         state.ready = Some(ready(&entry)?);
     }
-    if entry.get::<Option<String>>("hold_by")?.is_some() {
-        state.hold = Some(Hold::new(
-            entry.parsed("hold_by")?,
-            entry.moment("hold_since")?,
-        ));
-    }
+    state.hold = hold_of(&entry)?;
     state.planes = entry.json("planes")?;
     let (fence, lease_owner) = (entry.count("fence")?, entry.get("lease_owner")?);
     Ok(Stored {
@@ -88,17 +83,43 @@ fn ready(entry: &Entry<'_>) -> Result<ReadyState, Failure> {
     ))
 }
 
-/// The generation after every one that was given out for the target.
-pub(crate) fn next_generation(
-    session: &Session<'_>,
-    target: Option<&Stored>,
-) -> Result<Generation, Failure> {
-    let epoch = session
-        .prepare("SELECT epoch FROM meta")?
-        .query_row([], |row| row.get(0))?;
-    let before = target.map_or(Generation::new(0, 0), |target| target.state.generation);
-    let next = before.next();
-    Ok(Generation::new(count(epoch).max(before.epoch), next.number))
+/// What there is of a target when a deployment comes: no more than that needs.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// The newest deployment.
+    pub(crate) deployment: DeploymentId,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) planes: BTreeSet<DataPlaneId>,
+}
+
+pub(crate) fn before(connection: &Connection, target: &Target) -> Result<Option<Before>, Failure> {
+    let sql = format!(
+        "SELECT id, deployment, hold_by, hold_since, planes FROM targets WHERE {IS_TARGET}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(named_params! {
+        ":component": target.component.as_str(),
+        ":environment": target.environment.as_str(),
+        ":project": target.project.as_str(),
+        ":organization": target.organization.as_str(),
+    })?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let entry = Entry::new(TABLE, row.get::<_, i64>("id")?.to_string(), row);
+    Ok(Some(Before {
+        deployment: entry.parsed("deployment")?,
+        hold: hold_of(&entry)?,
+        planes: entry.json("planes")?,
+    }))
+}
+
+fn hold_of(entry: &Entry<'_>) -> Result<Option<Hold>, Failure> {
+    if entry.get::<Option<String>>("hold_by")?.is_none() {
+        return Ok(None);
+    }
+    let (by, since) = (entry.parsed("hold_by")?, entry.moment("hold_since")?);
+    Ok(Some(Hold::new(by, since)))
 }
 
 /// The target of a claim, when the claim still holds.

@@ -27,13 +27,18 @@ pub(crate) fn check(session: &Session<'_>, new: &NewDeployment) -> Result<(), Fa
     let Cause::Ci(id) = &new.cause else {
         return Ok(());
     };
-    let token = one(session.connection(), id)?;
-    let good = token.is_some_and(|token| {
-        token.component == new.target.component
-            && token.organization == new.target.organization
-            && token.is_live(new.accepted_at)
-    });
-    if good {
+    let live = session
+        .prepare(
+            "SELECT 1 FROM tokens WHERE id = ?1 AND organization = ?2 AND component = ?3
+                 AND revoked_at IS NULL AND expires_at > ?4",
+        )?
+        .exists((
+            id.as_str(),
+            new.target.organization.as_str(),
+            new.target.component.as_str(),
+            nanoseconds(new.accepted_at),
+        ))?;
+    if live {
         Ok(())
     } else {
         Err(AcceptError::TokenRefused.into())

@@ -13,18 +13,33 @@ use crate::writer::Session;
 pub(crate) const DOCUMENT: &str =
     "(SELECT document FROM workloads WHERE id = workload) AS workload_document";
 
-/// The row of a workload, which is made when there is none.
-pub(crate) fn store(session: &Session<'_>, workload: &Workload) -> Result<i64, Failure> {
-    let document = json(workload)?;
-    let digest = Sha256::digest(&document);
-    let known = session
-        .prepare("SELECT id FROM workloads WHERE digest = ?1")?
-        .query_row([digest.as_slice()], |row| row.get(0))
-        .optional()?;
-    if let Some(id) = known {
-        return Ok(id);
+/// A workload as it is stored.
+#[derive(Debug)]
+pub(crate) struct Written {
+    document: String,
+    /// SHA-256 of the document.
+    digest: [u8; 32],
+}
+
+impl Written {
+    /// Writes a workload: before the thread that stores it, which everybody waits for.
+    pub(crate) fn of(workload: &Workload) -> Result<Self, Failure> {
+        let document = json(workload)?;
+        let digest = Sha256::digest(&document).into();
+        Ok(Self { document, digest })
     }
-    Ok(session
-        .prepare("INSERT INTO workloads (digest, document) VALUES (?1, ?2) RETURNING id")?
-        .query_row((digest.as_slice(), &document), |row| row.get(0))?)
+
+    /// Its row, which is made when there is none.
+    pub(crate) fn store(&self, session: &Session<'_>) -> Result<i64, Failure> {
+        let known = session
+            .prepare("SELECT id FROM workloads WHERE digest = ?1")?
+            .query_row([&self.digest], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = known {
+            return Ok(id);
+        }
+        Ok(session
+            .prepare("INSERT INTO workloads (digest, document) VALUES (?1, ?2) RETURNING id")?
+            .query_row((&self.digest, &self.document), |row| row.get(0))?)
+    }
 }
