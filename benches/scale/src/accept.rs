@@ -45,27 +45,61 @@ pub(crate) fn accept(file: &Path) -> Outcome {
     let bare = servers
         .block_on(async { serve(bare::router(&directory.path().join("bare.db"))?).await })?;
     for callers in [1, 16, 64] {
-        let mut rates: [Vec<u64>; 2] = [Vec::new(), Vec::new()];
+        let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
-            for (server, rates) in [ours, bare].into_iter().zip(&mut rates) {
-                rates.push(clients.block_on(round(server, tokens[..callers].to_vec())));
+            for (server, rounds) in [ours, bare].into_iter().zip(&mut rounds) {
+                rounds.push(clients.block_on(round(server, tokens[..callers].to_vec())));
             }
         }
-        let [ours, bare] = rates.map(|mut rates| {
-            rates.sort_unstable();
-            rates[ROUNDS / 2]
+        let [ours, bare] = rounds.map(|rounds| Round {
+            rate: median(rounds.iter().map(|round| round.rate)),
+            processor: median(rounds.iter().map(|round| round.processor)),
         });
-        let ratio = ours as f64 / bare as f64;
-        println!("{callers} callers: {ours} acceptances/s, {bare} bare rows/s, ratio {ratio:.2}");
+        let ratio = ours.rate / bare.rate;
+        println!(
+            "{callers} callers: {:.0} acceptances/s, {:.0} bare rows/s, ratio {ratio:.2}; processor's \
+             time, callers included: {:.0} and {:.0} µs, ratio {:.2}",
+            ours.rate,
+            bare.rate,
+            ours.processor,
+            bare.processor,
+            bare.processor / ours.processor
+        );
     }
     Ok(())
 }
 
-/// The answers in one round, per second.
-async fn round(server: SocketAddr, tokens: Vec<String>) -> u64 {
+/// What one round came to.
+#[derive(Clone, Copy)]
+struct Round {
+    /// Answers a second.
+    rate: f64,
+    /// Microseconds of the processors' time for each, which a busy machine distorts less.
+    processor: f64,
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// What this process has had of the processors, in microseconds.
+fn processor() -> f64 {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let nanoseconds = tasks.flatten().filter_map(|task| {
+        let spent = read(task.path().join("schedstat"));
+        spent.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1000.0
+}
+
+/// Lets each caller send one request after the other for a while.
+async fn round(server: SocketAddr, tokens: Vec<String>) -> Round {
     static KEYS: AtomicU64 = AtomicU64::new(0);
     let count = Arc::new(AtomicU64::new(0));
-    let begun = Instant::now();
+    let (begun, spent) = (Instant::now(), processor());
     let mut callers = JoinSet::new();
     for token in tokens {
         let count = Arc::clone(&count);
@@ -80,8 +114,11 @@ async fn round(server: SocketAddr, tokens: Vec<String>) -> u64 {
         });
     }
     callers.join_all().await;
-    count.load(Ordering::Relaxed) * 1000
-        / u64::try_from(begun.elapsed().as_millis()).expect("is short")
+    let count = count.load(Ordering::Relaxed) as f64;
+    Round {
+        rate: count / begun.elapsed().as_secs_f64(),
+        processor: (processor() - spent) / count,
+    }
 }
 
 async fn call(connection: &mut TcpStream, token: &str, key: u64) {
