@@ -5,9 +5,11 @@ use std::time::Duration;
 use crate::queue::Lane;
 
 /// They have the time of the work and of the disk, divided by this.
-const PART: u32 = 8;
-/// How many groups' time they may save up, and owe.
-const GROUPS: u32 = 4;
+const PART: u32 = 16;
+/// How many groups' part they may save up.
+const SAVED: u32 = 4;
+/// How many groups' part they may owe.
+const OWED: u32 = 32;
 
 /// All from outside that waited when a group began goes into it, unless there is work in it. Then
 /// those from outside take a small part of the time that the work and the disk take, over all groups
@@ -66,9 +68,8 @@ impl Share {
         }
         let spent = self.group.spent;
         let gained = time.saturating_sub(spent) / PART;
-        let most = gained * GROUPS;
-        let left = (self.left + gained).min(most);
-        let owed = (self.owed + spent).min(left + most);
+        let left = (self.left + gained).min(gained * SAVED);
+        let owed = (self.owed + spent).min(left + gained * OWED);
         self.left = left.saturating_sub(owed);
         self.owed = owed.saturating_sub(left);
     }
@@ -130,6 +131,6 @@ mod tests {
         share.end(102 * MILLISECOND);
         let until = (0..100).take_while(|_| group(&mut share, 64, Some(7 * MILLISECOND)) == 0);
         let paying = until.count();
-        assert!((1..20).contains(&paying), "{paying} groups");
+        assert!((1..40).contains(&paying), "{paying} groups");
     }
 }

@@ -231,6 +231,7 @@ async fn worker_keeps_its_pace_under(callers: usize) {
     for _ in 0..turns() {
         alone.push(world.work().await.0);
         let load = world.load(callers);
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let (ready, stopped) = world.work().await;
         accepted += load.end().await;
         under_load.push(ready);
