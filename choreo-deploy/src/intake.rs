@@ -140,6 +140,8 @@ pub enum IntakeErrorKind {
     Held,
     /// The image is not of the component's registry.
     ImageNotInRegistry,
+    /// What is stored cannot be used. No other try ends differently until the operator has looked.
+    Internal,
     /// The idempotency key was used for another request.
     KeyReused,
     /// What was asked for does not fit the component, its environments or its releases.
@@ -157,6 +159,7 @@ pub enum IntakeErrorKind {
 codes!(IntakeErrorKind, "kind of refusal", {
     Held = "held",
     ImageNotInRegistry = "image-not-in-registry",
+    Internal = "internal",
     KeyReused = "key-reused",
     NotPossible = "not-possible",
     TokenRefused = "token-refused",

@@ -74,6 +74,8 @@ problem_types! {
     IdempotencyKeyReused = (UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key is used up"),
     /// The image is not of the component's registry.
     ImageNotInRegistry = (UNPROCESSABLE_ENTITY, "image-not-in-registry", "Image is not in the component's registry"),
+    /// What is behind the webhook cannot do it until its operator has looked.
+    Internal = (INTERNAL_SERVER_ERROR, "internal", "Internal error"),
     /// A member of the body is missing, unknown, given twice or has a wrong value.
     InvalidField = (UNPROCESSABLE_ENTITY, "invalid-field", "Field is not valid"),
     /// The `Idempotency-Key` header is not 1 to 255 visible ASCII characters.
@@ -132,12 +134,14 @@ impl ProblemType {
 }
 
 /// What a refusal of the intake is to whoever asked. The message of
-/// [`Unavailable`](IntakeErrorKind::Unavailable) is for the log, not for them.
+/// [`Unavailable`](IntakeErrorKind::Unavailable) and [`Internal`](IntakeErrorKind::Internal) is for
+/// the log, not for them.
 impl From<IntakeErrorKind> for ProblemType {
     fn from(kind: IntakeErrorKind) -> Self {
         match kind {
             IntakeErrorKind::Held => Self::Held,
             IntakeErrorKind::ImageNotInRegistry => Self::ImageNotInRegistry,
+            IntakeErrorKind::Internal => Self::Internal,
             IntakeErrorKind::KeyReused => Self::IdempotencyKeyReused,
             IntakeErrorKind::TokenRefused => Self::InvalidToken,
             IntakeErrorKind::Unavailable => Self::Unavailable,

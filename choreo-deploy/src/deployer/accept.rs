@@ -611,12 +611,17 @@ fn nothing_ready(target: &Target) -> IntakeError {
     IntakeError::new(IntakeErrorKind::NotPossible, message)
 }
 
+/// What an error of the store is to the caller, who learns nothing of what is in there.
 pub(super) fn unavailable(error: StoreError) -> IntakeError {
-    IntakeError::new(
-        IntakeErrorKind::Unavailable,
-        "the store does not answer now: try again",
-    )
-    .with_source(error)
+    let (kind, message) = if error.is_retryable() {
+        let message = "the store does not answer now: try again";
+        (IntakeErrorKind::Unavailable, message)
+    } else {
+        let message = "what is stored cannot be used: the operator of the control plane finds why \
+            in its log";
+        (IntakeErrorKind::Internal, message)
+    };
+    IntakeError::new(kind, message).with_source(error)
 }
 
 pub(super) fn refusal(error: AcceptError) -> IntakeError {
@@ -628,7 +633,7 @@ pub(super) fn refusal(error: AcceptError) -> IntakeError {
         | AcceptError::ReleaseNotPinned(_)
         | AcceptError::SettingsMissing(_) => IntakeErrorKind::NotPossible,
         AcceptError::TokenRefused => IntakeErrorKind::TokenRefused,
-        AcceptError::Store(_) => IntakeErrorKind::Unavailable,
+        AcceptError::Store(_) => IntakeErrorKind::Internal,
     };
     match error {
         AcceptError::Store(error) => unavailable(error),

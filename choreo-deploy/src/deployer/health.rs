@@ -31,7 +31,7 @@ impl<K: Clone + Eq + Hash> Health<K> {
     pub(super) fn new(at_once: usize) -> Self {
         Self {
             known: Mutex::default(),
-            at_once,
+            at_once: at_once.min(Semaphore::MAX_PERMITS),
         }
     }
 

@@ -1,7 +1,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// How a [`Deployer`](super::Deployer) works. Every default is here.
+/// How a [`Deployer`](super::Deployer) works. Every default is here, and every value is taken: what
+/// is longer than time goes on, [`Duration::MAX`] say, means never.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DeployerOptions {

@@ -141,7 +141,8 @@ impl Deployer {
     ) -> Result<(), Halt> {
         let backend = self.backend(plane)?;
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
-        self.call(backend.remove(target, generation)).await
+        let removed = self.call(backend.remove(target, generation));
+        self.reach(plane, removed).await
     }
 }
 

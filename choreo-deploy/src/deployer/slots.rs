@@ -52,7 +52,10 @@ impl Slots {
     pub(super) fn room(&self) -> Option<(usize, Room)> {
         let state = self.0.lock();
         let fresh = state.most.saturating_sub(state.fresh);
-        let all = (state.most * SLOW).saturating_sub(state.fresh + state.slow);
+        let all = state
+            .most
+            .saturating_mul(SLOW)
+            .saturating_sub(state.fresh + state.slow);
         let most = fresh.min(all);
         (most > 0).then(|| (most, state.room.clone()))
     }

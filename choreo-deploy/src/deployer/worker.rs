@@ -205,6 +205,6 @@ impl Deployer {
             Duration::try_from(wait).unwrap_or(Duration::ZERO)
         });
         // Never at once: a store that calls something due and gives no claim would be asked for ever.
-        wait.clamp(Duration::from_millis(5), self.options.look)
+        wait.min(self.options.look).max(Duration::from_millis(5))
     }
 }

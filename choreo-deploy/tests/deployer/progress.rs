@@ -542,3 +542,80 @@ async fn dead_data_planes_of_many_organizations_hold_up_nobody() {
     };
     assert_eq!(phase, Some(Phase::Ready));
 }
+
+/// Finding: a removal asked a data plane that does not answer, however many had done so before.
+#[tokio::test(start_paused = true)]
+async fn removals_from_a_dead_data_plane_are_tried_by_one_at_a_time() {
+    let places = many(40, "eu-1");
+    let world = World::new(&places, DeployerOptions::default()).await;
+    for place in &places {
+        world.submit(place).await;
+    }
+    world.work_for(Duration::from_secs(60)).await;
+    let plane = &world.planes["eu-1"];
+    plane.dead.store(true, Ordering::SeqCst);
+    plane.calls.store(0, Ordering::SeqCst);
+    let mut removed = Vec::new();
+    for place in &places {
+        let removal = world.deployer.remove(&place.key(), &id("dev")).await;
+        removed.push(removal.unwrap().deployment);
+    }
+    world.work_for(Duration::from_secs(600)).await;
+    let calls = plane.calls.load(Ordering::SeqCst);
+    assert!(calls < 16, "{calls} calls in ten minutes of a minute each");
+    plane.dead.store(false, Ordering::SeqCst);
+    world.work_for(Duration::from_secs(130)).await;
+    for removal in &removed {
+        assert_eq!(world.read(removal).await.phase, Phase::Ready);
+    }
+}
+
+/// Finding: `now + Duration::MAX` panics.
+#[tokio::test(start_paused = true)]
+async fn options_take_whatever_a_duration_can_be() {
+    let places = many(3, "eu-1");
+    let most = std::num::NonZeroUsize::MAX;
+    let mut options = DeployerOptions::default();
+    for count in [
+        &mut options.steps,
+        &mut options.steps_per_data_plane,
+        &mut options.steps_per_organization,
+        &mut options.calls_per_registry,
+    ] {
+        *count = most;
+    }
+    for time in [
+        &mut options.slow_step,
+        &mut options.lease,
+        &mut options.call_timeout,
+        &mut options.deployment_deadline,
+        &mut options.run_grace,
+        &mut options.poll,
+        &mut options.retry_first,
+        &mut options.retry_longest,
+        &mut options.retry_after_longest,
+        &mut options.key_lifetime,
+        &mut options.repeat_window,
+        &mut options.look,
+    ] {
+        *time = Duration::MAX;
+    }
+    let world = World::new(&places, options).await;
+    for place in &places {
+        let image = format!("{}/app:1", place.host).parse().unwrap();
+        let submission = Submission::new(place.key(), RequestedImage::new(image), Cause::Manual)
+            .with_idempotency_key("one");
+        let accepted = world.deployer.accept(submission).await.unwrap();
+        world.work_for(Duration::from_secs(5)).await;
+        assert_eq!(world.read(&accepted.deployment).await.phase, Phase::Ready);
+    }
+    let run = world
+        .deployer
+        .run_task(RunRequest::new(places[0].key()))
+        .await;
+    let run = run.unwrap();
+    world.work_for(Duration::from_secs(5)).await;
+    let store: &dyn Store = &*world.store;
+    let run = store.run(&id("one"), &run.id).await.unwrap().unwrap();
+    assert_eq!(run.phase, RunPhase::Succeeded);
+}

@@ -53,10 +53,12 @@ impl Shared {
                 error = &error as &dyn std::error::Error,
                 "token store failed"
             );
-            Problem::new(
-                ProblemType::Unavailable,
-                "tokens cannot be checked now: try again",
-            )
+            if error.is_retryable() {
+                let detail = "tokens cannot be checked now: try again";
+                return Problem::new(ProblemType::Unavailable, detail);
+            }
+            let detail = "tokens cannot be checked until the operator of the platform has looked";
+            Problem::new(ProblemType::Internal, detail)
         })?;
         let now = self.clock.now();
         let Some(record) = record else {

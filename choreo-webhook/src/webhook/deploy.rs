@@ -98,6 +98,16 @@ pub(super) fn refusal(error: &IntakeError) -> Problem {
                 "deployments cannot be stored or read now: try again",
             )
         }
+        ProblemType::Internal => {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "intake cannot go on"
+            );
+            Problem::new(
+                ProblemType::Internal,
+                "deployments cannot be stored or read until the operator of the platform has looked",
+            )
+        }
         kind => Problem::new(kind, error.to_string()),
     }
 }

@@ -146,7 +146,7 @@ pub(crate) fn of_run(run: &Run) -> ExitStatus {
 fn of_refusal(kind: IntakeErrorKind) -> ExitStatus {
     match kind {
         IntakeErrorKind::Held => ExitStatus::Held,
-        IntakeErrorKind::Unavailable => ExitStatus::NoAnswer,
+        IntakeErrorKind::Internal | IntakeErrorKind::Unavailable => ExitStatus::NoAnswer,
         _ => ExitStatus::Refused,
     }
 }
@@ -210,6 +210,7 @@ mod tests {
             (IntakeErrorKind::TokenRefused, 6),
             (IntakeErrorKind::UnknownComponent, 6),
             (IntakeErrorKind::UnknownEnvironment, 6),
+            (IntakeErrorKind::Internal, 7),
             (IntakeErrorKind::Unavailable, 7),
         ] {
             let failure = Failure::from(IntakeError::new(kind, "no"));

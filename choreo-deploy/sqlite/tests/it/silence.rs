@@ -100,7 +100,7 @@ impl ImageResolver for Registries {
 }
 
 /// A component, and what it waits for.
-struct Place {
+pub(crate) struct Place {
     component: String,
     organization: String,
     plane: String,
@@ -109,7 +109,7 @@ struct Place {
 
 impl Place {
     /// What somebody else deploys where everything answers.
-    fn healthy() -> Self {
+    pub(crate) fn healthy() -> Self {
         Self {
             component: "healthy".to_owned(),
             organization: "healthy".to_owned(),
@@ -118,7 +118,7 @@ impl Place {
         }
     }
 
-    fn key(&self) -> ComponentKey {
+    pub(crate) fn key(&self) -> ComponentKey {
         let organization = self.organization.parse().unwrap();
         ComponentKey::new(organization, self.component.parse().unwrap())
     }
@@ -164,13 +164,13 @@ fn beside(silent: usize, what: impl Fn(usize, Place) -> Place) -> Vec<Place> {
     places
 }
 
-struct World {
-    deployer: Deployer,
-    _directory: TempDir,
+pub(crate) struct World {
+    pub(crate) deployer: Deployer,
+    pub(crate) directory: TempDir,
 }
 
 impl World {
-    async fn new(places: &[Place]) -> Self {
+    pub(crate) async fn new(places: &[Place]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path().join("choreo.db"))
             .await
@@ -194,11 +194,11 @@ impl World {
         });
         Self {
             deployer,
-            _directory: directory,
+            directory,
         }
     }
 
-    async fn submit(&self, place: &Place) -> Deployment {
+    pub(crate) async fn submit(&self, place: &Place) -> Deployment {
         let image = format!("{}/app:1", place.host).parse().unwrap();
         let image = RequestedImage::new(image);
         let submission = Submission::new(place.key(), image, Cause::Manual);

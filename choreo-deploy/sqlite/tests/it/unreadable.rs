@@ -1,7 +1,13 @@
 //! Rows that this version cannot read: passed over, reported, and left as they are.
 
+use std::time::Duration;
+
+use choreo_deploy::Intake as _;
 use choreo_deploy::conformance::example_target;
-use choreo_deploy::deployment::Phase;
+use choreo_deploy::deployer::RunRequest;
+use choreo_deploy::deployment::{Cause, Phase, RequestedImage};
+use choreo_deploy::intake::{IntakeErrorKind, Submission};
+use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::store::{
     ClaimRequest, DeploymentQuery, DeploymentStore, RunStore, StoreErrorKind,
 };
@@ -10,6 +16,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::common::{acme, at, claim, deployment_id, finish, new};
+use crate::silence::{Place, World};
 
 /// A store with a deployment for each change of the row, and one that is left alone.
 async fn changed(changes: &[&str]) -> (SqliteStore, TempDir) {
@@ -204,4 +211,44 @@ async fn a_run_that_cannot_be_read_is_passed_over() {
     assert_eq!(claimed.run.id.as_str(), "r-2");
     assert!(store.claim(&request).await.unwrap().work.is_empty());
     assert_eq!(store.next_due().await.unwrap(), Some(at(32)));
+}
+
+/// Finding 11: what no other try mends was answered with "try again", and a run that met it waited
+/// for ever without a reason.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_cannot_be_read_is_no_passing_failure() {
+    let place = Place::healthy();
+    let world = World::new(std::slice::from_ref(&place)).await;
+    let ready = world.submit(&place).await;
+    world.deployer.work_until_idle().await.unwrap();
+    let run = world.deployer.run_task(RunRequest::new(place.key())).await;
+    let run = run.unwrap();
+    let connection = Connection::open(world.directory.path().join("choreo.db")).unwrap();
+    let sql = "UPDATE registries SET format = 9";
+    assert_eq!(connection.execute(sql, []).unwrap(), 1);
+    drop(connection);
+
+    let image = RequestedImage::new("registry.example.com/app:2".parse().unwrap());
+    let submission = Submission::new(place.key(), image, Cause::Manual);
+    let error = world.deployer.accept(submission).await.unwrap_err();
+    assert_eq!(error.kind(), IntakeErrorKind::Internal);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(
+        cause,
+        "row \"registry-example-com\" of registries cannot be read: format 9 is not known to this \
+         version"
+    );
+
+    let work = world.deployer.run(std::future::pending());
+    let _ = tokio::time::timeout(Duration::from_secs(2), work).await;
+    let key = place.key();
+    let waited = world.deployer.wait_run(&key, &run.id, Duration::ZERO);
+    let found = waited.await.unwrap().unwrap();
+    assert_eq!(
+        found.reasons[0].code,
+        ReasonCode::InternalError,
+        "{found:?}"
+    );
+    let before = world.deployer.get(&place.key(), &ready.id).await.unwrap();
+    assert_eq!(before.unwrap().phase, Phase::Ready);
 }
