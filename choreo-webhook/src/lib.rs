@@ -136,12 +136,11 @@
 //! | 422 | `invalid-image` | the image is no image reference |
 //! | 422 | `not-possible` | it does not fit the component as it is set up |
 //! | 429 | `too-many-requests` | the component or its organization has more under way than its share; see `Retry-After` |
-//! | 503 | `busy` | the server has as much to do as it takes on; see `Retry-After` |
 //! | 500 | `internal` | what is stored cannot be used until the operator has looked |
+//! | 503 | `busy` | the server has as much to do as it takes on; see `Retry-After` |
 //! | 503 | `unavailable` | the intake or the token store does not answer; see `Retry-After` |
 //!
-//! An image that does not exist is none of these: the request is accepted, and the deployment fails
-//! with its reason.
+//! An image that does not exist is none of these: it is accepted, and the deployment fails and says why.
 //!
 //! # Snippets
 //!
