@@ -6,6 +6,7 @@ use std::time::Duration;
 use choreo_deploy::Target;
 use choreo_deploy::deployment::Deployment;
 use choreo_deploy::id::{ComponentKey, DeploymentId, OrganizationId, RunId, TokenId};
+use choreo_deploy::intake::Submission;
 use choreo_deploy::run::Run;
 use tokio::time::Instant;
 
@@ -15,6 +16,8 @@ pub(crate) struct Acknowledged {
     pub(crate) runs: BTreeMap<RunId, Promised<Run>>,
     /// By component, cause and key.
     pub(crate) keys: BTreeMap<(ComponentKey, String, String), DeploymentId>,
+    /// What was asked for last, acknowledged or not.
+    pub(crate) last: Option<Submission>,
     /// Whether a target is held. Without an entry nobody knows, because there was no answer.
     pub(crate) held: BTreeMap<Target, bool>,
     pub(crate) tokens: BTreeMap<ComponentKey, (TokenId, bool)>,
@@ -57,6 +60,7 @@ impl Acknowledged {
             deployments: BTreeMap::new(),
             runs: BTreeMap::new(),
             keys: BTreeMap::new(),
+            last: None,
             held: BTreeMap::new(),
             tokens: BTreeMap::new(),
             credentials: BTreeMap::new(),

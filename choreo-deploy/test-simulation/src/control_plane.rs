@@ -175,7 +175,7 @@ fn options(process: ProcessId) -> DeployerOptions {
     options.steps_per_data_plane = count(STEPS_PER_DATA_PLANE);
     options.steps_per_organization = count(6);
     options.calls_per_registry = count(4);
-    options.lease = Duration::from_secs(12);
+    options.lease = Duration::from_secs(9);
     // The least that a service with the shortest progress deadline has.
     options.deployment_deadline = Duration::from_secs(310);
     options.take_back_grace = Duration::from_secs(30);

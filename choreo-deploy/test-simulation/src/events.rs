@@ -81,11 +81,37 @@ impl Stage {
         if self.script.percent(35) {
             submission = submission.with_idempotency_key(format!("k{}", self.script.below(2)));
         }
+        if let Some(last) = self.acknowledged.last.take()
+            && self.script.percent(25)
+        {
+            submission = self.almost(last);
+        }
+        self.acknowledged.last = Some(submission.clone());
         let accepted = self.front.accept(submission.clone()).await;
         if let Some(accepted) = self.answer("deploy", accepted) {
             self.check_accepted(&submission, &accepted);
             self.acknowledge(accepted).await;
         }
+    }
+
+    /// The same request again, or one that differs in one thing.
+    fn almost(&self, mut submission: Submission) -> Submission {
+        match self.script.below(4) {
+            0 => {
+                let environment = id(self.script.of::<&str>(&ENVIRONMENTS));
+                submission.environment = Some(environment);
+            }
+            1 => {
+                let claimed = self.script.below(2).to_string();
+                submission.image.claimed = Some(Digest::sha256_of(claimed.as_bytes()));
+            }
+            2 => {
+                let commit = format!("c{}", self.script.below(2));
+                submission.provenance = Provenance::new(Some(commit), None);
+            }
+            _ => {}
+        }
+        submission
     }
 
     fn check_accepted(&mut self, submission: &Submission, accepted: &Accepted) {

@@ -94,17 +94,18 @@ impl Ledger {
     /// A claim was given back before the end.
     pub(crate) fn put_back(&self, journal: &Journal, process: ProcessId, claim: &Claim) {
         let mut books = self.books();
+        let alone = books.is_alone(process, &claim.target, claim.generation);
         let Some(held) = books.ends(process, claim) else {
             return;
         };
         let (target, generation) = (&claim.target, claim.generation);
-        if let Some(newer) = held.newer {
+        if let Some(newer) = held.newer.filter(|_| alone) {
             broken!(
                 journal,
                 "{process} goes on with {target} {generation} after it has seen {newer} there"
             );
         }
-        if held.confirmed {
+        if held.confirmed && alone {
             books.applied.insert((target.clone(), generation));
         }
     }
@@ -158,8 +159,7 @@ impl Ledger {
                 "{process} calls {what} for {target} {generation} without a claim"
             );
         }
-        // With older claims as well, it may be the step of one of those.
-        let alone = books.open.get(&known).is_some_and(|open| open.len() == 1);
+        let alone = books.is_alone(process, target, generation);
         let held = books
             .held
             .get(target)
@@ -176,8 +176,11 @@ impl Ledger {
 
     /// The process was told that something was applied.
     pub(crate) fn confirmed(&self, process: ProcessId, target: &Target, generation: Generation) {
-        if let Some(held) = self.books().of(process, target)
+        let mut books = self.books();
+        let alone = books.is_alone(process, target, generation);
+        if let Some(held) = books.of(process, target)
             && held.generation == generation
+            && alone
         {
             held.confirmed = true;
         }
@@ -213,6 +216,13 @@ impl Ledger {
 }
 
 impl Books {
+    /// Whether the process has one claim of it alone: with older ones as well, a call may be one of
+    /// their steps'.
+    fn is_alone(&self, process: ProcessId, target: &Target, generation: Generation) -> bool {
+        let known = (process, target.clone(), generation);
+        self.open.get(&known).is_some_and(|open| open.len() == 1)
+    }
+
     fn of(&mut self, process: ProcessId, target: &Target) -> Option<&mut Held> {
         let held = self.held.get_mut(target)?;
         (held.process == process).then_some(held)
