@@ -175,7 +175,7 @@ impl KubernetesBackend {
             );
             return Err(cluster.failed(BackendErrorKind::Conflict, message));
         }
-        let ours = labels::namespace(target);
+        let ours = labels::namespace_identity(target);
         if ours
             .iter()
             .all(|(key, value)| live.label(key) == Some(value))

@@ -10,6 +10,7 @@ use kube::Api;
 use kube::api::{
     DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
 };
+use kube::core::Status;
 use serde_json::{Value, json};
 
 use crate::error;
@@ -21,6 +22,8 @@ use crate::stamp::Stamp;
 /// The one field manager: never versioned, so that a field left out later is removed
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
 pub(crate) const FIELD_MANAGER: &str = "choreo";
+/// Who has replaced lists that do not go with fields of others. Listed until the object is applied anew.
+const TAKE_OVER: &str = "choreo-take-over";
 /// The resource version of the empty store. No object ever has it, so an apply with it creates an
 /// object or conflicts, and never changes one.
 const NEVER: &str = "1";
@@ -86,28 +89,87 @@ impl Cluster<'_> {
         mut json: Value,
         over: Option<&Live>,
     ) -> Result<Written, BackendError> {
+        if let Some(live) = over.filter(|live| live.is_taken_over()) {
+            return self.apply_alone(id, json, live).await;
+        }
         json["metadata"]["resourceVersion"] = over.map_or(NEVER, Live::resource_version).into();
         if let Some(live) = over {
             json["metadata"]["uid"] = live.uid().into();
         }
-        let params = PatchParams::apply(FIELD_MANAGER)
-            .force()
-            .validation_strict();
-        let sent = self
-            .api(id.kind)
-            .patch(&id.name, &params, &Patch::Apply(&json))
-            .await;
+        let sent = self.patch(id, &applied(), &Patch::Apply(&json)).await;
+        match (sent, over) {
+            (Err(kube::Error::Api(status)), Some(live)) if is_of_fields(&status, &json) => {
+                self.take_over(id, json, live).await
+            }
+            (sent, _) => self.written(id, sent),
+        }
+    }
+
+    /// Applies an object whose fields of others do not go with ours: `kubectl set env` leaves a value
+    /// beside our reference, which stays where ours is applied alone. So ours replaces whole lists first.
+    async fn take_over(
+        &self,
+        id: &ObjectId,
+        json: Value,
+        live: &Live,
+    ) -> Result<Written, BackendError> {
+        let mut change = fields(&json);
+        change["metadata"]["resourceVersion"] = live.resource_version().into();
+        change["metadata"]["uid"] = live.uid().into();
+        let params = merged(TAKE_OVER);
+        let sent = self.patch(id, &params, &Patch::Merge(&change)).await;
+        match self.written(id, sent)? {
+            Written::Done(replaced) => self.apply_alone(id, json, &replaced).await,
+            Written::Conflict => Ok(Written::Conflict),
+        }
+    }
+
+    /// Applies what was taken over as the only one who has written it: whoever else is listed would keep
+    /// what we leave out later, who has taken it over among them. Where this is cut off, the next apply
+    /// does it.
+    async fn apply_alone(
+        &self,
+        id: &ObjectId,
+        mut json: Value,
+        live: &Live,
+    ) -> Result<Written, BackendError> {
+        let mut managers = live.managers().to_vec();
+        managers.retain(|entry| {
+            let is_ours = entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply";
+            is_ours || entry["subresource"].is_string()
+        });
+        let change = json!({ "metadata": { "managedFields": managers } });
+        let Written::Done(alone) = self.merge(id, change, live).await? else {
+            return Ok(Written::Conflict);
+        };
+        json["metadata"]["resourceVersion"] = alone.resource_version().into();
+        json["metadata"]["uid"] = alone.uid().into();
+        let sent = self.patch(id, &applied(), &Patch::Apply(&json)).await;
         self.written(id, sent)
+    }
+
+    async fn patch(
+        &self,
+        id: &ObjectId,
+        params: &PatchParams,
+        patch: &Patch<&Value>,
+    ) -> Result<DynamicObject, kube::Error> {
+        self.api(id.kind).patch(&id.name, params, patch).await
     }
 
     /// Lets the API server judge an object without writing it.
     pub(crate) async fn dry_run(&self, id: &ObjectId, object: &Object) -> Result<(), BackendError> {
-        let params = PatchParams::apply(FIELD_MANAGER)
-            .force()
-            .validation_strict()
-            .dry_run();
-        let patch = Patch::Apply(object.expose_manifest());
-        match self.api(id.kind).patch(&id.name, &params, &patch).await {
+        let json = object.expose_manifest();
+        let params = applied().dry_run();
+        let sent = self.patch(id, &params, &Patch::Apply(json)).await;
+        let sent = match sent {
+            Err(kube::Error::Api(status)) if is_of_fields(&status, json) => {
+                let params = merged(TAKE_OVER).dry_run();
+                self.patch(id, &params, &Patch::Merge(&fields(json))).await
+            }
+            sent => sent,
+        };
+        match sent {
             Err(e) if error::is_conflict(&e) => Ok(()),
             Err(e) => Err(self.error(&e)),
             Ok(_) => Ok(()),
@@ -123,13 +185,8 @@ impl Cluster<'_> {
     ) -> Result<Written, BackendError> {
         change["metadata"]["resourceVersion"] = over.resource_version().into();
         change["metadata"]["uid"] = over.uid().into();
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
         let sent = self
-            .api(id.kind)
-            .patch(&id.name, &params, &Patch::Merge(&change))
+            .patch(id, &merged(FIELD_MANAGER), &Patch::Merge(&change))
             .await;
         self.written(id, sent)
     }
@@ -306,6 +363,18 @@ impl Live {
         self.annotation(labels::GENERATION)?.parse().ok()
     }
 
+    /// Who has written which fields:
+    /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
+    fn managers(&self) -> &[Value] {
+        self.items("/metadata/managedFields")
+    }
+
+    fn is_taken_over(&self) -> bool {
+        self.managers()
+            .iter()
+            .any(|entry| entry["manager"] == TAKE_OVER)
+    }
+
     /// Whether it was reserved and does nothing yet.
     pub(crate) fn is_pending(&self) -> bool {
         self.annotation(labels::PENDING).is_some()
@@ -313,7 +382,7 @@ impl Live {
 
     /// Whether all four ids of the target are on it.
     pub(crate) fn belongs_to(&self, target: &Target) -> bool {
-        labels::target(target)
+        labels::identity(target)
             .iter()
             .all(|(key, value)| self.label(key) == Some(value))
     }
@@ -324,6 +393,32 @@ impl Live {
             .iter()
             .find(|condition| condition["type"] == condition_type)
     }
+}
+
+fn applied() -> PatchParams {
+    PatchParams::apply(FIELD_MANAGER)
+        .force()
+        .validation_strict()
+}
+
+fn merged(manager: &str) -> PatchParams {
+    PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+/// Whether what was refused as invalid may be so because of fields that others have written.
+fn is_of_fields(status: &Status, json: &Value) -> bool {
+    status.code == 422 && json["spec"].is_object()
+}
+
+/// What an object says, without its type: the change that makes another object say it too.
+fn fields(json: &Value) -> Value {
+    json!({
+        "metadata": { "labels": json["metadata"]["labels"], "annotations": json["metadata"]["annotations"] },
+        "spec": json["spec"],
+    })
 }
 
 /// The message of a condition or a state, redacted.

@@ -43,11 +43,20 @@ const ENVIRONMENT: &str = "choreo.dev/environment";
 
 /// On every object of a target.
 pub(crate) fn target(target: &Target) -> Map {
-    map([
+    let mut labels = map([
         ("app.kubernetes.io/name", target.component.as_str()),
         (INSTANCE, &name::object(target)),
         ("app.kubernetes.io/part-of", target.project.as_str()),
         ("app.kubernetes.io/managed-by", "choreo"),
+    ]);
+    labels.extend(identity(target));
+    labels
+}
+
+/// What says whose an object is. Other tools set the recommended labels too, so that those say
+/// nothing.
+pub(crate) fn identity(target: &Target) -> Map {
+    map([
         (ORGANIZATION, target.organization.as_str()),
         (PROJECT, target.project.as_str()),
         (COMPONENT, target.component.as_str()),
@@ -57,8 +66,14 @@ pub(crate) fn target(target: &Target) -> Map {
 
 /// On a namespace that was made for an environment of a project.
 pub(crate) fn namespace(target: &Target) -> Map {
+    let mut labels = namespace_identity(target);
+    labels.extend(map([("app.kubernetes.io/managed-by", "choreo")]));
+    labels
+}
+
+/// What says whose a namespace is.
+pub(crate) fn namespace_identity(target: &Target) -> Map {
     map([
-        ("app.kubernetes.io/managed-by", "choreo"),
         (ORGANIZATION, target.organization.as_str()),
         (PROJECT, target.project.as_str()),
         (ENVIRONMENT, target.environment.as_str()),

@@ -93,7 +93,11 @@ impl Objects {
                 status(409, "has changed")
             }
             ("PATCH", Some(mut object)) if query.contains("force") || body["kind"].is_string() => {
+                let managers = object["metadata"]["managedFields"].take();
                 object.clone_from(body);
+                if managers.is_array() {
+                    object["metadata"]["managedFields"] = managers;
+                }
                 (200, self.put(path, object))
             }
             ("PATCH", Some(mut object)) => {
@@ -450,6 +454,37 @@ async fn what_is_said_of_an_invalid_secret_is_not_passed_on() {
         !text.contains("Y29y") && text.contains("as invalid"),
         "{text}"
     );
+}
+
+/// Whoever takes over fields of others may be cut off, or come between; the next apply ends it. Who is
+/// still listed would keep what is left out later.
+#[tokio::test]
+async fn what_was_taken_over_half_way_is_owned_by_the_next_apply() {
+    let server = Server::new();
+    apply(&server, 1, false).await.unwrap();
+    server.before("PATCH", DEPLOYMENTS, |_| {
+        Some(status(
+            422,
+            "may not be specified when `value` is not empty",
+        ))
+    });
+    server.after("PATCH", DEPLOYMENTS, |objects| {
+        objects.change(DEPLOYMENTS, |deployment| {
+            deployment["metadata"]["managedFields"] = json!([
+                { "manager": "choreo", "operation": "Apply" },
+                { "manager": "kubectl-set", "operation": "Update" },
+                { "manager": "choreo-take-over", "operation": "Update" },
+                { "manager": "controller", "operation": "Update", "subresource": "status" },
+            ]);
+        });
+    });
+    apply(&server, 2, false).await.unwrap();
+    let deployment = server.look(DEPLOYMENTS);
+    let managers = deployment["metadata"]["managedFields"].as_array().unwrap();
+    let names: Vec<&Value> = managers.iter().map(|entry| &entry["manager"]).collect();
+    assert_eq!(names, ["choreo", "controller"]);
+    let marked = &deployment["metadata"]["annotations"]["choreo.dev/generation"];
+    assert_eq!(marked, &generation(2).to_string());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use choreo_deploy::Target;
 use choreo_deploy::backend::{
     BackendErrorKind, DeploymentBackend, DeploymentBackendExt, Intent, LogQuery, LogReader, Pull,
 };
@@ -315,6 +316,85 @@ async fn foreign_objects_are_not_taken_over() {
             .ends_with("belongs to something else: remove it"),
         "{error}"
     );
+}
+
+/// Other tools set the recommended labels too: an object with other ones is still the target's.
+#[tokio::test]
+async fn labels_that_other_tools_set_are_no_dead_end() {
+    let Some((backend, registry)) = open().await else {
+        return;
+    };
+    let target = example("labels");
+    let part_of = "app.kubernetes.io/part-of";
+    let relabel = async || {
+        let change = json!({ "metadata": { "labels": {
+            part_of: "a-chart", "app.kubernetes.io/managed-by": "Helm",
+        } } });
+        for plural in ["services", "deployments", "serviceaccounts"] {
+            backend.merge(&target, plural, &change).await;
+        }
+    };
+    for (number, tag) in [(1, "1"), (2, "2")] {
+        let release = release(service(&[]), &push(&registry, tag, "10001"));
+        let intent = Intent::new(&target, generation(number), &release);
+        let rollout = deploy(&backend, &intent).await;
+        assert_eq!(rollout.phase, RolloutPhase::Ready, "{rollout:?}");
+        for plural in ["services", "deployments"] {
+            let live = backend.list(&target, plural).await;
+            assert_eq!(live[0]["metadata"]["labels"][part_of], "shop", "{plural}");
+        }
+        relabel().await;
+    }
+    backend.remove(&target, generation(3)).await.unwrap();
+    assert!(backend.list(&target, "services").await.is_empty());
+}
+
+/// `kubectl set env` leaves a value, which Kubernetes refuses beside a reference of ours.
+#[tokio::test]
+async fn a_variable_that_somebody_set_is_taken_over() {
+    let Some((backend, registry)) = open().await else {
+        return;
+    };
+    let (target, image) = (example("set-env"), push(&registry, "1", "10001"));
+    let plain = release(service(&[]), &image);
+    let rollout = deploy(&backend, &Intent::new(&target, generation(1), &plain)).await;
+    assert_eq!(rollout.phase, RolloutPhase::Ready, "{rollout:?}");
+
+    let mut containers = containers(&backend, &target).await;
+    containers[0]["env"] = json!([{ "name": "LEVEL", "value": "by-hand" }]);
+    let change = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+    backend.merge(&target, "deployments", &change).await;
+    let levels = json!({ "metadata": { "name": "levels" }, "data": { "level": "info" } });
+    backend.create(&target, "configmaps", &levels).await;
+
+    let mut workload = service(&[]);
+    let key = KeyReference::ConfigMap {
+        name: "levels".to_owned(),
+        key: "level".to_owned(),
+    };
+    let variables = &mut workload.container.variables;
+    variables.insert("LEVEL".parse().unwrap(), Value::From(key));
+    let referring = release(workload, &image);
+    let rollout = deploy(&backend, &Intent::new(&target, generation(2), &referring)).await;
+    assert_eq!(rollout.phase, RolloutPhase::Ready, "{rollout:?}");
+    let variables = &self::containers(&backend, &target).await[0]["env"];
+    assert_eq!(variables[0].get("value"), None, "{variables}");
+    assert_eq!(
+        variables[0]["valueFrom"]["configMapKeyRef"]["name"],
+        "levels"
+    );
+
+    // What was taken over has one owner: it goes when it is left out.
+    let rollout = deploy(&backend, &Intent::new(&target, generation(3), &plain)).await;
+    assert_eq!(rollout.phase, RolloutPhase::Ready, "{rollout:?}");
+    assert_eq!(
+        self::containers(&backend, &target).await[0].get("env"),
+        None
+    );
+}
+
+async fn containers(backend: &Backend, target: &Target) -> serde_json::Value {
+    backend.list(target, "deployments").await[0]["spec"]["template"]["spec"]["containers"].clone()
 }
 
 #[tokio::test]
