@@ -9,6 +9,8 @@ use choreo_deploy::backend::{BackendError, BackendErrorKind};
 use choreo_deploy::reason::Evidence;
 use kube::core::Status;
 
+use crate::credential::credential_failure;
+
 /// An error of the Kubernetes client, in an operation of the backend.
 pub(crate) fn from_kube(operation: &'static str, error: &kube::Error) -> BackendError {
     match error {
@@ -120,8 +122,12 @@ pub(crate) fn is_about_access(message: &str) -> bool {
     message.contains(" cannot ") && message.contains(" resource \"")
 }
 
-/// An error and what caused it, once each, on one line.
+/// An error and what caused it, once each, on one line. Of a credential that could not be had, only
+/// what has no secret in it.
 fn chain(error: &kube::Error) -> Evidence {
+    if let Some(words) = credential_failure(error) {
+        return Evidence::from_untrusted(&words);
+    }
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

@@ -58,6 +58,7 @@ mod anchor;
 mod apply;
 mod backend;
 mod cluster;
+mod credential;
 mod error;
 mod events;
 mod kind;
@@ -75,5 +76,6 @@ mod trial;
 mod unchanged;
 
 pub use self::backend::KubernetesBackend;
+pub use self::credential::credential_failure;
 pub use self::manifest::{Object, render, render_run};
 pub use self::policy::Policy;

@@ -9,6 +9,7 @@ use choreo_deploy::intake::{IntakeError, IntakeErrorKind};
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::store::{StoreError, StoreErrorKind};
+use choreo_deploy_kubernetes::credential_failure;
 use choreo_deploy_sqlite::OpenError;
 pub(crate) use choreo_webhook::snippet::ExitStatus;
 use serde_json::{Value, json};
@@ -64,7 +65,11 @@ impl Failure {
     }
 
     /// Adds an error with its causes.
-    pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
+    pub(crate) fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
+        if let Some(words) = credential_failure(error) {
+            self.message.push_str(&format!(": {words}"));
+            return self;
+        }
         let (mut cause, mut last) = (Some(error), String::new());
         while let Some(error) = cause {
             let text = plain(&error.to_string());
@@ -116,7 +121,10 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// An error with its causes.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    if let Some(words) = credential_failure(error) {
+        return words;
+    }
     let failure = Failure::unavailable(plain(&error.to_string()));
     failure.caused_by(error).message
 }

@@ -77,6 +77,39 @@ fn one_broken_kubeconfig_stops_only_its_data_plane() {
         .complains("not connected data_plane=eu-1");
 }
 
+/// A kubeconfig whose credential plugin has a secret in its command line and writes another.
+const PLUGIN: &str = r#"{
+    "apiVersion": "v1", "kind": "Config", "current-context": "eu-1",
+    "clusters": [{ "name": "eu-1", "cluster": { "server": "http://127.0.0.1:1" } }],
+    "users": [{ "name": "eu-1", "user": { "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+        "command": "sh", "args": ["-c", "echo hunter2-written; exit 3", "hunter2-argument"],
+        "env": [{ "name": "PASSWORD", "value": "hunter2-variable" }]
+    } } }],
+    "contexts": [{ "name": "eu-1", "context": { "cluster": "eu-1", "user": "eu-1" } }]
+}"#;
+
+/// Guards that a credential plugin that fails is told, and neither its command line, nor its
+/// environment, nor what it wrote.
+#[test]
+fn no_secret_of_a_credential_plugin_is_told() {
+    let access = "kubeconfig = \"eu-1.yaml\"";
+    let site = Site::new(&with_cluster("localhost:5000", access), "irrelevant").logging("debug");
+    std::fs::write(site.directory().join("eu-1.yaml"), PLUGIN).unwrap();
+    let why = "the credential plugin of the kubeconfig failed with exit status 3";
+    let image = "localhost:5000/shop/orders:1";
+    let deploy = ["deploy", "orders", image, "--environment", "production"];
+    let checked = site.run(&["check"]).expect(2).says(why);
+    let connected = site.run(&["check", "--connect"]).expect(2).says(why);
+    let listed = site.run(&["check", "--json"]).expect(2).says(why);
+    let deployed = site.run(&deploy).expect(7).complains(why);
+    let served = site.serve().terminate().expect(0).complains(why);
+    for outcome in [checked, connected, listed, deployed, served] {
+        let text = outcome.stdout + &outcome.stderr;
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
 /// Guards that a service account that is not there is told like a kubeconfig that is not.
 #[test]
 fn the_service_account_of_no_pod_is_told() {
