@@ -143,6 +143,10 @@ impl Access {
 impl Deployer {
     /// Does what is next for a claimed deployment.
     pub(super) async fn step(&self, mut claimed: ClaimedDeployment, slot: &Slot) {
+        if was_left_behind(&claimed) {
+            // To give it back counts its claims anew: what they say is kept in its phase.
+            claimed.deployment.phase = Phase::Progressing;
+        }
         if self.ends_deployment(&claimed).await {
             return;
         }
@@ -535,6 +539,12 @@ impl Deployer {
         reasons.extend(last);
         reasons
     }
+}
+
+/// Whether somebody worked on it before and wrote nothing: that step may have applied its release.
+fn was_left_behind(claimed: &ClaimedDeployment) -> bool {
+    let is_removal = claimed.deployment.subject == Subject::Absence;
+    claimed.claims > 1 && claimed.release.is_some() && !is_removal
 }
 
 fn no_credential(registry: &RegisteredRegistry, chosen: AuthenticationType) -> Reason {

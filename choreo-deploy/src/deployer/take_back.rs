@@ -57,9 +57,9 @@ impl Deployer {
         if deployment.subject == Subject::Absence {
             return Ok(false);
         }
-        // Whoever worked on it before may have ended in a step that applied its release.
-        let was_begun = claimed.claims > 1 && claimed.release.is_some();
-        if was_begun || deployment.phase == Phase::Progressing {
+        // Whoever lost the claim unawares may apply its release after it was given back.
+        let was_tried = claimed.attempt > 0 && claimed.release.is_some();
+        if was_tried || deployment.phase == Phase::Progressing {
             return Ok(true);
         }
         let query = DeploymentQuery::of_target(claimed.claim.target.clone());

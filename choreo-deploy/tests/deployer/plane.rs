@@ -22,6 +22,7 @@ pub(crate) struct Plane {
     loses: Mutex<usize>,
     forgets: Mutex<usize>,
     ahead: Mutex<Option<Generation>>,
+    hangs: Mutex<bool>,
 }
 
 impl Plane {
@@ -51,6 +52,11 @@ impl Plane {
         *self.ahead.lock().unwrap() = Some(generation);
     }
 
+    /// Does what the next apply says, and never answers it.
+    pub(crate) fn hang(&self) {
+        *self.hangs.lock().unwrap() = true;
+    }
+
     fn note(&self, call: &'static str) -> Result<(), BackendError> {
         self.calls.lock().unwrap().push(call);
         let mut failing = self.failing.lock().unwrap();
@@ -68,7 +74,12 @@ impl Plane {
 impl DeploymentBackend for Plane {
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         self.note("apply")?;
-        self.inner.apply(intent).await
+        self.inner.apply(intent).await?;
+        let hangs = std::mem::take(&mut *self.hangs.lock().unwrap());
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
     }
 
     async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {

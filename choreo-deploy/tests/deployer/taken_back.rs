@@ -1,15 +1,17 @@
 //! A deployment that has failed is taken back, so that "failed" is true on the data plane.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use choreo_deploy::backend::BackendErrorKind;
+use choreo_deploy::Deployer;
+use choreo_deploy::backend::{BackendErrorKind, DeploymentBackend, Intent};
 use choreo_deploy::deployment::{Deployment, Phase};
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::resolver::ResolveError;
 use choreo_registry::{Digest, ImageReference};
 
 use crate::plane::{Plane, world};
-use crate::world::{World, codes, reason};
+use crate::world::{World, codes, id, key, reason, service};
 
 /// The reference that is deployed for an image of the fake registry.
 fn deployed(image: &str) -> ImageReference {
@@ -32,7 +34,11 @@ fn runs(plane: &Plane, deployment: &Deployment) -> Option<ImageReference> {
 }
 
 async fn works_for(world: &World, seconds: u64) {
-    let run = world.deployer.run(std::future::pending());
+    works(&world.deployer, seconds).await;
+}
+
+async fn works(deployer: &Deployer, seconds: u64) {
+    let run = deployer.run(std::future::pending());
     let _ = tokio::time::timeout(Duration::from_secs(seconds), run).await;
 }
 
@@ -184,4 +190,48 @@ async fn a_newer_deployment_takes_the_place_of_what_is_taken_back() {
     assert_eq!(ready.phase, Phase::Ready);
     assert_eq!(world.read(&failed).await.phase, Phase::Superseded);
     assert_eq!(runs(&plane, &ready), Some(deployed("orders:2")));
+}
+
+/// It is given back by somebody who did nothing, and the data plane comes back at its deadline.
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_worker_has_applied_is_taken_back() {
+    let (world, plane) = world().await;
+    plane.hang();
+    let deployment = world.submit("orders", "orders:1").await;
+    works_for(&world, 3).await;
+    assert_eq!(runs(&plane, &deployment), Some(deployed("orders:1")));
+    assert_eq!(world.read(&deployment).await.phase, Phase::Accepted);
+
+    let unconnected = world.over(HashMap::new(), [service("orders")]);
+    works(&unconnected, 120).await;
+    let meanwhile = world.read(&deployment).await;
+    assert_eq!(codes(&meanwhile), [ReasonCode::BackendUnreachable]);
+    assert_eq!(meanwhile.phase, Phase::Progressing, "it may be there");
+    works(&unconnected, 779).await;
+
+    world.deployer.work_until_idle().await.unwrap();
+    let ended = world.read(&deployment).await;
+    assert_eq!(ended.phase, Phase::TimedOut);
+    assert_eq!(codes(&ended).last(), Some(&ReasonCode::TakenBack));
+    assert_eq!(runs(&plane, &ended), None);
+}
+
+/// Its claim is lost, and it goes on after the next worker has given back what it did nothing of.
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_applies_after_it_lost_its_claim_is_taken_back() {
+    let (world, plane) = world().await;
+    let ready = world.deploy("orders", "orders:1").await;
+    let release = world.release(&ready).await;
+    let promoted = world.deployer.promote(&key("orders"), &id("dev")).await;
+    let deployment = promoted.unwrap().deployment;
+    let unconnected = world.over(HashMap::new(), [service("orders")]);
+    works(&unconnected, 899).await;
+    let intent = Intent::new(&deployment.target, deployment.generation, &release);
+    plane.inner.apply(&intent).await.unwrap();
+    assert_eq!(runs(&plane, &deployment), Some(deployed("orders:1")));
+
+    world.deployer.work_until_idle().await.unwrap();
+    let ended = world.read(&deployment).await;
+    assert_eq!(ended.phase, Phase::TimedOut);
+    assert_eq!(runs(&plane, &ended), None);
 }
