@@ -217,6 +217,11 @@ pub(crate) enum RegistryCommand {
         /// An image to ask for, such as registry.example.com/shop/orders:1.4.
         image: Option<ImageReference>,
     },
+    /// Forget a registry that has left the configuration, and its credential.
+    Remove {
+        /// The registry, by its id.
+        name: RegistryId,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -32,15 +32,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure>
         Command::Snippet { ci, component } => {
             offline::snippet(&configuration(path)?, ci, &component, output)
         }
-        Command::Registry(command) => {
-            let records = Records::read(path).await?;
-            match command {
-                RegistryCommand::List => registry::list(&records, output).await,
-                RegistryCommand::Verify { name, image } => {
-                    registry::verify(&records, &name, image.as_ref(), output).await
-                }
-            }
-        }
+        Command::Registry(command) => registry(path, command, output).await,
         Command::Token(command) => token(path, command, output).await,
         Command::Status { component } => {
             status::status(&Records::read(path).await?, component, output).await
@@ -66,6 +58,23 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure>
             };
             let control_plane = ControlPlane::open(path, registering).await?;
             act(&control_plane, command, output).await
+        }
+    }
+}
+
+async fn registry(
+    path: &Path,
+    command: RegistryCommand,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    match command {
+        RegistryCommand::List => registry::list(&Records::read(path).await?, output).await,
+        RegistryCommand::Verify { name, image } => {
+            let records = Records::read(path).await?;
+            registry::verify(&records, &name, image.as_ref(), output).await
+        }
+        RegistryCommand::Remove { name } => {
+            registry::remove(&Records::open(path).await?, &name, output).await
         }
     }
 }

@@ -36,6 +36,47 @@ pub(crate) async fn register_all(
             while register(records, (entry, open), registering).await? == Attempt::Overtaken {}
         }
     }
+    if registering == Registering::Server {
+        rewrap_others(records).await?;
+    }
+    Ok(())
+}
+
+/// Wraps with the present key what is stored and not in the configuration, while the older key is still
+/// there: nothing else ever would, and nothing opens it once that key is gone.
+async fn rewrap_others(records: &Records) -> Result<(), Failure> {
+    let organization = &records.configuration.organization;
+    for stored in records.store.registries(organization).await? {
+        let StoredCredential::Sealed(sealed) = &stored.credential else {
+            continue;
+        };
+        if records.registries.contains_key(&stored.id) {
+            continue;
+        }
+        let rewrapped = records.sealer.rewrap(sealed, &context(&stored));
+        let wrapped = match rewrapped {
+            Ok(Some(wrapped)) => StoredCredential::Sealed(wrapped),
+            Ok(None) => continue,
+            Err(error) => {
+                let registry = &stored.id;
+                tracing::warn!(%registry, %error, "not in the configuration, and does not open");
+                continue;
+            }
+        };
+        let new = NewRegistry::new(
+            (organization.clone(), stored.id.clone()),
+            stored.display_name.as_str(),
+            stored.host.clone(),
+            stored.authentication_type,
+        );
+        let new = new.with_credential(wrapped);
+        match records.store.put_registry(new, Some(stored.revision)).await {
+            Ok(_) => tracing::info!(registry = %stored.id, "wrapped with the present sealing key"),
+            // Another process has written or removed it since it was read.
+            Err(error) if error.kind() == StoreErrorKind::Conflict => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(())
 }
 

@@ -124,14 +124,29 @@ async fn look(records: Records, data_planes: Arc<DataPlanes>, health: Health) {
 }
 
 /// A data plane that is not connected is told, and makes nothing unready: the others go on.
-fn say(health: &Health, ready: Result<(), &'static str>, data_planes: &DataPlanes) {
-    health.set(ready);
-    let warning = "ok, but not every data plane is connected: the log says why";
-    health.warn((!data_planes.is_whole()).then_some(warning));
+/// Nor does a stored registry that is not in the configuration and does not open: nothing uses it.
+fn say(health: &Health, ready: Result<Opened, &'static str>, data_planes: &DataPlanes) {
+    health.set(ready.map(drop));
+    let opened = ready.unwrap_or(Opened::All);
+    health.warn(match (data_planes.is_whole(), opened) {
+        (true, Opened::All) => None,
+        (false, _) => Some("ok, but not every data plane is connected: the log says why"),
+        (true, Opened::Configured) => Some(
+            "ok, but a stored registry that is not in the configuration does not open: check says which",
+        ),
+    });
 }
 
-/// Whether the store answers, and the sealing key opens what is in it.
-async fn is_ready(records: &Records) -> Result<(), &'static str> {
+/// Which of the stored registries the sealing keys open.
+#[derive(Clone, Copy, Debug)]
+enum Opened {
+    All,
+    /// All that are in the configuration, and not all others.
+    Configured,
+}
+
+/// Whether the store answers, and the sealing keys open what is used of it.
+async fn is_ready(records: &Records) -> Result<Opened, &'static str> {
     let Records {
         store,
         sealer,
@@ -146,16 +161,21 @@ async fn is_ready(records: &Records) -> Result<(), &'static str> {
         tracing::warn!(%error, "not ready: the store does not answer");
         "the store does not answer"
     })?;
+    let mut opened = Opened::All;
     for registry in &registries {
-        if let StoredCredential::Sealed(sealed) = &registry.credential {
-            let context = registration::context(registry);
-            sealer.open(sealed, &context).map_err(|error| {
-                tracing::warn!(registry = %registry.id, %error, "not ready: sealing key");
-                "the sealing key does not open the stored credentials"
-            })?;
+        let StoredCredential::Sealed(sealed) = &registry.credential else {
+            continue;
+        };
+        let Err(error) = sealer.open(sealed, &registration::context(registry)) else {
+            continue;
+        };
+        if configuration.registry(&registry.id).is_some() {
+            tracing::warn!(registry = %registry.id, %error, "not ready: sealing key");
+            return Err("the sealing key does not open the stored credentials");
         }
+        opened = Opened::Configured;
     }
-    Ok(())
+    Ok(opened)
 }
 
 /// Being asked to stop: by Ctrl-C, or by SIGTERM as service managers do.

@@ -1,4 +1,4 @@
-//! `registry list` and `registry verify`.
+//! `registry list`, `registry verify` and `registry remove`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -103,6 +103,38 @@ pub(super) async fn verify(
         AccessClass::PullAllowed | AccessClass::LoginAccepted => ExitStatus::Ready,
         _ => ExitStatus::Failed,
     })
+}
+
+/// Forgets a registry that has left the configuration. One that is in it would be registered again.
+pub(super) async fn remove(
+    records: &Records,
+    id: &RegistryId,
+    output: Output,
+) -> Result<ExitStatus, Failure> {
+    let configuration = &records.configuration;
+    if configuration.registry(id).is_some() {
+        let entries = configuration.components.iter();
+        let users = entries.filter(|entry| entry.component.registry == *id);
+        let users: Vec<_> = users.map(|entry| entry.component.id.to_string()).collect();
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        let message = match users.is_empty() {
+            true => format!("registry {id} is in the configuration: take it out there first"),
+            false => format!(
+                "registry {id} is used by {}: give them another one in the configuration first",
+                used_by(&users)
+            ),
+        };
+        return Err(Failure::refused(message));
+    }
+    let (organization, store) = (&configuration.organization, &records.store);
+    if !store.remove_registry(organization, id).await? {
+        let known = store.registries(organization).await?;
+        let known = known.iter().map(|stored| &stored.id);
+        return Err(Failure::missing(("registry", id), known));
+    }
+    let text = format!("registry {id} is removed from the store, with its credential");
+    output.say(text, &json!({ "id": id, "removed": true }));
+    Ok(ExitStatus::Ready)
 }
 
 /// What a registry lets its login do, about an image or at all.

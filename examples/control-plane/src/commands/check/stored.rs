@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use choreo_deploy::id::RegistryId;
 use choreo_deploy::sealer::{SealError, Sealer};
 use choreo_deploy::store::{
     DeploymentStore as _, RegistryStore as _, StoreError, StoredCredential, Unreadable,
@@ -44,24 +45,27 @@ pub(super) async fn look(
         Err(error) => return problem(Failure::from(error).to_string()),
     };
     let looked = async {
-        let keys = match sealer {
+        let (keys, mut doubts) = match sealer {
             Some(sealer) => check_keys(configuration, sealer, &store).await?,
-            None => Vec::new(),
+            None => (Vec::new(), Vec::new()),
         };
         let unreadable = store.unreadable().await?;
-        Ok::<_, StoreError>((keys, unreadable.into_iter().map(doubt).collect()))
+        doubts.extend(unreadable.into_iter().map(doubt));
+        Ok::<_, StoreError>((keys, doubts))
     };
     looked
         .await
         .unwrap_or_else(|error| problem(Failure::from(error).to_string()))
 }
 
-/// Each key that does not open what it is to open, with the registries that it concerns.
+/// Each key that does not open what it is to open, with the registries that it concerns. A registry
+/// that is not in the configuration is used by nothing: of such a one it is a doubt.
 async fn check_keys(
     configuration: &Configuration,
     sealer: &Sealer,
     store: &SqliteStore,
-) -> Result<Vec<Problem>, StoreError> {
+) -> Result<(Vec<Problem>, Vec<Doubt>), StoreError> {
+    let mut doubts = Vec::new();
     let mut closed: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
     for registry in store.registries(&configuration.organization).await? {
         let StoredCredential::Sealed(sealed) = &registry.credential else {
@@ -69,6 +73,10 @@ async fn check_keys(
         };
         let opened = sealer.open(sealed, &registration::context(&registry));
         if let Err(error) = opened {
+            if configuration.registry(&registry.id).is_none() {
+                doubts.push(left_closed(&registry.id, sealed.key_id()));
+                continue;
+            }
             let is_known = !matches!(error, SealError::UnknownKey(_));
             let key = (sealed.key_id().to_owned(), is_known);
             closed.entry(key).or_default().push(registry.id.to_string());
@@ -93,7 +101,19 @@ async fn check_keys(
             ),
         }
     };
-    Ok(closed.into_iter().map(problem).collect())
+    Ok((closed.into_iter().map(problem).collect(), doubts))
+}
+
+/// A registry that has left the configuration, and does not open.
+fn left_closed(id: &RegistryId, key: &str) -> Doubt {
+    let words = (
+        format!(
+            "registry {id} is stored, is not in the configuration, and does not open: it is sealed \
+             with key {key:?}"
+        ),
+        format!("remove it with \"registry remove {id}\""),
+    );
+    Doubt::warning(PATH, "stored-registry-closed", words)
 }
 
 fn doubt(row: Unreadable) -> Doubt {
