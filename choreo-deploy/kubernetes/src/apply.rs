@@ -25,7 +25,8 @@
 //! - A generation that changes nothing only claims: see [`unchanged`](crate::unchanged).
 //!
 //! What else ran before needs is left as it is until the new pods are ready: the ports of the Service
-//! and the range of the autoscaler. They are written down in the anchor and written by `settle`.
+//! and the range of the autoscaler. They are written down in the anchor and written by `settle`. Until
+//! then a port whose number changes leads to it by its name: see [`held_back`](crate::held_back).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use serde_json::{Value, json};
 
 use crate::anchor::{ATTEMPTS, Anchor, Anchors, Held, State};
 use crate::cluster::{Cluster, Live, Written, stamp_change};
+use crate::held_back;
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
@@ -106,7 +108,7 @@ impl Writer<'_> {
                 Some(live) if is_needed_as_it_is(object, &live) => {
                     // Refused now, while what was there before can still be kept.
                     self.cluster.dry_run(object.id(), object).await?;
-                    self.touch_over(object.id(), live).await?;
+                    self.hold_back(object, live).await?;
                     deferred.push(object.expose_manifest().clone());
                 }
                 Some(live) => self.write_over(object, objects, &live).await?,
@@ -360,18 +362,39 @@ impl Writer<'_> {
     /// is there.
     pub(crate) async fn touch(&self, id: &ObjectId) -> Result<bool, BackendError> {
         match self.judged(id).await? {
-            Some(live) => self.touch_over(id, live).await,
+            Some(live) => self.touch_over(id, live, |_| None).await,
             None => Ok(false),
         }
     }
 
-    async fn touch_over(&self, id: &ObjectId, mut live: Live) -> Result<bool, BackendError> {
+    /// Marks an object that the pods before need as it is. The new pods serve behind a Service as soon
+    /// as they are ready, so its ports lead to the number that each pod serves.
+    async fn hold_back(&self, object: &Object, live: Live) -> Result<(), BackendError> {
+        let ports = |live: &Live| match object.id().kind {
+            Kind::Service => held_back::ports(&live.0, object.expose_manifest()),
+            _ => None,
+        };
+        self.touch_over(object.id(), live, ports).await.map(drop)
+    }
+
+    /// Marks an object, and gives it other ports where there are some.
+    async fn touch_over(
+        &self,
+        id: &ObjectId,
+        mut live: Live,
+        ports: impl Fn(&Live) -> Option<Value> + Send,
+    ) -> Result<bool, BackendError> {
         for attempt in 0..ATTEMPTS {
-            if live.stamp() == Some(self.stamp) {
-                return Ok(true);
-            }
-            let change = stamp_change(self.stamp);
-            if let Written::Done(_) = self.cluster.merge(id, change, &live).await? {
+            let mut change = stamp_change(self.stamp);
+            let written = match ports(&live) {
+                Some(ports) => {
+                    change["spec"]["ports"] = ports;
+                    self.cluster.merge_over(id, change, &live).await?
+                }
+                None if live.stamp() == Some(self.stamp) => return Ok(true),
+                None => self.cluster.merge(id, change, &live).await?,
+            };
+            if let Written::Done(_) = written {
                 return Ok(true);
             }
             pause(attempt).await;

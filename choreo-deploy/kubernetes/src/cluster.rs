@@ -113,12 +113,7 @@ impl Cluster<'_> {
         json: Value,
         live: &Live,
     ) -> Result<Written, BackendError> {
-        let mut change = fields(&json);
-        change["metadata"]["resourceVersion"] = live.resource_version().into();
-        change["metadata"]["uid"] = live.uid().into();
-        let params = merged(TAKE_OVER);
-        let sent = self.patch(id, &params, &Patch::Merge(&change)).await;
-        match self.written(id, sent)? {
+        match self.merge_over(id, fields(&json), live).await? {
             Written::Done(replaced) => self.apply_alone(id, json, &replaced).await,
             Written::Conflict => Ok(Written::Conflict),
         }
@@ -180,14 +175,33 @@ impl Cluster<'_> {
     pub(crate) async fn merge(
         &self,
         id: &ObjectId,
-        mut change: Value,
+        change: Value,
         over: &Live,
+    ) -> Result<Written, BackendError> {
+        self.merge_as(FIELD_MANAGER, id, (change, over)).await
+    }
+
+    /// The same for fields that the next apply may leave out: who merges a field owns it beside who
+    /// applied it, and would keep it.
+    pub(crate) async fn merge_over(
+        &self,
+        id: &ObjectId,
+        change: Value,
+        over: &Live,
+    ) -> Result<Written, BackendError> {
+        self.merge_as(TAKE_OVER, id, (change, over)).await
+    }
+
+    async fn merge_as(
+        &self,
+        manager: &str,
+        id: &ObjectId,
+        (mut change, over): (Value, &Live),
     ) -> Result<Written, BackendError> {
         change["metadata"]["resourceVersion"] = over.resource_version().into();
         change["metadata"]["uid"] = over.uid().into();
-        let sent = self
-            .patch(id, &merged(FIELD_MANAGER), &Patch::Merge(&change))
-            .await;
+        let params = merged(manager);
+        let sent = self.patch(id, &params, &Patch::Merge(&change)).await;
         self.written(id, sent)
     }
 

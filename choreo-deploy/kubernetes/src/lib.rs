@@ -61,6 +61,7 @@ mod cluster;
 mod credential;
 mod error;
 mod events;
+mod held_back;
 mod kind;
 mod labels;
 mod log;

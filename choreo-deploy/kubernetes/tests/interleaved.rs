@@ -11,9 +11,12 @@ use choreo_deploy::backend::{
 };
 use choreo_deploy::conformance::{example_registry, example_release, example_target};
 use choreo_deploy::deployment::Generation;
+use choreo_deploy::release::Release;
 use choreo_deploy::run::RunOverrides;
 use choreo_deploy::settings::Settings;
-use choreo_deploy::workload::{ManualTask, Scaling, Schedule, ScheduledTask};
+use choreo_deploy::workload::{
+    self, Endpoint, ManualTask, Protocol, Scaling, Schedule, ScheduledTask,
+};
 use choreo_deploy_kubernetes::policy::Namespaces;
 use choreo_deploy_kubernetes::{KubernetesBackend, Policy, render_run};
 use http::{Request, Response};
@@ -665,4 +668,88 @@ async fn a_schedule_is_reserved_as_a_suspended_one() {
     server.call(policy(), call).await.unwrap();
     assert_eq!(*reserved.lock().unwrap(), true);
     assert_ne!(server.look("/cronjobs/")["spec"]["suspend"], true);
+}
+
+/// A Service whose one endpoint has this name and port.
+fn served_at(endpoint: &str, port: u16) -> Release {
+    let mut release = example_release(1);
+    let port = port.try_into().unwrap();
+    let endpoint = Endpoint::new(endpoint.parse().unwrap(), port, Protocol::Http);
+    release.workload = workload::Service::new(endpoint.into()).into();
+    release
+}
+
+/// Applies or takes back a release.
+async fn write(server: &Server, number: u64, release: &Release, is_taking_back: bool) {
+    let target = example_target("orders");
+    let call = async |backend: KubernetesBackend| {
+        let intent = Intent::new(&target, generation(number), release);
+        match is_taking_back {
+            true => {
+                backend
+                    .take_back(&target, generation(number), Some(&intent))
+                    .await
+            }
+            false => backend.apply(&intent).await,
+        }
+    };
+    server.call(policy(), call).await.unwrap();
+}
+
+/// The name, the number and the number or name in the pods of the one port of the Service.
+fn port_of_service(server: &Server) -> (Value, Value, Value) {
+    let service = server.look("/services/");
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    assert_eq!(ports.len(), 1, "{service}");
+    let of = |field: &str| ports[0][field].clone();
+    (of("name"), of("port"), of("targetPort"))
+}
+
+/// The new pods have the labels of those before, and are behind the Service as soon as they are ready.
+#[tokio::test]
+async fn while_the_number_of_a_port_changes_each_pod_is_reached_at_its_own() {
+    let at = |name: &str, port: u16, target: Value| (json!(name), json!(port), target);
+    for is_taken_back in [false, true] {
+        let server = Server::new();
+        let (before, after) = (served_at("http", 8080), served_at("http", 9090));
+        write(&server, 1, &before, false).await;
+        let first = at("http", 8080, json!(8080));
+        assert_eq!(port_of_service(&server), first);
+        // Somebody else writes the Service in between.
+        server.before("PATCH", "/services/", |objects| {
+            objects.change("/services/", |service| service["status"]["x"] = json!({}));
+            None
+        });
+        for _ in 0..2 {
+            write(&server, 2, &after, false).await;
+            let held_back = at("http", 8080, json!("http"));
+            assert_eq!(port_of_service(&server), held_back);
+            let service = server.look("/services/");
+            let marked = &service["metadata"]["annotations"]["choreo.dev/generation"];
+            assert_eq!(marked, &generation(2).to_string());
+        }
+        let pod = &server.look(DEPLOYMENTS)["spec"]["template"]["spec"]["containers"][0];
+        let port = &pod["ports"][0];
+        assert_eq!(
+            (&port["name"], &port["containerPort"]),
+            (&json!("http"), &json!(9090))
+        );
+        if is_taken_back {
+            write(&server, 2, &before, true).await;
+            assert_eq!(port_of_service(&server), first);
+        } else {
+            settle(&server, 2).await.unwrap();
+            assert_eq!(port_of_service(&server), at("http", 9090, json!(9090)));
+        }
+    }
+}
+
+/// The pods before have no port of the new name.
+#[tokio::test]
+async fn while_a_port_is_renamed_its_number_stays() {
+    let server = Server::new();
+    write(&server, 1, &served_at("http", 8080), false).await;
+    let before = port_of_service(&server);
+    write(&server, 2, &served_at("api", 8080), false).await;
+    assert_eq!(port_of_service(&server), before);
 }

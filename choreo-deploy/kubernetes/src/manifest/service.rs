@@ -25,7 +25,8 @@ fn port(endpoint: &Endpoint) -> Result<Value, BackendError> {
     Ok(without_nulls(json!({
         "name": endpoint.name.as_str(),
         "port": endpoint.port,
-        // A number: by name, a renamed endpoint would leave the pods of the release before out.
+        // A number: by name, a renamed endpoint would leave the pods of the release before out. Where the
+        // number changes, the name takes its place until the new pods are ready: see `held_back`.
         "targetPort": endpoint.port,
         "protocol": pod::transport(endpoint.protocol),
         "appProtocol": app_protocol(endpoint.protocol)?,

@@ -1,5 +1,6 @@
 /* A tiny program for containers: serves HTTP, or does what its arguments say and ends.
  *   (no arguments)      answers every connection at port 8080, until SIGTERM
+ *   serve PORT          the same at another port
  *   crash TEXT CODE     writes TEXT to stderr and ends with CODE
  *   print TEXT CODE     writes TEXT to stdout and ends with CODE
  *   wait                sleeps until it is stopped
@@ -21,9 +22,11 @@ int main(int argc, char **argv) {
         fprintf(argv[1][0] == 'c' ? stderr : stdout, "%s\n", argv[2]);
         return atoi(argv[3]);
     }
-    if (argc > 1) for (;;) pause();
+    int port = 8080;
+    if (argc > 2 && !strcmp(argv[1], "serve")) port = atoi(argv[2]);
+    else if (argc > 1) for (;;) pause();
     int listener = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
-    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(8080)};
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(listener, (struct sockaddr *)&any, sizeof any) || listen(listener, 64)) return 1;
     printf("listening\n");

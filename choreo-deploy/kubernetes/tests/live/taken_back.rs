@@ -1,14 +1,14 @@
 //! What the record says of a failed deployment is true on the cluster.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use choreo_deploy::backend::{DeploymentBackend, DeploymentBackendExt, Intent};
 use choreo_deploy::deployer::RollbackRequest;
 use choreo_deploy::deployment::{Deployment, Generation, Phase};
 use choreo_deploy::reason::ReasonCode;
-use choreo_deploy::release::ReleaseNumber;
+use choreo_deploy::release::{Release, ReleaseNumber};
 use choreo_deploy::rollout::RolloutPhase;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::workload::{self, Endpoint, KeyReference, ProgressDeadline, Protocol, Scaling};
@@ -73,13 +73,15 @@ impl Traffic {
     }
 }
 
-/// One request to port 8080 of the Service of a target.
+/// One request to port 8080 of the Service of a target, or to what has taken its place.
 async fn request(backend: &Backend, target: &Target) -> Result<(), String> {
     let services = backend.list(target, "services").await;
     let service = services.first().ok_or("there is no Service")?;
     let ports = service["spec"]["ports"].as_array().ok_or("no ports")?;
-    let port = ports.iter().find(|port| port["port"] == 8080);
-    let name = &port.ok_or("the Service has no port 8080")?["name"];
+    let port = ports
+        .iter()
+        .find(|port| port["port"] == 8080 || port["port"] == 9090);
+    let name = &port.ok_or("the Service has no such port")?["name"];
     let slices = backend.list(target, "endpointslices").await;
     let address = usable(&slices, name);
     let (host, port) = address.ok_or_else(|| format!("no usable endpoint: {slices:?}"))?;
@@ -96,17 +98,22 @@ async fn request(backend: &Backend, target: &Target) -> Result<(), String> {
     }
 }
 
-/// An endpoint that is ready at the port of this name.
+/// An endpoint that is ready at the port of this name: each in turn, where there are several.
 fn usable(slices: &[Value], name: &Value) -> Option<(String, u16)> {
-    slices.iter().find_map(|slice| {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let of_slice = |slice: &Value| {
         let ports = slice["ports"].as_array()?;
         let port = ports.iter().find(|port| port["name"] == *name)?;
-        let endpoints = slice["endpoints"].as_array()?;
-        let ready = |endpoint: &&Value| endpoint["conditions"]["ready"] == true;
-        let endpoint = endpoints.iter().find(ready)?;
-        let address = endpoint["addresses"][0].as_str()?.to_owned();
-        Some((address, port["port"].as_u64()?.try_into().ok()?))
-    })
+        let port = port["port"].as_u64()?.try_into().ok()?;
+        let endpoints = slice["endpoints"].as_array()?.iter();
+        let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+        let addresses = ready.filter_map(|endpoint| endpoint["addresses"][0].as_str());
+        Some(addresses.map(|a| (a.to_owned(), port)).collect())
+    };
+    let all: Vec<Vec<(String, u16)>> = slices.iter().filter_map(of_slice).collect();
+    let all = all.concat();
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    all.get(turn % all.len().max(1)).cloned()
 }
 
 /// The pods before have no port of the new name, and were out of the Service with it.
@@ -146,6 +153,57 @@ async fn a_renamed_endpoint_with_a_crashing_image_fails_no_request() {
     assert_eq!(renamed.phase, Phase::Ready, "{renamed:?}");
     let after = &control.backend.list(&target, "services").await[0]["spec"];
     assert_eq!(after["ports"][0]["name"], "api", "it is renamed once ready");
+}
+
+/// The new pods are behind the Service as soon as they are ready, and serve another number than those
+/// before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_whose_number_changes_fails_no_request() {
+    let Some(config) = cluster::config().await else {
+        return;
+    };
+    let mut policy = quick();
+    // Both are ready for a while, and what ends serves until its address is out of the slices.
+    policy.timing.min_ready_seconds = 4;
+    policy.timing.pre_stop_seconds = 4;
+    let registry = TestRegistry::builder().start().await.expect("a registry");
+    let image = push(&registry, "1", "10001");
+    let backend = Arc::new(Backend::new(config, policy));
+    let target = example("renumbered");
+    let serving = |port: u16| {
+        let number = port.to_string();
+        let mut service = service(&["serve", &number]);
+        let (name, port) = ("http".parse().unwrap(), port.try_into().unwrap());
+        service.endpoints = Endpoint::new(name, port, Protocol::Http).into();
+        release(service, &image)
+    };
+    let deploy = async |number: u64, release: &Release| {
+        let generation = Generation::new(0, number);
+        let intent = Intent::new(&target, generation, release);
+        backend.apply(&intent).await.unwrap();
+        let every = Duration::from_millis(300);
+        let ready = backend.watch_until_settled(&target, generation, every);
+        assert_eq!(ready.await.unwrap().phase, RolloutPhase::Ready);
+        backend.settle(&target, generation).await.unwrap();
+    };
+    deploy(1, &serving(8080)).await;
+    let traffic = Traffic::to(backend.clone(), target.clone());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    deploy(2, &serving(9090)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (sent, failures) = traffic.end().await;
+    say(&format!(
+        "{sent} requests while the number of an endpoint changed: {} failed",
+        failures.len()
+    ));
+    assert_eq!(failures, [] as [String; 0]);
+    let service = &backend.list(&target, "services").await[0];
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    let numbers: Vec<_> = ports
+        .iter()
+        .map(|p| (&p["port"], &p["targetPort"]))
+        .collect();
+    assert_eq!(numbers, [(&json!(9090), &json!(9090))]);
 }
 
 /// An External Secret may come when the deployment has failed.
