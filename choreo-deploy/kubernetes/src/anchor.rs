@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, BackendErrorKind};
 use choreo_deploy::deployment::Generation;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Live, Written};
@@ -43,6 +44,13 @@ pub(crate) struct Anchor {
 pub(crate) struct Held {
     pub(crate) anchor: Anchor,
     live: Live,
+}
+
+impl Held {
+    /// When it was written last, by the API server's clock.
+    pub(crate) fn written_at(&self) -> Option<Timestamp> {
+        self.live.written_at()
+    }
 }
 
 impl Anchor {

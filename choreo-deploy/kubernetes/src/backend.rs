@@ -12,7 +12,7 @@ use choreo_deploy::id::RunId;
 use choreo_deploy::rollout::{Rollout, RunStatus};
 use jiff::Timestamp;
 
-use crate::anchor::{ATTEMPTS, Anchor, Anchors};
+use crate::anchor::{ATTEMPTS, Anchors, Held};
 use crate::apply::{Writer, stamped};
 use crate::cluster::{Cluster, Live, Written};
 use crate::error;
@@ -193,9 +193,9 @@ impl KubernetesBackend {
         &self,
         cluster: &Cluster<'_>,
         target: &Target,
-        anchor: &Anchor,
+        held: &Held,
     ) -> Result<Seen, BackendError> {
-        let Some(kind) = workload_kind(anchor) else {
+        let Some(kind) = workload_kind(&held.anchor) else {
             return Ok(Seen::default());
         };
         let id = ObjectId::new(kind, name::object(target));
@@ -229,6 +229,7 @@ impl KubernetesBackend {
             jobs,
             pods,
             refusal,
+            claimed: held.written_at(),
             now,
         })
     }
@@ -240,11 +241,11 @@ impl KubernetesBackend {
             cluster: &cluster,
             target,
         };
-        let Some(anchor) = anchors.read().await? else {
+        let Some(held) = anchors.load().await? else {
             return Ok(Rollout::absent());
         };
-        let seen = self.see(&cluster, target, &anchor).await?;
-        let mut verdict = judge(&anchor, &seen);
+        let seen = self.see(&cluster, target, &held).await?;
+        let mut verdict = judge(&held.anchor, &seen);
         if let Some(crash) = &verdict.crash {
             log::explain(&cluster, &mut verdict.status.reasons, crash).await;
         }

@@ -6,6 +6,7 @@
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, BackendErrorKind};
 use choreo_deploy::reason::Evidence;
+use jiff::Timestamp;
 use kube::Api;
 use kube::api::{
     DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
@@ -14,6 +15,7 @@ use kube::core::Status;
 use serde_json::{Value, json};
 
 use crate::error;
+use crate::events::time;
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
@@ -381,6 +383,17 @@ impl Live {
     /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
     fn managers(&self) -> &[Value] {
         self.items("/metadata/managedFields")
+    }
+
+    /// When this backend wrote it last, by the API server's clock.
+    pub(crate) fn written_at(&self) -> Option<Timestamp> {
+        let is_ours = |entry: &&Value| {
+            entry["manager"] == FIELD_MANAGER && entry.get("subresource").is_none()
+        };
+        let entries = self.managers().iter().filter(is_ours);
+        entries
+            .filter_map(|entry| entry["time"].as_str().and_then(time))
+            .max()
     }
 
     fn is_taken_over(&self) -> bool {

@@ -23,6 +23,7 @@
 //! | Secret, ConfigMap or key missing, in a variable or a file | after 30 s | an operator of the cluster may be about to make it |
 //! | program cannot be executed | after 1 restart | the image does not change, but starting it can fail by chance |
 //! | container ended, out of memory | after 3 restarts | the kubelet has waited 10 and 20 s between them; a program may wait for another by ending |
+//! | the same in a pod that a generation that changed nothing has met | never | its restarts may be from before; the time for progress ends it |
 //! | pod refused by Pod Security, a limit range, a quota that it can never fit | at once | the rule and the pod do not change by themselves |
 //! | pod refused by an admission webhook or policy | after 30 s | it may depend on more than the pod |
 //! | pod refused by a full quota, or a webhook that does not answer | never | there may be room, or an answer |
@@ -67,8 +68,18 @@ pub(crate) struct Seen {
     pub(crate) events: Events,
     /// Why no pod of a schedule would be admitted.
     pub(crate) refusal: Option<String>,
+    /// When the anchor was written last.
+    pub(crate) claimed: Option<Timestamp>,
     /// When it was read.
     pub(crate) now: Timestamp,
+}
+
+impl Seen {
+    /// When the anchor took a generation that changed nothing: what was there before is its own from
+    /// then on, and what happened before is not.
+    fn kept(&self, anchor: &Anchor) -> Option<Timestamp> {
+        self.claimed.filter(|_| anchor.since < anchor.stamp())
+    }
 }
 
 /// A judgement, and whose log would explain it.

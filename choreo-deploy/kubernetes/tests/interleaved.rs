@@ -12,6 +12,7 @@ use choreo_deploy::backend::{
 use choreo_deploy::conformance::{example_registry, example_release, example_target};
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::release::Release;
+use choreo_deploy::rollout::RolloutPhase;
 use choreo_deploy::run::RunOverrides;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::workload::{
@@ -20,6 +21,7 @@ use choreo_deploy::workload::{
 use choreo_deploy_kubernetes::policy::Namespaces;
 use choreo_deploy_kubernetes::{KubernetesBackend, Policy, render_run};
 use http::{Request, Response};
+use jiff::Timestamp;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tower_test::mock::pair;
@@ -752,4 +754,46 @@ async fn while_a_port_is_renamed_its_number_stays() {
     let before = port_of_service(&server);
     write(&server, 2, &served_at("api", 8080), false).await;
     assert_eq!(port_of_service(&server), before);
+}
+
+/// A pod may be unready for a moment when what runs for days is deployed again.
+#[tokio::test]
+async fn a_generation_that_changes_nothing_is_judged_from_when_it_was_taken() {
+    let target = example_target("orders");
+    for (taken, expected) in [
+        (Timestamp::now(), RolloutPhase::Progressing),
+        (Timestamp::UNIX_EPOCH, RolloutPhase::Failed),
+    ] {
+        let server = Server::new();
+        apply(&server, 1, false).await.unwrap();
+        let written_at = |object: &mut Value, time: Timestamp| {
+            let time = time.to_string();
+            object["metadata"]["managedFields"] =
+                json!([{ "manager": "choreo", "operation": "Apply", "time": time }]);
+        };
+        server.change(DEPLOYMENTS, |deployment| {
+            let replicas = deployment["spec"]["replicas"].clone();
+            deployment["status"] = json!({
+                "replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas,
+                "conditions": [{
+                    "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable",
+                }],
+            });
+            written_at(deployment, Timestamp::UNIX_EPOCH);
+        });
+        let before = server.look(DEPLOYMENTS);
+        apply(&server, 2, false).await.unwrap();
+        assert_eq!(
+            server.look(DEPLOYMENTS),
+            before,
+            "only the anchor is written"
+        );
+        server.change(ANCHOR, |anchor| written_at(anchor, taken));
+        server.change(DEPLOYMENTS, |deployment| {
+            deployment["status"]["availableReplicas"] = 0.into();
+        });
+        let look = async |backend: KubernetesBackend| backend.observe(&target).await;
+        let rollout = server.call(policy(), look).await.unwrap();
+        assert_eq!(rollout.phase, expected, "{rollout:?}");
+    }
 }

@@ -4,7 +4,7 @@ use choreo_deploy::reason::{Reason, ReasonCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::pod::{Container, Finding, with_evidence};
+use super::pod::{Container, Finding, View, with_evidence};
 use super::{Crash, start};
 use crate::cluster::Live;
 use crate::events::time;
@@ -29,17 +29,18 @@ pub(super) enum Ending {
 
 /// A container that ended, on its way to the next start.
 pub(super) fn finding(
-    pod: &Live,
+    view: &View<'_>,
     container: Container<'_>,
     (ended, ending): (&Value, Ending),
 ) -> Finding {
-    let mut finding = of_end(pod, container, (ended, ending));
+    let mut finding = of_end(view.pod, container, (ended, ending));
     let enough = if may_never_start(&finding.reason, ended) {
         RESTARTS_UNSTARTED
     } else {
         RESTARTS
     };
-    finding.is_terminal = container.restarts() >= enough && !ran_for_long(ended);
+    finding.is_terminal =
+        view.counts_restarts && container.restarts() >= enough && !ran_for_long(ended);
     finding
 }
 

@@ -11,14 +11,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::pod::Finding;
-use crate::cluster::{FIELD_MANAGER, Live};
+use crate::cluster::Live;
 use crate::events::time;
 
 /// That a rollout that is not in place has made no progress in time.
+///
+/// A generation that changed nothing has not written the Deployment, and begins when it was `kept`.
 pub(super) fn finding(
     deployment: &Live,
     (newest, pods): (Option<&Live>, &[&Live]),
-    now: Timestamp,
+    (kept, now): (Option<Timestamp>, Timestamp),
 ) -> Option<Finding> {
     let seconds = deployment
         .number("/spec/progressDeadlineSeconds")
@@ -27,7 +29,7 @@ pub(super) fn finding(
     let condition = deployment.condition("Progressing")?;
     let passed =
         |since: Option<Timestamp>| since.is_none_or(|since| now.duration_since(since) >= allowed);
-    let applied = applied(deployment);
+    let applied = deployment.written_at().max(kept);
     let is_over = match condition["reason"].as_str() {
         Some("ProgressDeadlineExceeded") if is_about(condition, newest) => {
             let said = condition["lastUpdateTime"].as_str().and_then(time);
@@ -64,15 +66,6 @@ fn is_about(condition: &Value, newest: Option<&Live>) -> bool {
         (Some(_), None) => false,
         (None, _) => true,
     }
-}
-
-/// When this backend wrote the object last, by the API server's clock.
-fn applied(deployment: &Live) -> Option<Timestamp> {
-    let entries = deployment.items("/metadata/managedFields").iter();
-    entries
-        .filter(|entry| entry["manager"] == FIELD_MANAGER && entry.get("subresource").is_none())
-        .filter_map(|entry| entry["time"].as_str().and_then(time))
-        .max()
 }
 
 /// When a pod came, and when it became ready.

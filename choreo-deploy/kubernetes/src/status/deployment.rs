@@ -42,12 +42,17 @@ pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
         rollout.running = running(&newest);
         return plain(rollout);
     }
+    let kept = seen.kept(anchor);
     let findings: Vec<Finding> = newest
         .iter()
-        .flat_map(|pod| pod::diagnose(&View::new(pod, seen)))
+        .flat_map(|pod| pod::diagnose(&View::new(pod, seen).since(kept)))
         .chain(set.and_then(|set| not_admitted(set, seen.now)))
         .chain(paused(deployment))
-        .chain(deadline::finding(deployment, (set, &newest), seen.now))
+        .chain(deadline::finding(
+            deployment,
+            (set, &newest),
+            (kept, seen.now),
+        ))
         .collect();
     verdict(anchor, findings, || progress(deployment, set, wanted))
 }

@@ -2,12 +2,13 @@
 
 use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
 use choreo_registry::Digest;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::crash::{self, Ending};
 use super::{Crash, Seen, creation, pull, schedulability, start};
 use crate::cluster::{Live, evidence};
-use crate::events::PodEvents;
+use crate::events::{PodEvents, time};
 use crate::manifest::CONTAINER;
 
 /// One thing that is wrong.
@@ -39,6 +40,8 @@ impl Finding {
 pub(super) struct View<'a> {
     pub(super) pod: &'a Live,
     pub(super) events: PodEvents<'a>,
+    /// Whether all its restarts are of the generation that is judged.
+    pub(super) counts_restarts: bool,
 }
 
 impl<'a> View<'a> {
@@ -46,7 +49,15 @@ impl<'a> View<'a> {
         Self {
             pod,
             events: seen.events.of(pod, seen.now),
+            counts_restarts: true,
         }
+    }
+
+    /// For a generation that met what was there at a time.
+    pub(super) fn since(mut self, kept: Option<Timestamp>) -> Self {
+        let came = time(self.pod.text("/metadata/creationTimestamp"));
+        self.counts_restarts = kept.is_none_or(|kept| came.is_some_and(|came| came > kept));
+        self
     }
 }
 
@@ -165,7 +176,7 @@ fn of_container(view: &View<'_>, container: Container<'_>) -> Option<Finding> {
     }
     if let Some(ended) = container.ended() {
         let failed = ended["exitCode"].as_i64() != Some(0);
-        return failed.then(|| crash::finding(view.pod, container, (ended, Ending::Now)));
+        return failed.then(|| crash::finding(view, container, (ended, Ending::Now)));
     }
     state.get("running")?;
     let called = container.called();
@@ -201,7 +212,7 @@ fn waits(view: &View<'_>, container: Container<'_>, why: &str) -> Option<Finding
         "CreateContainerConfigError" => Some(start::configuration(view, container)),
         "CrashLoopBackOff" => {
             let ended = &container.status["lastState"]["terminated"];
-            Some(crash::finding(view.pod, container, (ended, Ending::Before)))
+            Some(crash::finding(view, container, (ended, Ending::Before)))
         }
         _ => {
             let waiting = &container.status["state"]["waiting"];

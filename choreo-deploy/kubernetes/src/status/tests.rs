@@ -486,6 +486,57 @@ fn what_kubernetes_does_not_time_is_timed_here() {
     assert!(!of("ReplicaSetUpdated", false, 4000), "Kubernetes times it");
 }
 
+/// The Deployment and its pods may be days old when a generation that changes nothing takes them.
+#[test]
+fn what_happened_before_a_generation_that_changed_nothing_is_not_its_own() {
+    const DAY: i64 = 24 * 60 * 60;
+    let at = |seconds| (NOON + SignedDuration::from_secs(seconds)).to_string();
+    let of = |before: u64, container: &Value, (came, now): (i64, i64)| {
+        let written = Stamp::new(Generation::new(0, before));
+        let deployment = deployment(json!({
+            "metadata": {
+                "annotations": { "choreo.dev/generation": written.to_string() },
+                "managedFields": [{ "manager": "choreo", "time": at(-DAY) }],
+            },
+            "status": { "availableReplicas": 1 },
+        }));
+        let mut pod = pod("new", container.clone());
+        pod.0["metadata"]["creationTimestamp"] = at(came).into();
+        let seen = Seen {
+            workload: Some(deployment),
+            replica_sets: vec![replica_set("new", "2")],
+            claimed: Some(NOON),
+            now: NOON + SignedDuration::from_secs(now),
+            ..of_pods(vec![pod])
+        };
+        let anchor = Anchor {
+            since: written,
+            ..anchor(State::Applied, Some(Kind::Deployment))
+        };
+        judge(&anchor, &seen).status.phase
+    };
+    use RolloutPhase::{Failed, Progressing};
+    let unready = json!({ "state": { "running": {} } });
+    assert_eq!(of(6, &unready, (-DAY, 1)), Progressing);
+    assert_eq!(of(6, &unready, (-DAY, 299)), Progressing);
+    assert_eq!(of(6, &unready, (-DAY, 300)), Failed);
+    assert_eq!(
+        of(7, &unready, (-DAY, 1)),
+        Failed,
+        "it wrote the Deployment"
+    );
+
+    let mut crashed = waiting("CrashLoopBackOff", "back-off");
+    let ended = json!({ "terminated": { "exitCode": 7, "message": "x" } });
+    merge(
+        &mut crashed,
+        json!({ "restartCount": 5, "lastState": ended }),
+    );
+    assert_eq!(of(6, &crashed, (-DAY, 60)), Progressing);
+    assert_eq!(of(6, &crashed, (1, 60)), Failed, "the pod came afterwards");
+    assert_eq!(of(7, &crashed, (-10, 60)), Failed);
+}
+
 fn job(change: Value) -> Live {
     let mut job = json!({
         "metadata": { "name": "run", "creationTimestamp": "2026-01-02T03:04:05Z" },
