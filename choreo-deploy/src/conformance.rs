@@ -90,7 +90,8 @@ macro_rules! store_conformance {
             a_raised_epoch_numbers_higher, credential_versions_follow_the_login,
             registries_belong_to_one_organization, same_ids_of_two_organizations_are_apart,
             what_another_organization_has_is_not_found, tokens_belong_to_one_component,
-            targets_know_their_data_planes, targets_are_listed_in_pages,
+            targets_know_their_data_planes, forgotten_targets_have_nothing_ready,
+            targets_are_listed_in_pages,
         );
     };
     (@tests $store:expr; $($clause:ident,)*) => {

@@ -222,6 +222,8 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Forgets that a target may be on some data planes, which are no more. Says whether it was on one.
     ///
     /// # Contract
+    /// - Where this leaves it on none, nothing is [ready](TargetState::ready) on it any more: there is
+    ///   nothing to promote, to run or to remove.
     /// - Nothing else of the target changes.
     ///
     /// # Errors

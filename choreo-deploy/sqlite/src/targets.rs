@@ -273,6 +273,9 @@ pub(crate) fn forget_planes(
         return Ok(false);
     }
     leave(session, &found, planes)?;
+    if gone.len() == found.state.planes.len() {
+        set_ready(session, &found, None)?;
+    }
     audit::Entry::new(at, "planes-forgotten", format!("target {target}"))
         .with(gone.join(", "))
         .write(session)?;

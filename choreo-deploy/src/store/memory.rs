@@ -589,7 +589,11 @@ impl DeploymentStore for InMemoryStore {
         };
         let before = row.state.planes.len();
         row.state.planes.retain(|plane| !planes.contains(plane));
-        Ok(row.state.planes.len() < before)
+        let is_forgotten = row.state.planes.len() < before;
+        if is_forgotten && row.state.planes.is_empty() {
+            row.state.ready = None;
+        }
+        Ok(is_forgotten)
     }
 
     async fn release(

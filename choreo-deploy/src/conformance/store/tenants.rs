@@ -1,7 +1,9 @@
 //! Organizations that know nothing of each other, though their ids are the same.
 
 use super::StoreClause;
-use super::steps::{accept, acme, at, claim, id, id_of, key_of, keyed, new, record_release, token};
+use super::steps::{
+    accept, acme, at, claim, finish, id, id_of, key_of, keyed, new, record_release, token,
+};
 use crate::Target;
 use crate::conformance::fixture::example_target;
 use crate::deployment::{Deployment, Phase};
@@ -217,6 +219,29 @@ impl StoreClause {
         let (theirs, planes) = (their_target(), [id_of("eu-1")].into());
         let nowhere = store.forget_planes(&theirs, &planes, at(6)).await;
         assert!(!nowhere.expect("reads"), "there is no such target");
+    }
+
+    /// What is on no data plane any more is ready nowhere.
+    pub async fn forgotten_targets_have_nothing_ready(store: &dyn Store) {
+        for (number, plane) in [(1, "eu-1"), (2, "eu-2")] {
+            let on = NewDeployment {
+                data_plane: id_of(plane),
+                ..new("orders", number, at(number))
+            };
+            store.accept(on).await.expect("accepts");
+            finish(store, at(number), Phase::Ready).await;
+        }
+        let target = example_target("orders");
+        let forget = async |plane: &str| {
+            let planes = [id_of(plane)].into();
+            let forgotten = store.forget_planes(&target, &planes, at(3)).await;
+            assert!(forgotten.expect("writes"), "{plane}");
+            let found = store.target(&target).await.expect("reads");
+            found.expect("is there").ready
+        };
+        let ready = forget("eu-1").await.expect("it is on the other one");
+        assert_eq!(ready.deployment, id("d-2"));
+        assert_eq!(forget("eu-2").await, None);
     }
 
     /// Targets are listed in pages, without a gap and none twice.

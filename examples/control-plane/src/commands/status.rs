@@ -1,6 +1,6 @@
 //! `status`: what runs where.
 
-use choreo_deploy::deployment::{Deployment, Phase, Subject};
+use choreo_deploy::deployment::Deployment;
 use choreo_deploy::id::{ComponentId, DeploymentId};
 use choreo_deploy::release::Release;
 use choreo_deploy::store::{TargetQuery, TargetState};
@@ -106,12 +106,12 @@ impl Place {
         }
     }
 
-    /// Whether it was removed from everywhere.
+    /// Whether it was removed from everywhere, or its data planes were forgotten.
     fn is_gone(&self) -> bool {
-        let removed = |newest: &Deployment| {
-            newest.subject == Subject::Absence && newest.phase == Phase::Ready
-        };
-        self.state.planes.is_empty() && self.newest.as_ref().is_some_and(removed)
+        let has_ended = |newest: &Deployment| newest.phase.is_final();
+        self.state.planes.is_empty()
+            && self.state.ready.is_none()
+            && self.newest.as_ref().is_some_and(has_ended)
     }
 
     fn row(&self) -> [String; 9] {

@@ -73,6 +73,9 @@ fn a_data_plane_that_is_no_more_is_forgotten() {
     site.run(&["remove", "orders"])
         .expect(6)
         .complains("there is nothing to remove");
+    assert_eq!(site.json(&["status", "orders"]), json!([]));
+    site.run(&["status"]).expect(0).says("nothing runs");
+    site.run(&["promote", "orders"]).expect(6);
 }
 
 /// Guards that a run that waits is listed and can be stopped, and one that has ended stays as it is.
