@@ -271,6 +271,8 @@ async fn a_data_plane_that_is_ahead_of_the_store_ends_the_deployment_and_says_so
 #[tokio::test(start_paused = true)]
 async fn a_removal_ends_on_a_data_plane_that_is_ahead_of_the_store() {
     let deployer = deployer(How::IsAhead).await;
+    let accepted = deployer.accept(submission("0", Cause::Manual)).await;
+    accepted.unwrap();
     let removed = deployer.remove(&report(), &id("dev")).await;
     let removal = removed.unwrap().deployment;
     assert!(ends_within(&deployer, Duration::from_secs(60 * 60)).await);
