@@ -14,14 +14,15 @@ use crate::OpenError;
 /// so nobody but SQLite may open it.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    /// None where there is no such file, for who changes nothing and makes none.
+    file: Option<File>,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing alone is not enough: while the process starts another one, that has a copy of the
         // file for a moment, and the lock with it. Closing still frees what this could not.
-        let _ = self.file.unlock();
+        let _ = self.file.as_ref().map(File::unlock);
     }
 }
 
@@ -36,6 +37,10 @@ pub(crate) enum Sharing {
 
 impl Lock {
     /// Takes the lock, or says that somebody has it in a way that forbids this one.
+    ///
+    /// Who changes nothing makes no file either: made by an operator who looks, it could be one that
+    /// the server may not open. Where there is none, nobody has the database open to keep it from
+    /// others, and who begins to work on it later bears with readers.
     pub(crate) fn take(database: &Path, sharing: Sharing) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io {
             path: database.to_owned(),
@@ -43,13 +48,23 @@ impl Lock {
         };
         let mut name = database.as_os_str().to_owned();
         name.push("-lock");
-        let file = private().open(PathBuf::from(name)).map_err(io)?;
+        let name = PathBuf::from(name);
+        let opened = match sharing {
+            Sharing::ReadOnly => File::open(name),
+            Sharing::Alone | Sharing::Shared => private().open(name),
+        };
+        let file = match (sharing, opened) {
+            (Sharing::ReadOnly, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { file: None });
+            }
+            (_, opened) => opened.map_err(io)?,
+        };
         let taken = match sharing {
             Sharing::Alone => file.try_lock(),
             Sharing::Shared | Sharing::ReadOnly => file.try_lock_shared(),
         };
         match taken {
-            Ok(()) => Ok(Self { file }),
+            Ok(()) => Ok(Self { file: Some(file) }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database.to_owned())),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }

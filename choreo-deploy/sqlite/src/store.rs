@@ -97,6 +97,8 @@ impl SqliteStore {
     /// neither its schema nor a claim. What would write fails as
     /// [`Unavailable`](choreo_deploy::store::StoreErrorKind::Unavailable).
     ///
+    /// It makes no lock file: where there is none, it keeps nobody out who comes later.
+    ///
     /// For commands that look. As beside every other process, look by the clock for what changes.
     ///
     /// ```

@@ -164,6 +164,41 @@ async fn an_older_schema_is_brought_forward_only_by_who_is_alone() {
     );
 }
 
+/// Guards that looking at a copy that nobody has opened makes no lock beside it: made by root, it would
+/// keep the server out.
+#[tokio::test]
+async fn who_opens_to_read_only_makes_no_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, copy) = (
+        directory.path().join("choreo.db"),
+        directory.path().join("copy.db"),
+    );
+    let store = SqliteStore::open(&file).await.unwrap();
+    store.accept(new("orders", 1, at(0))).await.unwrap();
+    store.close().await;
+    std::fs::copy(&file, &copy).unwrap();
+
+    let lock = directory.path().join("copy.db-lock");
+    let reader = SqliteStore::open_read_only(&copy).await.unwrap();
+    let read = async || {
+        let read = reader.deployment(&acme(), &deployment_id(1)).await;
+        assert!(read.unwrap().is_some());
+    };
+    read().await;
+    assert!(!lock.exists());
+    // Whoever comes to work makes it, beside who looks.
+    let store = SqliteStore::open_shared(&copy).await.unwrap();
+    read().await;
+    assert!(lock.exists());
+    drop(store);
+    drop(reader);
+    // The control: where there is one, it keeps out who is to look while somebody is alone.
+    let alone = SqliteStore::open(&copy).await.unwrap();
+    let error = SqliteStore::open_read_only(&copy).await.unwrap_err();
+    assert!(matches!(error, OpenError::InUse(_)), "{error}");
+    drop(alone);
+}
+
 /// Guards that looking changes nothing: no file is made, no claim ends, no schema is brought forward.
 #[tokio::test]
 async fn who_opens_to_read_only_changes_nothing() {
