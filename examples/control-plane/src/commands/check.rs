@@ -24,6 +24,10 @@ pub(super) use self::exposure::note as exposure_note;
 /// How many doubts of a kind people are shown.
 const SHOWN: usize = 20;
 
+/// Why `--connect` shows nothing.
+const NOT_ASKED: &str = "no data plane or registry was asked: that needs a configuration that can be \
+                         read, a sealing key and a way out (egress); mend the problems above first";
+
 /// Reads the configuration and all that it names, and says every problem and every doubt. Where it
 /// is to connect, it asks data planes and registries too.
 pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitStatus {
@@ -49,10 +53,14 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
     let counts = looked
         .as_ref()
         .map(|(configuration, _)| counts(configuration));
-    if let Some((configuration, Some(secrets))) = looked
-        && connect
-    {
-        connections = connections::try_all(&Arc::new(configuration), secrets).await;
+    let mut is_asked = true;
+    if connect {
+        match looked {
+            Some((configuration, Some(secrets))) => {
+                connections = connections::try_all(&Arc::new(configuration), secrets).await;
+            }
+            _ => is_asked = false,
+        }
     }
     let failed = connections.iter().filter(|tried| tried.is_failed()).count();
     let mut value = json!({
@@ -69,6 +77,11 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
         let _ = write!(text, "configuration {path:?} is valid ({counts})");
     } else {
         text.push_str(&bad(path, &problems));
+    }
+    if !is_asked {
+        text.push('\n');
+        text.push_str(NOT_ASKED);
+        value["not_asked"] = json!(NOT_ASKED);
     }
     if failed > 0 {
         let _ = write!(text, "\n{failed} of {} looks failed", connections.len());

@@ -156,7 +156,10 @@ pub(super) async fn access(
             "the nodes of the data plane log in to {:?} as themselves",
             entry.host.as_str()
         )),
-        _ => Access::not_checkable("the credential is on the data planes only"),
+        Some(OpenRegistry::ExistingSecret(_)) => {
+            Access::not_checkable("the credential is on the data planes only")
+        }
+        None => Access::not_checkable("the credential could not be read: see the problems"),
     }
 }
 

@@ -233,6 +233,77 @@ fn everything_is_tried_at_once() {
     assert_eq!(value["connections"], json!(null), "{value}");
 }
 
+/// Answers everybody with 401, as an API server does to a token that is over.
+fn refuses_everybody() -> std::net::SocketAddr {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    address
+}
+
+/// Guards that a credential that an API server refuses is not said to be a server that does not
+/// answer.
+#[test]
+fn an_api_server_that_refuses_the_credential_is_told() {
+    let memory = "backend = \"memory\"";
+    let configuration = in_memory("registry.example.com");
+    assert!(configuration.contains(memory));
+    let dead = "backend = \"kubernetes\"\nkubeconfig = \"kubeconfig\"";
+    let site = Site::new(&configuration.replace(memory, dead), "password");
+    let server = format!("http://{}", refuses_everybody());
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{ "name": "a", "cluster": { "server": server } }],
+        "users": [{ "name": "a", "user": { "token": "over" } }],
+        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+    });
+    let kubeconfig = kubeconfig.to_string();
+    std::fs::write(site.directory().join("kubeconfig"), kubeconfig).unwrap();
+    site.run(&["check", "--connect"]).expect(1).says(
+        "failed   data plane local: API server refuses the credential: renew what the kubeconfig has",
+    );
+}
+
+/// Guards that what could not be asked is told with its reason: without a registry's password, and
+/// without a sealing key.
+#[test]
+fn what_is_not_asked_is_told() {
+    let password = "IMAGES_PASSWORD";
+    let configuration = in_memory("registry.example.com");
+    let site = Site::new(&configuration.replace(password, "NEVER_SET"), "password");
+    site.run(&["check", "--connect"])
+        .expect(2)
+        .says("unknown  registry images: the credential could not be read");
+    let site = Site::new(
+        &configuration.replace("CHOREO_SEALING_KEY", "NEVER_SET"),
+        "password",
+    );
+    let said = "no data plane or registry was asked";
+    site.run(&["check", "--connect"]).expect(2).says(said);
+    let value = site.run(&["check", "--connect", "--json"]).expect(2).json();
+    assert!(
+        value["not_asked"]
+            .as_str()
+            .is_some_and(|text| text.contains(said)),
+        "{value}"
+    );
+    let value = site.run(&["check", "--json"]).expect(2).json();
+    assert_eq!(value["not_asked"], json!(null), "{value}");
+}
+
 /// Guards, on the real cluster, that versions, permissions and namespaces are looked at with the
 /// identity that will work there.
 #[test]

@@ -32,6 +32,11 @@ pub(super) async fn look(
     };
     let version = match client.apiserver_version().await {
         Ok(version) => version.git_version,
+        Err(kube::Error::Api(status)) if status.code == 401 => {
+            return failed(
+                "API server refuses the credential: renew what the kubeconfig has".to_owned(),
+            );
+        }
         Err(error) => {
             return failed(format!(
                 "API server does not answer: {}",
