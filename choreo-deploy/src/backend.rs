@@ -83,9 +83,12 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - What the generation itself needs stays.
+    /// - Everything that waited takes effect before anything is removed.
     ///
     /// # Errors
-    /// [`Stale`](BackendErrorKind::Stale), and what any call may meet.
+    /// [`Stale`](BackendErrorKind::Stale), and what any call may meet. A deployment is not ready before
+    /// this succeeds, unless the error [is about leftovers](BackendError::is_about_leftovers): then what
+    /// waited has taken effect, and only what older generations left behind could not be removed.
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError>;
 
     /// Takes a generation back that has failed: nothing of it comes alive any more, whatever happens

@@ -216,6 +216,13 @@ impl Writer<'_> {
                 .ok_or_else(|| self.cluster.unreadable("a deferred object"))?;
             self.write(&object, &[]).await?;
         }
+        let cleared = self.clear(held, &anchor).await;
+        cleared.map_err(BackendError::about_leftovers)
+    }
+
+    /// Removes what is not part of the generation, once everything of it is written.
+    async fn clear(&self, held: Held, anchor: &Anchor) -> Result<(), BackendError> {
+        let stamp = self.stamp;
         for id in removal_order(anchor.inventory.difference(&anchor.current).cloned()) {
             self.delete(&id).await?;
         }

@@ -312,13 +312,31 @@ fn generation(number: u64) -> Generation {
 
 /// Applies the example Service, or a Manual Task.
 async fn apply(server: &Server, number: u64, is_task: bool) -> Result<(), BackendError> {
-    let (target, mut release) = (example_target("orders"), example_release(1));
+    let mut release = example_release(1);
     if is_task {
         release.workload = ManualTask::new().into();
     }
+    apply_release(server, number, &release).await
+}
+
+/// Applies a Service at another port.
+async fn apply_on(server: &Server, number: u64, port: u16) -> Result<(), BackendError> {
+    let (name, port) = ("http".parse().unwrap(), port.try_into().unwrap());
+    let endpoint = Endpoint::new(name, port, Protocol::Http);
+    let mut release = example_release(1);
+    release.workload = workload::Service::new(endpoint.into()).into();
+    apply_release(server, number, &release).await
+}
+
+async fn apply_release(
+    server: &Server,
+    number: u64,
+    release: &Release,
+) -> Result<(), BackendError> {
+    let target = example_target("orders");
     let secret = example_registry("ada");
     let call = async |backend: KubernetesBackend| {
-        let intent = Intent::new(&target, generation(number), &release);
+        let intent = Intent::new(&target, generation(number), release);
         backend
             .apply(&intent.with_pull(Pull::Secret(&secret)))
             .await
@@ -559,6 +577,30 @@ async fn a_pull_secret_is_replaced_for_what_is_newest_and_not_removed() {
     assert_ne!(server.look("/secrets/")["data"], before["data"]);
     remove(&server, 3).await.unwrap();
     assert_eq!(kind(replace(&server, 3).await), BackendErrorKind::NotFound);
+}
+
+/// The Service of a generation is what the generation needs; the Deployment of another is left over.
+#[tokio::test]
+async fn an_error_is_about_leftovers_once_everything_that_waited_is_written() {
+    let server = Server::new();
+    apply(&server, 1, false).await.unwrap();
+    settle(&server, 1).await.unwrap();
+    apply_on(&server, 2, 9090).await.unwrap();
+    let refused = |_: &mut Objects| Some(status(422, "refused"));
+    server.before("GET", "/services/", refused);
+    let error = settle(&server, 2).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Refused);
+    assert!(!error.is_about_leftovers(), "{error}");
+    let port = |server: &Server| server.look("/services/")["spec"]["ports"][0]["port"].clone();
+    assert_eq!(port(&server), 8080);
+    settle(&server, 2).await.unwrap();
+    assert_eq!(port(&server), 9090);
+
+    apply(&server, 3, true).await.unwrap();
+    server.before("DELETE", DEPLOYMENTS, refused);
+    let error = settle(&server, 3).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Refused);
+    assert!(error.is_about_leftovers(), "{error}");
 }
 
 /// Only the newest generation is settled, and only once it is applied.

@@ -14,6 +14,7 @@ pub struct BackendError {
     operation: &'static str,
     message: String,
     retry_after: Option<Duration>,
+    is_about_leftovers: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -89,6 +90,7 @@ impl BackendError {
             operation,
             message: plain(message),
             retry_after: None,
+            is_about_leftovers: false,
             source: None,
         }
     }
@@ -111,6 +113,16 @@ impl BackendError {
         }
     }
 
+    /// Says that all of the generation has taken effect, and only what older ones left behind could
+    /// not be removed. See [`settle`](super::DeploymentBackend::settle).
+    #[must_use]
+    pub fn about_leftovers(self) -> Self {
+        Self {
+            is_about_leftovers: true,
+            ..self
+        }
+    }
+
     /// What kind of error.
     #[must_use]
     pub fn kind(&self) -> BackendErrorKind {
@@ -127,6 +139,12 @@ impl BackendError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// Whether the generation itself is complete, and only what older ones left behind is still there.
+    #[must_use]
+    pub fn is_about_leftovers(&self) -> bool {
+        self.is_about_leftovers
     }
 
     /// The call that met it.

@@ -52,7 +52,6 @@ impl Deployer {
         claimed: &ClaimedDeployment,
         (release, rollout): (Release, Rollout),
     ) -> Result<Option<Ending>, Halt> {
-        let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
         if let (None, Some(digest)) = (&release.image.pin, rollout.running) {
             // It runs by tag, and the tag may move: what is pinned is what the next step applies.
             let pin = Pin::new(digest, Pinning::Observed);
@@ -62,16 +61,41 @@ impl Deployer {
             return self.apply_again(claimed, reasons).await;
         }
         let mut reasons = rollout.reasons;
-        match self.call(backend.settle(target, generation)).await {
-            Err(Halt::Failed(left)) if left.code == ReasonCode::NewerDeployment => {
-                return Err(Halt::Failed(left));
-            }
-            // It is ready whatever is left over, and the next deployment settles again.
-            Err(Halt::Failed(left)) => reasons.push(left),
-            Err(Halt::Later { reason, .. }) if self.is_late(claimed) => reasons.push(reason),
-            settled => settled?,
-        }
+        reasons.extend(self.settle(backend, claimed).await?);
         Ok(Some((Phase::Ready, reasons)))
+    }
+
+    /// Completes what is ready. Says what older generations have left behind, where that cannot be
+    /// removed.
+    async fn settle(
+        &self,
+        backend: &dyn DeploymentBackend,
+        claimed: &ClaimedDeployment,
+    ) -> Result<Option<Reason>, Halt> {
+        let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
+        let settled = self.call(async {
+            match backend.settle(target, generation).await {
+                Err(left) if left.is_about_leftovers() => Ok(Err(left)),
+                settled => settled.map(Ok),
+            }
+        });
+        match settled.await {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(left)) => match Halt::from(left) {
+                // It is ready whatever is left over, and the next deployment settles again.
+                Halt::Later { reason, .. } if self.is_late(claimed) => Ok(Some(reason)),
+                Halt::Failed(left) if left.code != ReasonCode::NewerDeployment => Ok(Some(left)),
+                halt => Err(halt),
+            },
+            // Something of it, the ports of a Service say, has not taken effect.
+            Err(Halt::Failed(reason)) if reason.code != ReasonCode::NewerDeployment => {
+                Err(Halt::Later {
+                    reason,
+                    retry_after: None,
+                })
+            }
+            Err(halt) => Err(halt),
+        }
     }
 
     /// The next step applies it again: somebody removed it behind our back, unless the reasons say

@@ -110,13 +110,51 @@ async fn what_is_ready_is_settled_once() {
     assert_eq!(plane.called("apply"), 2, "what was applied is remembered");
 }
 
+/// The Service would still have the old ports, and who deploys would be told that all is well.
 #[tokio::test(start_paused = true)]
-async fn what_is_ready_and_cannot_be_settled_is_ready_at_its_deadline() {
+async fn what_cannot_be_settled_is_not_ready() {
+    use BackendErrorKind as Kind;
+    for kind in [Kind::Unreachable, Kind::Refused, Kind::PermissionDenied] {
+        let (world, plane) = world().await;
+        plane.fail("settle", kind, 2);
+        let deployment = world.deploy("orders", "orders:1").await;
+        assert_eq!(deployment.phase, Phase::Ready, "{kind:?}");
+        assert_eq!(deployment.reasons, [], "{kind:?}");
+        assert_eq!(plane.called("settle"), 3, "{kind:?}: until it works");
+
+        plane.fail("settle", kind, 10_000);
+        let deployment = world.deploy("orders", "orders:2").await;
+        assert_eq!(deployment.phase, Phase::TimedOut, "{kind:?}");
+        assert_eq!(
+            deployment.reasons[1].message, "settle failed: as the test says",
+            "{kind:?}"
+        );
+        assert_eq!(codes(&deployment)[2], ReasonCode::TakenBack, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_ready_is_ready_though_old_objects_cannot_be_removed() {
     let (world, plane) = world().await;
-    plane.fail("settle", BackendErrorKind::Unreachable, 10_000);
+    plane.fail("clear", BackendErrorKind::PermissionDenied, 1);
     let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(deployment.phase, Phase::Ready);
+    assert_eq!(codes(&deployment), [ReasonCode::PermissionMissing]);
+    assert_eq!(plane.called("settle"), 1, "at once");
+
+    plane.fail("clear", BackendErrorKind::Unreachable, 10_000);
+    let deployment = world.deploy("orders", "orders:2").await;
     assert_eq!(deployment.phase, Phase::Ready);
     assert_eq!(codes(&deployment), [ReasonCode::BackendUnreachable]);
     let took = deployment.changed_at.duration_since(deployment.accepted_at);
     assert!(took >= jiff::SignedDuration::from_secs(890), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_generation_that_is_found_while_old_objects_are_removed_fails_it() {
+    let (world, plane) = world().await;
+    plane.fail("clear", BackendErrorKind::Stale, 1);
+    let deployment = world.deploy("orders", "orders:1").await;
+    assert_eq!(codes(&deployment), [ReasonCode::NewerDeployment]);
+    assert_eq!(deployment.phase, Phase::Failed);
 }

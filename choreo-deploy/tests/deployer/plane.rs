@@ -108,7 +108,8 @@ impl DeploymentBackend for Plane {
 
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         self.note("settle")?;
-        self.inner.settle(target, generation).await
+        self.inner.settle(target, generation).await?;
+        self.note("clear").map_err(BackendError::about_leftovers)
     }
 
     async fn take_back(
