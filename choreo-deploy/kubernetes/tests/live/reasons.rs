@@ -198,7 +198,20 @@ async fn an_environment_that_is_too_large_is_named() {
     let Some(world) = World::new().await else {
         return;
     };
-    let rollout = world.deploy("environment", 1, large(1, 200_000)).await;
+    // Too large in the workload itself, it would be refused before; what a ConfigMap has is not known.
+    world.deploy("environment", 1, service(&[])).await;
+    let value = "x".repeat(200_000);
+    let texts = json!({ "metadata": { "name": "texts" }, "data": { "text": value } });
+    let target = example("environment");
+    world.backend.create(&target, "configmaps", &texts).await;
+    let mut workload = service(&[]);
+    let key = KeyReference::ConfigMap {
+        name: "texts".to_owned(),
+        key: "text".to_owned(),
+    };
+    let variables = &mut workload.container.variables;
+    variables.insert("TEXT".parse().unwrap(), Value::From(key));
+    let rollout = world.deploy("environment", 2, workload).await;
     let (phase, code, message) = first(&rollout);
     assert_eq!(
         (phase, code),
