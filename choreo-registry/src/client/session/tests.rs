@@ -39,7 +39,7 @@ fn token(text: &'static str) -> Response<&'static str> {
 fn index() -> Response<&'static str> {
     Response::builder()
         .header("content-type", "application/vnd.oci.image.index.v1+json")
-        .body(r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824","platform":{"os":"linux","architecture":"amd64"}}]}"#)
+        .body(r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824","platform":{"os":"linux","architecture":"amd64"}},{"digest":"sha256:486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7","platform":{"os":"linux","architecture":"arm64"}}]}"#)
         .unwrap()
 }
 
