@@ -170,8 +170,13 @@ impl Deployer {
             }
             None => self.give_up(claimed, (Phase::Failed, vec![reason])).await,
         };
-        if let Err(Halt::Store(error)) = ended {
-            tell::<()>(Err(error));
+        match ended {
+            Ok(()) | Err(Halt::Stale) => {}
+            Err(Halt::Store(error)) => tell::<()>(Err(error)),
+            // A failure of the store that does not pass by itself comes as one of these.
+            Err(Halt::Failed(reason) | Halt::Later { reason, .. }) => {
+                tracing::warn!(%reason, "work was not ended; its lease runs out");
+            }
         }
         true
     }

@@ -16,6 +16,10 @@ use crate::release::Release;
 use crate::settings::Settings;
 use crate::store::{ClaimedDeployment, DeploymentQuery, Progress, WorkStage};
 
+/// How many deployments before a failed one are looked at. Where all of them changed nothing, what the
+/// one before them did is not known.
+const LOOKED_AT: usize = 50;
+
 /// What was ready on the target before.
 struct Before {
     release: Release,
@@ -62,7 +66,7 @@ impl Deployer {
         if was_tried || deployment.phase == Phase::Progressing {
             return Ok(true);
         }
-        let query = DeploymentQuery::of_target(claimed.claim.target.clone());
+        let query = DeploymentQuery::of_target(claimed.claim.target.clone()).limit(LOOKED_AT);
         let newest = self.parts.store.deployments(&query).await?;
         let before = newest
             .iter()
@@ -71,7 +75,7 @@ impl Deployer {
         Ok(before
             .map(leaves)
             .find_map(|leaves| leaves)
-            .unwrap_or(false))
+            .unwrap_or(newest.len() >= LOOKED_AT))
     }
 
     /// Takes a deployment back and ends it, or tries again later.

@@ -133,6 +133,27 @@ async fn what_was_superseded_is_taken_back_with_what_superseded_it() {
     assert_eq!(plane.called("take back"), 1, "nothing is left of them");
 }
 
+/// However many commits come while it is not known what runs.
+#[tokio::test(start_paused = true)]
+async fn what_was_superseded_long_ago_is_taken_back_too() {
+    let (world, plane) = world().await;
+    world.deploy("orders", "orders:1").await;
+    plane.fail("observe", BackendErrorKind::Unreachable, 10_000);
+    world.submit("orders", "orders:2").await;
+    works_for(&world, 3).await;
+    for commit in 0..60 {
+        world.submit("orders", &format!("orders:3.{commit}")).await;
+    }
+    let missing = ResolveError::Failed(reason(ReasonCode::ImageNotFound));
+    world.registry.will_say(missing, 1);
+    let last = world.deploy("orders", "orders:4").await;
+    assert_eq!(
+        codes(&last),
+        [ReasonCode::ImageNotFound, ReasonCode::TakenBack]
+    );
+    assert_eq!(runs(&plane, &last), Some(deployed("orders:1")));
+}
+
 /// The worker is dropped after the verdict and before anything was taken back; another goes on.
 #[tokio::test(start_paused = true)]
 async fn a_verdict_survives_the_worker_that_made_it() {
