@@ -101,7 +101,7 @@ fn latest(image: &ImageReference) -> Option<Finding> {
     ))
 }
 
-/// Whether the control plane has no way to ask the registry, for it has no credential to ask with.
+/// What is said of a registry that the control plane has no credential for: it cannot ask it.
 fn not_checkable(registry: &RegisteredRegistry) -> Option<Finding> {
     let asks = match &registry.credential {
         StoredCredential::None => registry.authentication_type != AuthenticationType::Vendor,

@@ -52,7 +52,9 @@ impl Deployer {
         claimed: &ClaimedDeployment,
         (release, rollout): (Release, Rollout),
     ) -> Result<Option<Ending>, Halt> {
-        if let (None, Some(digest)) = (&release.image.pin, rollout.running) {
+        let observed = rollout.running.filter(|_| release.image.pin.is_none());
+        // At the deadline there is no time for another rollout: what is ready is ready, and not pinned.
+        if let Some(digest) = observed.filter(|_| !self.is_late(claimed)) {
             // It runs by tag, and the tag may move: what is pinned is what the next step applies.
             let pin = Pin::new(digest, Pinning::Observed);
             self.parts.store.record_pin(&claimed.claim, pin).await?;

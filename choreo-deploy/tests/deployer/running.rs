@@ -20,6 +20,7 @@ use choreo_deploy::rollout::{Rollout, RolloutPhase, RunStatus};
 use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::workload::Workload;
 use choreo_deploy::{InMemoryBackend, Intake as _, Target};
+use choreo_registry::Digest;
 use tokio::time::Instant;
 
 use crate::world::{World, codes, id, key, reason, service, submission, task};
@@ -291,6 +292,25 @@ async fn a_step_that_has_begun_ends_before_the_worker_stops() {
     let stop = tokio::time::sleep(Duration::from_secs(3));
     world.deployer.run(stop).await;
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+}
+
+/// There is no time left to apply the digest in the tag's place.
+#[tokio::test(start_paused = true)]
+async fn what_is_ready_by_its_tag_at_the_deadline_is_ready_and_not_pinned() {
+    let (world, plane) = world().await;
+    let here = reason(ReasonCode::RegistryUnreachable);
+    world.registry.will_say(ResolveError::NotCheckable(here), 1);
+    let asked = "registry.example.com/shop/orders:1".parse().unwrap();
+    let running = Digest::sha256_of(b"what the data plane pulled");
+    world.backend.report_digest(asked, running);
+    let deployment = world.submit("orders", "orders:1").await;
+    let allowed = DeployerOptions::default().deployment_deadline;
+    *plane.ready_at.lock().unwrap() = Some(Instant::now() + allowed);
+    world.deployer.work_until_idle().await.unwrap();
+    let deployment = world.read(&deployment).await;
+    assert_eq!(deployment.phase, Phase::Ready, "{deployment:?}");
+    assert_eq!(world.release(&deployment).await.image.pin, None);
+    assert_eq!(plane.called("take back"), []);
 }
 
 /// Many who wait for the same must not come back at once.
