@@ -261,7 +261,7 @@ fn clients_without_their_tenant_are_noticed() {
     lived.unwrap_err();
 }
 
-/// Platform-team F13: a client that was made before went on by the policy of then.
+/// A client that was made before went on by the policy of then.
 #[test]
 fn clients_are_made_anew_under_another_policy() {
     choreo_deploy::conformance::block_on(async {

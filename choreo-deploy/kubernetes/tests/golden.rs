@@ -355,7 +355,7 @@ fn what_is_too_large_is_refused() {
     assert!(error.to_string().starts_with(said), "{error}");
 }
 
-/// Deploy-review 15: any component of a namespace could read what another one pulls with.
+/// Any component of a namespace could read what another one pulls with.
 #[test]
 fn no_component_reads_a_pull_secret() {
     let own = "orders-8913b73fb1d8-pull";
@@ -442,7 +442,7 @@ fn patch_and_people_do_not_see_the_secret() {
     assert!(shown.contains("<redacted>"));
 }
 
-/// Deploy-review, smaller: a Job that was gone before its start was written down ran twice.
+/// A Job that was gone before its start was written down ran twice.
 #[test]
 fn the_job_of_a_run_is_kept_for_an_hour_at_least() {
     let (target, release) = (target(), release(ManualTask::new()));

@@ -434,7 +434,7 @@ async fn a_run_does_not_start_once_its_target_is_removed() {
     assert_eq!(kind(start(&server, 1).await), BackendErrorKind::Stale);
 }
 
-/// Deploy-review 9: more than one answer lists, and not those of others.
+/// More than one answer lists, and not those of others.
 #[tokio::test]
 async fn a_removal_takes_the_jobs_of_all_pages_and_no_other() {
     let server = Server::new();

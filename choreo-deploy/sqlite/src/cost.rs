@@ -168,7 +168,7 @@ async fn end(store: &SqliteStore, now: u64) {
     store.finish(&claim, outcome).await.unwrap();
 }
 
-/// Finding B15: each acceptance looked at every target.
+/// Each acceptance looked at every target.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_costs_more_with_history() {
     let few = Subjected::with(FEW).await.costs().await;

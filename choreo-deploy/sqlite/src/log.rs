@@ -167,7 +167,7 @@ mod tests {
         done
     }
 
-    /// Finding 16: two lists without a pause made it grow to 865 MiB in 40 s.
+    /// Two lists without a pause made it grow to 865 MiB in 40 s.
     #[tokio::test(flavor = "multi_thread")]
     async fn the_log_is_bounded_while_somebody_always_reads() {
         let bounded = grown(SMALL).await;

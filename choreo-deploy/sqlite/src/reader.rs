@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// Finding 16: two long lists held up the look-up of every token.
+    /// Two long lists held up the look-up of every token.
     #[tokio::test]
     async fn long_lists_hold_no_look_up_up() {
         let directory = tempfile::tempdir().unwrap();

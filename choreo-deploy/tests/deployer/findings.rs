@@ -34,7 +34,6 @@ fn on_unknown_platforms(mut plan: Plan) -> Plan {
     plan
 }
 
-/// Platform-team F12.
 #[tokio::test(start_paused = true)]
 async fn a_registry_of_one_cloud_and_a_data_plane_of_another_are_told() {
     let world = World::new().await;

@@ -142,7 +142,7 @@ async fn nothing_is_placed_but(world: &World, expected: &Target) {
     assert_eq!(placed, std::slice::from_ref(expected));
 }
 
-/// Deploy-review 8: what ran in the old project ran on, unknown to all.
+/// What ran in the old project ran on, unknown to all.
 #[tokio::test(start_paused = true)]
 async fn a_component_that_moves_to_another_project_leaves_the_old_one() {
     let world = World::new().await;

@@ -1,6 +1,6 @@
 //! What left the catalog, or is not as the catalog says, is found and can be removed.
 //!
-//! Platform-team F6: it ran for ever, and nothing told of it.
+//! It ran for ever, and nothing told of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -298,7 +298,7 @@ async fn a_registry_that_only_the_data_plane_may_read_is_pulled_from_as_it_is_re
     }
 }
 
-/// Operations B11: it was the kubelet that said it, minutes later.
+/// It was the kubelet that said it, minutes later.
 #[tokio::test(start_paused = true)]
 async fn an_image_whose_user_is_forbidden_fails_before_anything_is_applied() {
     let by_default = |_: &mut Plan| {};
@@ -349,7 +349,7 @@ async fn an_image_whose_user_is_forbidden_fails_before_anything_is_applied() {
     }
 }
 
-/// Deploy-review, smaller: a limit that is turned off by a time that never comes panicked.
+/// A limit that is turned off by a time that never comes panicked.
 #[tokio::test(start_paused = true)]
 async fn limits_may_be_as_long_as_time() {
     let mut options = DeployerOptions::default();

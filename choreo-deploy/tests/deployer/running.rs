@@ -413,7 +413,7 @@ async fn a_run_that_is_stuck_is_taken_away() {
     assert_eq!(plane.called("cancel").len(), 1);
 }
 
-/// Deploy-review 6, for runs: a look that is refused says nothing of the run.
+/// A look that is refused says nothing of the run.
 #[tokio::test(start_paused = true)]
 async fn a_refused_look_at_a_run_ends_nothing() {
     for kind in [
@@ -467,7 +467,7 @@ async fn what_is_older_than_the_data_plane_when_it_settles_has_failed() {
     assert_eq!(codes(&deployment), [ReasonCode::NewerDeployment]);
 }
 
-/// Deploy-review 11, for runs: every way out of a step moves a count or ends.
+/// Every way out of a step moves a count or ends.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_step_panics_ends_with_its_deadline() {
     let (world, plane, run) = running(SystemChance).await;

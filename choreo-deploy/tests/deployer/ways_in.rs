@@ -64,7 +64,7 @@ async fn refusals(deployer: &Deployer) -> Vec<IntakeError> {
     ]
 }
 
-/// Deploy-review 12, platform-team F7: an old image was deployed with the new registry's secret.
+/// An old image was deployed with the new registry's secret.
 #[tokio::test(start_paused = true)]
 async fn a_release_of_a_registry_that_is_gone_is_refused_at_once() {
     let world = two_releases().await;
@@ -112,7 +112,7 @@ async fn without_any_registry_all_ways_in_say_the_same() {
     }
 }
 
-/// Platform-team F6: a Service's release went to production of what is a Manual Task now.
+/// A Service's release went to production of what is a Manual Task now.
 #[tokio::test(start_paused = true)]
 async fn a_release_of_another_type_is_refused() {
     let world = two_releases().await;
@@ -135,7 +135,7 @@ async fn a_release_of_another_type_is_refused() {
     );
 }
 
-/// Deploy-review 8, platform-team F6: what ran on the old data plane ran on, unknown to all.
+/// What ran on the old data plane ran on, unknown to all.
 #[tokio::test(start_paused = true)]
 async fn a_target_that_moves_leaves_its_old_data_plane() {
     let world = two_releases().await;
@@ -169,7 +169,7 @@ async fn a_target_that_moves_leaves_its_old_data_plane() {
     );
 }
 
-/// Platform-team F6: what left the catalog could not be removed any more.
+/// What left the catalog could not be removed any more.
 #[tokio::test(start_paused = true)]
 async fn what_left_the_catalog_is_listed_and_removed() {
     let world = two_releases().await;
@@ -186,7 +186,7 @@ async fn what_left_the_catalog_is_listed_and_removed() {
     }
 }
 
-/// Deploy-review, smaller: the keys of CI and of operators shared one name space.
+/// The keys of CI and of operators shared one name space.
 #[tokio::test(start_paused = true)]
 async fn keys_of_machines_and_people_are_apart() {
     let world = World::new().await;
@@ -199,7 +199,7 @@ async fn keys_of_machines_and_people_are_apart() {
     assert!(world.deployer.accept(ours).await.unwrap().replayed);
 }
 
-/// Deploy-review 14: after the settings had changed, CI heard that the old ones were ready.
+/// After the settings had changed, CI heard that the old ones were ready.
 #[tokio::test(start_paused = true)]
 async fn the_same_image_with_other_settings_is_no_replay() {
     let world = World::new().await;
@@ -215,7 +215,7 @@ async fn the_same_image_with_other_settings_is_no_replay() {
     assert!(!deployer.accept(built()).await.unwrap().replayed);
 }
 
-/// Deploy-review 15: a component could read what another one pulls with.
+/// A component could read what another one pulls with.
 #[tokio::test(start_paused = true)]
 async fn no_way_in_shows_a_pull_secret_to_a_component() {
     let world = two_releases().await;
@@ -291,7 +291,7 @@ async fn nobody_pulls_with_the_secret_of_another_target() {
     }
 }
 
-/// Deploy-review 14: a request that was repeated heard `ready` of what did not run any more.
+/// A request that was repeated heard `ready` of what did not run any more.
 #[tokio::test(start_paused = true)]
 async fn what_is_ready_has_a_successor_once_it_does_not_run() {
     let world = World::new().await;

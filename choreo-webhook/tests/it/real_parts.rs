@@ -178,7 +178,7 @@ async fn a_revoked_token_deploys_nothing_from_that_moment_on() {
         .is_problem(401, "invalid-token");
 }
 
-/// Deploy-review 14: CI must not hear `ready` of what does not run.
+/// CI must not hear `ready` of what does not run.
 #[tokio::test]
 async fn a_replay_says_what_became_of_it_since() {
     let platform = Platform::new().await;
@@ -246,7 +246,6 @@ async fn without_a_key_the_answer_is_as_true() {
     assert_eq!(again.json()["phase"], "superseded");
 }
 
-/// Platform-team F12.
 #[tokio::test]
 async fn doubts_are_in_the_answer() {
     let platform = Platform::new().await;

@@ -68,7 +68,7 @@ fn run_document() -> Value {
     })
 }
 
-/// Finding B14: it stood in the deployment and in its release, and again with each of the next ones.
+/// It stood in the deployment and in its release, and again with each of the next ones.
 #[tokio::test]
 async fn a_workload_is_stored_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -222,7 +222,7 @@ async fn old_loop(store: Arc<SqliteStore>, stop: oneshot::Receiver<()>) {
     }
 }
 
-/// Finding 1: the more came in, the less was done, and under enough of it nothing.
+/// The more came in, the less was done, and under enough of it nothing.
 #[expect(clippy::print_stdout, reason = "a long run is for its figures")]
 async fn worker_keeps_its_pace_under(callers: usize) {
     let world = World::new().await;

@@ -40,7 +40,7 @@ proptest! {
         block_on(compare(steps.into_iter().map(|step| (step, 0))));
     }
 
-    /// Finding 17: after a clock was ahead and set right again, keys were forgotten that are not over.
+    /// After a clock was ahead and set right again, keys were forgotten that are not over.
     #[test]
     fn answers_as_the_model_does_by_a_clock_that_jumps(
         steps in prop::collection::vec((prop_oneof![any::<Step>(), keyed()], ahead()), 1..60)

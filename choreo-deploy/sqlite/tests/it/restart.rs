@@ -61,7 +61,7 @@ async fn claimed(store: &SqliteStore) -> (bool, bool) {
     (deployment.is_some(), run.is_some())
 }
 
-/// Finding F10: 30 s, the lease, went by after each crash.
+/// 30 s, the lease, went by after each crash.
 #[tokio::test]
 async fn claims_of_a_process_that_is_dead_end_when_the_file_is_opened() {
     let directory = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ fn set_schema(file: &Path, version: i64) {
         .unwrap();
 }
 
-/// Finding 19: a newer program brings the schema forward under a server that goes on.
+/// A newer program brings the schema forward under a server that goes on.
 #[tokio::test]
 async fn a_newer_schema_stops_the_writing_of_a_store_that_is_open() {
     let directory = tempfile::tempdir().unwrap();

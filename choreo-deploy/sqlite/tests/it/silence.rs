@@ -239,7 +239,7 @@ async fn healthy_is_ready_soon(what: impl Fn(usize, Place) -> Place) {
     }
 }
 
-/// Finding 5: four dead data planes held up everybody for two minutes.
+/// Four dead data planes held up everybody for two minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_data_planes_hold_up_nobody() {
     healthy_is_ready_soon(|number, place| Place {
@@ -249,7 +249,7 @@ async fn dead_data_planes_hold_up_nobody() {
     .await;
 }
 
-/// Finding 5: four deployments from a registry that does not answer held up others for a minute.
+/// Four deployments from a registry that does not answer held up others for a minute.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_registries_hold_up_nobody() {
     healthy_is_ready_soon(|number, place| Place {

@@ -213,7 +213,7 @@ async fn a_run_that_cannot_be_read_is_passed_over() {
     assert_eq!(store.next_due().await.unwrap(), Some(at(32)));
 }
 
-/// Finding 11: what no other try mends was answered with "try again", and a run that met it waited
+/// What no other try mends was answered with "try again", and a run that met it waited
 /// for ever without a reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_cannot_be_read_is_no_passing_failure() {

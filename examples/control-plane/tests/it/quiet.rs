@@ -21,7 +21,7 @@ fn failing_api_server() -> SocketAddr {
     address
 }
 
-/// Operations B9: `ERROR kube_client::client::builder: failed with status 500` stood beside outcomes,
+/// `ERROR kube_client::client::builder: failed with status 500` stood beside outcomes,
 /// of other components' deployments too.
 #[test]
 fn a_data_plane_that_fails_is_said_once() {

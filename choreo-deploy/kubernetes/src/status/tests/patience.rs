@@ -13,7 +13,7 @@ fn with(events: Vec<Live>, pod: Live) -> Rollout {
     look_at(unready, seen)
 }
 
-/// `operations.md` B1: the kubelet shows `ImagePullBackOff` before and during its second pull.
+/// The kubelet shows `ImagePullBackOff` before and during its second pull.
 #[test]
 fn one_failed_pull_is_not_final() {
     for (reason, pulls, phase) in [
@@ -124,7 +124,7 @@ fn a_secret_may_arrive_late() {
     );
 }
 
-/// `operations.md` B1: the kubelet's race with its cache of Secrets looks like a wrong password.
+/// The kubelet's race with its cache of Secrets looks like a wrong password.
 #[test]
 fn a_pull_without_its_secret_is_no_wrong_password() {
     let text = "authorization failed: no basic auth credentials";
@@ -191,7 +191,7 @@ fn restarts_of_long_ago_are_forgotten() {
     assert_eq!(of(10), RolloutPhase::Progressing);
 }
 
-/// `operations.md` B5: Kubernetes keeps the condition of an older template, and of an older apply.
+/// Kubernetes keeps the condition of an older template, and of an older apply.
 #[test]
 fn a_deadline_is_believed_of_this_template_and_this_apply_only() {
     let of = |named: &str, (said, applied, now): (i64, i64, i64)| {

@@ -320,7 +320,7 @@ fn a_paused_deployment_says_so() {
     );
 }
 
-/// `operations.md` B9: "1 of 1 copies are ready" while waiting counted old pods.
+/// "1 of 1 copies are ready" while waiting counted old pods.
 #[test]
 fn progress_counts_new_copies_only() {
     let of = |available: i64, status: Value| {

@@ -69,7 +69,7 @@ fn the_last_failure_is_named() {
     assert_eq!(phase_and_codes(&rollout), (RolloutPhase::Ready, vec![]));
 }
 
-/// `operations.md` B12: release 4 showed a Job of release 3.
+/// Release 4 showed a Job of release 3.
 #[test]
 fn a_failure_of_the_release_before_is_not_of_this_one() {
     for older in ["0.6", ""] {

@@ -246,7 +246,7 @@ async fn an_allowed_host_is_open_at_its_port_only() {
     assert_eq!(error.kind(), TransportErrorKind::Blocked);
 }
 
-/// Platform-team F13: opening a registry of one's own took a restart.
+/// Opening a registry of one's own took a restart.
 #[tokio::test]
 async fn another_policy_is_obeyed_from_the_next_request_on() {
     let place = Place::new();
