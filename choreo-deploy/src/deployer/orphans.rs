@@ -110,6 +110,8 @@ impl Deployer {
     /// plane or the component to another project, the next deployment that is ready does so.
     /// [`forget_data_planes`](Self::forget_data_planes) is for data planes that are no more.
     ///
+    /// The type of what is ready is not compared where its release cannot be read.
+    ///
     /// ```
     /// # use choreo_deploy::Deployer;
     /// # use choreo_deploy::id::OrganizationId;
@@ -203,8 +205,12 @@ impl Deployer {
             Some((release, of)) if release == ready.release => of,
             _ => {
                 let key = target.component_key();
-                let release = self.parts.store.release(&key, ready.release).await;
-                let Some(release) = release.map_err(unavailable)? else {
+                let release = match self.parts.store.release(&key, ready.release).await {
+                    // A row that cannot be read must not hide the targets after it.
+                    Err(error) if !error.is_retryable() => return Ok(None),
+                    release => release.map_err(unavailable)?,
+                };
+                let Some(release) = release else {
                     return Ok(None);
                 };
                 let of = release.workload.component_type();

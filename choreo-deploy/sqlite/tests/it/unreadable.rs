@@ -9,7 +9,7 @@ use choreo_deploy::deployment::{Cause, Phase, RequestedImage};
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::store::{
-    ClaimRequest, DeploymentQuery, DeploymentStore, RunStore, StoreErrorKind,
+    ClaimRequest, DeploymentQuery, DeploymentStore, RunStore, StoreErrorKind, TargetQuery,
 };
 use choreo_deploy_sqlite::SqliteStore;
 use rusqlite::Connection;
@@ -251,4 +251,19 @@ async fn a_registry_that_cannot_be_read_is_no_passing_failure() {
     );
     let before = world.deployer.get(&place.key(), &ready.id).await.unwrap();
     assert_eq!(before.unwrap().phase, Phase::Ready);
+}
+
+/// A row that cannot be read hides no other target of the page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_are_looked_at_past_a_release_that_cannot_be_read() {
+    let place = Place::healthy();
+    let world = World::new(std::slice::from_ref(&place)).await;
+    world.submit(&place).await;
+    world.deployer.work_until_idle().await.unwrap();
+    let connection = Connection::open(world.directory.path().join("choreo.db")).unwrap();
+    let sql = "UPDATE releases SET format = 9";
+    assert_eq!(connection.execute(sql, []).unwrap(), 1);
+    drop(connection);
+    let page = world.deployer.orphans(&TargetQuery::default()).await;
+    assert_eq!(page.unwrap().found, [], "it is as the catalog says");
 }
