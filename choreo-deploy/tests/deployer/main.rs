@@ -5,7 +5,9 @@
     reason = "the helpers below are tests too"
 )]
 
+mod endings;
 mod findings;
+mod layer;
 mod looks;
 mod moving;
 mod orphans;

@@ -3,20 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use choreo_deploy::backend::{
-    BackendError, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
-};
+use choreo_deploy::backend::{BackendError, DeploymentBackend, LogReader, TaskRunner};
 use choreo_deploy::catalog::{Plan, StaticCatalog};
 use choreo_deploy::deployer::Parts;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Subject};
 use choreo_deploy::id::DataPlaneId;
 use choreo_deploy::reason::ReasonCode;
-use choreo_deploy::rollout::Rollout;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{DeploymentQuery, DeploymentStore, TargetQuery};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
 use tokio::sync::Notify;
 
+use crate::layer::{self, Layer};
 use crate::world::{VirtualClock, World, codes, id, key, service, submission, target};
 
 /// A data plane that never answers to the first removal of some targets.
@@ -28,37 +26,9 @@ struct Hanging {
 }
 
 #[async_trait]
-impl DeploymentBackend for Hanging {
-    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
-        self.inner.apply(intent).await
-    }
-
-    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
-        self.inner.observe(target).await
-    }
-
-    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        self.inner.settle(target, generation).await
-    }
-
-    async fn take_back(
-        &self,
-        target: &Target,
-        generation: Generation,
-        before: Option<&Intent<'_>>,
-    ) -> Result<(), BackendError> {
-        self.inner.take_back(target, generation, before).await
-    }
-
-    async fn update_pull_secret(
-        &self,
-        target: &Target,
-        generation: Generation,
-        pull: &Pull<'_>,
-    ) -> Result<(), BackendError> {
-        self.inner
-            .update_pull_secret(target, generation, pull)
-            .await
+impl Layer for Hanging {
+    fn inner(&self) -> &InMemoryBackend {
+        &self.inner
     }
 
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
@@ -102,8 +72,7 @@ fn process(
     plan: Plan,
     (old, new): (&Arc<Hanging>, &Arc<InMemoryBackend>),
 ) -> Deployer {
-    let (old, new): (Arc<dyn DeploymentBackend>, Arc<dyn DeploymentBackend>) =
-        (old.clone(), new.clone());
+    let (old, new): (_, Arc<dyn DeploymentBackend>) = (layer::backend(old), new.clone());
     let planes = [(id::<DataPlaneId>("eu-1"), old), (id("eu-2"), new)];
     Deployer::new(Parts {
         store: world.store.clone(),

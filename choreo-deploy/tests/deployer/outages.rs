@@ -1,13 +1,11 @@
 //! What a deployer does on a data plane that hangs, panics or stays away.
 
+use crate::layer::{self, Layer};
 use crate::world::{World, codes, id, key, service};
 use async_trait::async_trait;
-use choreo_deploy::backend::{
-    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
-};
+use choreo_deploy::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent};
 use choreo_deploy::deployment::{Deployment, Generation, Phase};
 use choreo_deploy::reason::ReasonCode;
-use choreo_deploy::rollout::Rollout;
 use choreo_deploy::target::DataPlane;
 use choreo_deploy::{InMemoryBackend, Intake, Target};
 use std::collections::HashMap;
@@ -41,7 +39,11 @@ impl BrokenBackend {
 }
 
 #[async_trait]
-impl DeploymentBackend for BrokenBackend {
+impl Layer for BrokenBackend {
+    fn inner(&self) -> &InMemoryBackend {
+        &self.inner
+    }
+
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         let calls = self.calls.fetch_add(1, Ordering::SeqCst);
         match self.how {
@@ -53,14 +55,6 @@ impl DeploymentBackend for BrokenBackend {
                 Err(BackendError::new(kind, "apply", "connection refused"))
             }
         }
-    }
-
-    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
-        self.inner.observe(target).await
-    }
-
-    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        self.inner.settle(target, generation).await
     }
 
     async fn take_back(
@@ -75,36 +69,15 @@ impl DeploymentBackend for BrokenBackend {
         }
         self.inner.take_back(target, generation, before).await
     }
-
-    async fn update_pull_secret(
-        &self,
-        target: &Target,
-        generation: Generation,
-        pull: &Pull<'_>,
-    ) -> Result<(), BackendError> {
-        self.inner
-            .update_pull_secret(target, generation, pull)
-            .await
-    }
-
-    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        self.inner.remove(target, generation).await
-    }
-
-    fn tasks(&self) -> Option<&dyn TaskRunner> {
-        None
-    }
-
-    fn logs(&self) -> Option<&dyn LogReader> {
-        None
-    }
 }
 
 /// `orders` goes to a broken data plane, `billing` to a good one.
 async fn beside(broken: Arc<BrokenBackend>) -> (World, Deployment, Deployment) {
     let good = Arc::new(InMemoryBackend::new());
-    let planes: [(_, Arc<dyn DeploymentBackend>); 2] =
-        [(id("eu-1"), broken), (id("us-1"), good.clone())];
+    let planes: [(_, Arc<dyn DeploymentBackend>); 2] = [
+        (id("eu-1"), layer::backend(&broken)),
+        (id("us-1"), good.clone()),
+    ];
     let mut billing = service("billing");
     billing.stages[0].data_plane = DataPlane::new(id("us-1"));
     let world = World::of(good, HashMap::from(planes), [service("orders"), billing]).await;

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use choreo_deploy::backend::{
-    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
-};
+use choreo_deploy::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent};
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
 use choreo_deploy::{InMemoryBackend, Target};
 
+use crate::layer::{self, Layer};
 use crate::world::{World, id, service};
 
 /// The data plane in memory, which notes its calls and fails those it is told to.
@@ -71,7 +70,11 @@ impl Plane {
 }
 
 #[async_trait]
-impl DeploymentBackend for Plane {
+impl Layer for Plane {
+    fn inner(&self) -> &InMemoryBackend {
+        &self.inner
+    }
+
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         self.note("apply")?;
         self.inner.apply(intent).await?;
@@ -122,34 +125,15 @@ impl DeploymentBackend for Plane {
         self.inner.take_back(target, generation, before).await
     }
 
-    async fn update_pull_secret(
-        &self,
-        target: &Target,
-        generation: Generation,
-        pull: &Pull<'_>,
-    ) -> Result<(), BackendError> {
-        self.inner
-            .update_pull_secret(target, generation, pull)
-            .await
-    }
-
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         self.note("remove")?;
         self.inner.remove(target, generation).await
-    }
-
-    fn tasks(&self) -> Option<&dyn TaskRunner> {
-        None
-    }
-
-    fn logs(&self) -> Option<&dyn LogReader> {
-        None
     }
 }
 
 pub(crate) async fn world() -> (World, Arc<Plane>) {
     let plane = Arc::new(Plane::default());
-    let backend: Arc<dyn DeploymentBackend> = plane.clone();
+    let backend = layer::backend(&plane);
     let world = World::of(
         plane.inner.clone(),
         HashMap::from([(id("eu-1"), backend)]),

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use choreo_deploy::backend::{
-    BackendError, DeploymentBackend, Intent, LogReader, Pull, RunIntent, TaskRunner,
-};
+use choreo_deploy::backend::{BackendError, DeploymentBackend, Intent, RunIntent, TaskRunner};
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::clock::Clock;
 use choreo_deploy::deployer::{DeployerOptions, Parts, RunRequest};
@@ -29,6 +27,7 @@ use choreo_registry::image::{MediaType, ResolvedImage};
 use choreo_registry::{Digest, ImageReference};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::layer::{self, Layer};
 use crate::world::id;
 
 /// A data plane that can be dead, slow, or worse.
@@ -54,7 +53,11 @@ impl Plane {
 }
 
 #[async_trait]
-impl DeploymentBackend for Plane {
+impl Layer for Plane {
+    fn inner(&self) -> &InMemoryBackend {
+        &self.inner
+    }
+
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         self.pass().await;
         self.inner.apply(intent).await
@@ -73,10 +76,6 @@ impl DeploymentBackend for Plane {
         Ok(rollout)
     }
 
-    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        self.inner.settle(target, generation).await
-    }
-
     async fn take_back(
         &self,
         target: &Target,
@@ -87,17 +86,6 @@ impl DeploymentBackend for Plane {
         self.inner.take_back(target, generation, before).await
     }
 
-    async fn update_pull_secret(
-        &self,
-        target: &Target,
-        generation: Generation,
-        pull: &Pull<'_>,
-    ) -> Result<(), BackendError> {
-        self.inner
-            .update_pull_secret(target, generation, pull)
-            .await
-    }
-
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         self.pass().await;
         self.inner.remove(target, generation).await
@@ -105,10 +93,6 @@ impl DeploymentBackend for Plane {
 
     fn tasks(&self) -> Option<&dyn TaskRunner> {
         Some(self)
-    }
-
-    fn logs(&self) -> Option<&dyn LogReader> {
-        None
     }
 }
 
@@ -221,7 +205,7 @@ impl World {
             let _ = store.put_registry(registry, None).await;
         }
         let backends = planes.iter().map(|(name, plane)| {
-            let plane: Arc<dyn DeploymentBackend> = plane.clone();
+            let plane = layer::backend(plane);
             (id(name), plane)
         });
         let backends: HashMap<choreo_deploy::id::DataPlaneId, _> = backends.collect();

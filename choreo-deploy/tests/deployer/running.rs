@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use choreo_deploy::backend::{
-    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogReader, Pull, RunIntent,
-    TaskRunner,
+    BackendError, BackendErrorKind, DeploymentBackend, Intent, RunIntent, TaskRunner,
 };
 use choreo_deploy::clock::{Chance, SystemChance};
 use choreo_deploy::deployer::{DeployerOptions, RunRequest};
@@ -23,6 +22,7 @@ use choreo_deploy::{InMemoryBackend, Intake as _, Target};
 use choreo_registry::Digest;
 use tokio::time::Instant;
 
+use crate::layer::{self, Layer};
 use crate::world::{World, codes, id, key, reason, service, submission, task};
 
 /// A data plane that notes when it was called, and does as the test says.
@@ -81,7 +81,11 @@ impl Plane {
 }
 
 #[async_trait]
-impl DeploymentBackend for Plane {
+impl Layer for Plane {
+    fn inner(&self) -> &InMemoryBackend {
+        &self.inner
+    }
+
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         self.note("apply")?;
         let _ends = Ends(self);
@@ -115,17 +119,6 @@ impl DeploymentBackend for Plane {
         self.inner.take_back(target, generation, before).await
     }
 
-    async fn update_pull_secret(
-        &self,
-        target: &Target,
-        generation: Generation,
-        pull: &Pull<'_>,
-    ) -> Result<(), BackendError> {
-        self.inner
-            .update_pull_secret(target, generation, pull)
-            .await
-    }
-
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         self.note("remove")?;
         self.inner.remove(target, generation).await
@@ -133,10 +126,6 @@ impl DeploymentBackend for Plane {
 
     fn tasks(&self) -> Option<&dyn TaskRunner> {
         Some(self)
-    }
-
-    fn logs(&self) -> Option<&dyn LogReader> {
-        None
     }
 }
 
@@ -206,7 +195,7 @@ impl Chance for NoPause {
 
 async fn world() -> (World, Arc<Plane>) {
     let plane = Arc::new(Plane::default());
-    let backend: Arc<dyn DeploymentBackend> = plane.clone();
+    let backend = layer::backend(&plane);
     let world = World::of(
         plane.inner.clone(),
         HashMap::from([(id("eu-1"), backend)]),
@@ -510,7 +499,7 @@ async fn what_cannot_be_removed_from_the_old_data_plane_is_said() {
         stage.data_plane.id = id("eu-2");
     }
     let new: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
-    let old: Arc<dyn DeploymentBackend> = plane.clone();
+    let old = layer::backend(&plane);
     let backends = HashMap::from([(id("eu-1"), old), (id("eu-2"), new)]);
     let deployer = world.over(backends, [moved]);
     plane.fail("remove", BackendErrorKind::PermissionDenied, 1);

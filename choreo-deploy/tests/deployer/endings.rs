@@ -1,5 +1,4 @@
 //! Everything that was accepted ends, whatever its data plane does. In virtual time.
-#![expect(clippy::unwrap_used, reason = "the helpers below are tests too")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use choreo_deploy::backend::{
-    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogLine, LogQuery, LogReader, Pull,
+    BackendError, BackendErrorKind, DeploymentBackend, Intent, LogLine, LogQuery, LogReader,
     RunIntent, TaskRunner,
 };
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
@@ -19,7 +18,7 @@ use choreo_deploy::id::{ComponentKey, RunId};
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::resolver::NeverResolver;
-use choreo_deploy::rollout::{Rollout, RunStatus};
+use choreo_deploy::rollout::RunStatus;
 use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{InMemoryStore, NewRegistry, RegistryStore};
@@ -28,6 +27,8 @@ use choreo_deploy::workload::{ComponentType, ManualTask};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
 use choreo_registry::authentication::AuthenticationType;
 use jiff::Timestamp;
+
+use crate::layer::{self, Layer};
 
 /// How a data plane behaves; otherwise as the one in memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,40 +66,16 @@ fn stale(operation: &'static str) -> BackendError {
 }
 
 #[async_trait]
-impl DeploymentBackend for Plane {
+impl Layer for Plane {
+    fn inner(&self) -> &InMemoryBackend {
+        &self.inner
+    }
+
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         match self.how {
             How::IsAhead => Err(stale("apply")),
             _ => self.inner.apply(intent).await,
         }
-    }
-
-    async fn observe(&self, target: &Target) -> Result<Rollout, BackendError> {
-        self.inner.observe(target).await
-    }
-
-    async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        self.inner.settle(target, generation).await
-    }
-
-    async fn take_back(
-        &self,
-        target: &Target,
-        generation: Generation,
-        before: Option<&Intent<'_>>,
-    ) -> Result<(), BackendError> {
-        self.inner.take_back(target, generation, before).await
-    }
-
-    async fn update_pull_secret(
-        &self,
-        target: &Target,
-        generation: Generation,
-        pull: &Pull<'_>,
-    ) -> Result<(), BackendError> {
-        self.inner
-            .update_pull_secret(target, generation, pull)
-            .await
     }
 
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
@@ -196,11 +173,11 @@ async fn deployer(how: How) -> Deployer {
     );
     store.put_registry(registry, None).await.unwrap();
     let inner = InMemoryBackend::new();
-    let plane: Arc<dyn DeploymentBackend> = Arc::new(Plane {
+    let plane = layer::backend(&Arc::new(Plane {
         how,
         looks: AtomicU32::new(0),
         inner,
-    });
+    }));
     Deployer::new(Parts {
         store,
         catalog: Arc::new(StaticCatalog::new([plan])),
