@@ -12,7 +12,7 @@ use crate::docker_config::DockerConfig;
 use crate::quote::Quoted;
 use crate::string_value::string_value;
 
-/// A user's choice of authentication type, with the secret that it needs.
+/// An authentication type and the secret that it needs.
 ///
 /// | type | the user gives | pods get |
 /// |---|---|---|
@@ -21,7 +21,8 @@ use crate::string_value::string_value;
 /// | `DockerConfig` | a `config.json` with one registry's credential in it | a pull secret |
 /// | `Vendor` | nothing: the nodes of the data plane have access (ACR, GAR, ECR) | no pull secret |
 ///
-/// It is not `Serialize`, for it holds the secret; [`AuthenticationType`] is the choice alone.
+/// It is not `Serialize`, because it contains the secret; [`AuthenticationType`] is the choice
+/// alone.
 ///
 /// ```
 /// use choreo_registry::Authentication;
@@ -37,7 +38,7 @@ use crate::string_value::string_value;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Authentication {
-    /// No credential: everybody may pull.
+    /// No credential: anonymous pulls are allowed.
     Public,
     /// A user name and a password, token or key.
     Basic(Credential),
@@ -48,11 +49,11 @@ pub enum Authentication {
 }
 
 impl Authentication {
-    /// The type `Basic`, from its two fields.
+    /// Creates the type `Basic` from a user name and a password.
     ///
     /// # Errors
     ///
-    /// When the two make no [`Credential`].
+    /// Returns an error if the two are not a valid [`Credential`].
     pub fn basic(
         username: impl AsRef<str>,
         password: impl Into<String>,
@@ -60,7 +61,7 @@ impl Authentication {
         Credential::new(username, password).map(Self::Basic)
     }
 
-    /// The choice without its secret.
+    /// Returns the authentication type, without its secret.
     #[must_use]
     pub fn authentication_type(&self) -> AuthenticationType {
         match self {
@@ -71,7 +72,7 @@ impl Authentication {
         }
     }
 
-    /// The credential, if the type has one.
+    /// Returns the credential, if the type has one.
     #[must_use]
     pub fn credential(&self) -> Option<&Credential> {
         match self {
@@ -82,9 +83,9 @@ impl Authentication {
     }
 }
 
-/// The choice among the four types, without a secret: to store, send and show.
+/// One of the four authentication types, without a secret: to store, send and show.
 ///
-/// Written in kebab case. `docker_config`, as the field of a form is called, is read as well.
+/// Written in kebab case. The form field's name `docker_config` is also accepted.
 ///
 /// ```
 /// use choreo_registry::authentication::AuthenticationType;
@@ -98,7 +99,7 @@ impl Authentication {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum AuthenticationType {
-    /// No credential: everybody may pull.
+    /// No credential: anonymous pulls are allowed.
     Public,
     /// A user name and a password, token or key.
     Basic,
@@ -109,7 +110,7 @@ pub enum AuthenticationType {
 }
 
 impl AuthenticationType {
-    /// All of them, for a form to choose from.
+    /// All authentication types, in the order of a form.
     ///
     /// ```
     /// use choreo_registry::authentication::AuthenticationType;
@@ -119,7 +120,7 @@ impl AuthenticationType {
     /// ```
     pub const ALL: &[Self] = &[Self::Public, Self::Basic, Self::DockerConfig, Self::Vendor];
 
-    /// The name, in kebab case.
+    /// Returns the name, in kebab case.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -130,7 +131,7 @@ impl AuthenticationType {
         }
     }
 
-    /// Whether the type needs a secret from the user.
+    /// Returns `true` if the type needs a secret from the user.
     #[must_use]
     pub fn needs_secret(&self) -> bool {
         matches!(self, Self::Basic | Self::DockerConfig)
@@ -160,7 +161,7 @@ string_value!(
     "\"public\", \"basic\", \"docker-config\" or \"vendor\""
 );
 
-/// A string that names no [`AuthenticationType`].
+/// The error returned if a string is not the name of an [`AuthenticationType`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseAuthenticationTypeError {
     input: String,

@@ -1,8 +1,8 @@
-//! Credentials: a user name and a password that can be used now.
+//! Credentials: a user name and a password that are ready to use.
 //!
-//! The rules are those of HTTP Basic authentication
-//! ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617#section-2)), the only form in which a
-//! kubelet hands credentials on.
+//! The rules are those of HTTP Basic authentication ([RFC
+//! 7617](https://www.rfc-editor.org/rfc/rfc7617#section-2)), the only form in which a kubelet
+//! passes credentials on.
 
 #[cfg(test)]
 mod tests;
@@ -16,11 +16,11 @@ use zeroize::Zeroizing;
 use crate::secret_base64;
 use crate::wiped::{Wiped, WipedText};
 
-/// A user name and a password, with the time until which they hold, if that is known.
+/// A user name and password, with an optional expiry time.
 ///
-/// A credential is not `Clone`, `PartialEq` or `Serialize`; its `Debug` shows no password, not
-/// even where somebody has entered it as the user name too; its memory is overwritten when it is
-/// dropped.
+/// A credential is not `Clone`, `PartialEq` or `Serialize`. Its `Debug` output never contains the
+/// password, even if the password was also entered as the user name. Its memory is overwritten on
+/// drop.
 ///
 /// ```
 /// use choreo_registry::Credential;
@@ -40,24 +40,25 @@ use crate::wiped::{Wiped, WipedText};
 ///
 /// # What it does not do
 ///
-/// It does not say whether a registry accepts it: only the registry can.
+/// It does not check that a registry accepts the credential: only the registry can.
 pub struct Credential {
-    /// As Basic authentication sends them, `username ":" password`, in one piece: so it is encoded
-    /// and so it comes out of an `auth`.
+    /// The Basic authentication form, `username ":" password`, in one buffer: requests and the
+    /// `auth` field of a docker config encode exactly this.
     user_pass: WipedText,
     colon: usize,
     expires_at: Option<Timestamp>,
 }
 
 impl Credential {
-    /// Puts a user name and a password together.
+    /// Creates a credential from a user name and a password.
     ///
     /// # Errors
     ///
-    /// When the user name is empty, longer than 255 bytes, or holds a colon or a control
-    /// character, or the password is empty, longer than 16 KiB, or begins or ends with a NUL,
-    /// which Docker [drops](https://github.com/docker/cli/blob/master/cli/config/configfile/file.go).
-    /// The message shows the user name in no case, for people paste passwords into the wrong field.
+    /// Returns an error if the user name is empty, longer than 255 bytes, or contains a colon or a
+    /// control character; or if the password is empty, longer than 16 KiB, or begins or ends with a
+    /// NUL, which Docker
+    /// [drops](https://github.com/docker/cli/blob/master/cli/config/configfile/file.go). The error
+    /// never includes the user name: people paste passwords into the wrong field.
     pub fn new(
         username: impl AsRef<str>,
         password: impl Into<String>,
@@ -79,8 +80,8 @@ impl Credential {
         })
     }
 
-    /// Takes over both from where they were decoded. The first colon divides them, and stands at
-    /// this place.
+    /// Takes ownership of a decoded user name and password. The first colon separates them, and is
+    /// at this position.
     pub(crate) fn from_user_pass(
         user_pass: WipedText,
         colon: usize,
@@ -95,27 +96,27 @@ impl Credential {
         Ok(credential)
     }
 
-    /// Notes when the credential ceases to hold.
+    /// Sets the time at which the credential expires.
     #[must_use]
     pub fn with_expiry(mut self, expires_at: Timestamp) -> Self {
         self.expires_at = Some(expires_at);
         self
     }
 
-    /// The user name, as the registry expects it.
+    /// Returns the user name, as the registry expects it.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.user_pass.as_str()[..self.colon]
     }
 
-    /// The password, token or key. Do not log or store it.
+    /// Returns the password, token or key. Do not log or store it.
     #[must_use]
     pub fn expose_password(&self) -> &str {
         &self.user_pass.as_str()[self.colon + 1..]
     }
 
-    /// `base64(username ":" password)`: what follows `Basic ` in an `Authorization` header, and
-    /// the value of `auth` in a docker config. As secret as the password.
+    /// Returns `base64(username ":" password)`: the text after `Basic ` in an `Authorization`
+    /// header, and the value of `auth` in a docker config. It is as secret as the password.
     ///
     /// ```
     /// use choreo_registry::Credential;
@@ -139,21 +140,21 @@ impl Credential {
         secret_base64::encoded_len(self.user_pass.as_str().len())
     }
 
-    /// The credential of which [`expose_basic`](Self::expose_basic) returned this.
+    /// Decodes a credential that [`expose_basic`](Self::expose_basic) returned.
     pub(crate) fn from_basic(encoded: &str) -> Option<Self> {
         let user_pass = secret_base64::decoded(encoded)?.into_text()?;
         let colon = user_pass.as_str().find(':')?;
         Self::from_user_pass(user_pass, colon).ok()
     }
 
-    /// When the credential ceases to hold; `None` when that is not known.
+    /// Returns the time at which the credential expires; `None` if it is not known.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// Whether the user name holds the password or 8 bytes of it, as it is or in base64: some
-    /// registries take the token in both places.
+    /// Returns `true` if the user name contains the password or 8 bytes of it, as it is or in
+    /// base64: some registries accept the token in both fields.
     pub(crate) fn username_tells_password(&self) -> bool {
         let (username, password) = (self.username(), self.expose_password());
         let decoded = secret_base64::decoded(username.trim_end_matches('='));
@@ -163,7 +164,7 @@ impl Credential {
             .any(|text| tells(text, password.as_bytes()))
     }
 
-    /// A second copy of the secret, where two owners need it.
+    /// Copies the secret, for a second owner.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self {
@@ -174,13 +175,14 @@ impl Credential {
     }
 }
 
-/// Whether a text holds a password or 8 bytes of it.
+/// Returns `true` if a text contains a password or 8 bytes of it.
 fn tells(text: &[u8], password: &[u8]) -> bool {
     if password.len() < 8 {
         return text.windows(password.len()).any(|part| part == password);
     }
-    // Passwords may have thousands of bytes. Eight in a row hold the four that begin at a
-    // multiple of five, so these alone are looked at, as numbers, until some are in both.
+    // Passwords may be thousands of bytes long. Any eight bytes in a row contain the four that
+    // begin at a multiple of five, so only those are compared, as numbers, until one is found in
+    // both.
     let quad = |bytes: &[u8]| bytes.iter().fold(0, shifted);
     let quads: Vec<u32> = text.windows(4).map(quad).collect();
     let common = |at: usize| {
@@ -194,7 +196,7 @@ fn tells(text: &[u8], password: &[u8]) -> bool {
             .any(|at| quads.contains(&quad(&password[at..at + 4])) && common(at))
 }
 
-/// The four bytes that end with `byte`, after those before it.
+/// Appends `byte` to the last four bytes and drops the first of them.
 fn shifted(bytes: u32, byte: &u8) -> u32 {
     bytes << 8 | u32::from(*byte)
 }
@@ -214,7 +216,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A password, token or key: never shown, never serialised, overwritten when dropped.
+/// A password, token or key: never shown, never serialised, overwritten on drop.
 ///
 /// ```
 /// use choreo_registry::credential::Password;
@@ -229,24 +231,24 @@ impl fmt::Debug for Credential {
 pub struct Password(WipedText);
 
 impl Password {
-    /// Takes over a password; nothing is trimmed.
+    /// Takes ownership of a password; nothing is trimmed.
     ///
     /// # Errors
     ///
-    /// When it is empty, longer than 16 KiB, or begins or ends with a NUL.
+    /// Returns an error if it is empty, longer than 16 KiB, or begins or ends with a NUL.
     pub fn new(password: impl Into<String>) -> Result<Self, CredentialError> {
         let password = WipedText::new(password.into());
         check_password(password.as_str())?;
         Ok(Self(password))
     }
 
-    /// The characters. Do not log or store them.
+    /// Returns the characters. Do not log or store them.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.as_str()
     }
 
-    /// A second copy of the secret, where two owners need it.
+    /// Copies the secret, for a second owner.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self(self.0.duplicate())
@@ -296,7 +298,7 @@ fn check_password(password: &str) -> Result<(), CredentialError> {
     Ok(())
 }
 
-/// Why a user name and a password make no [`Credential`].
+/// Why a user name and a password are not a valid [`Credential`].
 ///
 /// ```
 /// use choreo_registry::Credential;
@@ -312,13 +314,13 @@ fn check_password(password: &str) -> Result<(), CredentialError> {
 pub enum CredentialError {
     /// The password is empty.
     PasswordEmpty,
-    /// The password begins or ends with a NUL, which tools drop or keep.
+    /// The password begins or ends with a NUL, which some tools drop and others keep.
     PasswordNul,
     /// The password is longer than 16 KiB.
     PasswordTooLong,
-    /// The user name holds a colon, which would end it.
+    /// The user name contains a colon, which would end it.
     UsernameColon,
-    /// The user name holds a control character.
+    /// The user name contains a control character.
     UsernameControlCharacter,
     /// The user name is empty.
     UsernameEmpty,

@@ -1,9 +1,9 @@
-//! Content digests: the name that an image's bytes give themselves.
+//! Content digests: names of content that are computed from its bytes.
 //!
-//! The grammar is the one of the
-//! [OCI image specification](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests),
-//! limited to the algorithms that it registers and kubelets verify: `sha256`, `sha384` and
-//! `sha512`, in lower case and of the exact length.
+//! The grammar is that of the [OCI image
+//! specification](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests),
+//! limited to the registered algorithms that kubelets verify: `sha256`, `sha384` and `sha512`, in
+//! lower case and with the exact length.
 
 mod borrowed;
 mod error;
@@ -20,7 +20,7 @@ use crate::string_value::string_value;
 
 /// The digest of some content, such as `sha256:` and 64 hexadecimal digits.
 ///
-/// The text lies inside the value: a digest is `Copy` and owns no memory.
+/// The text is stored inline: a digest is `Copy` and does not allocate.
 ///
 /// ```
 /// use choreo_registry::{Digest, digest::Algorithm};
@@ -42,13 +42,13 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// Hashes `content` with SHA-256, the algorithm that every registry speaks.
+    /// Hashes `content` with SHA-256, the algorithm that every registry supports.
     #[must_use]
     pub fn sha256_of(content: &[u8]) -> Self {
         Self::new(Algorithm::Sha256, &Sha256::digest(content))
     }
 
-    /// Whether `content` hashes to this digest, by this digest's own algorithm.
+    /// Returns `true` if `content` has this digest, by this digest's own algorithm.
     #[must_use]
     pub fn matches(&self, content: &[u8]) -> bool {
         *self
@@ -59,13 +59,13 @@ impl Digest {
             }
     }
 
-    /// The algorithm before the colon.
+    /// Returns the algorithm before the colon.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The hexadecimal digits after the colon, in lower case.
+    /// Returns the hexadecimal digits after the colon, in lower case.
     ///
     /// ```
     /// # use choreo_registry::Digest;
@@ -76,15 +76,15 @@ impl Digest {
         &self.as_str()[self.algorithm.as_str().len() + 1..]
     }
 
-    /// The whole digest, `algorithm:hex`.
+    /// Returns the whole digest, `algorithm:hex`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let len = self.algorithm.as_str().len() + 1 + self.algorithm.hex_len();
         std::str::from_utf8(&self.text[..len]).expect("a digest is ASCII")
     }
 
-    /// The same digest, borrowed: what [`ImageReference::digest`](crate::ImageReference::digest)
-    /// gives, to compare with.
+    /// Borrows this digest, to compare it with the result of
+    /// [`ImageReference::digest`](crate::ImageReference::digest).
     ///
     /// ```
     /// use choreo_registry::{Digest, ImageReference};
@@ -158,7 +158,7 @@ pub enum Algorithm {
 impl Algorithm {
     const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
 
-    /// The name as it stands in a digest.
+    /// Returns the name as it is written in a digest.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -168,7 +168,7 @@ impl Algorithm {
         }
     }
 
-    /// The number of hexadecimal digits in a digest of this algorithm.
+    /// Returns the number of hexadecimal digits in a digest of this algorithm.
     #[must_use]
     pub fn hex_len(self) -> usize {
         match self {
@@ -185,12 +185,12 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The algorithm of a string that is a digest, or the rule that it breaks.
+/// Returns the algorithm of a valid digest, or the rule that the string breaks.
 pub(crate) fn check(input: &str) -> Result<Algorithm, Rule> {
     accept(input.as_bytes()).ok_or_else(|| broken_rule(input))
 }
 
-/// The algorithm of a string that is a digest.
+/// Returns the algorithm of a valid digest.
 pub(crate) fn accept(text: &[u8]) -> Option<Algorithm> {
     let (algorithm, hex) = match text {
         [b's', b'h', b'a', b'2', b'5', b'6', b':', hex @ ..] => (Algorithm::Sha256, hex),
@@ -201,9 +201,9 @@ pub(crate) fn accept(text: &[u8]) -> Option<Algorithm> {
     (hex.len() == algorithm.hex_len() && is_hex(hex)).then_some(algorithm)
 }
 
-/// Whether all bytes are hexadecimal digits in lower case.
+/// Returns `true` if all bytes are hexadecimal digits in lower case.
 ///
-/// Without an early end, so that many bytes are looked at together.
+/// It does not return early, so that the compiler can check many bytes at once.
 pub(crate) fn is_hex(bytes: &[u8]) -> bool {
     let is_digit = |b: u8| (b.wrapping_sub(b'0') < 10) | (b.wrapping_sub(b'a') < 6);
     bytes.iter().fold(true, |all, &b| all & is_digit(b))
@@ -228,7 +228,7 @@ fn broken_rule(input: &str) -> Rule {
     }
 }
 
-/// `sha512:` and its digits: the longest digest.
+/// The length of the longest digest: `sha512:` and its digits.
 const MAX_LEN: usize = "sha512:".len() + 128;
 
 #[cfg(test)]
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(format!("{:>8}", Algorithm::Sha512), "  sha512");
     }
 
-    /// Each byte in each place: the digits and no other byte.
+    /// Tries each byte in each position: only the digits are accepted.
     #[test]
     fn only_the_digits_in_lower_case_are_accepted() {
         for byte in 0..=0x7f_u8 {

@@ -1,10 +1,10 @@
-//! Docker configs: the `config.json` that `docker login` writes, as far as it can pull images.
+//! Docker configs: the parts of the `config.json` of `docker login` that are needed to pull images.
 //!
 //! Fields and meaning are those of
 //! [docker/cli](https://github.com/docker/cli/blob/master/cli/config/types/authconfig.go) and of
 //! [Kubernetes](https://kubernetes.io/docs/tasks/configure-pod-container/pull-image-private-registry/).
-//! A config that a node could not use is refused, with the reason; so is one that tools read in
-//! different ways.
+//! A config that a node could not use, or that tools read in different ways, is rejected with the
+//! reason.
 
 mod decode;
 mod error;
@@ -22,7 +22,7 @@ use crate::host::ParseHostError;
 use crate::secret_json::{Fields, LoneSurrogate, NoObject, Text, type_name};
 use crate::{Credential, RegistryHost};
 
-/// A docker config with the credential of exactly one registry in it.
+/// A docker config that contains the credential of exactly one registry.
 ///
 /// ```
 /// use choreo_registry::docker_config::DockerConfig;
@@ -35,28 +35,29 @@ use crate::{Credential, RegistryHost};
 /// # Ok::<(), choreo_registry::docker_config::DockerConfigError>(())
 /// ```
 ///
-/// Accepted: one entry under `auths`, with `auth`, or `username` and `password`, or all three in
-/// agreement. Unknown fields are ignored. `auth` may lack its padding. What can be put right
-/// without doubt is put right, and [`findings`](Self::findings) tells:
+/// It accepts one entry under `auths`, with `auth`, or `username` and `password`, or all three if
+/// they agree. Unknown fields are ignored. `auth` may lack its padding. A document that can be
+/// repaired without ambiguity is repaired, and [`findings`](Self::findings) reports it:
 ///
-/// - an `auth` with line breaks or blanks, in the URL-safe alphabet, or with NULs around the password;
+/// - an `auth` with line breaks or blanks, in the URL-safe alphabet, or with NULs around the
+///   password;
 /// - a byte order mark before the document;
-/// - a `.dockercfg`, which is the entries without `auths` around them;
-/// - an identity or registry token beside a password, which nodes overlook and Docker prefers;
+/// - a `.dockercfg`, which contains the entries without `auths` around them;
+/// - an identity or registry token beside a password, which nodes ignore and Docker prefers;
 /// - the identity token that `az acr login` leaves, which Azure Container Registry accepts as a
 ///   [password](https://learn.microsoft.com/azure/container-registry/container-registry-authentication#az-acr-login-with---expose-token).
 ///
 /// # Stricter than the tools
 ///
-/// Docker and kubelets take some documents that are refused here, because they disagree on what
-/// these mean or find no credential in them: a name that stands twice or in another case,
+/// Docker and kubelets accept some documents that are rejected here, because the tools disagree on
+/// their meaning or find no credential in them: a duplicate name, also in another case,
 /// `credsStore` and `credHelpers` (of any registry), an `auth` that disagrees with `username` or
-/// `password`, an empty entry, a key that is no host (a path, a pattern).
+/// `password`, an empty entry, a key that is not a host (a path, a pattern).
 ///
 /// # What it does not do
 ///
-/// It calls no credential helper, exchanges no identity token, and keeps nothing of the document
-/// but the host and the credential.
+/// It does not call credential helpers or exchange identity tokens, and keeps only the host and the
+/// credential of the document.
 #[derive(Debug)]
 pub struct DockerConfig {
     host: RegistryHost,
@@ -64,22 +65,22 @@ pub struct DockerConfig {
     repairs: Repairs,
 }
 
-/// What was doubtful and has been put right.
+/// What was ambiguous in the document and has been repaired.
 #[derive(Debug, Clone, Copy, Default)]
 struct Repairs {
     auth: bool,
     byte_order_mark: bool,
     identity_token: bool,
     legacy_format: bool,
-    /// There was a token beside the password.
+    /// The entry contained a token beside the password.
     second_token: bool,
 }
 
 impl DockerConfig {
-    /// Reads the entry of one registry out of a document that may have several.
+    /// Parses the entry of one registry in a document that may contain several.
     ///
-    /// The other entries are not looked into. Without a host to ask for, parse the document:
-    /// the error lists [the hosts to choose from](DockerConfigError::hosts).
+    /// The other entries are not read. If you do not know the host, parse the document: the error
+    /// contains [the hosts to choose from](DockerConfigError::hosts).
     ///
     /// ```
     /// use choreo_registry::docker_config::DockerConfig;
@@ -98,8 +99,9 @@ impl DockerConfig {
     ///
     /// # Errors
     ///
-    /// As for parsing, but for several entries; [`DockerConfigError::NoEntryFor`] when there is
-    /// none for the host, [`DockerConfigError::SeveralSpellings`] when there are two that differ.
+    /// The errors of parsing, except for several entries; [`DockerConfigError::NoEntryFor`] if
+    /// there is no entry for the host, [`DockerConfigError::SeveralSpellings`] if two entries for
+    /// it differ.
     pub fn for_host(document: &str, host: &RegistryHost) -> Result<Self, DockerConfigError> {
         Self::read(document, |entries| match of_host(entries, host)? {
             Some(entry) => Ok((host.clone(), entry)),
@@ -114,19 +116,19 @@ impl DockerConfig {
         })
     }
 
-    /// The registry of the entry.
+    /// Returns the registry of the entry.
     #[must_use]
     pub fn host(&self) -> &RegistryHost {
         &self.host
     }
 
-    /// The credential of the entry.
+    /// Returns the credential of the entry.
     #[must_use]
     pub fn credential(&self) -> &Credential {
         &self.credential
     }
 
-    /// What was doubtful and has been put right.
+    /// Returns what was ambiguous in the document and has been repaired.
     ///
     /// ```
     /// use choreo_registry::docker_config::DockerConfig;
@@ -209,7 +211,8 @@ impl DockerConfig {
         })
     }
 
-    /// The short way; `None` for what has to be read with more care, if only to say what is wrong.
+    /// The fast path; returns `None` for a document that the slow path must read, even if only to
+    /// say why it is not valid.
     fn read_plain(document: &str) -> Option<Self> {
         if document.len() > MAX_LEN {
             return None;
@@ -224,7 +227,7 @@ impl DockerConfig {
         })
     }
 
-    /// The way of every document that [`read_plain`](Self::read_plain) does not take.
+    /// The slow path, for every document that [`read_plain`](Self::read_plain) does not read.
     fn read_only(document: &str) -> Result<Self, DockerConfigError> {
         Self::read(document, |entries| {
             let mut all = entries.iter().filter(|(key, _)| !is_side_key(key));
@@ -233,7 +236,7 @@ impl DockerConfig {
             };
             if all.next().is_some() {
                 let hosts = hosts(entries);
-                // One registry under several spellings is one to choose.
+                // Several spellings of one registry are one choice.
                 if let [host] = &*hosts
                     && let Some(entry) = of_host(entries, host)?
                 {
@@ -245,7 +248,7 @@ impl DockerConfig {
             }
             match key.parse() {
                 Ok(host) => Ok((host, entry)),
-                // What is no host may be anything, even a password.
+                // A key that is not a host may be anything, even a password.
                 Err(error) => Err(DockerConfigError::Host(error.into_unquoted())),
             }
         })
@@ -260,14 +263,14 @@ impl FromStr for DockerConfig {
     }
 }
 
-/// What may be wrong, before it is known where in the document.
+/// What may be wrong, before the position in the document is known.
 enum Problem {
     Error(DockerConfigError),
     Syntax {
         line: usize,
         column: usize,
     },
-    /// In a part of the document, where positions would mislead.
+    /// An error inside a part of the document, so that its position would mislead.
     InnerSyntax,
 }
 
@@ -282,7 +285,7 @@ impl Problem {
                 return DockerConfigError::Base64;
             }
             Self::Syntax { line, column } => (line, column),
-            // Only half a surrogate pair passed the first reading.
+            // Of all invalid text, the first pass accepts only half a surrogate pair.
             Self::InnerSyntax => LoneSurrogate::place(document),
         };
         DockerConfigError::NotJson { line, column }
@@ -309,7 +312,7 @@ impl From<LoneSurrogate> for Problem {
     }
 }
 
-/// The entries of a document, and whether they stood there without `auths`.
+/// Returns the entries of a document, and whether they are at the top level, without `auths`.
 fn entries(document: &str) -> Result<(Fields<'_>, bool), Problem> {
     let root = Fields::parse(document).map_err(|why| match why {
         NoObject::Type(found) => Problem::wrong_type("the document".to_owned(), "an object", found),
@@ -331,7 +334,7 @@ fn entries(document: &str) -> Result<(Fields<'_>, bool), Problem> {
     Ok((entries, legacy_format))
 }
 
-/// Refuses what keeps the credential outside the document.
+/// Rejects fields that keep the credential outside the document.
 fn check_helpers(root: &Fields<'_>) -> Result<(), Problem> {
     if let Some(store) = string(root, "credsStore", || "credsStore".to_owned())?
         && !store.as_str().is_empty()
@@ -349,7 +352,7 @@ fn check_helpers(root: &Fields<'_>) -> Result<(), Problem> {
     }
 }
 
-/// Whether a text is the base64 of something that begins with a brace, as a Secret holds it.
+/// Returns `true` if a text is base64 of text that begins with a brace, as in a Secret's `data`.
 fn is_base64_of_object(document: &str) -> bool {
     let mut signs = document.bytes().filter(|byte| !byte.is_ascii_whitespace());
     signs.next() == Some(b'e')
@@ -357,7 +360,7 @@ fn is_base64_of_object(document: &str) -> bool {
         && signs.all(|sign| sign.is_ascii_alphanumeric() || b"+/-_=".contains(&sign))
 }
 
-/// Whether a value of a `.dockercfg` is the entry of a registry.
+/// Returns `true` if a value of a `.dockercfg` is the entry of a registry.
 fn is_entry(value: &RawValue) -> bool {
     Fields::of(value).is_ok_and(|fields| {
         fields
@@ -366,7 +369,7 @@ fn is_entry(value: &RawValue) -> bool {
     })
 }
 
-/// Refuses names that tools read in different ways: twice, or in another case.
+/// Rejects names that tools read in different ways: duplicates, and names in another case.
 fn check_names(
     fields: &Fields<'_>,
     known_names: &[&'static str],
@@ -384,7 +387,7 @@ fn check_names(
     let Some(name) = fields.duplicate() else {
         return Ok(());
     };
-    // Where no name is known, the names are hosts; elsewhere they may be anything.
+    // If no name is known, the names are hosts; elsewhere they may be anything.
     let host = name.parse::<RegistryHost>();
     let host = host.ok().filter(|_| known_names.is_empty());
     let field = match (known(known_names, name), host) {
@@ -398,18 +401,18 @@ fn check_names(
     })
 }
 
-/// The known name that Go's readers, which ignore case, would take this one for.
+/// Returns the known name that Go's case-insensitive readers would match with this one.
 fn known(names: &[&'static str], name: &str) -> Option<&'static str> {
     names.iter().copied().find(|known| {
         known.eq_ignore_ascii_case(name)
-                // Go folds these two letters as well.
+                // Go also folds these two letters.
                 || !name.is_ascii()
                     && known.eq_ignore_ascii_case(&name.replace('ſ', "s").replace('\u{212a}', "k"))
     })
 }
 
-/// What `docker login` writes beside Docker Hub's entry where no credential store is configured: its
-/// own tokens, with which nobody pulls.
+/// Returns `true` for the tokens that `docker login` writes beside Docker Hub's entry if no
+/// credential store is configured. Pulls never use them.
 fn is_side_key(key: &str) -> bool {
     const SIDE_KEYS: [&str; 2] = [
         "https://index.docker.io/v1/access-token",
@@ -418,7 +421,8 @@ fn is_side_key(key: &str) -> bool {
     SIDE_KEYS.contains(&key)
 }
 
-/// The entry of a host. Several spellings of it are one entry where they say the same.
+/// Returns the entry of a host. Several spellings of the host count as one entry if their contents
+/// are equal.
 fn of_host<'d>(
     entries: &Fields<'d>,
     host: &RegistryHost,
@@ -435,8 +439,8 @@ fn of_host<'d>(
     Ok(first)
 }
 
-/// The keys that are hosts, each once. Others are not repeated: a key may be anything, even a
-/// password.
+/// Returns the keys that are hosts, without duplicates. Other keys are left out: a key may be
+/// anything, even a password.
 fn hosts(entries: &Fields<'_>) -> Vec<RegistryHost> {
     let mut seen = std::collections::HashSet::new();
     entries
@@ -446,7 +450,7 @@ fn hosts(entries: &Fields<'_>) -> Vec<RegistryHost> {
         .collect()
 }
 
-/// Why a key that names this host, and a path behind it, is no host.
+/// Returns the error of a key that contains this host and a path, and so is not a host.
 fn nearly(entries: &Fields<'_>, host: &RegistryHost) -> Option<ParseHostError> {
     entries
         .iter()
@@ -455,7 +459,7 @@ fn nearly(entries: &Fields<'_>, host: &RegistryHost) -> Option<ParseHostError> {
         .map(ParseHostError::into_unquoted)
 }
 
-/// The fields of an object; `None` for null, which is as good as absent.
+/// Returns the fields of an object; `None` for null, which counts as absent.
 fn object(value: &RawValue, path: impl FnOnce() -> String) -> Result<Option<Fields<'_>>, Problem> {
     match Fields::of(value) {
         Ok(fields) => Ok(Some(fields)),
@@ -465,7 +469,7 @@ fn object(value: &RawValue, path: impl FnOnce() -> String) -> Result<Option<Fiel
     }
 }
 
-/// The text of a field; `None` when it is absent or null.
+/// Returns the text of a field; `None` if it is absent or null.
 fn string<'d>(
     fields: &Fields<'d>,
     name: &str,
@@ -481,6 +485,6 @@ fn string<'d>(
     }
 }
 
-/// The size to which Kubernetes limits a Secret.
+/// The maximum size of a Secret in Kubernetes.
 const MAX_LEN: usize = 1024 * 1024;
 const TOP_LEVEL_FIELDS: [&str; 3] = ["auths", "credHelpers", "credsStore"];

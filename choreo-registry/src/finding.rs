@@ -1,4 +1,4 @@
-//! Findings: what is allowed and yet doubtful. The table of all codes is at [`Code`].
+//! Findings: what is allowed but doubtful. The table of all codes is at [`Code`].
 
 #[cfg(test)]
 mod tests;
@@ -11,11 +11,11 @@ use serde_core::ser::{Serialize, SerializeStruct as _, Serializer};
 use crate::quote::Quoted;
 use crate::string_value::string_value;
 
-/// Something doubtful about a registry, in words for the person who registered it.
+/// Something doubtful about a registry, with a message for the person who registered it.
 ///
-/// What can never work is an error instead. A finding never holds a secret, so it may be shown,
-/// logged and stored; as JSON it is an object of the strings `code`, `severity`, `message` and
-/// `help`.
+/// A registry that can never work is an error instead. A finding never contains a secret, so you
+/// may show, log and store it. Its JSON is an object with the strings `code`, `severity`, `message`
+/// and `help`.
 ///
 /// ```
 /// use choreo_registry::{Authentication, ContainerRegistry, Credential, finding::Code};
@@ -44,25 +44,25 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Which finding this is; stable, for programs.
+    /// Returns the stable code, for programs.
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// How much it matters.
+    /// Returns how much the finding matters.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.code.severity()
     }
 
-    /// What is doubtful, in one sentence.
+    /// Returns what is doubtful, in one sentence.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to do about it.
+    /// Returns what to do about it.
     #[must_use]
     pub fn help(&self) -> &str {
         &self.help
@@ -101,10 +101,10 @@ impl Serialize for Finding {
     }
 }
 
-/// Makes [`Code`] and all that is known about a code from the one table below.
+/// Generates [`Code`] and everything known about a code from the one table below.
 macro_rules! codes {
     ($($variant:ident $name:literal $severity:ident $meaning:literal)*) => {
-        /// The name of a finding.
+        /// The code of a finding.
         ///
         /// Programs may store and compare its string, which never changes its meaning; a later
         /// version may add codes.
@@ -138,10 +138,10 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// All codes, in the order of their names.
+            /// All codes, sorted by name.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The stable name, in kebab case.
+            /// Returns the stable name, in kebab case.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -149,7 +149,7 @@ macro_rules! codes {
                 }
             }
 
-            /// How much findings of this code matter.
+            /// Returns how much findings of this code matter.
             #[must_use]
             pub fn severity(self) -> Severity {
                 match self {
@@ -157,7 +157,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What findings of this code say, in one sentence for people; each finding has a
+            /// Returns the meaning of the code, in one sentence for people; each finding has a
             /// message of its own.
             #[must_use]
             pub fn meaning(self) -> &'static str {
@@ -169,7 +169,7 @@ macro_rules! codes {
     };
 }
 
-// One row per code, in the order of the names: variant, name, severity, meaning.
+// One row per code, sorted by name: variant, name, severity, meaning.
 codes! {
     AccountPassword "account-password" Info
         "The password seems to be that of a person's account; a token can be limited and revoked."
@@ -257,7 +257,7 @@ string_value!(
     "the code of a finding, such as \"short-lived-password\""
 );
 
-/// A string that names no [`Code`] of this version.
+/// The error returned if a string is not a [`Code`] of this version.
 ///
 /// ```
 /// use choreo_registry::finding::Code;
@@ -286,7 +286,8 @@ impl std::error::Error for UnknownCode {}
 
 /// How much a finding matters; a later variant matters more.
 ///
-/// There is no severity for what cannot work: that is an error, and nothing is registered.
+/// There is no severity for a registry that cannot work: that is an error, and nothing is
+/// registered.
 ///
 /// ```
 /// use choreo_registry::finding::Severity;
@@ -305,7 +306,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The name in lower case.
+    /// Returns the name in lower case.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -330,7 +331,7 @@ impl FromStr for Severity {
 
 string_value!(Severity, UnknownSeverity, "\"info\" or \"warning\"");
 
-/// A string that names no [`Severity`].
+/// The error returned if a string is not a [`Severity`].
 ///
 /// ```
 /// use choreo_registry::finding::Severity;

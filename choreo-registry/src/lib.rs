@@ -1,7 +1,7 @@
 //! Container registries, credentials, image references and pull secrets, exact and safe.
 //!
-//! For platforms on which people bring their own container registry: check what they enter,
-//! explain what is wrong with it, and hand it to Kubernetes in the one form that works.
+//! For platforms on which people bring their own container registry: validate what they enter,
+//! explain what is wrong with it, and pass it to Kubernetes in the one form that works.
 //!
 //! ```
 //! use choreo_registry::pull_secret::SecretMetadata;
@@ -29,50 +29,50 @@
 //! # Concepts
 //!
 //! - [`ImageReference`] is the name of an image, with the grammar and the normalisation that
-//!   Docker, containerd and kubelets share; [`Digest`] is the name that its bytes give
-//!   themselves.
-//! - [`RegistryHost`] is one spelling for each registry, Docker Hub's five names among them.
-//! - [`Authentication`] is what the user chose and entered; [`Credential`] is what can be used
-//!   now.
-//! - [`ContainerRegistry`] is a display name, a host and an authentication that can work
-//!   together. [`Finding`]s say what is doubtful about it.
-//! - [`PullSecret`] is the Kubernetes Secret made of it.
+//!   Docker, containerd and kubelets share; [`Digest`] is a name computed from its content.
+//! - [`RegistryHost`] is the canonical spelling of a registry's host. Docker Hub's five names are
+//!   one.
+//! - [`Authentication`] is what the user chose and entered; [`Credential`] is a user name and
+//!   password that are ready to use.
+//! - [`ContainerRegistry`] combines a display name, a host and an authentication that can work
+//!   together. [`Finding`]s report what is doubtful about it.
+//! - [`PullSecret`] is the Kubernetes Secret made from it.
 //!
 //! # Choosing an authentication type
 //!
 //! | type | when | the user gives | pods get |
 //! |---|---|---|---|
-//! | [`Public`](Authentication::Public) | everybody may pull | nothing | nothing |
+//! | [`Public`](Authentication::Public) | anonymous pulls are allowed | nothing | nothing |
 //! | [`Basic`](Authentication::Basic) | there is a user name, password, token or key | both | a pull secret |
 //! | [`DockerConfig`](Authentication::DockerConfig) | `docker login` has been done | `config.json` | a pull secret |
 //! | [`Vendor`](Authentication::Vendor) | ACR, GAR, gcr.io or ECR, and the nodes have access | nothing | nothing |
 //!
-//! Passwords of Amazon ECR and access tokens of Google and Azure hold for hours: a registry with
-//! one gets a [finding](finding::Code::ShortLivedPassword), for a pull secret made of it ceases
-//! to work.
+//! ECR passwords and Google and Azure access tokens expire within hours. A registry that uses one
+//! gets a [finding](finding::Code::ShortLivedPassword), because its pull secret will stop working.
 //!
 //! # Recipes
 //!
-//! - Read what the user pasted: [`RegistryHost`], [`docker_config::DockerConfig`],
-//!   [`ImageReference`] through `FromStr`. Every error says what to do and holds no secret.
+//! - Parse what the user pasted: [`RegistryHost`], [`docker_config::DockerConfig`],
+//!   [`ImageReference`] through `FromStr`. Every error says what to do and never contains a secret.
 //! - Offer the choices of a form: [`authentication::AuthenticationType::ALL`],
 //!   [`vendor::VendorTable`].
-//! - Show doubts: [`ContainerRegistry::findings`].
-//! - Which credential will the node use? [`Keyring::lookup`](keyring::Keyring::lookup) answers for
-//!   kubelets, [`explain`](keyring::Keyring::explain) also for Docker, Podman and oras, and why.
+//! - Show what is doubtful: [`ContainerRegistry::findings`].
+//! - Find the credential that the node will use: [`Keyring::lookup`](keyring::Keyring::lookup)
+//!   returns it for kubelets, [`explain`](keyring::Keyring::explain) also for Docker, Podman and
+//!   oras, with the reason.
 //! - Pin an image: [`ImageReference::with_digest`].
 //! - Put an image into a pod: [`ContainerRegistry::canonical_image`], then
 //!   [`PullSecret::expose_manifest`].
-//! - Ask the registry (feature `client`): `client::RegistryClient::for_registry` makes a client of a
-//!   registered registry; `verify` tells in plain words whether its login works and may pull an
-//!   image, `resolve` which digest a tag has now.
-//! - Ask a vendor registry, which has no credential: `credential_source` gets one from the vendor for
-//!   an hour or more; without one, answer `client::Access::not_checkable`.
+//! - Contact the registry (feature `client`): `client::RegistryClient::for_registry` creates a
+//!   client for a registered registry; `verify` reports whether its login works and may pull an
+//!   image, `resolve` returns the digest of a tag.
+//! - Contact a vendor registry, which has no credential: `credential_source` gets a short-lived one
+//!   from the vendor; without one, return `client::Access::not_checkable`.
 //! - Store a registry: its display name, [`RegistryHost`] and
-//!   [`authentication::AuthenticationType`] serialise; the secret does not. Seal it apart: user name
-//!   and [`Credential::expose_password`] for [`Basic`](Authentication::Basic); for
-//!   [`DockerConfig`](Authentication::DockerConfig)
-//!   [`PullSecret::expose_docker_config_json`], which parses to the same again.
+//!   [`authentication::AuthenticationType`] serialise; the secret does not. Seal the secret
+//!   separately: user name and [`Credential::expose_password`] for
+//!   [`Basic`](Authentication::Basic); [`PullSecret::expose_docker_config_json`], which parses to
+//!   the same credential, for [`DockerConfig`](Authentication::DockerConfig).
 //!
 //! # Features
 //!
@@ -86,16 +86,16 @@
 //! | `gar` | no | short-lived credentials of Google's Artifact Registry |
 //! | `proptest` | no | `strategies`: generators of every value, for property tests |
 //!
-//! Without features the crate is values only: no I/O, no async, no HTTP.
+//! Without features the crate contains values only: no I/O, no async, no HTTP.
 //!
 //! # What this crate does not do
 //!
-//! It does not run containers, pull layers, build or push images. It runs no credential helper
-//! and reads no file or environment variable. It does not keep secrets: sealing and storing them
-//! is the control plane's part.
+//! It does not run containers, pull layers, build or push images. It does not run credential
+//! helpers or read files and environment variables. It does not keep secrets: sealing and storing
+//! them is the control plane's responsibility.
 //!
-//! Secrets are types here: no `Serialize`, no `PartialEq`, no `Clone`, nothing in `Debug`; they
-//! leave through methods that say `expose`, and their memory is overwritten.
+//! Secrets have their own types: no `Serialize`, no `PartialEq`, no `Clone`, nothing in `Debug`.
+//! Only methods named `expose…` return them, and their memory is overwritten on drop.
 
 pub mod authentication;
 #[cfg(feature = "client")]

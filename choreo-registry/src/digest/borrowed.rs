@@ -1,4 +1,4 @@
-//! Digests that lie in somebody else's text.
+//! Digests that are borrowed from a longer text.
 
 use std::fmt;
 
@@ -27,11 +27,11 @@ pub struct DigestRef<'a> {
 }
 
 impl<'a> DigestRef<'a> {
-    /// Checks a digest without copying it.
+    /// Validates a digest without copying it.
     ///
     /// # Errors
     ///
-    /// When the text breaks a rule of [`Digest`].
+    /// Returns an error if the text is not a valid [`Digest`].
     pub fn parse(input: &'a str) -> Result<Self, ParseDigestError> {
         match check(input) {
             Ok(algorithm) => Ok(Self::checked(input, algorithm)),
@@ -39,25 +39,25 @@ impl<'a> DigestRef<'a> {
         }
     }
 
-    /// The algorithm before the colon.
+    /// Returns the algorithm before the colon.
     #[must_use]
     pub fn algorithm(self) -> Algorithm {
         self.algorithm
     }
 
-    /// The hexadecimal digits after the colon, in lower case.
+    /// Returns the hexadecimal digits after the colon, in lower case.
     #[must_use]
     pub fn hex(self) -> &'a str {
         &self.text[self.algorithm.as_str().len() + 1..]
     }
 
-    /// The whole digest, `algorithm:hex`.
+    /// Returns the whole digest, `algorithm:hex`.
     #[must_use]
     pub fn as_str(self) -> &'a str {
         self.text
     }
 
-    /// A copy that owns its text.
+    /// Returns a copy that owns its text.
     #[must_use]
     pub fn to_owned(self) -> Digest {
         Digest::copied(self.text, self.algorithm)

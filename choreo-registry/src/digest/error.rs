@@ -1,11 +1,11 @@
-//! What is wrong with a digest, and what to write instead.
+//! Why a digest is not valid, and what to write instead.
 
 use std::fmt;
 
 use super::Algorithm;
 use crate::quote::Quoted;
 
-/// Why a string is no [`Digest`](crate::Digest).
+/// Why a string is not a valid [`Digest`](crate::Digest).
 ///
 /// ```
 /// use choreo_registry::Digest;

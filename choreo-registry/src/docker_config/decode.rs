@@ -1,4 +1,4 @@
-//! One entry under `auths`, decoded.
+//! Decodes one entry under `auths`.
 
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
@@ -24,7 +24,7 @@ pub(super) const ENTRY_FIELDS: [&str; 7] = [
 /// The values of an entry's known fields, in the order of [`ENTRY_FIELDS`].
 pub(super) type Texts<'d> = [Option<Text<'d>>; 7];
 
-/// Reads the credential of an entry; notes what had to be put right.
+/// Reads the credential of an entry and records the repairs.
 pub(super) fn credential_of(
     host: &RegistryHost,
     texts: &Texts<'_>,
@@ -55,7 +55,7 @@ pub(super) fn credential_of(
     }
 }
 
-/// The texts of an entry.
+/// Returns the texts of an entry.
 pub(super) fn texts<'d>(host: &RegistryHost, value: &'d RawValue) -> Result<Texts<'d>, Problem> {
     let place = || format!("auths.\"{host}\"");
     let Some(fields) = object(value, place)? else {
@@ -69,7 +69,7 @@ pub(super) fn texts<'d>(host: &RegistryHost, value: &'d RawValue) -> Result<Text
     Ok(texts)
 }
 
-/// What an entry says beside its `auth`; nothing in it is empty.
+/// The fields of an entry beside its `auth`; none of them is empty.
 struct Entry<'a> {
     host: &'a RegistryHost,
     username: Option<&'a str>,
@@ -125,7 +125,8 @@ impl Entry<'_> {
         self.identity_token.is_some() || self.registry_token.is_some()
     }
 
-    /// Without a password, a token is what the entry is about; `or` says what it lacks else.
+    /// Returns the error for an entry with a token but without a password; `or` is the error
+    /// without a token.
     fn by_token(
         &self,
         username: Option<&str>,
@@ -156,7 +157,7 @@ fn credential(username: &str, password: &str) -> Result<Credential, DockerConfig
 /// A decoded `auth`.
 struct Auth {
     text: WipedText,
-    /// Where the first colon stands, which divides user name and password.
+    /// The position of the first colon, which separates user name and password.
     colon: usize,
     repaired: bool,
 }
@@ -165,7 +166,7 @@ impl Auth {
     fn new(bytes: Wiped, mut repaired: bool) -> Result<Self, AuthDefect> {
         let mut text = bytes.into_text().ok_or(AuthDefect::NotUtf8)?;
         let colon = text.as_str().find(':').ok_or(AuthDefect::NoColon)?;
-        // As Docker does; other tools send them along.
+        // Docker trims NULs, because other tools send them along.
         repaired |= text.trim_nuls(colon + 1);
         Ok(Self {
             text,
@@ -174,7 +175,7 @@ impl Auth {
         })
     }
 
-    /// The user name and the password.
+    /// Returns the user name and the password.
     fn split(&self) -> (&str, &str) {
         let (username, password) = self.text.as_str().split_at(self.colon);
         (username, &password[1..])
@@ -185,9 +186,9 @@ impl Auth {
     }
 }
 
-/// Decodes base64 in any of the shapes in which people and tools write it.
+/// Decodes base64 in any of the variants that people and tools write.
 fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
-    // Nearly always it is clean.
+    // Almost every value is strict base64.
     if let Some(bytes) = secret_base64::decoded(auth) {
         return Auth::new(bytes, false).map_err(DockerConfigError::Auth);
     }
@@ -205,5 +206,5 @@ fn decode_auth(auth: &str) -> Result<Auth, DockerConfigError> {
     Auth::new(bytes, true).map_err(DockerConfigError::Auth)
 }
 
-/// The user name that goes with a token of ACR.
+/// The user name that belongs to an ACR token.
 const NULL_GUID: &str = "00000000-0000-0000-0000-000000000000";

@@ -1,4 +1,4 @@
-//! Why a docker config is refused, and what to do instead.
+//! Why a docker config is rejected, and what to do instead.
 
 #[cfg(test)]
 mod tests;
@@ -9,9 +9,9 @@ use crate::RegistryHost;
 use crate::credential::CredentialError;
 use crate::host::ParseHostError;
 
-/// Why a document is no usable docker config.
+/// Why a document is not a usable docker config.
 ///
-/// The messages hold hosts, field names and positions, and nothing else of the document: any
+/// The messages contain hosts, field names and positions, and nothing else of the document: any
 /// value in it may be a secret.
 ///
 /// ```
@@ -35,23 +35,23 @@ pub enum DockerConfigError {
     Auth(AuthDefect),
     /// The document is a docker config in base64.
     Base64,
-    /// The user name or the password can never work.
+    /// The user name or the password is not valid.
     Credential(CredentialError),
-    /// `credHelpers` is set, for these hosts and perhaps others.
+    /// `credHelpers` is set, for these hosts and possibly others.
     CredHelpers(Vec<RegistryHost>),
     /// `credsStore` is set.
     CredsStore,
-    /// A field stands twice at the same place.
+    /// The document contains a field twice in the same object.
     #[non_exhaustive]
     Duplicate {
-        /// The field's name in quotes, if it is known or a host.
+        /// The field's name in quotes, if it is a known field or a host.
         field: String,
-        /// Where it stands.
+        /// The object that contains it.
         place: String,
     },
     /// The document is empty.
     Empty,
-    /// The entry is there and holds nothing.
+    /// The entry is empty.
     #[non_exhaustive]
     EmptyEntry {
         /// The entry's host.
@@ -60,18 +60,18 @@ pub enum DockerConfigError {
     /// A known field is written in another case.
     #[non_exhaustive]
     FieldCase {
-        /// The field's right spelling.
+        /// The correct spelling of the field.
         field: String,
     },
-    /// The entry's key is no registry host.
+    /// The entry's key is not a registry host.
     Host(ParseHostError),
-    /// The entry holds an identity token instead of a password.
+    /// The entry contains an identity token instead of a password.
     #[non_exhaustive]
     IdentityToken {
         /// The entry's host.
         host: RegistryHost,
     },
-    /// The entry holds a user name without a password, or the reverse.
+    /// The entry contains a user name without a password, or the reverse.
     #[non_exhaustive]
     Incomplete {
         /// The entry's host.
@@ -79,7 +79,7 @@ pub enum DockerConfigError {
         /// The name of the missing field.
         missing: &'static str,
     },
-    /// The document is a Secret, or another manifest of Kubernetes.
+    /// The document is a Secret or another Kubernetes manifest.
     KubernetesManifest,
     /// `auth` disagrees with `username` or `password`.
     #[non_exhaustive]
@@ -89,15 +89,15 @@ pub enum DockerConfigError {
     },
     /// There is no entry under `auths`.
     NoEntry,
-    /// There is no entry for the host that was asked for.
+    /// There is no entry for the requested host.
     #[non_exhaustive]
     NoEntryFor {
         /// The host.
         host: RegistryHost,
-        /// The hosts of the entries that are there, as far as their keys are hosts.
+        /// The hosts of the other entries; keys that are not hosts are left out.
         others: Vec<RegistryHost>,
     },
-    /// The document is not JSON from this place on; both numbers count from 1.
+    /// The document stops being JSON at this position; both numbers count from 1.
     #[non_exhaustive]
     NotJson {
         /// The line.
@@ -105,15 +105,15 @@ pub enum DockerConfigError {
         /// The column, in bytes.
         column: usize,
     },
-    /// The entry holds a registry token instead of a password.
+    /// The entry contains a registry token instead of a password.
     #[non_exhaustive]
     RegistryToken {
         /// The entry's host.
         host: RegistryHost,
     },
-    /// There are several entries under `auths`, for these hosts and perhaps others.
+    /// There are several entries under `auths`, for these hosts and possibly others.
     SeveralEntries(Vec<RegistryHost>),
-    /// There are several entries for the host that was asked for, under different spellings.
+    /// There are several entries for the requested host, under different spellings.
     #[non_exhaustive]
     SeveralSpellings {
         /// The host.
@@ -126,22 +126,22 @@ pub enum DockerConfigError {
     WrongType {
         /// The field.
         path: String,
-        /// The type it must have.
+        /// The expected type.
         expected: &'static str,
-        /// The type it has.
+        /// The actual type.
         found: &'static str,
     },
 }
 
-/// What is wrong with the value of `auth`.
+/// Why the value of `auth` is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuthDefect {
-    /// What it encodes holds no colon between user name and password.
+    /// The decoded text does not contain a colon between user name and password.
     NoColon,
     /// It is not base64.
     NotBase64,
-    /// What it encodes is not UTF-8.
+    /// The decoded bytes are not UTF-8.
     NotUtf8,
 }
 
@@ -230,9 +230,9 @@ impl fmt::Display for DockerConfigError {
 }
 
 impl DockerConfigError {
-    /// The hosts to choose from, when there is more than one entry or none for the host that was
-    /// asked for: what to pass to [`DockerConfig::for_host`](super::DockerConfig::for_host).
-    /// Empty for every other error.
+    /// Returns the hosts to pass to [`DockerConfig::for_host`](super::DockerConfig::for_host), if
+    /// the document contains more than one entry or none for the requested host. Empty for every
+    /// other error.
     ///
     /// ```
     /// use choreo_registry::docker_config::DockerConfig;
@@ -255,7 +255,7 @@ impl DockerConfigError {
         }
     }
 
-    /// What is wrong with the entry of `host`.
+    /// Writes what is wrong with the entry of `host`.
     fn fmt_entry(&self, host: &RegistryHost, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = |f: &mut fmt::Formatter<'_>, kind| {
             write!(

@@ -1,14 +1,14 @@
-//! The shortest way through a document as `docker login` and kubectl write it: one host under
-//! `auths`, known fields, all of them strings. Whatever else a document may be, it is left to the
-//! reader that can say what is wrong with it.
+//! The fast path for documents as `docker login` and kubectl write them: one host under `auths`,
+//! and known fields, all of them strings. Every other document is left to the slow path, which can
+//! explain what is wrong with it.
 
 use super::decode::{ENTRY_FIELDS, Texts};
 use crate::scan;
 use crate::secret_json::Text;
 
-/// The one key under `auths`, and the values of its entry in the order of [`ENTRY_FIELDS`].
+/// Returns the one key under `auths`, and the values of its entry in the order of [`ENTRY_FIELDS`].
 ///
-/// `None` means that this is no such document, not that it is wrong.
+/// `None` means that the document has another form, not that it is invalid.
 pub(super) fn read(document: &str) -> Option<(&str, Texts<'_>)> {
     let mut reader = Reader { document, at: 0 };
     reader.sign(b'{')?;
@@ -31,13 +31,13 @@ struct Reader<'d> {
 }
 
 impl<'d> Reader<'d> {
-    /// The fields of an entry, up to the brace at its end.
+    /// Reads the fields of an entry, up to its closing brace.
     fn entry(&mut self) -> Option<Texts<'d>> {
         let mut texts = [const { None }; 7];
         loop {
             let name = self.name()?;
             let at = ENTRY_FIELDS.iter().position(|field| *field == name)?;
-            // A name that stands twice is a mistake to be told.
+            // A duplicate name is an error for the slow path to report.
             if texts[at].is_some() {
                 return None;
             }
@@ -48,7 +48,7 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// A string without escapes, and the colon behind it.
+    /// Reads a string without escapes, and the colon after it.
     fn name(&mut self) -> Option<&'d str> {
         let Text::Borrowed(name) = self.text()? else {
             return None;
@@ -57,7 +57,7 @@ impl<'d> Reader<'d> {
         Some(name)
     }
 
-    /// A string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>).
+    /// Reads a string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>).
     fn text(&mut self) -> Option<Text<'d>> {
         self.sign(b'"')?;
         let bytes = self.document.as_bytes();
@@ -82,7 +82,7 @@ impl<'d> Reader<'d> {
         (self.next_sign()? == sign).then(|| self.at += 1)
     }
 
-    /// The next byte that is no blank; it is not yet read.
+    /// Returns the next byte that is not a blank, without consuming it.
     fn next_sign(&mut self) -> Option<u8> {
         loop {
             match *self.document.as_bytes().get(self.at)? {
@@ -93,14 +93,15 @@ impl<'d> Reader<'d> {
     }
 }
 
-/// How many bytes stand before the end of a string, an escape, or what must not stand in one.
+/// Returns the number of bytes before the end of a string, an escape, or a byte that is not allowed
+/// in a string.
 fn plain_len(bytes: &[u8]) -> usize {
     scan::first(bytes, |byte| {
         (byte < 0x20) | (byte == b'"') | (byte == b'\\')
     })
 }
 
-/// The length of the escape that `bytes` begin with.
+/// Returns the length of the escape at the beginning of `bytes`.
 fn escape_len(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [
