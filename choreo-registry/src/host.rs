@@ -1,4 +1,4 @@
-//! Registry hosts: what people paste, brought to one spelling, or refused with the way out.
+//! Registry hosts: normalises what people paste to one spelling, or rejects it with a suggestion.
 
 mod error;
 mod parse;
@@ -14,10 +14,9 @@ use crate::string_value::string_value;
 
 /// The host of a registry, with its port unless that is 443.
 ///
-/// Parsing cleans what people paste: blanks around it, a scheme (`https://`, `http://`,
-/// `docker://`, `oci://`), a trailing slash or dot, the path `/v1/` or `/v2/`, upper case, the
-/// default port. What is left is one spelling for each registry, and Docker Hub's five names are
-/// one: `docker.io`.
+/// Parsing cleans pasted input: surrounding blanks, a scheme (`https://`, `http://`, `docker://`,
+/// `oci://`), a trailing slash or dot, the path `/v1/` or `/v2/`, upper case, the default port. The
+/// result is one spelling for each registry. Docker Hub's five names become one: `docker.io`.
 ///
 /// ```
 /// use choreo_registry::RegistryHost;
@@ -37,40 +36,40 @@ use crate::string_value::string_value;
 /// # Ok::<(), choreo_registry::host::ParseHostError>(())
 /// ```
 ///
-/// The scheme says nothing about how the registry is spoken to: that is for the client's policy,
-/// and TLS unless an operator decides otherwise.
+/// The scheme does not select the protocol: the client's policy does, and uses TLS unless an
+/// operator decides otherwise.
 ///
 /// Names follow [RFC 1123](https://www.rfc-editor.org/rfc/rfc1123#section-2.1): labels of at most
 /// 63 letters, digits and inner hyphens, 253 bytes together. A name that ends in a number must be
-/// an IPv4 address. A name without a dot, except `localhost`, keeps its port: without one, an
-/// image reference would take it for a namespace of Docker Hub.
+/// an IPv4 address. A name without a dot, except `localhost`, keeps its port: without one, an image
+/// reference would read it as a namespace of Docker Hub.
 ///
 /// # What it does not do
 ///
-/// It does not resolve or contact the host, and does not judge whether a control plane may
-/// connect to it.
+/// It does not resolve or contact the host, and does not decide whether a control plane may connect
+/// to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryHost {
     text: String,
-    /// Where the port's colon stands, or the end.
+    /// The position of the port's colon, or the length.
     name_end: usize,
 }
 
 impl RegistryHost {
-    /// The canonical spelling: `registry.example.com`, `localhost:5000`, `[2001:db8::1]:5000`;
-    /// `docker.io` for Docker Hub.
+    /// Returns the canonical spelling: `registry.example.com`, `localhost:5000`,
+    /// `[2001:db8::1]:5000`; `docker.io` for Docker Hub.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The name or address, without the port; an IPv6 address in its brackets.
+    /// Returns the name or address, without the port; an IPv6 address is in brackets.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.text[..self.name_end]
     }
 
-    /// The port, if it is written: none means 443.
+    /// Returns the port, if one is written; `None` means 443.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         let digits = self.text[self.name_end..].strip_prefix(':')?;
@@ -81,13 +80,13 @@ impl RegistryHost {
         )
     }
 
-    /// The domain of this registry's images, as image references write it.
+    /// Returns the domain of this registry's images, as image references write it.
     #[must_use]
     pub fn image_domain(&self) -> &str {
         &self.text
     }
 
-    /// Whether this is Docker Hub, by any of its names.
+    /// Returns `true` for Docker Hub, by any of its names.
     ///
     /// ```
     /// # use choreo_registry::RegistryHost;
@@ -102,9 +101,9 @@ impl RegistryHost {
         self.text == DOCKER_HUB
     }
 
-    /// The host and port to which the
-    /// [OCI distribution API](https://github.com/opencontainers/distribution-spec/blob/main/spec.md)'s
-    /// requests go: `registry-1.docker.io` for Docker Hub.
+    /// Returns the host and port that serve the [OCI distribution
+    /// API](https://github.com/opencontainers/distribution-spec/blob/main/spec.md):
+    /// `registry-1.docker.io` for Docker Hub.
     #[must_use]
     pub fn api_host(&self) -> &str {
         if self.is_docker_hub() {
@@ -114,8 +113,8 @@ impl RegistryHost {
         }
     }
 
-    /// The key under `auths` by which kubelets, containerd, Docker, Podman, ORAS and regclient
-    /// all find this registry's credential.
+    /// Returns the key under `auths` by which kubelets, containerd, Docker, Podman, ORAS and
+    /// regclient all find this registry's credential.
     ///
     /// ```
     /// # use choreo_registry::RegistryHost;
@@ -135,10 +134,9 @@ impl RegistryHost {
         }
     }
 
-    /// Whether an image is of the registry at this host.
+    /// Returns `true` if the image belongs to the registry at this host.
     ///
-    /// Hosts are compared without regard to case and to the port 443, and all names of Docker
-    /// Hub are one.
+    /// The comparison ignores case and the port 443, and treats all names of Docker Hub as one.
     ///
     /// ```
     /// use choreo_registry::RegistryHost;
@@ -157,11 +155,11 @@ impl RegistryHost {
                 .is_ok_and(|host| host == *self)
     }
 
-    /// The image under the name for which kubelets find this host's pull secret; `None` for an
-    /// image of another registry.
+    /// Returns the image with the name for which kubelets find this host's pull secret; `None` if
+    /// the image belongs to another registry.
     ///
-    /// Kubelets compare hosts byte by byte, so what [`serves`](Self::serves) folds has to be
-    /// folded in the pod as well.
+    /// Kubelets compare hosts byte by byte, so the pod must contain the canonical spelling of every
+    /// image that [`serves`](Self::serves) accepts.
     ///
     /// ```
     /// use choreo_registry::RegistryHost;
@@ -184,7 +182,7 @@ impl RegistryHost {
         format!("{}{rest}", self.image_domain()).parse().ok()
     }
 
-    /// Whether the host names the machine that uses it: `localhost` or a loopback address.
+    /// Returns `true` if the host is the machine itself: `localhost` or a loopback address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let name = self.name();
@@ -215,7 +213,7 @@ impl FromStr for RegistryHost {
             text: DOCKER_HUB.to_owned(),
             name_end: DOCKER_HUB.len(),
         };
-        // Most docker configs are for it.
+        // Most docker configs are for Docker Hub.
         if input == DOCKER_HUB_KEY {
             return Ok(docker_hub());
         }
@@ -244,7 +242,7 @@ const DOCKER_HUB: &str = "docker.io";
 /// The key that `docker login` and kubectl write for Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// All names by which Docker Hub is known as a registry.
+/// All names of Docker Hub as a registry.
 pub(crate) const DOCKER_HUB_NAMES: [&str; 5] = [
     DOCKER_HUB,
     "index.docker.io",

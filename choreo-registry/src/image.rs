@@ -1,7 +1,7 @@
-//! What a registry says about an image: the answer that [`ImageReference`](crate::ImageReference)
-//! asks for.
+//! Facts about an image that a registry returns for an [`ImageReference`](crate::ImageReference).
 //!
-//! These are values, without a client: they are stored with a release and cross process boundaries.
+//! These are values, without a client: you can store them with a release and send them between
+//! processes.
 
 mod parts;
 mod platform;
@@ -14,10 +14,10 @@ pub use self::parts::{
 };
 pub use self::platform::{ParsePlatformError, Platform};
 
-/// An image whose manifest was read and hashed: the digest is the one of the bytes, not a claim.
+/// An image whose manifest was read and hashed: the digest is computed from the bytes, not claimed.
 ///
-/// As JSON it is an object with the fields of the same names; fields that are not known are left
-/// out. Unknown fields are ignored when it is read back.
+/// Its JSON is an object with fields of the same names, without those that are not known. Unknown
+/// fields are ignored when it is parsed.
 ///
 /// ```
 /// use choreo_registry::{Digest, image::{MediaType, ResolvedImage}};
@@ -50,7 +50,7 @@ pub struct ResolvedImage {
 }
 
 impl ResolvedImage {
-    /// An image of which nothing but its manifest's digest and type is known.
+    /// Creates an image of which only the manifest's digest and type are known.
     #[must_use]
     pub fn new(digest: Digest, media_type: MediaType) -> Self {
         Self {
@@ -63,19 +63,19 @@ impl ResolvedImage {
         }
     }
 
-    /// The platforms that the image is built for.
+    /// Sets the platforms that the image is built for.
     #[must_use]
     pub fn with_platforms(self, platforms: Vec<Platform>) -> Self {
         Self { platforms, ..self }
     }
 
-    /// The user that the image's configuration names: an empty text where it was read and names none.
+    /// Sets the user of the image's configuration: an empty text if the configuration names none.
     #[must_use]
     pub fn with_user(self, user: Option<String>) -> Self {
         Self { user, ..self }
     }
 
-    /// The ports that the image's configuration exposes.
+    /// Sets the ports that the image's configuration exposes.
     #[must_use]
     pub fn with_exposed_ports(self, exposed_ports: Vec<ExposedPort>) -> Self {
         Self {
@@ -84,42 +84,42 @@ impl ResolvedImage {
         }
     }
 
-    /// The bytes that a node transfers for one platform.
+    /// Sets the number of bytes that a node transfers for one platform.
     #[must_use]
     pub fn with_size(self, size: Option<u64>) -> Self {
         Self { size, ..self }
     }
 
-    /// The digest of the manifest, or of the index of an image for several platforms.
+    /// Returns the digest of the manifest, or of the index of a multi-platform image.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The type of the document behind the digest.
+    /// Returns the media type of the document with this digest.
     #[must_use]
     pub fn media_type(&self) -> MediaType {
         self.media_type
     }
 
-    /// The platforms that the image is built for, as its index or its configuration names them.
-    /// Empty when they are not known.
+    /// Returns the platforms that the image is built for, as its index or its configuration lists
+    /// them. Empty if they are not known.
     #[must_use]
     pub fn platforms(&self) -> &[Platform] {
         &self.platforms
     }
 
-    /// The user that processes run as: a name, a number, or either with a group (`app:app`), as the
-    /// image's author wrote it. Empty when the configuration names none, which means root; `None`
-    /// when the configuration was not read.
+    /// Returns the user that processes run as: a name, a number, or either with a group
+    /// (`app:app`), as the image's author wrote it. Empty if the configuration names none, which
+    /// means root; `None` if the configuration was not read.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// Whether processes run as root unless the workload says otherwise. `None` when that cannot be
-    /// told: the configuration was not read, or names a user whose number only the image's own
-    /// `/etc/passwd` knows.
+    /// Returns `true` if processes run as root unless the workload sets a user. `None` if that is
+    /// not known: the configuration was not read, or names a user whose number is only in the
+    /// image's own `/etc/passwd`.
     ///
     /// ```
     /// use choreo_registry::{Digest, image::{MediaType, ResolvedImage}};
@@ -142,22 +142,22 @@ impl ResolvedImage {
         }
     }
 
-    /// The ports that the image declares. Empty when the configuration was not read or declares
-    /// none.
+    /// Returns the ports that the image declares. Empty if the configuration was not read or
+    /// declares none.
     #[must_use]
     pub fn exposed_ports(&self) -> &[ExposedPort] {
         &self.exposed_ports
     }
 
-    /// The compressed size in bytes of configuration and layers for one platform, as the manifest
-    /// declares it. `None` when only an index was read.
+    /// Returns the compressed size in bytes of configuration and layers for one platform, as the
+    /// manifest declares it. `None` if only an index was read.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// Whether a node of this platform runs the image ([`Platform::serves`]), or it is not known what
-    /// the image is built for.
+    /// Returns `true` if a node of this platform runs the image ([`Platform::serves`]), or if the
+    /// image's platforms are not known.
     #[must_use]
     pub fn runs_on(&self, platform: &Platform) -> bool {
         self.platforms.is_empty() || self.platforms.iter().any(|built| built.serves(platform))

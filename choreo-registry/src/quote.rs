@@ -1,4 +1,4 @@
-//! How errors show what somebody typed: quoted, escaped and bounded.
+//! How errors show user input: quoted, escaped and bounded.
 
 use std::fmt::{self, Write as _};
 

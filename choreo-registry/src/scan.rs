@@ -1,7 +1,7 @@
-//! Looking for bytes in long texts: whole chunks without branches, so that many bytes are judged at
-//! once.
+//! Searches long texts for bytes: in whole chunks without branches, so that the compiler can check
+//! many bytes at once.
 
-/// Where the first byte of this kind stands, or the length when there is none.
+/// Returns the position of the first byte of this kind, or the length if there is none.
 pub(crate) fn first(bytes: &[u8], is_kind: impl Fn(u8) -> bool) -> usize {
     let has_none = |chunk: &&[u8]| {
         let found = |found, byte: &u8| found | is_kind(*byte);

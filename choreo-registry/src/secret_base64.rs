@@ -1,7 +1,7 @@
-//! Base64 of secrets, written and read in memory that is overwritten.
+//! Base64 of secrets, encoded and decoded in memory that is overwritten on drop.
 //!
-//! Everything is written in place: what encodes into a `String` goes through a buffer on the stack,
-//! and leaves it there.
+//! Everything is encoded in place: encoding into a `String` would go through a buffer on the stack
+//! and leave the secret there.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ pub(crate) fn encoded(bytes: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(String::from_utf8(out).expect("base64 is ASCII"))
 }
 
-/// Appends [`encoded`] bytes; `out` has room for [`encoded_len`] more.
+/// Appends [`encoded`] bytes; `out` has capacity for [`encoded_len`] more.
 pub(crate) fn push_encoded(out: &mut Vec<u8>, bytes: &[u8]) {
     let from = out.len();
     out.resize(from + encoded_len(bytes.len()), 0);
@@ -26,12 +26,12 @@ pub(crate) fn push_encoded(out: &mut Vec<u8>, bytes: &[u8]) {
         .expect("it has four bytes for each three");
 }
 
-/// How long so many bytes are in base64.
+/// Returns the length in base64 of `len` bytes.
 pub(crate) fn encoded_len(len: usize) -> usize {
     len.div_ceil(3) * 4
 }
 
-/// The bytes of base64 with or without padding; `None` for anything else.
+/// Decodes base64 with or without padding; returns `None` for anything else.
 pub(crate) fn decoded(text: &str) -> Option<Wiped> {
     let engine = if text.ends_with('=') {
         &PADDED
@@ -48,7 +48,7 @@ pub(crate) fn decoded(text: &str) -> Option<Wiped> {
 const PADDED: GeneralPurpose = lenient(DecodePaddingMode::RequireCanonical);
 const UNPADDED: GeneralPurpose = lenient(DecodePaddingMode::RequireNone);
 
-/// Go, in which the nodes' software is written, ignores the bits after the last byte.
+/// Go, the language of the nodes' software, ignores the bits after the last byte.
 const fn lenient(padding: DecodePaddingMode) -> GeneralPurpose {
     GeneralPurpose::new(
         &base64::alphabet::STANDARD,

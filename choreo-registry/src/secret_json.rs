@@ -1,8 +1,8 @@
-//! JSON that holds secrets: the fields of an object, borrowed from the document.
+//! JSON that contains secrets: the fields of an object, borrowed from the document.
 //!
-//! Names and values stay text until somebody asks for them, so that no buffer of a general JSON
-//! library ever holds a decoded secret: such buffers are not overwritten. Nor do errors quote what
-//! they stumble over: a place is all that leaves. Duplicate names are kept for the caller to judge.
+//! Names and values stay encoded until a caller needs them, so that no buffer of a general JSON
+//! library ever contains a decoded secret: such buffers are not overwritten. Errors contain only a
+//! position, never a part of the document. Duplicate names are kept for the caller to decide.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,17 +15,17 @@ use crate::wiped::WipedText;
 /// The names and values of one object, in the order of the document.
 pub(crate) struct Fields<'d>(Vec<(Text<'d>, &'d RawValue)>);
 
-/// Why a text is no such object.
+/// Why a text is not a JSON object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoObject {
-    /// It is JSON, and of this type.
+    /// It is JSON, but of this type.
     Type(&'static str),
-    /// It ceases to be JSON here; both count from 1.
+    /// It stops being JSON at this position; both count from 1.
     Syntax { line: usize, column: usize },
 }
 
 impl<'d> Fields<'d> {
-    /// Reads a whole document.
+    /// Parses a whole document.
     pub(crate) fn parse(document: &'d str) -> Result<Self, NoObject> {
         match serde_json::from_str(document) {
             Ok(fields) => Ok(fields),
@@ -39,7 +39,7 @@ impl<'d> Fields<'d> {
         }
     }
 
-    /// Reads a value of another object.
+    /// Parses a value of another object.
     pub(crate) fn of(value: &'d RawValue) -> Result<Self, NoObject> {
         Self::parse(value.get())
     }
@@ -54,7 +54,7 @@ impl<'d> Fields<'d> {
             .map(|(_, value)| value)
     }
 
-    /// Keeps the fields whose values are wanted.
+    /// Keeps the fields whose values satisfy `wanted`.
     pub(crate) fn into_filtered(mut self, wanted: impl Fn(&RawValue) -> bool) -> Self {
         self.0.retain(|(_, value)| wanted(value));
         self
@@ -64,7 +64,7 @@ impl<'d> Fields<'d> {
         self.0.is_empty()
     }
 
-    /// A name that stands twice. Linear, for a document may hold a hundred thousand names.
+    /// Returns a duplicate name. Linear, because a document may contain a hundred thousand names.
     pub(crate) fn duplicate(&self) -> Option<&str> {
         let names = || self.iter().map(|(name, _)| name);
         if self.0.len() <= FEW {
@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let mut fields = Vec::new();
         while let Some(name) = entries.next_key::<&RawValue>()? {
             let name = Text::of(name).map_err(A::Error::custom)?;
-            // A name is a string, or it would have been refused by now.
+            // The parser has already rejected names that are not strings.
             let name = name.unwrap_or(Text::Borrowed(""));
             fields.push((name, entries.next_value()?));
         }
@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// The type of a value, as messages call it.
+/// Returns the type of a value, as messages name it.
 pub(crate) fn type_name(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'"') => "a string",
@@ -123,14 +123,14 @@ pub(crate) enum Text<'d> {
     Decoded(WipedText),
 }
 
-/// A string with half a surrogate pair: of all that JSON's grammar accepts, the one thing that is
-/// no text.
+/// The error of a string with half a surrogate pair: the one value in JSON's grammar that is not
+/// text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LoneSurrogate;
 
 impl LoneSurrogate {
-    /// The line and the column of the first one in a document that is grammatical; both count
-    /// from 1, as those of syntax errors do.
+    /// Returns the line and column of the first one in a grammatical document; both count from 1,
+    /// like those of syntax errors.
     pub(crate) fn place(document: &str) -> (usize, usize) {
         let mut rest = document;
         let mut found = 0;
@@ -156,7 +156,7 @@ impl fmt::Display for LoneSurrogate {
 }
 
 impl<'d> Text<'d> {
-    /// The text of a string; `None` for other types.
+    /// Returns the text of a string; `None` for other types.
     pub(crate) fn of(value: &'d RawValue) -> Result<Option<Self>, LoneSurrogate> {
         let inner = value
             .get()
@@ -169,7 +169,7 @@ impl<'d> Text<'d> {
         })
     }
 
-    /// The text between the quotes of a string that has escapes and is grammatical.
+    /// Decodes the text between the quotes of a grammatical string with escapes.
     pub(crate) fn unescaped(inner: &str) -> Result<Self, LoneSurrogate> {
         unescape(inner).map(Self::Decoded)
     }
@@ -182,10 +182,10 @@ impl<'d> Text<'d> {
     }
 }
 
-/// Decodes the escapes of a string of which the grammar has been checked
+/// Decodes the escapes of a string whose grammar has been checked
 /// (<https://www.rfc-editor.org/rfc/rfc8259#section-7>).
 fn unescape(inner: &str) -> Result<WipedText, LoneSurrogate> {
-    // No escape is shorter than what it stands for, so the buffer never moves.
+    // An escape is never shorter than its character, so the buffer never moves.
     let mut text = WipedText::new(String::with_capacity(inner.len()));
     let mut rest = inner;
     while let Some((plain, escape)) = rest.split_once('\\') {
@@ -212,7 +212,7 @@ fn unescape(inner: &str) -> Result<WipedText, LoneSurrogate> {
     Ok(text)
 }
 
-/// The character of one `\u` escape, or of two that are a surrogate pair.
+/// Returns the character of one `\u` escape, or of two that are a surrogate pair.
 fn code_point(digits: &str) -> Result<(char, &str), LoneSurrogate> {
     let (unit, rest) = code_unit(digits)?;
     if let Some(character) = char::from_u32(unit.into()) {
@@ -233,7 +233,7 @@ fn code_unit(digits: &str) -> Result<(u16, &str), LoneSurrogate> {
     }
 }
 
-/// Up to here comparing each name with each costs less than hashing them.
+/// Up to this many names, comparing each with each costs less than hashing them.
 const FEW: usize = 16;
 
 #[cfg(test)]
@@ -325,7 +325,7 @@ mod tests {
     }
 
     proptest! {
-        /// What serde_json makes of a string, we make of it.
+        /// A string is decoded exactly as serde_json decodes it.
         #[test]
         fn strings_are_read_as_other_readers_read_them(text in any::<String>()) {
             let json = serde_json::to_string(&text).unwrap();

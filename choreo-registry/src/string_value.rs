@@ -1,8 +1,8 @@
-//! The trait implementations that every value with one canonical string shares.
+//! The trait implementations that all values with one canonical string share.
 
 /// Implements the string traits of a type that has `FromStr` and `as_str`.
 ///
-/// Deserialising goes through `FromStr`, so a stored value obeys the same rules as a typed one.
+/// Deserialising goes through `FromStr`, so the same rules apply to stored and typed values.
 macro_rules! string_value {
     ($type:ty, $error:ty, $expecting:literal) => {
         impl std::fmt::Display for $type {

@@ -1,4 +1,4 @@
-//! How tests assert the texts of an error, so that none is left out.
+//! Tests of error messages that cannot omit a variant.
 
 /// Asserts the text of every variant, one row each: a variant without a row does not compile.
 macro_rules! assert_texts {

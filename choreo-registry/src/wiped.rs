@@ -1,9 +1,9 @@
-//! Memory that is overwritten before it is given back, all at once rather than byte by byte: what
-//! holds a token of some thousand bytes is dropped in a hundred nanoseconds.
+//! Memory that is overwritten before it is freed, all at once rather than byte by byte: a value
+//! with a token of some thousand bytes is dropped in a hundred nanoseconds.
 
 use zeroize::Zeroize as _;
 
-/// Bytes that are overwritten when they are dropped.
+/// Bytes that are overwritten on drop.
 pub(crate) struct Wiped(Vec<u8>);
 
 impl Wiped {
@@ -15,7 +15,7 @@ impl Wiped {
         &self.0
     }
 
-    /// The same memory as text, if it is text.
+    /// Converts the same memory to text, if it is UTF-8.
     pub(crate) fn into_text(mut self) -> Option<WipedText> {
         match String::from_utf8(std::mem::take(&mut self.0)) {
             Ok(text) => Some(WipedText(text)),
@@ -33,11 +33,11 @@ impl Drop for Wiped {
     }
 }
 
-/// Text that is overwritten when it is dropped.
+/// Text that is overwritten on drop.
 pub(crate) struct WipedText(String);
 
 impl WipedText {
-    /// Takes over a text, which must not have moved while it grew.
+    /// Takes ownership of a text, which must not have been reallocated while it grew.
     pub(crate) fn new(text: String) -> Self {
         Self(text)
     }
@@ -50,7 +50,7 @@ impl WipedText {
         Self(self.0.clone())
     }
 
-    /// Removes the NULs at both ends of what stands behind the first `start` bytes; returns whether
+    /// Removes the NULs at both ends of the text after the first `start` bytes; returns `true` if
     /// there were any.
     pub(crate) fn trim_nuls(&mut self, start: usize) -> bool {
         let rest = &self.0[start..];
@@ -69,7 +69,7 @@ impl WipedText {
         self.0.capacity()
     }
 
-    /// Appends within the capacity that the text came with: one that moved would leave a copy behind.
+    /// Appends within the capacity of the text: reallocation would leave a copy behind.
     pub(crate) fn push_str(&mut self, part: &str) {
         debug_assert!(self.0.len() + part.len() <= self.0.capacity());
         self.0.push_str(part);
@@ -82,7 +82,7 @@ impl Drop for WipedText {
     }
 }
 
-/// Once they are empty, all of their memory is spare, and is overwritten in one go.
+/// Clears the bytes first: all of the memory is then spare, and is overwritten in one step.
 fn wipe(bytes: &mut Vec<u8>) {
     bytes.clear();
     bytes.spare_capacity_mut().zeroize();

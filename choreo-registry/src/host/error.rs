@@ -1,4 +1,4 @@
-//! What is wrong with a host, and what to write instead.
+//! Why a host is not valid, and what to write instead.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -6,10 +6,10 @@ use std::net::Ipv6Addr;
 use crate::RegistryHost;
 use crate::quote::Quoted;
 
-/// Why a string is no [`RegistryHost`](crate::RegistryHost), and what to do.
+/// Why a string is not a valid [`RegistryHost`](crate::RegistryHost), and what to do.
 ///
-/// The message never repeats input that may carry a password or token: with `@`, `?`, `#` or `%`,
-/// with letters for a port, or one long word in place of a host.
+/// The message never repeats input that may contain a password or token: input with `@`, `?`, `#`
+/// or `%`, with letters for a port, or one long word in place of a host.
 ///
 /// ```
 /// use choreo_registry::RegistryHost;
@@ -22,14 +22,14 @@ use crate::quote::Quoted;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseHostError {
-    /// `None` when the input carries a password or may be anything.
+    /// `None` if the input contains a password or may be anything.
     input: Option<String>,
     rule: Rule,
 }
 
 impl ParseHostError {
-    /// Whether the refused input carried a user name or password, which may by now be in places
-    /// where it should not be.
+    /// Returns `true` if the rejected input contained a user name or password, which may already
+    /// have been logged or stored.
     ///
     /// ```
     /// # use choreo_registry::RegistryHost;
@@ -43,7 +43,7 @@ impl ParseHostError {
         self.rule == Rule::Userinfo
     }
 
-    /// A host to write instead, where there is an obvious one.
+    /// Returns a corrected host, if there is an obvious one.
     ///
     /// ```
     /// # use choreo_registry::RegistryHost;
@@ -62,12 +62,12 @@ impl ParseHostError {
         }
     }
 
-    /// The rule alone, and what to do.
+    /// Returns the rule alone, and what to do.
     pub(crate) fn reason(&self) -> impl fmt::Display {
         &self.rule
     }
 
-    /// The same error without any of the input, for input that may be anything.
+    /// Returns the same error without the input, for input that may be anything.
     pub(crate) fn into_unquoted(self) -> Self {
         Self {
             input: None,
@@ -76,7 +76,7 @@ impl ParseHostError {
     }
 
     pub(super) fn new(input: &str, rule: Rule) -> Self {
-        // Whatever else is wrong with it: text before an at sign may be a password.
+        // This rule comes first: text before an at sign may be a password.
         let rule = if input.contains('@') {
             Rule::Userinfo
         } else {
@@ -97,8 +97,8 @@ impl ParseHostError {
     }
 }
 
-/// Whether the input is, or holds, what people do not put on display: a login before a host, a
-/// token in a query, `user:password` that looks like a port, or a token alone.
+/// Returns `true` if the input is or contains text that must not be displayed: a login before a
+/// host, a token in a query, `user:password` that looks like a port, or a token alone.
 fn may_be_secret(input: &str) -> bool {
     let (_, rest) = input.split_once("://").unwrap_or(("", input));
     let authority = rest.split('/').next().unwrap_or(rest);
@@ -109,7 +109,7 @@ fn may_be_secret(input: &str) -> bool {
     input.contains(['@', '?', '#']) || is_word || is_login && !is_ipv6
 }
 
-/// Names without a dot, a port and a path are seldom as long, and tokens are longer.
+/// Names without a dot, a port and a path are rarely this long, and tokens are longer.
 const WORD_MAX: usize = 15;
 
 impl fmt::Display for ParseHostError {
@@ -128,9 +128,9 @@ impl std::error::Error for ParseHostError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Rule {
     Blank,
-    /// The character, where it may be shown.
+    /// The character, if it may be shown.
     Character(Option<char>),
-    /// The name, where it may be shown.
+    /// The name, if it may be shown.
     DotlessWithoutPort(Option<String>),
     Empty,
     HostTooLong,
@@ -141,7 +141,7 @@ pub(super) enum Rule {
     Label,
     LabelTooLong,
     NonAscii,
-    /// What stands before the path, where it may be shown.
+    /// The text before the path, if it may be shown.
     Path(Option<String>),
     Port,
     Scheme,
@@ -153,7 +153,7 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    /// The same rule, which shows nothing of what broke it.
+    /// Returns the same rule without the input that broke it.
     fn without_input(self) -> Self {
         match self {
             Self::Character(_) => Self::Character(None),

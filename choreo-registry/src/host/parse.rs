@@ -1,11 +1,11 @@
-//! The rules of a host, in the order in which they name the likeliest mistake.
+//! The rules of a host, ordered so that the likeliest mistake is reported.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::error::Rule;
 
-/// Cleans and checks `input`; returns the name and the port to write.
+/// Cleans and validates `input`; returns the name and the port to write.
 pub(super) fn host(input: &str) -> Result<(String, Option<u16>), Rule> {
     if is_usual(input) && input != WEB_SITE {
         return Ok((input.to_owned(), None));
@@ -13,8 +13,8 @@ pub(super) fn host(input: &str) -> Result<(String, Option<u16>), Rule> {
     cleaned(input)
 }
 
-/// Whether it is a name as nearly all are stored, of which every rule below says the same: nothing
-/// surrounds it, and its last label is no number.
+/// Returns `true` for the form of almost all stored names, on which every rule below agrees:
+/// nothing surrounds the name, and its last label is not a number.
 fn is_usual(input: &str) -> bool {
     let (mut label_start, mut previous) = (0, b'.');
     for (at, byte) in input.bytes().enumerate() {
@@ -42,7 +42,7 @@ fn cleaned(input: &str) -> Result<(String, Option<u16>), Rule> {
     if name == WEB_SITE {
         return Err(Rule::WebSite);
     }
-    // Without a dot or a port an image reference reads the name as a namespace of Docker Hub.
+    // Without a dot or a port, an image reference reads the name as a namespace of Docker Hub.
     let needs_port = !name.contains(['.', ':']) && name != "localhost";
     match port {
         None if needs_port => Err(Rule::DotlessWithoutPort(Some(name))),
@@ -51,7 +51,7 @@ fn cleaned(input: &str) -> Result<(String, Option<u16>), Rule> {
     }
 }
 
-/// Removes what surrounds the host in a pasted URL, and refuses what must not be removed.
+/// Removes what surrounds the host in a pasted URL, and rejects what must not be removed.
 fn strip_decoration(input: &str) -> Result<&str, Rule> {
     let input = input.trim_matches(|c: char| c.is_ascii_whitespace());
     if input.is_empty() {
@@ -162,7 +162,7 @@ fn check_name(name: &str) -> Result<String, Rule> {
     Ok(name)
 }
 
-/// Writes the address in the shortest form that image references can hold.
+/// Returns the address in the shortest form that is valid in an image reference.
 fn check_ipv6(inner: &str) -> Result<String, Rule> {
     if inner.contains('%') {
         return Err(Rule::Ipv6Zone);
@@ -181,7 +181,7 @@ fn check_ipv6(inner: &str) -> Result<String, Rule> {
     Ok(text)
 }
 
-/// Whether resolvers take the name for an IPv4 address
+/// Returns `true` if resolvers read the name as an IPv4 address
 /// (<https://url.spec.whatwg.org/#ends-in-a-number-checker>).
 fn ends_in_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
@@ -190,11 +190,12 @@ fn ends_in_number(name: &str) -> bool {
         || hex.is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Docker Hub's pages, which are no registry.
+/// Docker Hub's web site, which is not a registry.
 const WEB_SITE: &str = "hub.docker.com";
-/// [RFC 1035, section 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
+/// The longest label: [RFC 1035, section
+/// 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
 const LABEL_MAX: usize = 63;
-/// The same, in text without the root's dot.
+/// The longest name, by the same section, without the root's dot.
 const NAME_MAX: usize = 253;
 const DEFAULT_PORT: u16 = 443;
 const SCHEMES: [&str; 4] = ["https", "http", "docker", "oci"];

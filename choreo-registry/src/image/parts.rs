@@ -1,10 +1,10 @@
-//! The small values inside a resolved image.
+//! The component types of a resolved image.
 
 use std::{fmt, str::FromStr};
 
 use crate::{quote::Quoted, string_value::string_value};
 
-/// The types of manifest that nodes can run images from.
+/// The manifest types from which nodes can run images.
 ///
 /// They are those of the [OCI image
 /// specification](https://github.com/opencontainers/image-spec/blob/main/media-types.md) and
@@ -33,7 +33,7 @@ pub enum MediaType {
 }
 
 impl MediaType {
-    /// Every media type, for `Accept` headers and tables.
+    /// All media types, for `Accept` headers and tables.
     pub const ALL: [Self; 4] = [
         Self::OciIndex,
         Self::OciManifest,
@@ -41,7 +41,7 @@ impl MediaType {
         Self::DockerManifest,
     ];
 
-    /// The media type as registries write it.
+    /// Returns the media type as registries write it.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl MediaType {
         }
     }
 
-    /// Whether the document lists images for several platforms.
+    /// Returns `true` if the document lists images for several platforms.
     #[must_use]
     pub fn is_index(self) -> bool {
         matches!(self, Self::DockerManifestList | Self::OciIndex)
@@ -78,7 +78,7 @@ string_value!(
     "the media type of an image manifest or index"
 );
 
-/// A text that is not the [`MediaType`] of an image.
+/// The error returned if a text is not the [`MediaType`] of an image.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseMediaTypeError {
     input: String,
@@ -114,13 +114,13 @@ pub struct ExposedPort {
 }
 
 impl ExposedPort {
-    /// The port, never zero.
+    /// Returns the port, which is never zero.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The protocol; TCP when the image names none.
+    /// Returns the protocol; TCP if the image names none.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
@@ -172,7 +172,7 @@ impl FromStr for ExposedPort {
     }
 }
 
-/// A text that is not an [`ExposedPort`].
+/// The error returned if a text is not a valid [`ExposedPort`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseExposedPortError {
     input: String,

@@ -6,9 +6,9 @@ use crate::{quote::Quoted, string_value::string_value};
 
 /// An operating system and a processor architecture: `linux/amd64`, `linux/arm64/v8`.
 ///
-/// The words are those of the [OCI image
-/// index](https://github.com/opencontainers/image-spec/blob/main/image-index.md): what Go calls
-/// `GOOS` and `GOARCH`, and a variant of the processor.
+/// The terms are those of the [OCI image
+/// index](https://github.com/opencontainers/image-spec/blob/main/image-index.md): Go's `GOOS` and
+/// `GOARCH`, and a variant of the processor.
 ///
 /// ```
 /// use choreo_registry::image::Platform;
@@ -31,32 +31,32 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// The operating system.
+    /// Returns the operating system.
     #[must_use]
     pub fn os(&self) -> &str {
         &self.text[..self.os_end]
     }
 
-    /// The processor architecture.
+    /// Returns the processor architecture.
     #[must_use]
     pub fn architecture(&self) -> &str {
         &self.text[self.os_end + 1..self.architecture_end]
     }
 
-    /// The variant of the architecture, if one is named.
+    /// Returns the variant of the architecture, if one is set.
     #[must_use]
     pub fn variant(&self) -> Option<&str> {
         self.text.get(self.architecture_end + 1..)
     }
 
-    /// The platform as `os/architecture` or `os/architecture/variant`.
+    /// Returns the platform as `os/architecture` or `os/architecture/variant`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The platform in the one spelling that nodes compare: `x86_64` is `amd64`, `aarch64` and
-    /// `arm64/v8` are `arm64`, `armhf` and `arm` are `arm/v7`, `macos` is `darwin`.
+    /// Returns the platform in the spelling that nodes compare: `x86_64` becomes `amd64`, `aarch64`
+    /// and `arm64/v8` become `arm64`, `armhf` and `arm` become `arm/v7`, `macos` becomes `darwin`.
     ///
     /// ```
     /// use choreo_registry::image::Platform;
@@ -80,14 +80,14 @@ impl Platform {
         }
     }
 
-    /// Whether a node of the other platform runs an image for this one, as containerd decides it:
-    /// both are [normalised](Self::normalized), then operating system and architecture are equal and
-    /// the variant is the node's or an older one. A node of `amd64` runs `386` as well, and one of
-    /// `arm64` runs `arm`.
+    /// Returns `true` if a node of the platform `node` runs an image for this one, by containerd's
+    /// rule: both are [normalised](Self::normalized), then operating system and architecture are
+    /// equal and the variant is the node's or an older one. A node of `amd64` also runs `386`, and
+    /// a node of `arm64` also runs `arm`.
     ///
     /// This is `platforms.Only` of [containerd/platforms](https://github.com/containerd/platforms)
-    /// 1.0.0-rc.5. Versions and features of the operating system do not count here: they matter on
-    /// Windows alone.
+    /// 1.0.0-rc.5. Versions and features of the operating system are ignored: they matter only on
+    /// Windows.
     ///
     /// ```
     /// use choreo_registry::image::Platform;
@@ -131,7 +131,7 @@ impl Platform {
     }
 }
 
-/// Operating system, architecture and variant in the spelling that is compared.
+/// Returns operating system, architecture and variant in the spelling that is compared.
 fn normal(platform: &Platform) -> (String, String, String) {
     let os = match platform.os().to_ascii_lowercase() {
         os if os == "macos" => "darwin".to_owned(),
@@ -155,18 +155,18 @@ fn normal(platform: &Platform) -> (String, String, String) {
     (os, architecture.to_owned(), variant.to_owned())
 }
 
-/// The number of a variant as it is compared: `v3` is 3.
+/// Returns the number of a variant as it is compared: 3 for `v3`.
 fn number(variant: &str) -> Option<i64> {
     variant.strip_prefix('v').unwrap_or(variant).parse().ok()
 }
 
-/// A number that is written in the one way in which older variants are: `v3`, not `v03`.
+/// Returns the number if it has the one spelling of older variants: `v3`, not `v03`.
 fn canonical(variant: &str) -> Option<i64> {
     let number = variant.strip_prefix('v')?.parse().ok()?;
     (variant == format!("v{number}")).then_some(number)
 }
 
-/// `amd64` counts from `v1`, which is written as no variant.
+/// `amd64` variants start at `v1`, which is written as no variant.
 fn is_older_amd64(image: &str, node: &str) -> bool {
     let image = if image.is_empty() {
         Some(1)
@@ -179,7 +179,7 @@ fn is_older_amd64(image: &str, node: &str) -> bool {
     }
 }
 
-/// Nodes of 32 bits run what was built for their version or one before it, from `v5` on.
+/// 32-bit nodes run images for their version or an older one, from `v5` on.
 fn is_older_arm(image: &str, node: &str) -> bool {
     match (canonical(image), number(node)) {
         (Some(image), Some(node)) => (5..node).contains(&image),
@@ -187,7 +187,7 @@ fn is_older_arm(image: &str, node: &str) -> bool {
     }
 }
 
-/// Version and revision of 64 bits; those that exist. No variant is `v8`.
+/// Returns the version and revision of an existing 64-bit variant. No variant is `v8`.
 fn arm64_version(variant: &str) -> Option<(u8, u8)> {
     let version = variant
         .strip_prefix('v')
@@ -204,7 +204,7 @@ fn arm64_version(variant: &str) -> Option<(u8, u8)> {
     }
 }
 
-/// Version 9.n has what 8.(n + 5) has, and there is no 8.10.
+/// Version 9.n includes the features of 8.(n + 5), and there is no 8.10.
 fn is_older_arm64(image: (u8, u8), node: (u8, u8)) -> bool {
     match (image, node) {
         ((8, image), (9, node)) => image <= (node + 5).min(9),
@@ -249,7 +249,7 @@ string_value!(
 
 const PLATFORM_PART_MAX: usize = 32;
 
-/// A text that is not a [`Platform`].
+/// The error returned if a text is not a valid [`Platform`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParsePlatformError {
     input: String,
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Their parts are cut out of the text by position: no text may panic.
+        /// Accessors slice the text by position: no text may panic.
         #[test]
         fn any_text_is_a_platform_or_refused(text in "\\PC{0,12}(/\\PC{0,12}){0,3}") {
             if let Ok(platform) = text.parse::<Platform>() {
@@ -332,7 +332,7 @@ mod tests {
         }
     }
 
-    /// Rows of `linux/` images and nodes; the differential test has a million.
+    /// A sample of `linux/` images and nodes; the differential test has a million.
     #[test]
     fn nodes_run_what_containerd_lets_them_run() {
         let serves = |image: &str, node: &str| {

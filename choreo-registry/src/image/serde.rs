@@ -1,4 +1,4 @@
-//! JSON of a resolved image, by hand: the value types do without the derive macros.
+//! JSON of a resolved image, written by hand: the value types do not use the derive macros.
 
 use std::fmt;
 
