@@ -1,9 +1,9 @@
-//! Which credential is used for an image: the keys under `auths`, as the tools compare them.
+//! Credential look-up for an image: the keys under `auths`, compared as each tool compares them.
 //!
-//! A pull secret or a `config.json` files credentials under keys, and each tool compares an
-//! image's name with them in its own way. Where they differ, a credential works on a laptop and
-//! not in a pod. [`Keyring::lookup`] answers for the kubelet, exactly and fast;
-//! [`Keyring::explain`] answers for each [`Tool`], with the reason.
+//! A pull secret or a `config.json` stores credentials under keys, and each tool compares an
+//! image's name with them in its own way. If they differ, a credential works on a laptop but not in
+//! a pod. [`Keyring::lookup`] returns the kubelet's result, exactly and fast; [`Keyring::explain`]
+//! returns the result of each [`Tool`], with the reason.
 //!
 //! | | kubelet | docker | podman, skopeo, CRI-O | oras |
 //! |---|---|---|---|---|
@@ -15,20 +15,20 @@
 //! | Docker Hub | `docker.io`; `index.docker.io` when nothing else matches | `https://index.docker.io/v1/` only | `docker.io`, `index.docker.io`, `registry-1.docker.io` | `https://index.docker.io/v1/` only |
 //!
 //! [`RegistryHost::auths_key`](crate::RegistryHost::auths_key) is the one spelling that all of them
-//! find. It files a credential under one host; an image may spell that host otherwise (`GHCR.io:443`),
-//! which a kubelet takes for another: deploy, and look up,
+//! find. It is the key of one host. An image may spell that host otherwise (`GHCR.io:443`), which a
+//! kubelet treats as another host: deploy, and look up,
 //! [`RegistryHost::canonical_image`](crate::RegistryHost::canonical_image).
 //!
 //! The rules are those of Kubernetes 1.37 with its
 //! [keyring](https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/credentialprovider/keyring.go),
 //! Docker's CLI 29.9, go.podman.io/image 5.42 and oras-go 2.7, all built by Go 1.26. Kubelets that
 //! were built by older Go also read `[…]` in the middle of a host as a set of characters; Go 1.26
-//! takes it for a broken IPv6 address, and the key is dropped.
+//! reads it as an invalid IPv6 address and drops the key.
 //!
 //! # What it does not do
 //!
-//! It runs no credential helper and reads no file. Nodes may have credentials and credential
-//! providers of their own, which a kubelet tries as well.
+//! It does not run credential helpers or read files. Nodes may have credentials and credential
+//! providers of their own, which a kubelet also tries.
 
 mod clients;
 mod explain;
@@ -51,7 +51,7 @@ use self::kubelet::Target;
 use self::shown::Shown;
 use crate::{ContainerRegistry, ImageReference};
 
-/// Keys under `auths`, each with a value of the caller's, ready for many look-ups.
+/// Keys under `auths`, each with a value of the caller's, indexed for many look-ups.
 ///
 /// ```
 /// use choreo_registry::{Authentication, ContainerRegistry};
@@ -72,22 +72,23 @@ use crate::{ContainerRegistry, ImageReference};
 ///
 /// # Cost
 ///
-/// A look-up takes time for the length of the image's name and for what it finds, not for the
-/// number of keys, hosts, ports or paths. Keys with a `*` in the host are found by the labels that
-/// have none: of `*.a.example.com` and `*.b.example.com` one is looked at. Only these add up:
-/// patterns in the same place beside the same labels (`a*.example.com`, `b*.example.com`), each
-/// of which is tried, and different places (`*.example.com`, `eu.*.com`: one hash each).
+/// The time of a look-up depends on the length of the image's name and on the number of matches,
+/// not on the number of keys, hosts, ports or paths. Keys with a `*` in the host are found by their
+/// labels without one: of `*.a.example.com` and `*.b.example.com` one is compared. Only two things
+/// add up: patterns in the same position beside the same labels (`a*.example.com`,
+/// `b*.example.com`), each of which is compared, and different positions (`*.example.com`,
+/// `eu.*.com`: one hash each).
 ///
-/// Up to eight keys are found without allocation. Building takes time and memory for each key, and
-/// for one with a path some more, at most nine times.
+/// A look-up that finds up to eight keys does not allocate. Building takes time and memory for each
+/// key, and up to nine times as much for a key with a path.
 pub struct Keyring<T = ()> {
     entries: Vec<Entry<T>>,
     index: Index,
 }
 
 impl Keyring {
-    /// The keyring of keys as somebody wrote them. Nothing is refused: what a tool cannot read, it
-    /// drops, and [`explain`](Self::explain) says so.
+    /// Creates a keyring from keys as they are written in a file. It rejects nothing: a tool drops
+    /// a key that it cannot read, and [`explain`](Self::explain) reports it.
     ///
     /// ```
     /// use choreo_registry::keyring::Keyring;
@@ -104,17 +105,17 @@ impl Keyring {
 }
 
 impl<'r> Keyring<&'r ContainerRegistry> {
-    /// The keyring of registered registries, each under the
-    /// [key of its pull secret](crate::RegistryHost::auths_key).
+    /// Creates a keyring from registered registries, each under the [key of its pull
+    /// secret](crate::RegistryHost::auths_key).
     ///
-    /// Registries without a pull secret, [public](crate::Authentication::Public) ones and such with
-    /// [the cloud's own](crate::Authentication::Vendor), are in it as well: it answers which
-    /// registry an image is of, and [`explain`](Self::explain) speaks of their keys too. Leave them
-    /// out where only credentials count.
+    /// It also contains registries without a pull secret, [public](crate::Authentication::Public)
+    /// ones and those with [the cloud's own](crate::Authentication::Vendor) authentication, so that
+    /// it returns the registry of any image, and [`explain`](Self::explain) reports their keys too.
+    /// Leave them out if only credentials matter.
     ///
-    /// Images are compared as a kubelet does it: for what people typed,
-    /// [`canonical_image`](crate::RegistryHost::canonical_image) of the image's own host first folds
-    /// case, port 443 and Docker Hub's other names.
+    /// Images are compared by the kubelet's rules. For user input, first take the
+    /// [`canonical_image`](crate::RegistryHost::canonical_image) of the image's own host, which
+    /// normalises case, port 443 and Docker Hub's other names.
     ///
     /// ```
     /// use choreo_registry::keyring::Keyring;
@@ -146,7 +147,8 @@ impl<'r> Keyring<&'r ContainerRegistry> {
 }
 
 impl<T> Keyring<T> {
-    /// The keyring of keys with a value each: what a caller needs to find the credential.
+    /// Creates a keyring from keys and values, where a value is what the caller needs to find the
+    /// credential.
     ///
     /// ```
     /// use choreo_registry::keyring::Keyring;
@@ -179,11 +181,11 @@ impl<T> Keyring<T> {
         }
     }
 
-    /// The entries that a kubelet tries for an image, in its order: more special keys mostly come
-    /// first, for it sorts the keys by their bytes, backwards.
+    /// Returns the entries that a kubelet tries for an image, in its order. The kubelet sorts the
+    /// keys by their bytes in reverse, so more specific keys mostly come first.
     ///
-    /// Keys that mean the same to it (`ghcr.io` and `https://ghcr.io/`) come as they were given;
-    /// the kubelet's own order among these is random.
+    /// Keys with the same meaning (`ghcr.io` and `https://ghcr.io/`) are returned in their original
+    /// order; the kubelet's own order among them is random.
     pub fn lookup(&self, image: &ImageReference) -> Matches<'_, T> {
         Matches {
             keyring: self,
@@ -192,9 +194,9 @@ impl<T> Keyring<T> {
         }
     }
 
-    /// Which keys each tool takes for an image, and why, or why none.
+    /// Explains which keys each tool uses for an image, and why, or why none.
     ///
-    /// Unlike a look-up it reads every key: it is for people who ask about one image.
+    /// Unlike a look-up it reads every key: use it for questions about one image.
     ///
     /// ```
     /// use choreo_registry::keyring::Keyring;
@@ -217,7 +219,7 @@ impl<T> Keyring<T> {
         Explanation::of(&keys, image)
     }
 
-    /// All entries as they were given, those that no tool can read as well.
+    /// Returns all entries in their original order, also those that no tool can read.
     ///
     /// ```
     /// use choreo_registry::keyring::Keyring;
@@ -240,7 +242,7 @@ impl<T: fmt::Debug> fmt::Debug for Keyring<T> {
     }
 }
 
-/// A key and what belongs to it.
+/// A key and its value.
 ///
 /// ```
 /// use choreo_registry::keyring::Keyring;
@@ -252,7 +254,7 @@ impl<T: fmt::Debug> fmt::Debug for Keyring<T> {
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
 ///
-/// `Debug` leaves out user names and passwords that somebody wrote into the key.
+/// `Debug` leaves out user names and passwords in the key.
 #[derive(Clone)]
 pub struct Entry<T> {
     key: String,
@@ -260,13 +262,13 @@ pub struct Entry<T> {
 }
 
 impl<T> Entry<T> {
-    /// The key as it was given.
+    /// Returns the original key.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What the caller gave with it.
+    /// Returns the caller's value.
     #[must_use]
     pub fn value(&self) -> &T {
         &self.value

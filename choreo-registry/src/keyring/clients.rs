@@ -1,24 +1,24 @@
-//! What the tools beside the kubelet compare, key by key.
+//! The key comparison of the tools other than the kubelet.
 //!
-//! Each takes one key: the one that fits best, and of several that fit alike the first. (Their own
-//! choice among those is random: they walk a Go map.)
+//! Each tool uses one key: the one that fits best, and the first of several that fit equally well.
+//! (The tools' own choice among those is random, because they iterate over a Go map.)
 
 use super::explain::{Reason, Tool};
 use super::go_url;
 use super::kubelet::Target;
 
-/// The key of `docker login` without a host, and for Docker and oras the only one for Docker Hub.
+/// The key of `docker login` without a host, and the only one of Docker Hub for Docker and oras.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// How a key fits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fit {
-    /// How many parts of the image's name the key leaves out.
+    /// The number of parts of the image's name that the key leaves out.
     pub(super) distance: usize,
     pub(super) reason: Reason,
 }
 
-/// Whether the tool takes this key for the image, when no other fits better.
+/// Returns how well the key fits, if the tool uses it for the image when no other fits better.
 pub(super) fn fit(tool: Tool, key: &str, target: &Target<'_>, domain: &str) -> Option<Fit> {
     match tool {
         Tool::Kubelet => None,
@@ -83,7 +83,7 @@ fn host_and_port(host: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Puts an IPv6 address with a port into the brackets that somebody forgot.
+/// Adds the missing brackets to an IPv6 address with a port.
 fn bracket_address(host: &str) -> String {
     if host.matches(':').count() > 1
         && !host.starts_with('[')
@@ -98,7 +98,7 @@ fn bracket_address(host: &str) -> String {
 }
 
 /// [containers/image](https://github.com/containers/container-libs/blob/main/image/pkg/docker/config/config.go):
-/// the image's name and all its parents as they are written, then hosts.
+/// compares the image's name and all its parents as they are written, then hosts.
 fn containers_image(key: &str, target: &Target<'_>) -> Option<Fit> {
     if !containers_image_takes(target) {
         return None;
@@ -130,8 +130,9 @@ fn containers_image(key: &str, target: &Target<'_>) -> Option<Fit> {
     })
 }
 
-/// Its [grammar of references](https://github.com/containers/container-libs/blob/main/image/docker/reference/normalize.go)
-/// knows no IPv6 address, and takes `LOCALHOST/app` for a repository in upper case.
+/// Its [grammar of
+/// references](https://github.com/containers/container-libs/blob/main/image/docker/reference/normalize.go)
+/// has no IPv6 addresses, and reads `LOCALHOST/app` as a repository in upper case.
 pub(super) fn containers_image_takes(target: &Target<'_>) -> bool {
     let domain = target.domain;
     !domain.starts_with('[') && (domain.contains(['.', ':']) || domain == "localhost")
@@ -144,8 +145,9 @@ fn hub_folded(host: &str) -> &str {
     }
 }
 
-/// oras-go: the [address](https://github.com/oras-project/oras-go/blob/v2.7.0/registry/remote/credentials/registry.go)
-/// that it looks for, then hosts.
+/// oras-go: compares the
+/// [address](https://github.com/oras-project/oras-go/blob/v2.7.0/registry/remote/credentials/registry.go)
+/// that it looks up, then hosts.
 fn oras(key: &str, target: &Target<'_>) -> Option<Fit> {
     if !target.is_url {
         return None;
@@ -171,7 +173,7 @@ impl Fit {
     };
 }
 
-/// Both prefixes are cut, `http://` first, as these tools do it.
+/// Removes both prefixes, `http://` first, as these tools do.
 fn without_scheme(key: &str) -> &str {
     let key = key.strip_prefix("http://").unwrap_or(key);
     key.strip_prefix("https://").unwrap_or(key)
@@ -185,7 +187,7 @@ fn up_to_slash(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// What Docker's `ConvertToHostname` makes of the same keys.
+    /// The hosts that Docker's `ConvertToHostname` returns for the same keys.
     #[test]
     fn hosts_are_those_of_docker() {
         for (key, host) in [

@@ -1,4 +1,4 @@
-//! Which key each tool takes for an image, and why, or why none.
+//! Explains which key each tool uses for an image, and why, or why none.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -10,10 +10,10 @@ use super::miss;
 use super::shown::Shown;
 use crate::ImageReference;
 
-/// A program, or a library in several programs, that looks for a registry's credential among
+/// A program, or a library in several programs, that looks up a registry's credential under
 /// `auths`.
 ///
-/// `Display` is the name that people know: `kubelet`, `docker`, `podman`, `oras`.
+/// `Display` writes the common name: `kubelet`, `docker`, `podman`, `oras`.
 ///
 /// ```
 /// use choreo_registry::keyring::Tool;
@@ -30,12 +30,12 @@ pub enum Tool {
     Docker,
     /// containers/image: Podman, Skopeo, Buildah, and CRI-O with a file of its own.
     ContainersImage,
-    /// oras, and what else is built on oras-go.
+    /// oras and other programs that use oras-go.
     Oras,
 }
 
 impl Tool {
-    /// All of them, in the order of explanations.
+    /// All tools, in the order of explanations.
     pub const ALL: [Self; 4] = [
         Self::Kubelet,
         Self::Docker,
@@ -55,10 +55,9 @@ impl fmt::Display for Tool {
     }
 }
 
-/// Which keys the tools take for one image, from [`Keyring::explain`](super::Keyring::explain).
+/// The keys that the tools use for one image, from [`Keyring::explain`](super::Keyring::explain).
 ///
-/// `Display` is one line for people; a key's user name and password, if somebody wrote them into
-/// it, are left out.
+/// `Display` writes one line for people, without user names and passwords in the keys.
 ///
 /// ```
 /// use choreo_registry::keyring::{Keyring, Tool};
@@ -84,13 +83,13 @@ impl<'a> Explanation<'a> {
         }
     }
 
-    /// What it is for one tool.
+    /// Returns the explanation for one tool.
     #[must_use]
     pub fn tool(&self, tool: Tool) -> &ToolExplanation<'a> {
         &self.tools[tool as usize]
     }
 
-    /// What it is for each tool, in the order of [`Tool::ALL`].
+    /// Returns the explanations for all tools, in the order of [`Tool::ALL`].
     #[must_use]
     pub fn tools(&self) -> &[ToolExplanation<'a>] {
         &self.tools
@@ -113,7 +112,7 @@ impl fmt::Display for Explanation<'_> {
     }
 }
 
-/// Which keys one tool takes for an image, and why.
+/// The keys that one tool uses for an image, and the reason.
 ///
 /// ```
 /// use choreo_registry::keyring::{Keyring, Reason, Tool};
@@ -162,20 +161,20 @@ impl<'a> ToolExplanation<'a> {
         }
     }
 
-    /// The tool.
+    /// Returns the tool.
     #[must_use]
     pub fn tool(&self) -> Tool {
         self.tool
     }
 
-    /// Whether it takes any key.
+    /// Returns `true` if the tool uses any key.
     #[must_use]
     pub fn matches(&self) -> bool {
         !self.keys.is_empty()
     }
 
-    /// The keys that it takes, as they were given: the kubelet's in the order in which it tries
-    /// them, at most one of any other tool.
+    /// Returns the keys that the tool uses, in their original spelling: the kubelet's in the order
+    /// in which it tries them, at most one for any other tool.
     ///
     /// ```
     /// use choreo_registry::keyring::{Keyring, Tool};
@@ -191,27 +190,27 @@ impl<'a> ToolExplanation<'a> {
         self.keys.iter().copied()
     }
 
-    /// The first key that it takes.
+    /// Returns the first key that the tool uses.
     #[must_use]
     pub fn key(&self) -> Option<&'a str> {
         self.keys.first().copied()
     }
 
-    /// The key of which [`reason`](Self::reason) speaks: the first that matches, or the one that
-    /// comes nearest; `None` when no key is for the image's host.
+    /// Returns the key that [`reason`](Self::reason) describes: the first that matches, or the
+    /// nearest; `None` if no key is for the image's host.
     #[must_use]
     pub fn nearest(&self) -> Option<&'a str> {
         self.nearest
     }
 
-    /// Why that key matches, or does not.
+    /// Returns why that key matches or does not match.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
     }
 }
 
-/// Shows the keys without user names and passwords that somebody wrote into them.
+/// Leaves out user names and passwords in the keys.
 impl fmt::Debug for ToolExplanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {self}", self.tool)
@@ -233,7 +232,7 @@ impl fmt::Display for ToolExplanation<'_> {
     }
 }
 
-/// The linear scan that the index of a keyring is compared with.
+/// The linear scan with which tests compare the index of a keyring.
 fn kubelet_keys<'a>(keys: &[&'a str], target: &Target<'_>) -> (Vec<&'a str>, Option<Reason>) {
     let mut found = Vec::new();
     let mut fallback = Vec::new();
@@ -283,7 +282,7 @@ fn client_key<'a>(
     }
 }
 
-/// Why a tool takes a key for an image, or does not. `Display` says it in words.
+/// Why a tool uses a key for an image, or does not. `Display` writes the reason in words.
 ///
 /// ```
 /// use choreo_registry::keyring::{Keyring, Reason, Tool};
@@ -307,58 +306,58 @@ fn client_key<'a>(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It matches: it is what the tool looks for first.
+    /// It matches: it is the first key that the tool looks up.
     Exact,
     /// It matches: its host is the image's.
     Host,
-    /// It matches: it is the registry or a namespace that the image is in.
+    /// It matches: it is the image's registry, or a namespace that contains the image.
     Parent,
-    /// It matches: its path is the beginning of the image's path, not always of whole parts.
+    /// It matches: its path is a prefix of the image's path, not always of whole segments.
     Prefix,
-    /// It matches: the image's host fits its pattern.
+    /// It matches: the image's host matches its pattern.
     Glob,
     /// It matches: it is another name of Docker Hub.
     DockerHub,
-    /// It matches: no other key does, and the kubelet takes an image without a registry, and one
-    /// of a registry without dot and port in its name, for Docker Hub's.
+    /// It matches: no other key does, and the kubelet treats an image without a registry, or with a
+    /// registry name without dot and port, as one of Docker Hub.
     Fallback,
 
-    // What does not match: the nearest first.
-    /// Its path is not the beginning of the image's path.
+    // Mismatches, the nearest first.
+    /// Its path is not a prefix of the image's path.
     Path,
-    /// `/v1` and `/v2` are cut off only where a slash follows.
+    /// `/v1` and `/v2` are removed only before a slash.
     VersionPath,
-    /// It has a path but no scheme, and is no parent of the image.
+    /// It has a path but no scheme, and is not a parent of the image.
     Namespace,
-    /// It is not spelled as the tool looks for it: a query, a user name, an odd port.
+    /// It is not spelled as the tool expects: a query, a user name, an unusual port.
     Spelling,
-    /// Its scheme is not `http://` or `https://`, in lower case.
+    /// Its scheme is not `http://` or `https://` in lower case.
     Scheme,
     /// Its port is not the one in the image's name.
     Port,
     /// It differs in upper and lower case.
     Case,
-    /// It is an IPv6 address without a port, which the kubelet takes for a set of characters.
+    /// It is an IPv6 address without a port, which the kubelet reads as a set of characters.
     Ipv6Brackets,
-    /// The tool drops it, for it is no URL.
+    /// The tool drops it because it is not a valid URL.
     Unreadable(UrlError),
-    /// It is a name of Docker Hub for which Docker and oras do not look.
+    /// It is a name of Docker Hub that Docker and oras do not look up.
     HubKey,
     /// It is a name of Docker Hub that the kubelet does not know.
     HubName,
-    /// The host of the image is in brackets and no IPv6 address.
+    /// The image's host is in brackets but is not an IPv6 address.
     ImageAddress,
-    /// Images with such a host are none to the tool: to Podman an IPv6 address, and a name in upper
-    /// case without dot and port.
+    /// The tool does not accept images with such a host: Podman rejects IPv6 addresses, and names
+    /// in upper case without dot and port.
     ImageHost,
     /// No key is for the image's host.
     OtherHost,
-    /// There are no keys.
+    /// The keyring is empty.
     NoKeys,
 }
 
 impl Reason {
-    /// Whether it is a reason why a key matches.
+    /// Returns `true` if it is a reason why a key matches.
     #[must_use]
     pub fn is_match(self) -> bool {
         self <= Self::Fallback

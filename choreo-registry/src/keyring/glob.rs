@@ -1,12 +1,12 @@
-//! Patterns as Go's [`filepath.Match`](https://pkg.go.dev/path/filepath#Match) reads them on Unix:
-//! `*`, `?`, classes such as `[a-z]` and `[^a-z]`, and `\` before a character that is meant itself.
+//! Patterns of Go's [`filepath.Match`](https://pkg.go.dev/path/filepath#Match) on Unix: `*`, `?`,
+//! classes such as `[a-z]` and `[^a-z]`, and `\` to escape a character.
 
-/// Whether the whole name matches. A malformed pattern matches nothing.
+/// Returns `true` if the whole name matches. A malformed pattern matches nothing.
 ///
-/// Matching goes back to the last `*` only, so the time is at most the product of both lengths.
+/// Matching returns to the last `*` only, so the time is at most the product of both lengths.
 pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut pattern, mut name) = (pattern, name);
-    // Where to go on when what follows the last `*` does not match here.
+    // Where to continue if the text after the last `*` does not match here.
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
         if let [b'*', rest @ ..] = pattern {
@@ -16,7 +16,7 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
         }
         let step = match (pattern, name) {
             ([], []) => return true,
-            // Most of most patterns.
+            // The usual case: two literal bytes.
             ([literal, pattern_rest @ ..], [byte, name_rest @ ..])
                 if literal == byte && !is_special(*literal) =>
             {
@@ -33,7 +33,7 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
             (pattern, name) = (pattern_rest, name_rest);
             continue;
         }
-        // A `*` takes one byte more, but never a separator.
+        // The `*` matches one more byte, but never a separator.
         match retry {
             Some((after_star, [byte, name_rest @ ..])) if *byte != b'/' => {
                 retry = Some((after_star, name_rest));
@@ -44,7 +44,7 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// Whether a pattern can match something else than itself.
+/// Returns `true` if a pattern can match something other than itself.
 pub(super) fn is_glob(pattern: &[u8]) -> bool {
     pattern.iter().copied().any(is_special)
 }
@@ -76,7 +76,7 @@ fn one<'p, 'n>(pattern: &'p [u8], name: &'n [u8]) -> Option<Option<Rests<'p, 'n>
     }
 }
 
-/// Reads a class behind its `[`; `None` when it is malformed.
+/// Reads a class after its `[`; returns `None` if it is malformed.
 fn in_class(class: &[u8], wanted: char) -> Option<(bool, &[u8])> {
     let (negated, mut rest) = match class {
         [b'^', rest @ ..] => (true, rest),
@@ -101,7 +101,7 @@ fn in_class(class: &[u8], wanted: char) -> Option<(bool, &[u8])> {
     }
 }
 
-/// One end of a range; something must follow it, at least the class's `]`.
+/// Reads one end of a range; something must follow it, at least the `]` of the class.
 fn class_character(text: &[u8]) -> Option<(char, &[u8])> {
     let text = match text {
         [] | [b'-' | b']', ..] => return None,
@@ -113,7 +113,7 @@ fn class_character(text: &[u8]) -> Option<(char, &[u8])> {
     (!rest.is_empty() && !is_invalid).then_some((character, rest))
 }
 
-/// `utf8.DecodeRune`: the replacement character and one byte for what is no UTF-8.
+/// `utf8.DecodeRune`: returns the replacement character and one byte for invalid UTF-8.
 fn character(text: &[u8]) -> (char, &[u8]) {
     let head = &text[..text.len().min(4)];
     let valid = match std::str::from_utf8(head) {

@@ -1,17 +1,17 @@
-//! URLs as Go's [`net/url`](https://pkg.go.dev/net/url#Parse) takes them apart (Go 1.26): the tools
-//! whose keys are looked up here are written in Go, and what it refuses, they drop.
+//! URLs as Go's [`net/url`](https://pkg.go.dev/net/url#Parse) parses them (Go 1.26): the tools are
+//! written in Go, and drop a key that it rejects.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// What of a URL matters to keys: the host with its port, and the path, both unescaped.
+/// The parts of a URL that keys need: the host with its port, and the path, both unescaped.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Url {
     pub(super) host: Vec<u8>,
     pub(super) path: Vec<u8>,
 }
 
-/// Why a key cannot be read as a URL. `Display` says it in words.
+/// Why a key is not a valid URL. `Display` writes the reason in words.
 ///
 /// ```
 /// use choreo_registry::keyring::{Keyring, Reason, Tool, UrlError};
@@ -25,17 +25,18 @@ pub(super) struct Url {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// Something else than an IPv6 address in brackets.
+    /// The brackets contain something other than an IPv6 address.
     Address,
-    /// A character in the host that no host has, such as a blank.
+    /// The host contains a character that is not valid in a host, such as a blank.
     Character,
-    /// A control character, such as a line feed.
+    /// The key contains a control character, such as a line feed.
     Control,
-    /// A `%` that begins no escape, or an escape that may not stand in a host.
+    /// The host contains a `%` that does not begin an escape, or an escape that is not valid in a
+    /// host.
     Escape,
-    /// Something else than digits behind the colon.
+    /// The port contains something other than digits.
     Port,
-    /// User information with characters that may not stand there.
+    /// The user information contains characters that are not valid there.
     UserInfo,
 }
 
@@ -81,7 +82,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Url, UrlError> {
     Ok(Url { host, path })
 }
 
-/// `net.SplitHostPort`, and the whole as the host where that finds no port.
+/// `net.SplitHostPort`; returns the whole text as the host if it finds no port.
 pub(super) fn split_host_port(host: &[u8]) -> (&[u8], &[u8]) {
     let no_port = (host, &b""[..]);
     let Some(colon) = host.iter().rposition(|&byte| byte == b':') else {
@@ -89,7 +90,7 @@ pub(super) fn split_host_port(host: &[u8]) -> (&[u8], &[u8]) {
     };
     let port = &host[colon + 1..];
     if let Some(inner) = host.strip_prefix(b"[") {
-        // A parsed host in brackets has both, and at most a port behind.
+        // A valid host in brackets has both brackets, followed by a port at most.
         let Some(end) = position(inner, b']') else {
             return no_port;
         };
@@ -104,7 +105,7 @@ pub(super) fn split_host_port(host: &[u8]) -> (&[u8], &[u8]) {
     (&host[..colon], port)
 }
 
-/// `getScheme`: what stands before the first colon, if that may be a scheme.
+/// `getScheme`: returns the text before the first colon, if it is a valid scheme.
 fn scheme(text: &[u8]) -> Result<(&[u8], &[u8]), UrlError> {
     for (index, byte) in text.iter().enumerate() {
         match byte {
@@ -136,7 +137,8 @@ fn host(scheme: &[u8], host: &[u8]) -> Result<Vec<u8>, UrlError> {
         Some(_) => return Err(UrlError::Address),
         None => {}
     }
-    // More than one colon is for the databases that list hosts; registries are http.
+    // Only URLs of databases with several hosts may contain more than one colon; registries use
+    // http.
     let http = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
     let colon = if http {
         position(host, b':')
@@ -167,7 +169,7 @@ fn bracketed(host: &[u8]) -> Result<Vec<u8>, UrlError> {
     Ok([b"[", &unescaped[..], b"]", port].concat())
 }
 
-/// An address with or without a zone, as `netip.ParseAddr` knows them.
+/// Returns `true` for an address with or without a zone, by the rules of `netip.ParseAddr`.
 fn is_ipv6(text: &[u8]) -> bool {
     let (address, zone) = match position(text, b'%') {
         Some(percent) => (&text[..percent], Some(&text[percent + 1..])),
@@ -222,7 +224,7 @@ fn unescape(text: &[u8], part: Part) -> Result<Vec<u8>, UrlError> {
     Ok(unescaped)
 }
 
-/// The ASCII that may stand in a host unescaped.
+/// Returns `true` if the ASCII character is valid in a host without an escape.
 fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!\"$&'()*+,-.:;<=>[]_~".contains(&byte)
 }
@@ -269,7 +271,7 @@ mod tests {
 
     type Read = (&'static [u8], &'static [u8], &'static [u8]);
 
-    /// What Go 1.26 reads: the URL, its host and its path.
+    /// URLs that Go 1.26 parses: the URL, its host and its path.
     const READ: &[Read] = &[
         (b"", b"", b""),
         (b"a", b"", b"a"),
@@ -321,7 +323,7 @@ mod tests {
         (b"http://[::ffff:1.2.3.4]:5", b"[::ffff:1.2.3.4]:5", b""),
     ];
 
-    /// What Go 1.26 refuses.
+    /// URLs that Go 1.26 rejects.
     const REFUSED: &[(&[u8], UrlError)] = &[
         (b"a#%zz", UrlError::Escape),
         (b"http://u%4@h/", UrlError::Escape),

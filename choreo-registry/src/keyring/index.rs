@@ -1,14 +1,15 @@
-//! The kubelet's order and matching, with a look-up whose cost does not grow with the keys.
+//! The kubelet's order and matching, with a look-up whose cost does not depend on the number of
+//! keys.
 //!
-//! Keys are numbered by *rank*, their place in the kubelet's order. A look-up finds the ranks of an
-//! image's keys in three steps:
+//! Keys are numbered by *rank*, their position in the kubelet's order. A look-up finds the ranks of
+//! an image's keys in three steps:
 //!
-//! 1. The image's host leads by a hash table to the paths of that host, and by few hashes of what
-//!    an image's host has in common with a glob to the paths of that glob.
-//! 2. Among the paths of a host the longest prefix of the image's path is found by binary search
-//!    over the *lengths* of paths (M. Waldvogel et al., "Scalable High Speed IP Routing Lookups",
-//!    1997): at most nine hash look-ups, however many paths there are.
-//! 3. From there links lead to all shorter prefixes.
+//! 1. A hash table maps the image's host to the paths of that host. A few hashes of the parts that
+//!    the host shares with a glob map to the paths of that glob.
+//! 2. Among the paths of a host, a binary search over the *lengths* of paths finds the longest
+//!    prefix of the image's path (M. Waldvogel et al., "Scalable High Speed IP Routing Lookups",
+//!    1997): it takes at most nine hash look-ups, for any number of paths.
+//! 3. From there, links lead to all shorter prefixes.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +19,7 @@ use std::ops::Range;
 use super::glob;
 use super::kubelet::{FALLBACK_KEY, Rule, Target};
 
-/// No image has a longer path: 255 bytes and the first slash.
+/// The longest path of an image: 255 bytes and the first slash.
 const LONGEST_PATH: usize = 256;
 
 #[derive(Debug, Default)]
@@ -27,20 +28,20 @@ pub(super) struct Index {
     hosts: HashMap<Box<[u8]>, Paths>,
     globs: Globs,
     ranks: Vec<Rank>,
-    /// The ranks of the keys that stand in for all others.
+    /// The ranks of the keys that match if no others do.
     fallback: Range<usize>,
 }
 
 #[derive(Debug)]
 struct Rank {
-    /// Where the key stands among those that were given.
+    /// The position of the key in the original list.
     given: usize,
-    /// The rank of the next key that matches as well: of the same path, or of a shorter prefix.
+    /// The rank of the next key that also matches: of the same path, or of a shorter prefix.
     next: Option<usize>,
 }
 
 impl Index {
-    /// Builds the index of normalised keys in the kubelet's order, each with its given place.
+    /// Builds the index of normalised keys in the kubelet's order, each with its original position.
     pub(super) fn of(sorted: &[(Vec<u8>, usize)]) -> Self {
         let mut literal: BTreeMap<Vec<u8>, RanksOfPaths> = BTreeMap::new();
         let mut globs: BTreeMap<(Vec<u8>, Vec<u8>), RanksOfPaths> = BTreeMap::new();
@@ -83,7 +84,7 @@ impl Index {
         index
     }
 
-    /// The ranks of the keys that a kubelet tries for an image, in its order.
+    /// Returns the ranks of the keys that a kubelet tries for an image, in its order.
     pub(super) fn find(&self, target: &Target<'_>) -> Ranks {
         let mut found = Ranks::default();
         if !target.is_url {
@@ -102,7 +103,7 @@ impl Index {
         found
     }
 
-    /// Where the key of a rank stands among those that were given.
+    /// Returns the original position of the key of a rank.
     pub(super) fn given(&self, rank: usize) -> usize {
         self.ranks[rank].given
     }
@@ -121,12 +122,12 @@ type RanksOfPaths = BTreeMap<Vec<u8>, Vec<usize>>;
 /// The paths of one host.
 #[derive(Debug)]
 enum Paths {
-    /// Most hosts have one key, for the host as a whole.
+    /// The usual case: one key, for the host as a whole.
     Whole(usize),
     Several {
-        /// The different lengths, ascending.
+        /// The distinct lengths, ascending.
         lengths: Box<[usize]>,
-        /// Each path, and of each path the beginnings at which the search has to turn to longer
+        /// Each path, and the prefixes of each path at which the search must continue with longer
         /// ones; with the rank of the longest path that is a prefix.
         longest: HashMap<Box<[u8]>, Option<usize>>,
     },
@@ -144,7 +145,7 @@ impl Paths {
         lengths.dedup();
 
         let mut longest = HashMap::with_capacity(paths.len());
-        // The prefixes of the path at hand, the shortest first: paths come in order.
+        // The prefixes of the current path, shortest first: paths come in order.
         let mut prefixes: Vec<(&[u8], usize)> = Vec::new();
         for (path, ranks) in paths {
             while prefixes
@@ -173,7 +174,7 @@ impl Paths {
         }
     }
 
-    /// The rank of the longest path that is a prefix of this one.
+    /// Returns the rank of the longest path that is a prefix of this one.
     fn longest(&self, path: &[u8]) -> Option<usize> {
         let (lengths, longest) = match self {
             Self::Whole(rank) => return Some(*rank),
@@ -195,7 +196,7 @@ impl Paths {
     }
 }
 
-/// The lengths at which a search for a path of this length turns to longer ones.
+/// Returns the lengths at which a search for a path of this length continues with longer ones.
 fn turns(lengths: &[usize], wanted: usize) -> impl Iterator<Item = usize> {
     let mut range = 0..lengths.len();
     std::iter::from_fn(move || {
@@ -214,13 +215,13 @@ fn turns(lengths: &[usize], wanted: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Hosts with globs, by what of them is no glob.
+/// Hosts with globs, indexed by their literal labels.
 #[derive(Debug, Default)]
 struct Globs {
     /// Which labels are literal, as bits, by port and number of labels.
     shapes: HashMap<u64, Vec<u64>, AsTheyAre>,
     /// The globs, by port, number of labels, shape and the literal labels. All keys are hashes:
-    /// what shares one by chance is told apart by matching.
+    /// matching resolves collisions.
     buckets: HashMap<u64, Vec<(Rule, Paths)>, AsTheyAre>,
     hasher: RandomState,
 }
@@ -260,7 +261,7 @@ impl Globs {
         }
     }
 
-    /// Labels run together: what that mixes up, matching tells apart.
+    /// Hashes the labels as one text: matching resolves the collisions that this causes.
     fn bucket<'a>(&self, kind: u64, shape: u64, labels: impl Iterator<Item = &'a [u8]>) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         (kind, shape).hash(&mut hasher);
@@ -275,7 +276,7 @@ impl Globs {
 
 type AsTheyAre = BuildHasherDefault<AlreadyHashed>;
 
-/// Keys that are hashes are not hashed again.
+/// Does not hash keys again that are already hashes.
 #[derive(Debug, Default)]
 struct AlreadyHashed(u64);
 
@@ -295,7 +296,7 @@ impl Hasher for AlreadyHashed {
     }
 }
 
-/// Ranks in order; the usual few of them without allocation.
+/// Sorted ranks; the usual few of them are stored without allocation.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ranks {
     inline: [usize; INLINE],
@@ -322,7 +323,7 @@ impl Ranks {
         }
     }
 
-    /// Adds a rank that is not in it.
+    /// Inserts a rank that it does not contain.
     fn insert(&mut self, rank: usize) {
         let at = self.as_slice().partition_point(|&other| other < rank);
         if self.more.is_empty() && self.len < INLINE {

@@ -1,16 +1,15 @@
-//! The kubelet's rules, key by key, as
-//! [its keyring](https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/credentialprovider/keyring.go)
-//! has them.
+//! The kubelet's rules for one key, as in [its
+//! keyring](https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/credentialprovider/keyring.go).
 
 use super::glob;
 use super::go_url::{self, UrlError, split_host_port};
 use crate::ImageReference;
 
-/// The key exactly which stands in for all others with images of Docker Hub.
+/// The one key that applies to images of Docker Hub if no other key matches.
 pub(super) const FALLBACK_KEY: &[u8] = b"index.docker.io";
 
-/// The key under which the kubelet files what was given under `key`: without scheme, user, query,
-/// fragment, and without `/v1` or `/v2` where a slash follows.
+/// Returns the key under which the kubelet stores the credential of `key`: without scheme, user,
+/// query, fragment, and without `/v1` or `/v2` before a slash.
 pub(super) fn normalise(key: &str) -> Result<Vec<u8>, UrlError> {
     let url = if key.starts_with("https://") || key.starts_with("http://") {
         go_url::parse(key.as_bytes())?
@@ -29,7 +28,7 @@ pub(super) fn normalise(key: &str) -> Result<Vec<u8>, UrlError> {
     Ok(normal)
 }
 
-/// What an image is compared with.
+/// The parts of a key that are compared with an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) host: Vec<u8>,
@@ -38,8 +37,9 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// Reads a normalised key. The kubelet parses it once more for each look-up, so what was
-    /// escaped twice is unescaped twice, and what only then is no URL matches nothing.
+    /// Parses a normalised key. The kubelet parses it again for each look-up, so a text that was
+    /// escaped twice is unescaped twice, and a key that is not a valid URL the second time matches
+    /// nothing.
     pub(super) fn of(normal: &[u8]) -> Result<Self, UrlError> {
         let url = go_url::parse(&[b"https://", normal].concat())?;
         let (host, port) = split_host_port(&url.host);
@@ -54,7 +54,7 @@ impl Rule {
         self.matches_host(target) && target.path.as_bytes().starts_with(&self.path)
     }
 
-    /// Ports are compared as text, hosts label by label.
+    /// Compares ports as text, hosts label by label.
     pub(super) fn matches_host(&self, target: &Target<'_>) -> bool {
         if self.port != target.port.as_bytes() {
             return false;
@@ -76,14 +76,14 @@ impl Rule {
         glob::is_glob(&self.host)
     }
 
-    /// The image's host and port that alone can match; `None` when several can, or none.
+    /// Returns the only host and port of an image that can match; `None` if several can, or none.
     pub(super) fn literal_domain(&self) -> Option<Vec<u8>> {
         if self.is_glob() {
             return None;
         }
         let mut domain = self.host.clone();
         if self.host.contains(&b':') {
-            // An IPv6 address, whose brackets are gone; an image has them with or without a port.
+            // An IPv6 address without its brackets; an image may write it with or without a port.
             domain = [b"[", &self.host[..], b"]"].concat();
             if self.port.is_empty() {
                 return None;
@@ -97,25 +97,25 @@ impl Rule {
     }
 }
 
-/// An image's name, taken apart as the kubelet does.
+/// An image's name, split by the kubelet's rules.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
     /// Domain and path.
     pub(super) name: &'a str,
-    /// Host and port as the image has them.
+    /// Host and port as the image writes them.
     pub(super) domain: &'a str,
     pub(super) host: &'a str,
     pub(super) port: &'a str,
-    /// With its slash.
+    /// The path with its leading slash.
     pub(super) path: &'a str,
-    /// Whether the kubelet can read the name as a URL at all.
+    /// Whether the kubelet can parse the name as a URL.
     pub(super) is_url: bool,
 }
 
 impl<'a> Target<'a> {
     pub(super) fn of(image: &'a ImageReference) -> Self {
         let name = image.name();
-        // Not `image.domain()`: that knows no host with an underscore, kubelets do.
+        // `image.domain()` does not accept a host with an underscore, but kubelets do.
         let (domain, path) = name.split_at(name.find('/').unwrap_or(name.len()));
         let mut target = Self {
             name,
@@ -141,8 +141,8 @@ impl<'a> Target<'a> {
         self.host.as_bytes().split(|&byte| byte == b'.')
     }
 
-    /// Whether the kubelet takes the image for one of Docker Hub: also when its host has neither
-    /// dot nor port, as `localhost/app`.
+    /// Returns `true` if the kubelet treats the image as one of Docker Hub: also if its host has
+    /// neither dot nor port, as in `localhost/app`.
     pub(super) fn is_default_registry(&self) -> bool {
         self.domain == "docker.io"
             || self.domain == "index.docker.io"

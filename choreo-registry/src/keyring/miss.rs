@@ -1,11 +1,11 @@
-//! Why none of the keys matches: the key that comes nearest, and what keeps it off.
+//! Explains why no key matches: finds the nearest key, and why it does not match.
 
 use super::clients::containers_image_takes;
 use super::explain::{Reason, Tool};
 use super::go_url::split_host_port;
 use super::kubelet::{self, Rule, Target};
 
-/// The nearest key and its reason; no key when none is for the image's host.
+/// Returns the nearest key and its reason; no key if none is for the image's host.
 pub(super) fn nearest<'a>(
     tool: Tool,
     keys: &[&'a str],
@@ -28,7 +28,7 @@ pub(super) fn nearest<'a>(
     }
 }
 
-/// Why a key that does not match does not.
+/// Returns why a key does not match.
 fn reason(tool: Tool, key: &str, target: &Target<'_>) -> Reason {
     let plain = Plain::of(key);
     if !plain.host.eq_ignore_ascii_case(target.host) {
@@ -84,7 +84,7 @@ fn kubelet_reason(key: &str, plain: &Plain<'_>, target: &Target<'_>) -> Reason {
     }
 }
 
-/// What somebody who reads a key takes for its host and port.
+/// The host and port that a person would read in a key.
 struct Plain<'a> {
     host: &'a str,
     port: &'a str,
@@ -117,7 +117,7 @@ impl<'a> Plain<'a> {
     }
 }
 
-/// Cuts made at ASCII leave text.
+/// Converts bytes that were cut at ASCII characters, and so are still text.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }

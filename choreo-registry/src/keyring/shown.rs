@@ -1,11 +1,11 @@
-//! Keys as people may see them.
+//! Displays keys without secrets.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::quote::Quoted;
 
-/// A key in quotes, without what stands before its `@`: some write a password there.
+/// A key in quotes, without the text before its `@`, which may contain a password.
 pub(super) struct Shown<'a>(pub(super) &'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -20,7 +20,7 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
-/// Cuts at the last `@`, wherever it stands: a password may hold a slash.
+/// Replaces the text before the last `@`, except the scheme: a password may contain a slash.
 fn without_user(key: &str) -> Cow<'_, str> {
     let Some((user, rest)) = key.rsplit_once('@') else {
         return Cow::Borrowed(key);
