@@ -1,12 +1,13 @@
-//! Image references: what stands behind `image:` and after `docker pull`.
+//! Image references: the text after `image:` in a manifest and after `docker pull`.
 //!
 //! The grammar and the normalisation are those of
 //! [distribution/reference](https://github.com/distribution/reference), which Docker, containerd
-//! and the kubelet use, so that a name means here what it means on the node. Where the registry
-//! itself must exist, [`RegistryHost`](crate::RegistryHost) adds the rules of the network: a port
-//! up to 65535, an address that is one. No rule here is stricter or laxer than theirs, with the
-//! digest algorithms that kubelets know (`sha256`, `sha384`, `sha512`); what they let through and
-//! is doubtful, [`ImageReference::lints`] says. Generated strings are compared with version 0.6.0.
+//! and the kubelet use, so a name has the same meaning here as on the node. If the registry itself
+//! must exist, [`RegistryHost`](crate::RegistryHost) adds the rules of the network: a port up to
+//! 65535, a valid address. No rule here is stricter or laxer than theirs, with the digest
+//! algorithms that kubelets support (`sha256`, `sha384`, `sha512`). [`ImageReference::lints`]
+//! reports what they accept although it is doubtful. Tests compare generated strings with version
+//! 0.6.0.
 
 mod borrowed;
 mod diagnose;
@@ -30,8 +31,9 @@ use crate::{Digest, Finding};
 
 /// The name of an image, normalised: domain, repository, and a tag, a digest, both or neither.
 ///
-/// No tag stays apart from the tag `latest`, and a reference with a tag and a digest keeps both.
-/// Parsing allocates the normalised text and nothing else; an [`ImageReferenceRef`] not even that.
+/// A reference without a tag is not equal to one tagged `latest`, and a reference with a tag and a
+/// digest keeps both. Parsing allocates the normalised text and nothing else; parsing an
+/// [`ImageReferenceRef`] does not allocate.
 ///
 /// ```
 /// use choreo_registry::ImageReference;
@@ -51,71 +53,72 @@ use crate::{Digest, Finding};
 ///
 /// # What it does not do
 ///
-/// It does not say that the registry or the image exist, nor check what the network demands of
-/// a host. It does not fold Docker Hub's further names, nor hosts in upper case: the kubelet
-/// does not either. [`ContainerRegistry::serves`](crate::ContainerRegistry::serves) does.
+/// It does not check that the registry or the image exist, nor the rules of the network for a host.
+/// Like the kubelet, it does not normalise Docker Hub's other names, nor hosts in upper case.
+/// [`ContainerRegistry::serves`](crate::ContainerRegistry::serves) does.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageReference {
     /// The normalised reference.
     text: String,
-    /// They follow from the text.
+    /// The parts follow from the text.
     parts: Parts,
 }
 
 impl ImageReference {
-    /// The registry's host and port as the reference names them; `docker.io` when it names none.
+    /// Returns the registry's host and port as they are in the reference; `docker.io` if it has
+    /// none.
     ///
-    /// Empty for one oddity that the grammar accepts: a first segment with an underscore and a
-    /// dot, as in `exa_mple.com/app`, is no domain, and the whole name is the repository.
+    /// Empty for one special case of the grammar: a first segment with an underscore and a dot, as
+    /// in `exa_mple.com/app`, is not a domain, and the whole name is the repository.
     #[must_use]
     pub fn domain(&self) -> &str {
         self.as_borrowed().domain()
     }
 
-    /// The repository, without the domain: `library/nginx`.
+    /// Returns the repository, without the domain: `library/nginx`.
     #[must_use]
     pub fn repository(&self) -> RepositoryRef<'_> {
         RepositoryRef::checked(&self.text[self.parts.path_start..self.parts.path_end])
     }
 
-    /// The tag, if the reference has one. `latest` is never implied.
+    /// Returns the tag, if the reference has one. `latest` is never implied.
     #[must_use]
     pub fn tag(&self) -> Option<TagRef<'_>> {
         self.as_borrowed().tag()
     }
 
-    /// The digest, if the reference has one.
+    /// Returns the digest, if the reference has one.
     #[must_use]
     pub fn digest(&self) -> Option<DigestRef<'_>> {
         self.as_borrowed().digest()
     }
 
-    /// The domain and the repository, without tag and digest: `docker.io/library/nginx`.
+    /// Returns the domain and the repository, without tag and digest: `docker.io/library/nginx`.
     ///
-    /// This is the name against which a kubelet matches the keys of pull secrets.
+    /// A kubelet matches the keys of pull secrets against this name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.text[..self.parts.path_end]
     }
 
-    /// The normalised reference, as `Display` writes it.
+    /// Returns the normalised reference, as `Display` writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The short form that people write: without `docker.io/`, and without `library/` where that
-    /// is implied.
+    /// Returns the short form that people write: without `docker.io/`, and without `library/` if
+    /// that is implied.
     #[must_use]
     pub fn familiar(&self) -> &str {
         self.as_borrowed().familiar()
     }
 
-    /// What is doubtful about this reference, though the grammar accepts it.
+    /// Returns what is doubtful about this reference, though the grammar accepts it.
     ///
-    /// The grammar is that of the nodes, and lets through hosts that cannot exist, names that
-    /// mean something else than they look like, and spellings for which nodes find no credential.
-    /// [`Code`](crate::finding::Code) lists what may be found.
+    /// The grammar is that of the nodes. It accepts hosts that cannot exist, names with another
+    /// meaning than their look suggests, and spellings for which nodes find no credential.
+    /// [`Code`](crate::finding::Code) lists all findings.
     ///
     /// ```
     /// use choreo_registry::{ImageReference, finding::Code};
@@ -133,7 +136,7 @@ impl ImageReference {
         lint::lints(self)
     }
 
-    /// This reference, borrowed.
+    /// Borrows this reference.
     ///
     /// ```
     /// use choreo_registry::{ImageReference, reference::ImageReferenceRef};
@@ -148,7 +151,7 @@ impl ImageReference {
         ImageReferenceRef::checked(&self.text, self.parts)
     }
 
-    /// This reference with another tag; a digest stays.
+    /// Returns this reference with another tag; it keeps a digest.
     ///
     /// ```
     /// use choreo_registry::{ImageReference, reference::Tag};
@@ -164,7 +167,7 @@ impl ImageReference {
         self.with_parts(Some(tag.as_str()), self.digest())
     }
 
-    /// This reference pinned to a digest; a tag stays.
+    /// Returns this reference pinned to a digest; it keeps a tag.
     ///
     /// ```
     /// use choreo_registry::{Digest, ImageReference};
@@ -179,7 +182,7 @@ impl ImageReference {
         self.with_parts(self.tag().map(TagRef::as_str), Some(digest.as_borrowed()))
     }
 
-    /// The same reference without its tag.
+    /// Returns the same reference without its tag.
     ///
     /// ```
     /// use choreo_registry::ImageReference;

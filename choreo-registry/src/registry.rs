@@ -1,4 +1,4 @@
-//! Registered registries: a name for people, a host, and a way in.
+//! Registered registries: a display name, a host, and an authentication.
 
 mod doubt;
 mod error;
@@ -16,8 +16,7 @@ use crate::{Authentication, Credential, ImageReference, RegistryHost};
 
 /// A container registry that a user has registered.
 ///
-/// What can never work is refused on construction; what is doubtful is in
-/// [`findings`](Self::findings).
+/// Construction rejects what can never work; [`findings`](Self::findings) returns what is doubtful.
 ///
 /// ```
 /// use choreo_registry::{Authentication, ContainerRegistry};
@@ -49,7 +48,7 @@ use crate::{Authentication, Credential, ImageReference, RegistryHost};
 /// # What it does not do
 ///
 /// It does not contact the registry; the client does. It is not `Serialize`: store the display
-/// name, the host and the [`AuthenticationType`], and seal the secret apart.
+/// name, the host and the [`AuthenticationType`], and seal the secret separately.
 pub struct ContainerRegistry {
     display_name: String,
     host: RegistryHost,
@@ -60,14 +59,14 @@ pub struct ContainerRegistry {
 }
 
 impl ContainerRegistry {
-    /// Puts the three parts together. The display name is trimmed.
+    /// Creates a registry from its three parts. The display name is trimmed.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`] when the display name is empty, longer than 128 characters or holds
-    /// control characters; when the docker config is for another host; when `Vendor` is chosen
-    /// for a registry without node identity; when the host is a data endpoint of ACR; when the
-    /// vendor is known to refuse this kind of credential.
+    /// Returns [`RegistryError`] if the display name is empty, longer than 128 characters or contains
+    /// control characters; if the docker config is for another host; if `Vendor` is chosen for a
+    /// registry without node identity; if the host is a data endpoint of ACR; if the vendor is
+    /// known to reject this kind of credential.
     pub fn new(
         display_name: impl Into<String>,
         host: RegistryHost,
@@ -76,7 +75,7 @@ impl ContainerRegistry {
         Self::with_vendors(&VendorTable::built_in(), display_name, host, authentication)
     }
 
-    /// The same with vendors of the operator's own.
+    /// Creates a registry with the operator's own table of vendors.
     ///
     /// ```
     /// use choreo_registry::authentication::AuthenticationType;
@@ -95,7 +94,7 @@ impl ContainerRegistry {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn with_vendors(
         vendors: &VendorTable,
         display_name: impl Into<String>,
@@ -110,25 +109,25 @@ impl ContainerRegistry {
         .authenticate(authentication)
     }
 
-    /// The name that people see.
+    /// Returns the display name.
     #[must_use]
     pub fn display_name(&self) -> &str {
         &self.display_name
     }
 
-    /// The host.
+    /// Returns the host.
     #[must_use]
     pub fn host(&self) -> &RegistryHost {
         &self.host
     }
 
-    /// The authentication, with its secret.
+    /// Returns the authentication, with its secret.
     #[must_use]
     pub fn authentication(&self) -> &Authentication {
         &self.authentication
     }
 
-    /// The choice of authentication, without its secret.
+    /// Returns the authentication type, without its secret.
     ///
     /// ```
     /// use choreo_registry::authentication::AuthenticationType;
@@ -145,26 +144,26 @@ impl ContainerRegistry {
         self.authentication.authentication_type()
     }
 
-    /// The credential, if the authentication type has one.
+    /// Returns the credential, if the authentication type has one.
     #[must_use]
     pub fn credential(&self) -> Option<&Credential> {
         self.authentication.credential()
     }
 
-    /// Who runs the registry, as far as the host and the user name tell.
+    /// Returns the vendor of the registry, detected from the host and the user name.
     #[must_use]
     pub fn vendor(&self) -> &Vendor {
         &self.vendor
     }
 
-    /// What is doubtful, in the order in which it should be read.
+    /// Returns the findings, in the order in which to read them.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// What is doubtful about pulling from it on a data plane of this cloud; `None` for any
-    /// authentication type but `Vendor`, which alone depends on the cloud.
+    /// Returns a finding if pulling from it on a data plane of this cloud is doubtful; `None` for
+    /// any authentication type but `Vendor`, the only one that depends on the cloud.
     ///
     /// ```
     /// use choreo_registry::vendor::Cloud;
@@ -189,10 +188,9 @@ impl ContainerRegistry {
         }
     }
 
-    /// Whether this registry is the one that the image names.
+    /// Returns `true` if the image belongs to this registry.
     ///
-    /// Hosts are compared without regard to case and to the port 443, and all names of Docker
-    /// Hub are one.
+    /// The comparison ignores case and the port 443, and treats all names of Docker Hub as one.
     ///
     /// ```
     /// # use choreo_registry::{Authentication, ContainerRegistry};
@@ -206,11 +204,11 @@ impl ContainerRegistry {
         self.host.serves(image)
     }
 
-    /// The image under the name for which kubelets find this registry's pull secret; `None` for
-    /// an image of another registry.
+    /// Returns the image with the name for which kubelets find this registry's pull secret; `None`
+    /// if the image belongs to another registry.
     ///
-    /// Kubelets compare hosts byte by byte, so what [`serves`](Self::serves) folds has to be
-    /// folded in the pod as well.
+    /// Kubelets compare hosts byte by byte, so the pod must contain the canonical spelling of every
+    /// image that [`serves`](Self::serves) accepts.
     ///
     /// ```
     /// # use choreo_registry::{Authentication, ContainerRegistry};
@@ -224,7 +222,7 @@ impl ContainerRegistry {
         self.host.canonical_image(image)
     }
 
-    /// The same registry with another display name.
+    /// Returns the same registry with another display name.
     ///
     /// ```
     /// # use choreo_registry::{Authentication, ContainerRegistry};
@@ -236,7 +234,7 @@ impl ContainerRegistry {
     ///
     /// # Errors
     ///
-    /// When the display name breaks the rules of [`new`](Self::new).
+    /// Returns an error if the display name breaks the rules of [`new`](Self::new).
     pub fn with_display_name(self, display_name: impl Into<String>) -> Result<Self, RegistryError> {
         Ok(Self {
             display_name: check_display_name(display_name.into())?,
@@ -244,8 +242,8 @@ impl ContainerRegistry {
         })
     }
 
-    /// Moves the registry to another host. The secret is dropped: it was given for the old host,
-    /// and whoever may edit a host must not be able to send it elsewhere.
+    /// Moves the registry to another host and drops the secret. The secret was entered for the old
+    /// host, and a user who may edit a host must not be able to send it elsewhere.
     ///
     /// ```
     /// # use choreo_registry::{Authentication, ContainerRegistry};
@@ -266,7 +264,7 @@ impl ContainerRegistry {
         }
     }
 
-    /// The same registry with another authentication; the old secret is dropped.
+    /// Returns the same registry with another authentication; the old secret is dropped.
     ///
     /// ```
     /// # use choreo_registry::{Authentication, ContainerRegistry};
@@ -280,7 +278,8 @@ impl ContainerRegistry {
     ///
     /// # Errors
     ///
-    /// When the new authentication cannot work with this host, as in [`new`](Self::new).
+    /// Returns an error if the new authentication cannot work with this host, as in
+    /// [`new`](Self::new).
     pub fn with_authentication(
         self,
         authentication: Authentication,
@@ -306,9 +305,10 @@ impl fmt::Debug for ContainerRegistry {
     }
 }
 
-/// A registry whose host has changed and whose authentication has to be given anew.
+/// A registry whose host has changed and whose authentication must be entered again.
 ///
-/// Made by [`ContainerRegistry::with_host`]. It keeps the display name and the operator's vendors.
+/// Returned by [`ContainerRegistry::with_host`]. It keeps the display name and the operator's
+/// vendors.
 ///
 /// ```
 /// use choreo_registry::{Authentication, ContainerRegistry};
@@ -326,11 +326,12 @@ pub struct Unauthenticated {
 }
 
 impl Unauthenticated {
-    /// Completes the registry.
+    /// Completes the registry with an authentication.
     ///
     /// # Errors
     ///
-    /// When the authentication cannot work with this host, as in [`ContainerRegistry::new`].
+    /// Returns an error if the authentication cannot work with this host, as in
+    /// [`ContainerRegistry::new`].
     pub fn authenticate(
         self,
         authentication: Authentication,
@@ -377,7 +378,7 @@ fn check_display_name(display_name: String) -> Result<String, RegistryError> {
     })
 }
 
-/// Judges the choice of the type, without the credential.
+/// Checks the authentication type, without the credential.
 fn check_type(
     vendor: &Vendor,
     host: &RegistryHost,

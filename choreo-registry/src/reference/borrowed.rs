@@ -1,4 +1,4 @@
-//! Image references that lie in somebody else's text.
+//! Image references that are borrowed from a longer text.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -9,11 +9,11 @@ use super::walk::{self, HUB, Implied, LIBRARY, Parts};
 use super::{ImageReference, diagnose};
 use crate::digest::DigestRef;
 
-/// An [`ImageReference`] borrowed from a string: parsing it allocates nothing.
+/// An [`ImageReference`] borrowed from a string: parsing does not allocate.
 ///
-/// Normalisation only ever puts something in front of what was written (`docker.io/`, `library/`)
-/// or replaces the host `index.docker.io`. So a normalised reference is a constant and a piece of
-/// the input, and the two are put together only when they are written.
+/// Normalisation only adds a prefix (`docker.io/`, `library/`) or replaces the host
+/// `index.docker.io`. So a normalised reference is a constant and a slice of the input, and the two
+/// are joined only when they are written.
 ///
 /// ```
 /// use choreo_registry::reference::{ImageReferenceRef, TagRef};
@@ -31,21 +31,21 @@ use crate::digest::DigestRef;
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
 ///
-/// Two references are equal when their normalised forms are.
+/// Two references are equal if their normalised forms are.
 #[derive(Clone, Copy)]
 pub struct ImageReferenceRef<'a> {
     implied: Implied,
-    /// What follows it in the normalised form; the parts lie in here.
+    /// The part of the normalised form that the input contains; the parts are slices of it.
     rest: &'a str,
     parts: Parts,
 }
 
 impl<'a> ImageReferenceRef<'a> {
-    /// Checks a reference without copying it.
+    /// Validates a reference without copying it.
     ///
     /// # Errors
     ///
-    /// When the input breaks a rule of [`ImageReference`]; only then is something allocated.
+    /// Returns an error if the input is not a valid [`ImageReference`]; only then does it allocate.
     pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
         match walk::reference(input.as_bytes()) {
             Some(walk) => Ok(Self {
@@ -61,9 +61,9 @@ impl<'a> ImageReferenceRef<'a> {
         }
     }
 
-    /// The registry's host and port; `docker.io` when none is written.
+    /// Returns the registry's host and port; `docker.io` if none is written.
     ///
-    /// Empty for one oddity of the grammar, see [`ImageReference::domain`].
+    /// Empty for one special case of the grammar, see [`ImageReference::domain`].
     #[must_use]
     pub fn domain(self) -> &'a str {
         match self.implied {
@@ -72,7 +72,7 @@ impl<'a> ImageReferenceRef<'a> {
         }
     }
 
-    /// The repository, without the domain.
+    /// Returns the repository, without the domain.
     #[must_use]
     pub fn repository(self) -> Normalized<'a> {
         let written = &self.rest[self.parts.path_start..self.parts.path_end];
@@ -82,13 +82,13 @@ impl<'a> ImageReferenceRef<'a> {
         }
     }
 
-    /// The domain and the repository, without tag and digest.
+    /// Returns the domain and the repository, without tag and digest.
     #[must_use]
     pub fn name(self) -> Normalized<'a> {
         Normalized::new(self.implied.as_str(), &self.rest[..self.parts.path_end])
     }
 
-    /// The tag, if the reference has one. `latest` is never implied.
+    /// Returns the tag, if the reference has one. `latest` is never implied.
     #[must_use]
     pub fn tag(self) -> Option<TagRef<'a>> {
         let Parts {
@@ -97,7 +97,7 @@ impl<'a> ImageReferenceRef<'a> {
         (tag_end > path_end).then(|| TagRef::checked(&self.rest[path_end + 1..tag_end]))
     }
 
-    /// The digest, if the reference has one.
+    /// Returns the digest, if the reference has one.
     #[must_use]
     pub fn digest(self) -> Option<DigestRef<'a>> {
         let algorithm = self.parts.algorithm?;
@@ -105,8 +105,8 @@ impl<'a> ImageReferenceRef<'a> {
         Some(DigestRef::checked(text, algorithm))
     }
 
-    /// The short form that people write: without `docker.io/`, and without `library/` where that
-    /// is implied.
+    /// Returns the short form that people write: without `docker.io/`, and without `library/` if
+    /// that is implied.
     #[must_use]
     pub fn familiar(self) -> &'a str {
         let rest = match self.implied {
@@ -122,7 +122,7 @@ impl<'a> ImageReferenceRef<'a> {
         }
     }
 
-    /// The whole normalised reference, as `Display` writes it.
+    /// Returns the whole normalised reference, as `Display` writes it.
     ///
     /// ```
     /// # use choreo_registry::reference::ImageReferenceRef;
@@ -135,13 +135,13 @@ impl<'a> ImageReferenceRef<'a> {
         Normalized::new(self.implied.as_str(), self.rest)
     }
 
-    /// Whether the reference was written in its normalised form.
+    /// Returns `true` if the reference was written in its normalised form.
     #[must_use]
     pub fn is_normalized(self) -> bool {
         self.implied == Implied::Nothing
     }
 
-    /// A copy that owns its text, in normalised form: one allocation.
+    /// Returns a copy that owns its text, in normalised form; allocates once.
     #[must_use]
     pub fn to_owned(self) -> ImageReference {
         let implied = self.implied.as_str();
@@ -180,7 +180,7 @@ impl Eq for ImageReferenceRef<'_> {}
 
 impl Hash for ImageReferenceRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // The same for every spelling, and different for different normalised forms.
+        // The hash is the same for all spellings, and differs for different normalised forms.
         self.domain().hash(state);
         self.familiar().hash(state);
     }
@@ -207,8 +207,7 @@ impl fmt::Display for ImageReferenceRef<'_> {
     }
 }
 
-/// A normalised text as the two pieces of which it consists: what is implied, and what was
-/// written.
+/// A normalised text in two pieces: the implied prefix and a slice of the input.
 ///
 /// ```
 /// use choreo_registry::reference::ImageReferenceRef;
@@ -231,13 +230,13 @@ pub struct Normalized<'a> {
 }
 
 impl<'a> Normalized<'a> {
-    /// What is implied, which may be nothing, and what was written.
+    /// Returns the implied prefix, which may be empty, and the slice of the input.
     #[must_use]
     pub fn parts(self) -> (&'static str, &'a str) {
         (self.implied, self.written)
     }
 
-    /// The text, where nothing is implied.
+    /// Returns the text, if nothing is implied.
     #[must_use]
     pub fn as_str(self) -> Option<&'a str> {
         self.implied.is_empty().then_some(self.written)
@@ -250,7 +249,7 @@ impl<'a> Normalized<'a> {
 
 impl PartialEq for Normalized<'_> {
     fn eq(&self, other: &Self) -> bool {
-        // Compares the longer piece that is implied with what the other one has there.
+        // Compares the longer implied prefix with the same bytes of the other text.
         let (a, b) = if self.implied.len() >= other.implied.len() {
             (self, other)
         } else {

@@ -1,7 +1,7 @@
-//! Which rule a string breaks that [`walk`](super::walk) has refused, and at which byte.
+//! Finds the rule that a string breaks after [`walk`](super::walk) has rejected it, and the byte.
 //!
-//! Nothing but errors comes through here, so it is written to be plain: one rule at a time, each
-//! with the byte at which it is broken.
+//! It runs only on errors, so it is written for clarity: one rule at a time, each with the byte at
+//! which it is broken.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::error::{Rule, Violation};
 use super::walk::{self, TAG_MAX};
 use crate::digest;
 
-/// The rule that a whole reference breaks.
+/// Returns the rule that a whole reference breaks.
 pub(super) fn reference(input: &str) -> Result<(), Violation> {
     let bytes = input.as_bytes();
     if bytes.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn reference(input: &str) -> Result<(), Violation> {
     Ok(())
 }
 
-/// The rule that a path alone breaks.
+/// Returns the rule that a path alone breaks.
 pub(super) fn path(input: &str) -> Result<(), Violation> {
     if input.is_empty() {
         return Err(Violation::new(Rule::Empty, 0));
@@ -45,7 +45,7 @@ pub(super) fn path(input: &str) -> Result<(), Violation> {
     check_path_len(&(0..end), false)
 }
 
-/// The rule that a tag alone breaks.
+/// Returns the rule that a tag alone breaks.
 pub(super) fn tag(input: &str) -> Result<(), Violation> {
     if input.is_empty() {
         return Err(Violation::new(Rule::Empty, 0));
@@ -60,15 +60,15 @@ pub(super) fn tag(input: &str) -> Result<(), Violation> {
 /// The first part of a reference.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Domain {
-    /// Docker Hub, whether named or implied.
+    /// Docker Hub, written or implied.
     Hub,
     /// The bytes before the path and its slash.
     Named,
-    /// None: the first segment is no domain and yet a path component, as in `exa_mple.com/app`.
+    /// None: the first segment is not a domain but a path component, as in `exa_mple.com/app`.
     Absent,
 }
 
-/// Tells the domain from the path; returns where the path begins.
+/// Separates the domain from the path; returns the position of the path.
 fn split_domain(bytes: &[u8]) -> Result<(Domain, usize), Violation> {
     let Some(slash) = bytes.iter().position(|&b| b == b'/') else {
         return Ok((Domain::Hub, 0));
@@ -86,7 +86,7 @@ fn split_domain(bytes: &[u8]) -> Result<(Domain, usize), Violation> {
     }
     match scan_domain(first) {
         Ok(()) => Ok((Domain::Named, slash + 1)),
-        // A quirk of the grammar: the optional domain does not match, the path does.
+        // A special case of the grammar: the optional domain does not match, the path does.
         Err(violation)
             if first.get(violation.at) == Some(&b'_') && scan_path(first, 0) == Ok(slash) =>
         {
@@ -150,7 +150,7 @@ fn scan_labels(bytes: &[u8]) -> Result<usize, Violation> {
 /// Returns the end of the path: the colon, the at sign, or the end.
 fn scan_path(bytes: &[u8], start: usize) -> Result<usize, Violation> {
     let mut at = start;
-    // A component begins, or a separator has just ended: a letter or a digit must follow.
+    // At the beginning of a component or after a separator, a letter or a digit must follow.
     let mut expects_alnum = true;
     loop {
         match bytes.get(at) {
@@ -183,7 +183,8 @@ fn scan_path(bytes: &[u8], start: usize) -> Result<usize, Violation> {
     }
 }
 
-/// The length of the separator with which `bytes` begin: `.`, `_`, `__` or any run of hyphens.
+/// Returns the length of the separator at the beginning of `bytes`: `.`, `_`, `__` or any run of
+/// hyphens.
 fn separator_len(bytes: &[u8]) -> usize {
     match bytes {
         [b'_', b'_', ..] => 2,

@@ -1,4 +1,4 @@
-//! What is wrong with a reference, where, and what to write instead.
+//! Why a reference is not valid, at which byte, and what to write instead.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -7,9 +7,10 @@ use super::walk;
 use crate::digest;
 use crate::quote::Quoted;
 
-/// Why a string is no image reference, repository or tag: the rule, the byte and the way out.
+/// Why a string is not a valid image reference, repository or tag: the rule, the byte and what to
+/// do.
 ///
-/// The message never repeats input that may carry a password (`user:password@host/…`).
+/// The message never repeats input that may contain a password (`user:password@host/…`).
 ///
 /// ```
 /// use choreo_registry::ImageReference;
@@ -28,7 +29,7 @@ pub struct ParseReferenceError(Box<Details>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Details {
     subject: Subject,
-    /// `None` when the input may carry a password.
+    /// `None` if the input may contain a password.
     input: Option<String>,
     violation: Violation,
     /// The character at the position.
@@ -37,14 +38,14 @@ struct Details {
 }
 
 impl ParseReferenceError {
-    /// The byte of the input at which the rule is broken; the input's length when something is
-    /// missing at its end.
+    /// Returns the byte of the input at which the rule is broken; the input's length if something
+    /// is missing at its end.
     #[must_use]
     pub fn position(&self) -> usize {
         self.0.violation.at
     }
 
-    /// A corrected reference, where there is an obvious one.
+    /// Returns a corrected reference, if there is an obvious one.
     ///
     /// ```
     /// # use choreo_registry::ImageReference;
@@ -56,7 +57,7 @@ impl ParseReferenceError {
         self.0.suggestion.as_deref()
     }
 
-    /// `diagnosis` is what is wrong with an `input` that was refused.
+    /// Creates the error from the `diagnosis` of a rejected `input`.
     #[cold]
     pub(super) fn new(subject: Subject, input: &str, diagnosis: Result<(), Violation>) -> Self {
         let violation = diagnosis
@@ -99,7 +100,7 @@ impl fmt::Display for Details {
         }
         write!(f, ": {}", self.violation.rule)?;
         match (self.violation.rule, self.found) {
-            // These speak of the whole, not of one character.
+            // These rules concern the whole, not one character.
             (
                 Rule::Digest(_) | Rule::Empty | Rule::Identifier | Rule::Scheme | Rule::Userinfo,
                 _,
@@ -123,7 +124,7 @@ impl fmt::Display for Details {
     }
 }
 
-/// What was being parsed.
+/// The kind of text that was being parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     ImageReference,
@@ -162,7 +163,7 @@ impl Violation {
     }
 }
 
-/// The rules of the grammar, and the mistakes that people make with them.
+/// The rules of the grammar, and the common mistakes in applying them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     Blank,
@@ -221,7 +222,7 @@ impl fmt::Display for Rule {
 }
 
 impl Rule {
-    /// What to do; it ends where a suggestion can follow.
+    /// Returns what to do; the text ends so that a suggestion can follow.
     fn help(self) -> Option<&'static str> {
         match self {
             Self::Blank => Some("write the reference alone,"),
@@ -239,7 +240,7 @@ impl Rule {
     }
 }
 
-/// Names the mistake behind a violation, where the grammar alone would name a symptom.
+/// Finds the mistake behind a violation, if the grammar alone would report a symptom.
 fn explain(input: &str, violation: Violation) -> Violation {
     let at = |rule, at| Violation::new(rule, at);
     if let Some(position) = userinfo(input) {
@@ -263,17 +264,18 @@ fn explain(input: &str, violation: Violation) -> Violation {
     violation
 }
 
-/// The at sign behind which the host stands, when something like a login stands before it.
+/// Returns the at sign before the host, if the text before it looks like a login.
 fn userinfo(input: &str) -> Option<usize> {
     let start = input.find("://").map_or(0, |scheme| scheme + 3);
     let authority = &input[start..];
     let (before, after) = authority.split_once('@')?;
-    // Without a path behind it only a scheme tells `user@host` from `name@digest`.
+    // Without a path after it, only a scheme distinguishes `user@host` from `name@digest`.
     let is_login = !before.contains('/') && (start > 0 || after.contains('/'));
     is_login.then_some(start + before.len())
 }
 
-/// Whether the input may be `user:password@host` rather than a name and a botched digest.
+/// Returns `true` if the input may be `user:password@host` rather than a name and a malformed
+/// digest.
 fn may_carry_password(input: &str) -> bool {
     let Some((before, after)) = input.split_once('@') else {
         return false;
@@ -320,13 +322,13 @@ fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
     (is_valid && candidate != input).then_some(candidate)
 }
 
-/// The input without slashes at its ends and next to each other.
+/// Removes slashes at the ends and duplicate slashes.
 fn single_slashes(input: &str) -> String {
     let parts: Vec<_> = input.split('/').filter(|part| !part.is_empty()).collect();
     parts.join("/")
 }
 
-/// The image that a page of Docker Hub's web site is about.
+/// Returns the image of a page of Docker Hub's web site.
 fn docker_hub_page(address: &str) -> Option<String> {
     let path = address.strip_prefix("hub.docker.com/")?;
     let path = path.split(['?', '#']).next()?;
@@ -341,7 +343,7 @@ fn docker_hub_page(address: &str) -> Option<String> {
     }
 }
 
-/// The input with its path in lower case, and host, tag and digest as they are.
+/// Returns the input with its path in lower case, and unchanged host, tag and digest.
 fn lowercase_path(input: &str) -> String {
     let name_end = input.find('@').unwrap_or(input.len());
     let slash = input[..name_end]

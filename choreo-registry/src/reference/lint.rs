@@ -1,11 +1,11 @@
-//! What is doubtful about a reference that the grammar accepts.
+//! Finds what is doubtful about a reference that the grammar accepts.
 
 use super::{ImageReference, TagRef};
 use crate::finding::{Code, Finding};
 use crate::quote::Quoted;
 use crate::{RegistryHost, digest};
 
-/// All findings, those of the host first.
+/// Returns all findings, those of the host first.
 pub(super) fn lints(image: &ImageReference) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(host(image));
@@ -16,7 +16,7 @@ pub(super) fn lints(image: &ImageReference) -> Vec<Finding> {
     findings
 }
 
-/// How the host is spelt.
+/// Checks the spelling of the host.
 fn host(image: &ImageReference) -> Option<Finding> {
     let domain = image.domain();
     if domain.is_empty() {
@@ -94,7 +94,7 @@ fn host(image: &ImageReference) -> Option<Finding> {
     })
 }
 
-/// What the host means on a node.
+/// Checks the meaning of the host on a node.
 fn network(image: &ImageReference) -> Option<Finding> {
     let host: RegistryHost = image.domain().parse().ok()?;
     if host.is_loopback() {
@@ -113,7 +113,7 @@ fn network(image: &ImageReference) -> Option<Finding> {
     })
 }
 
-/// Names that are something else.
+/// Checks for names that are another kind of text.
 fn name(image: &ImageReference) -> Option<Finding> {
     let name = image.name().strip_prefix("docker.io/library/")?;
     let tag = image.tag().map(TagRef::as_str);
@@ -154,7 +154,7 @@ fn length(image: &ImageReference) -> Option<Finding> {
     })
 }
 
-/// Which image the tag and the digest choose.
+/// Checks which image the tag and the digest select.
 fn version(image: &ImageReference) -> Option<Finding> {
     match (image.tag(), image.digest()) {
         (Some(tag), Some(_)) => Some(Finding::new(
@@ -174,6 +174,6 @@ fn version(image: &ImageReference) -> Option<Finding> {
     }
 }
 
-/// Clients limit host and name together, says the
-/// [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
+/// The limit that clients apply to host and name together, according to the [OCI distribution
+/// specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
 const NAME_MAX: usize = 255;

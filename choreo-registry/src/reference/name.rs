@@ -9,7 +9,7 @@ use crate::string_value::string_value;
 
 /// A repository's name within its registry, such as `library/ubuntu`: the path, without a host.
 ///
-/// Lower case, at most 255 bytes, components of letters and digits joined by `.`, `_`, `__` or
+/// Lower case, at most 255 bytes, components of letters and digits separated by `.`, `_`, `__` or
 /// hyphens: the rule of <https://github.com/distribution/reference>.
 ///
 /// ```
@@ -24,7 +24,7 @@ use crate::string_value::string_value;
 pub struct Repository(String);
 
 impl Repository {
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,11 +60,11 @@ string_value!(
 pub struct RepositoryRef<'a>(&'a str);
 
 impl<'a> RepositoryRef<'a> {
-    /// Checks a name without copying it.
+    /// Validates a name without copying it.
     ///
     /// # Errors
     ///
-    /// When the name breaks a rule of [`Repository`].
+    /// Returns an error if the name is not a valid [`Repository`].
     pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
         if walk::is_path(input.as_bytes()) {
             return Ok(Self(input));
@@ -77,13 +77,13 @@ impl<'a> RepositoryRef<'a> {
         ))
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// A copy that owns its text.
+    /// Returns a copy that owns its text.
     #[must_use]
     pub fn to_owned(self) -> Repository {
         Repository(self.0.to_owned())
@@ -106,8 +106,8 @@ impl AsRef<str> for RepositoryRef<'_> {
     }
 }
 
-/// A tag, such as `1.26` or `latest`: at most 128 letters, digits, `_`, `.` and `-`, the first
-/// of them neither `.` nor `-`.
+/// A tag, such as `1.26` or `latest`: at most 128 letters, digits, `_`, `.` and `-`, not beginning
+/// with `.` or `-`.
 ///
 /// The rule is that of the
 /// [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
@@ -127,7 +127,7 @@ impl AsRef<str> for RepositoryRef<'_> {
 pub struct Tag(String);
 
 impl Tag {
-    /// The tag.
+    /// Returns the tag.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -159,11 +159,11 @@ string_value!(Tag, ParseReferenceError, "a tag such as \"1.26\"");
 pub struct TagRef<'a>(&'a str);
 
 impl<'a> TagRef<'a> {
-    /// Checks a tag without copying it.
+    /// Validates a tag without copying it.
     ///
     /// # Errors
     ///
-    /// When the tag breaks a rule of [`Tag`].
+    /// Returns an error if the tag is not a valid [`Tag`].
     pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
         if walk::is_tag(input.as_bytes()) {
             return Ok(Self(input));
@@ -172,13 +172,13 @@ impl<'a> TagRef<'a> {
         Err(ParseReferenceError::new(Subject::Tag, input, diagnosis))
     }
 
-    /// The tag.
+    /// Returns the tag.
     #[must_use]
     pub fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// A copy that owns its text.
+    /// Returns a copy that owns its text.
     #[must_use]
     pub fn to_owned(self) -> Tag {
         Tag(self.0.to_owned())

@@ -1,4 +1,4 @@
-//! Whether a string is an image reference, and where its parts lie: one walk over the bytes.
+//! Checks whether a string is an image reference and locates its parts, in one pass over the bytes.
 //!
 //! ```text
 //! reference = name [ ":" tag ] [ "@" digest ]
@@ -11,17 +11,17 @@
 //! tag       = ( alnum | "_" ) *127( alnum | "_" | "." | "-" )
 //! ```
 //!
-//! The grammar and the rule that tells a domain from a path are those of
+//! The grammar and the rule that separates a domain from a path are those of
 //! <https://github.com/distribution/reference>. Within one segment, hosts and paths have the same
-//! rules but for upper case, which only hosts have, and underscores, which only paths have. So
-//! the first segment is read before it is known which of the two it is.
+//! rules, except that only hosts may contain upper case, and only paths underscores. So the first
+//! segment is read before it is known which of the two it is.
 //!
-//! Nothing here says what is wrong with a refused string: that is the work of
-//! [`diagnose`](super::diagnose), which reads it again and may take its time.
+//! It does not explain why a string is rejected: [`diagnose`](super::diagnose) does, in a second,
+//! slower pass.
 
 use crate::digest::{self, Algorithm};
 
-/// An accepted reference: `implied`, then the input from byte `skip` on, is its normalised form.
+/// An accepted reference: its normalised form is `implied`, then the input from byte `skip` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Walk {
     pub(super) implied: Implied,
@@ -30,7 +30,7 @@ pub(super) struct Walk {
     pub(super) parts: Parts,
 }
 
-/// What normalisation puts in front of a reference.
+/// The prefix that normalisation adds to a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Implied {
     Nothing,
@@ -48,19 +48,19 @@ impl Implied {
     }
 }
 
-/// Where the parts of a reference end.
+/// The positions at which the parts of a reference end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Parts {
-    /// 0 when no domain is written, else the byte after the domain's slash.
+    /// 0 if no domain is written, otherwise the byte after the domain's slash.
     pub(super) path_start: usize,
     pub(super) path_end: usize,
-    /// Equal to `path_end` when there is no tag.
+    /// Equal to `path_end` if there is no tag.
     pub(super) tag_end: usize,
-    /// That of the digest, which begins after `tag_end` and its at sign.
+    /// The algorithm of the digest, which begins after `tag_end` and its at sign.
     pub(super) algorithm: Option<Algorithm>,
 }
 
-/// Walks over a whole reference; `None` when it is none.
+/// Walks over a whole reference; returns `None` if it is not valid.
 pub(super) fn reference(bytes: &[u8]) -> Option<Walk> {
     let Name {
         is_hub,
@@ -99,23 +99,23 @@ pub(super) fn reference(bytes: &[u8]) -> Option<Walk> {
     })
 }
 
-/// Whether a string is a path.
+/// Returns `true` if a string is a valid path.
 pub(super) fn is_path(bytes: &[u8]) -> bool {
     let path = Run::over(bytes, 0, PATH);
     path.is_complete && path.end == bytes.len() && path.end <= PATH_MAX
 }
 
-/// Whether a string is a tag.
+/// Returns `true` if a string is a valid tag.
 pub(super) fn is_tag(bytes: &[u8]) -> bool {
     tag_len(bytes) == Some(bytes.len())
 }
 
-/// Whether these are the 64 digits of an image's id, which must not be taken for a name.
+/// Returns `true` for the 64 digits of an image's id, which are not valid as a name.
 pub(super) fn is_identifier(bytes: &[u8]) -> bool {
     bytes.len() == IDENTIFIER_LEN && digest::is_hex(bytes)
 }
 
-/// The longest path that can be written, where `library/` is implied and where it is not.
+/// Returns the length of the longest path, with and without an implied `library/`.
 pub(super) fn path_limit(is_library: bool) -> usize {
     if is_library {
         PATH_MAX - LIBRARY.len()
@@ -128,7 +128,7 @@ pub(super) fn path_limit(is_library: bool) -> usize {
 struct Name {
     /// Whether the domain is Docker Hub, written or implied.
     is_hub: bool,
-    /// Where the path starts.
+    /// The position of the path.
     start: usize,
     path: Run,
 }
@@ -148,7 +148,7 @@ fn name(bytes: &[u8]) -> Option<Name> {
     }
 }
 
-/// A name without a slash is a path, whatever it looks like.
+/// Reads a name without a slash, which is always a path.
 fn alone(path: Run) -> Option<Name> {
     (path.seen & UPPER == 0).then_some(Name {
         is_hub: true,
@@ -157,7 +157,7 @@ fn alone(path: Run) -> Option<Name> {
     })
 }
 
-/// What a first segment that ends with a slash, and has no port, is.
+/// Decides what a first segment is that ends with a slash and has no port.
 fn after_first_segment(bytes: &[u8], first: Run) -> Option<Name> {
     let segment = &bytes[..first.end];
     match (first.seen & (DOT | UPPER), first.seen & UNDERSCORE) {
@@ -166,13 +166,13 @@ fn after_first_segment(bytes: &[u8], first: Run) -> Option<Name> {
             let is_hub = segment == b"docker.io" || segment == b"index.docker.io";
             named(bytes, first.end, is_hub)
         }
-        // A quirk of the grammar: the optional domain does not match, the path does.
+        // A special case of the grammar: the optional domain does not match, the path does.
         (DOT, _) => unnamed(bytes, first, false),
         _ => None,
     }
 }
 
-/// The name whose domain ends before `slash`.
+/// Returns the name whose domain ends before `slash`.
 fn named(bytes: &[u8], slash: usize, is_hub: bool) -> Option<Name> {
     let start = slash + 1;
     let path = Run::over(bytes, start, PATH);
@@ -183,7 +183,7 @@ fn named(bytes: &[u8], slash: usize, is_hub: bool) -> Option<Name> {
     })
 }
 
-/// The name of which the first segment is already the path.
+/// Returns the name whose first segment already belongs to the path.
 fn unnamed(bytes: &[u8], first: Run, is_hub: bool) -> Option<Name> {
     let rest = Run::over(bytes, first.end + 1, PATH);
     rest.is_complete.then_some(Name {
@@ -196,27 +196,27 @@ fn unnamed(bytes: &[u8], first: Run, is_hub: bool) -> Option<Name> {
     })
 }
 
-/// The slash after the colon and the digits of a port; `None` when it is no port.
+/// Returns the slash after the colon and the digits of a port; `None` if it is not a port.
 fn port_end(bytes: &[u8], colon: usize) -> Option<usize> {
     let digits = &bytes[colon + 1..];
     let len = digits.iter().take_while(|b| b.is_ascii_digit()).count();
     (len > 0 && digits.get(len) == Some(&b'/')).then_some(colon + 1 + len)
 }
 
-/// The slash after an IPv6 address in brackets and its port.
+/// Returns the slash after an IPv6 address in brackets and its port.
 fn ipv6_end(bytes: &[u8]) -> Option<usize> {
     let is_inner = |&&b: &&u8| b.is_ascii_hexdigit() || b == b':';
     let inner = bytes[1..].iter().take_while(is_inner).count();
     let marks_domain = |&b: &u8| b == b':' || b.is_ascii_uppercase();
     match &bytes[1 + inner..] {
-        // Without one of these, `[ab]/app` would be a path, and is none.
+        // Without one of these, `[ab]/app` would have to be a path, which is not valid.
         [b']', b'/', ..] if bytes[1..=inner].iter().any(marks_domain) => Some(inner + 2),
         [b']', b':', ..] if inner > 0 => port_end(bytes, inner + 2),
         _ => None,
     }
 }
 
-/// The length of the tag with which `bytes` begin.
+/// Returns the length of the tag at the beginning of `bytes`.
 fn tag_len(bytes: &[u8]) -> Option<usize> {
     let is_inner = |&&b: &&u8| TABLE[usize::from(b)].class & TAG != 0;
     let len = bytes.iter().take_while(is_inner).count();
@@ -224,10 +224,10 @@ fn tag_len(bytes: &[u8]) -> Option<usize> {
     ((1..=TAG_MAX).contains(&len) && starts_well).then_some(len)
 }
 
-/// A run of letters, digits and separators that stand as they may.
+/// A run of letters, digits and separators in valid positions.
 #[derive(Clone, Copy)]
 struct Run {
-    /// The first byte that does not belong to it, or the end.
+    /// The first byte after the run, or the end.
     end: usize,
     /// The classes of its bytes.
     seen: u8,
@@ -250,7 +250,7 @@ impl Run {
                 next = entry.next;
                 end += 1;
             }
-            // The table lets no separator follow an underscore; a second underscore may.
+            // In the table no separator may follow an underscore; a second underscore may.
             match (&bytes[start..end], bytes.get(end)) {
                 ([.., before, b'_'], Some(b'_')) if *before != b'_' => end += 1,
                 _ => break,
@@ -297,16 +297,16 @@ const UNDERSCORE: u8 = 1 << 3;
 const HYPHEN: u8 = 1 << 4;
 const SLASH: u8 = 1 << 5;
 
-/// What a run, a label or a component begins with.
+/// The classes with which a run, a label or a component begins.
 const EDGE: u8 = ALNUM | UPPER;
 const TAG: u8 = EDGE | DOT | UNDERSCORE | HYPHEN;
-/// What may be in a segment that is a host or a component.
+/// The classes that a host or a component may contain.
 const SEGMENT: u8 = TAG;
 const PATH: u8 = (TAG | SLASH) & !UPPER;
 
 /// Docker Hub's domain and its slash.
 pub(super) const HUB: &str = "docker.io/";
-/// What Docker Hub puts in front of a path of one component.
+/// The prefix that Docker Hub adds to a path of one component.
 pub(super) const LIBRARY: &str = "library/";
 const IDENTIFIER_LEN: usize = 64;
 const PATH_MAX: usize = 255;

@@ -1,4 +1,4 @@
-//! What is doubtful about a host, a user name or a password, whoever the vendor is.
+//! Finds what is doubtful about a host, a user name or a password, for any vendor.
 
 use crate::finding::{Code, Finding};
 use crate::vendor::Vendor;
@@ -15,8 +15,8 @@ pub(super) fn host(host: &RegistryHost, authentication: &Authentication) -> Opti
             "enter a host that the data plane's nodes can reach",
         ));
     }
-    // Kubelets read the keys of pull secrets as globs, in which brackets have another meaning;
-    // with a port they compare the host and port as they are.
+    // Kubelets read the keys of pull secrets as globs, in which brackets have another meaning. If
+    // there is a port, they compare host and port literally.
     let is_glob = host.ipv6().is_some() && host.port().is_none();
     (is_glob && authentication.credential().is_some()).then(|| {
         Finding::new(
@@ -38,7 +38,7 @@ pub(super) fn password(credential: &Credential) -> Option<Finding> {
     })
 }
 
-/// Pages that people copy a host from, and where the images are.
+/// Web pages from which people copy a host, and the hosts of the images.
 const WEB_SITES: [(&str, &str); 16] = [
     ("app.docker.com", "docker.io"),
     ("azurecr.io", "<registry>.azurecr.io"),
@@ -88,7 +88,7 @@ pub(super) fn username(credential: &Credential, vendor: &Vendor) -> Option<Findi
             "enter it as the registry shows it, such as robot$ci",
         ));
     }
-    // What is left of `robot$ci` and `robot$acme+ci` in double quotes.
+    // The rest of `robot$ci` and `robot$acme+ci` after a shell expands them in double quotes.
     let may_be_harbor = matches!(vendor.id(), "harbor" | "self-hosted");
     let is_eaten = username == "robot" || username.starts_with("robot+");
     (may_be_harbor && is_eaten).then(|| {

@@ -6,7 +6,7 @@ use crate::RegistryHost;
 use crate::authentication::AuthenticationType;
 use crate::vendor::CredentialRefusal;
 
-/// Why a display name, a host and an authentication make no
+/// Why a display name, a host and an authentication are not a valid
 /// [`ContainerRegistry`](crate::ContainerRegistry).
 ///
 /// ```
@@ -26,13 +26,13 @@ use crate::vendor::CredentialRefusal;
 pub enum RegistryError {
     /// The vendor can never accept such a credential.
     Credential(CredentialRefusal),
-    /// The host is a data endpoint of ACR, which serves layers only.
+    /// The host is a data endpoint of ACR, which serves only layers.
     #[non_exhaustive]
     DataEndpoint {
         /// The host.
         host: RegistryHost,
     },
-    /// The display name holds a line break or another control character.
+    /// The display name contains a line break or another control character.
     DisplayNameControlCharacter,
     /// The display name is empty.
     DisplayNameEmpty,
@@ -51,7 +51,7 @@ pub enum RegistryError {
     NoNodeIdentity {
         /// The host.
         host: RegistryHost,
-        /// Its vendor's name.
+        /// The name of its vendor.
         vendor: String,
         /// The types that make sense there, the best first.
         recommended: Vec<AuthenticationType>,
@@ -100,8 +100,8 @@ impl fmt::Display for RegistryError {
 
 impl std::error::Error for RegistryError {}
 
-/// What to choose in place of node identity: public access where it is the best, else the types
-/// with a credential.
+/// Returns what to choose instead of node identity: public access if it is the best, otherwise the
+/// types with a credential.
 fn choices(recommended: &[AuthenticationType]) -> String {
     if recommended.first() == Some(&AuthenticationType::Public) {
         return AuthenticationType::Public.to_string();
