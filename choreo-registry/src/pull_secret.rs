@@ -1,4 +1,4 @@
-//! Pull secrets: what a Kubernetes pod needs to pull from a registry.
+//! Pull secrets: the Kubernetes Secrets with which pods pull from a registry.
 
 mod error;
 mod manifest;
@@ -24,12 +24,12 @@ use crate::{Authentication, ContainerRegistry, Credential, ImageReference, Regis
 /// [`kubernetes.io/dockerconfigjson`](https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets)
 /// for one registry.
 ///
-/// One entry, under the key that kubelets, containerd, Docker, Podman, ORAS and regclient all
-/// find; the same bytes for the same credential, so that nothing changes when nothing changed.
-/// They are the bytes that `kubectl create secret docker-registry` makes.
+/// It contains one entry, under the key that kubelets, containerd, Docker, Podman, ORAS and
+/// regclient all find. The same credential results in the same bytes, so an unchanged credential
+/// does not change the Secret. They are the bytes that `kubectl create secret docker-registry`
+/// writes.
 ///
-/// It is neither `Serialize` nor `Clone`: the secret leaves through the methods that say
-/// `expose`.
+/// It is neither `Serialize` nor `Clone`: only methods named `expose…` return the secret.
 ///
 /// ```
 /// use choreo_registry::{Authentication, ContainerRegistry, PullSecret};
@@ -55,8 +55,8 @@ use crate::{Authentication, ContainerRegistry, Credential, ImageReference, Regis
 ///
 /// # What it does not do
 ///
-/// It does not apply anything. A kubelet finds it for images named as
-/// [`ContainerRegistry::canonical_image`] names them; where pods keep other spellings, use
+/// It does not apply the Secret. A kubelet finds it for images with the name that
+/// [`ContainerRegistry::canonical_image`] returns; if pods use other spellings, add
 /// [`with_spellings_of`](Self::with_spellings_of).
 pub struct PullSecret {
     host: RegistryHost,
@@ -68,11 +68,11 @@ pub struct PullSecret {
 }
 
 impl PullSecret {
-    /// The pull secret of a registry.
+    /// Creates the pull secret of a registry.
     ///
     /// # Errors
     ///
-    /// [`NoPullSecret`], which says why the pods of this registry need none, when its
+    /// Returns [`NoPullSecret`], with the reason why the pods of this registry need none, if its
     /// authentication type is public or vendor.
     ///
     /// ```
@@ -93,7 +93,7 @@ impl PullSecret {
         Ok(Self::new(registry.host(), credential))
     }
 
-    /// The pull secret for a host and a credential.
+    /// Creates the pull secret for a host and a credential.
     ///
     /// ```
     /// use choreo_registry::{Credential, PullSecret};
@@ -114,12 +114,12 @@ impl PullSecret {
         }
     }
 
-    /// Adds an entry for each other way in which these images spell the registry.
+    /// Adds an entry for each other spelling of the registry in these images.
     ///
-    /// Kubelets compare hosts byte by byte: the one key of Docker Hub serves `nginx` and
-    /// `docker.io/library/nginx`, and not `registry-1.docker.io/library/nginx`. Better than
-    /// further entries is one spelling in all pods,
-    /// [`RegistryHost::canonical_image`]; this is for pods that somebody else writes.
+    /// Kubelets compare hosts byte by byte: the one key of Docker Hub matches `nginx` and
+    /// `docker.io/library/nginx`, but not `registry-1.docker.io/library/nginx`. Prefer one spelling
+    /// in all pods, [`RegistryHost::canonical_image`], to further entries; this method is for pods
+    /// that someone else writes.
     ///
     /// ```
     /// use choreo_registry::{Credential, ImageReference, PullSecret};
@@ -134,8 +134,8 @@ impl PullSecret {
     ///
     /// # Errors
     ///
-    /// [`PullSecretError::ForeignImage`] for an image of another registry, and
-    /// [`PullSecretError::TooLarge`] when the entries would exceed 1 MiB.
+    /// Returns [`PullSecretError::ForeignImage`] if an image belongs to another registry, and
+    /// [`PullSecretError::TooLarge`] if the entries would exceed 1 MiB.
     pub fn with_spellings_of<'i>(
         mut self,
         images: impl IntoIterator<Item = &'i ImageReference>,
@@ -165,13 +165,13 @@ impl PullSecret {
         Ok(self)
     }
 
-    /// The key of the registry's own entry under `auths`.
+    /// Returns the key of the registry's own entry under `auths`.
     #[must_use]
     pub fn auths_key(&self) -> &str {
         self.host.auths_key()
     }
 
-    /// The keys of all entries under `auths`, in their order, which is that of their bytes.
+    /// Returns the keys of all entries under `auths`, sorted by their bytes.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = self.spellings.iter().map(String::as_str).collect();
@@ -180,14 +180,15 @@ impl PullSecret {
         keys
     }
 
-    /// The docker config, as compact JSON: the value of the Secret's `.dockerconfigjson`, before
-    /// base64, byte for byte as kubectl writes it.
+    /// Returns the docker config as compact JSON: the value of the Secret's `.dockerconfigjson`
+    /// before base64, byte for byte as kubectl writes it.
     #[must_use]
     pub fn expose_docker_config_json(&self) -> &str {
         self.docker_config_json.as_str()
     }
 
-    /// The whole Secret as text, ready for `kubectl create -f`; the same bytes for the same input.
+    /// Returns the whole Secret as text for `kubectl create -f`; the same input results in the same
+    /// bytes.
     ///
     /// ```
     /// use choreo_registry::{Credential, PullSecret};
@@ -212,7 +213,8 @@ impl PullSecret {
         manifest::text(metadata, &self.data(), format)
     }
 
-    /// The whole Secret, ready to be applied. The value is ordinary memory: drop it soon.
+    /// Returns the whole Secret, ready to be applied. The value is in ordinary memory: drop it
+    /// soon.
     ///
     /// ```
     /// # use choreo_registry::{Credential, PullSecret, pull_secret::SecretMetadata};
@@ -226,8 +228,8 @@ impl PullSecret {
         manifest::value(metadata, &self.data())
     }
 
-    /// The Secret with a remark in place of its data, to show to people. It cannot be applied by
-    /// mistake: the remark is no base64.
+    /// Returns the Secret with a remark in place of its data, to show to people. It cannot be
+    /// applied by mistake: the remark is not valid base64.
     ///
     /// ```
     /// # use choreo_registry::{Credential, PullSecret, pull_secret::SecretMetadata};
@@ -248,8 +250,8 @@ impl PullSecret {
         )
     }
 
-    /// The user name, unless it tells the password. Few secrets are shown: of all others nobody
-    /// needs to know.
+    /// Returns the user name, unless it contains the password. It checks this only here, because
+    /// few secrets are shown.
     fn shown_username(&self) -> String {
         let auth = self.entry().rsplit('"').nth(1);
         let credential = auth.and_then(Credential::from_basic);
@@ -259,14 +261,14 @@ impl PullSecret {
         }
     }
 
-    /// The value under each key.
+    /// Returns the value under each key.
     fn entry(&self) -> &str {
         let json = self.expose_docker_config_json();
         let end = json.len() - "}}".len();
         &json[end - self.entry_len..end]
     }
 
-    /// The docker config in base64.
+    /// Returns the docker config in base64.
     fn data(&self) -> Zeroizing<String> {
         let json = self.expose_docker_config_json();
         secret_base64::encoded(json.as_bytes())
@@ -279,7 +281,7 @@ impl PullSecret {
         around + texts + keys.len() * self.entry_len
     }
 
-    /// The docker config with the same entry under each key.
+    /// Returns the docker config with the same entry under each key.
     fn with_all_keys(&self) -> WipedText {
         // An exact capacity: a growing buffer would leave copies behind.
         let mut json = String::with_capacity(self.docker_config_len());
@@ -304,11 +306,11 @@ impl fmt::Debug for PullSecret {
     }
 }
 
-/// The docker config with one key, and the length of the entry in it. The fields stand in the order
-/// in which kubectl writes them.
+/// Returns the docker config with one key, and the length of the entry in it. The fields have
+/// kubectl's order.
 fn docker_config_json(key: &str, credential: &Credential) -> (WipedText, usize) {
     let (username, password) = (credential.username(), credential.expose_password());
-    // At least as much as is written: a growing buffer would leave copies behind.
+    // At least the length of the result: a growing buffer would leave copies behind.
     let texts = [key, username, password].map(JsonText::new);
     let texts_len: usize = texts.iter().map(JsonText::max_len).sum();
     let mut json = String::with_capacity(AROUND_TEXTS + texts_len + credential.basic_len());
@@ -329,10 +331,10 @@ fn docker_config_json(key: &str, credential: &Credential) -> (WipedText, usize) 
     (WipedText::new(json), entry_len)
 }
 
-/// The bytes of a docker config with one key that belong to no text in it.
+/// The number of bytes that a docker config with one key contains around its texts.
 const AROUND_TEXTS: usize = r#"{"auths":{:{"username":,"password":,"auth":""}}}"#.len();
 
-/// The most that a Secret's values may have together
+/// The maximum size of a Secret's values together
 /// (<https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size>). One
-/// credential stays far below; entries for many spellings need not.
+/// credential is far smaller; entries for many spellings may exceed it.
 const MAX_SECRET_LEN: usize = 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Why there is no pull secret.
+//! Why a pull secret cannot be created.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use crate::quote::Quoted;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NoPullSecret {
-    /// The authentication type is public: everybody may pull.
+    /// The authentication type is public: anonymous pulls are allowed.
     Public,
     /// The authentication type is vendor: the nodes have access by their own identity.
     Vendor,
@@ -37,7 +37,7 @@ impl fmt::Display for NoPullSecret {
 
 impl std::error::Error for NoPullSecret {}
 
-/// Why a pull secret cannot get entries for further spellings.
+/// Why a pull secret cannot contain entries for further spellings.
 ///
 /// ```
 /// use choreo_registry::{Credential, PullSecret};
@@ -53,7 +53,7 @@ impl std::error::Error for NoPullSecret {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PullSecretError {
-    /// An image is of another registry.
+    /// An image belongs to another registry.
     #[non_exhaustive]
     ForeignImage {
         /// The image's name, without tag and digest.
@@ -61,7 +61,7 @@ pub enum PullSecretError {
         /// The host of the pull secret.
         host: RegistryHost,
     },
-    /// The entries together exceed 1 MiB, the most that Kubernetes allows.
+    /// The entries together exceed 1 MiB, the maximum in Kubernetes.
     TooLarge,
 }
 

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use super::SecretMetadata;
 use super::text::{Yaml, push_json, push_yaml};
 
-/// How a Secret is written as text. Each ends with a line break.
+/// The text format of a Secret. Each format ends with a line break.
 ///
-/// The docker config inside is the same in all, byte for byte what kubectl writes.
+/// All formats contain the same docker config, byte for byte as kubectl writes it.
 ///
 /// ```
 /// use choreo_registry::pull_secret::{Format, SecretMetadata};
@@ -30,10 +30,10 @@ pub enum Format {
     Json,
     /// YAML in the order in which people write manifests, with the data last.
     Yaml,
-    /// The bytes of `kubectl create secret docker-registry --dry-run=client -o json`, as of the
+    /// The output of `kubectl create secret docker-registry --dry-run=client -o json`, in the
     /// versions that do not write `"creationTimestamp": null`.
     KubectlJson,
-    /// The bytes of `kubectl create secret docker-registry --dry-run=client -o yaml`, as of the
+    /// The output of `kubectl create secret docker-registry --dry-run=client -o yaml`, in the
     /// versions that do not write `creationTimestamp: null`.
     KubectlYaml,
 }
@@ -131,7 +131,7 @@ fn write_yaml(out: &mut String, metadata: &SecretMetadata, data: &str, format: F
         push_data(out);
     }
     out.push_str("kind: Secret\nmetadata:\n");
-    // In the order of the alphabet, which is kubectl's, or in that of reading.
+    // In alphabetical order, as kubectl writes them, or in the order for readers.
     let [labels, annotations] = [
         ("labels", metadata.labels()),
         ("annotations", metadata.annotations()),
@@ -176,7 +176,7 @@ fn write_yaml_map(
     }
 }
 
-/// Labels and annotations, as far as there are any, in the order of the API's own fields.
+/// Returns the labels and annotations, if there are any, in the order of the API's fields.
 fn maps(
     metadata: &SecretMetadata,
 ) -> impl Iterator<Item = (&'static str, &BTreeMap<String, String>)> {

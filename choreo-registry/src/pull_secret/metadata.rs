@@ -1,4 +1,4 @@
-//! The metadata of a Secret, checked as the API server checks it.
+//! The metadata of a Secret, validated by the rules of the API server.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use crate::quote::Quoted;
 
 /// Name, namespace, labels and annotations of a Kubernetes Secret.
 ///
-/// The rules are Kubernetes' own:
+/// The rules are those of Kubernetes:
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/> and
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/>.
 ///
@@ -34,12 +34,12 @@ pub struct SecretMetadata {
 }
 
 impl SecretMetadata {
-    /// Metadata with a name alone.
+    /// Creates metadata that contains only a name.
     ///
     /// # Errors
     ///
-    /// When the name is no DNS subdomain: at most 253 lower-case letters, digits, `-` and `.`,
-    /// with a letter or digit at both ends of each part.
+    /// Returns an error if the name is not a DNS subdomain: at most 253 lower-case letters, digits,
+    /// `-` and `.`, with a letter or digit at both ends of each part.
     pub fn new(name: impl Into<String>) -> Result<Self, SecretMetadataError> {
         let name = checked(Part::Name, name.into(), is_subdomain)?;
         Ok(Self {
@@ -50,11 +50,12 @@ impl SecretMetadata {
         })
     }
 
-    /// Puts the Secret into a namespace; without one, the client's default applies.
+    /// Sets the namespace; without one, the client's default applies.
     ///
     /// # Errors
     ///
-    /// When the namespace is no DNS label: at most 63 lower-case letters, digits and `-`.
+    /// Returns an error if the namespace is not a DNS label: at most 63 lower-case letters, digits
+    /// and `-`, with a letter or digit at both ends.
     pub fn with_namespace(
         mut self,
         namespace: impl Into<String>,
@@ -67,7 +68,7 @@ impl SecretMetadata {
     ///
     /// # Errors
     ///
-    /// When key or value break Kubernetes' rules for labels.
+    /// Returns an error if the key or the value break Kubernetes' rules for labels.
     pub fn with_label(
         mut self,
         key: impl Into<String>,
@@ -81,18 +82,19 @@ impl SecretMetadata {
         Ok(self)
     }
 
-    /// Adds or replaces an annotation. Everyone who may read metadata sees it.
+    /// Adds or replaces an annotation. All users who may read metadata see it.
     ///
     /// # Errors
     ///
-    /// When the key breaks Kubernetes' rules for annotations, or all of them together exceed
-    /// 256 KiB.
+    /// Returns an error if the key breaks Kubernetes' rules for annotations, or if all annotations
+    /// together exceed 256 KiB.
     pub fn with_annotation(
         mut self,
         key: impl Into<String>,
         value: impl Into<String>,
     ) -> Result<Self, SecretMetadataError> {
-        // The API server folds the key to lower case before it checks it; so may the key be.
+        // The API server converts the key to lower case before it checks it, so upper case is
+        // valid.
         let key = checked(Part::AnnotationKey, key.into(), |k| {
             is_qualified(&k.to_ascii_lowercase())
         })?;
@@ -103,31 +105,31 @@ impl SecretMetadata {
         Ok(self)
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The namespace, if one is set.
+    /// Returns the namespace, if one is set.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 
-    /// The labels.
+    /// Returns the labels.
     #[must_use]
     pub fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
     }
 
-    /// The annotations.
+    /// Returns the annotations.
     #[must_use]
     pub fn annotations(&self) -> &BTreeMap<String, String> {
         &self.annotations
     }
 
-    /// The bytes of all strings and of the separators around them, roughly.
+    /// Returns the approximate number of bytes of all strings and of the separators around them.
     pub(super) fn len(&self) -> usize {
         let pairs = self.labels.iter().chain(&self.annotations);
         let pairs: usize = pairs.map(|(key, value)| key.len() + value.len() + 8).sum();
@@ -135,7 +137,7 @@ impl SecretMetadata {
     }
 }
 
-/// Why a string cannot stand in a Secret's metadata.
+/// Why a string is not valid in a Secret's metadata.
 ///
 /// ```
 /// use choreo_registry::pull_secret::SecretMetadata;
@@ -231,7 +233,7 @@ fn is_subdomain(text: &str) -> bool {
         })
 }
 
-/// An optional DNS prefix and a name.
+/// Returns `true` for an optional DNS prefix and a name.
 fn is_qualified(key: &str) -> bool {
     match key.split_once('/') {
         None => is_word(key),

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use crate::scan;
 
 /// Writes a JSON string (<https://www.rfc-editor.org/rfc/rfc8259#section-7>) as Go writes it:
-/// what HTML or JavaScript could misread is escaped too
+/// characters that HTML or JavaScript could misread are also escaped
 /// (<https://pkg.go.dev/encoding/json#Marshal>).
 pub(super) fn push_json(out: &mut String, text: &str) {
     out.push('"');
@@ -15,16 +15,16 @@ pub(super) fn push_json(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// The most bytes that [`push_json`] may write; exactly as many when nothing is escaped.
+/// Returns the maximum number of bytes that [`push_json`] writes; exact if nothing is escaped.
 pub(super) fn max_json_len(text: &str) -> usize {
     JsonText::new(text).max_len()
 }
 
-/// A text for which room is made before it is written, but which is looked through once: nearly
-/// all have nothing to escape.
+/// A text whose capacity is reserved before it is written, but which is scanned only once: almost
+/// all texts contain nothing to escape.
 pub(super) struct JsonText<'t> {
     text: &'t str,
-    /// Where the first byte stands that may begin an escape, or the end.
+    /// The position of the first byte that may begin an escape, or the length.
     first_suspect: usize,
 }
 
@@ -42,7 +42,7 @@ impl<'t> JsonText<'t> {
         "\"\"".len() + self.text.len() + suspects * ("\\u0000".len() - 1)
     }
 
-    /// What [`push_json`] writes between the quotes.
+    /// Writes the text that [`push_json`] writes between the quotes.
     pub(super) fn push_inner(&self, out: &mut String) {
         let mut rest = self.text;
         let mut at = self.first_suspect;
@@ -60,17 +60,17 @@ impl<'t> JsonText<'t> {
     }
 }
 
-/// Whose YAML is written.
+/// The rules by which YAML is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Yaml {
-    /// Plain is what no reader takes for another type, however it counts.
+    /// Plain scalars are those that every reader reads as a string, whatever its range of numbers.
     Cautious,
-    /// Plain is what kubectl takes for a string: not numbers too great for it, nor days that no
-    /// calendar has.
+    /// Plain scalars are those that kubectl reads as a string: also numbers that are too large for
+    /// it and invalid dates.
     Kubectl,
 }
 
-/// Writes a YAML scalar that is read as this string: plain, or else in quotes
+/// Writes a YAML scalar that is read as this string: plain if possible, otherwise in quotes
 /// (<https://yaml.org/spec/1.2.2/#73-flow-scalar-styles>).
 pub(super) fn push_yaml(out: &mut String, text: &str, yaml: Yaml) {
     if is_plain(text, yaml) {
@@ -79,7 +79,7 @@ pub(super) fn push_yaml(out: &mut String, text: &str, yaml: Yaml) {
     }
     out.push('"');
     for character in text.chars() {
-        // JSON's escapes are YAML's as well; some more characters must not stand in YAML
+        // JSON's escapes are valid in YAML; some more characters are not allowed in YAML
         // (https://yaml.org/spec/1.2.2/#51-character-set).
         if matches!(
             character,
@@ -96,8 +96,8 @@ pub(super) fn push_yaml(out: &mut String, text: &str, yaml: Yaml) {
     out.push('"');
 }
 
-/// Whether an escape may begin with this byte. Without branches, so that many bytes are judged at
-/// once.
+/// Returns `true` if an escape may begin with this byte. It contains no branches, so that the
+/// compiler can check many bytes at once.
 fn is_suspect(byte: u8) -> bool {
     (byte < 0x20)
         | (byte == b'"')
@@ -109,7 +109,7 @@ fn is_suspect(byte: u8) -> bool {
 }
 
 fn count_suspects(bytes: &[u8]) -> usize {
-    // Sums of bytes, of which a register holds many.
+    // Sums of one byte each: many of them fit in a register.
     let count = |part: &[u8]| {
         part.iter()
             .map(|byte| u8::from(is_suspect(*byte)))
@@ -118,7 +118,7 @@ fn count_suspects(bytes: &[u8]) -> usize {
     bytes.chunks(255).map(|part| usize::from(count(part))).sum()
 }
 
-/// The escape of the first character, if it needs one, and the length of that character.
+/// Returns the escape of the first character, if it needs one, and the length of that character.
 fn escape(text: &[u8]) -> Option<(&'static str, usize)> {
     Some(match text {
         [byte @ 0..=0x1f, ..] => (CONTROL[usize::from(*byte)], 1),
@@ -133,8 +133,8 @@ fn escape(text: &[u8]) -> Option<(&'static str, usize)> {
     })
 }
 
-/// Whether a scalar without quotes is this string to every reader: made of letters, digits and a
-/// few signs, and nothing that a reader of YAML 1.1 or 1.2 takes for another type
+/// Returns `true` if every reader reads the scalar without quotes as this string: letters, digits
+/// and a few signs, and nothing that a reader of YAML 1.1 or 1.2 takes for another type
 /// (<https://yaml.org/type/>).
 fn is_plain(text: &str, yaml: Yaml) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -146,7 +146,7 @@ fn is_plain(text: &str, yaml: Yaml) -> bool {
         && !is_date(text, yaml)
 }
 
-/// Integers in all bases, and floats; an underscore may part digits.
+/// Returns `true` for integers in all bases, and floats; underscores may separate digits.
 fn is_number(text: &str, yaml: Yaml) -> bool {
     let text = text.replace('_', "").to_ascii_lowercase();
     let digits =
@@ -167,7 +167,7 @@ fn is_number(text: &str, yaml: Yaml) -> bool {
         && fits()
 }
 
-/// Year, month and day; a time of day would have colons.
+/// Returns `true` for year, month and day; a time of day would contain colons.
 fn is_date(text: &str, yaml: Yaml) -> bool {
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     let parts: Vec<_> = text.split('-').filter(|part| digits(part)).collect();
@@ -184,7 +184,7 @@ fn is_date(text: &str, yaml: Yaml) -> bool {
     is_form && (yaml == Yaml::Cautious || exists())
 }
 
-/// Words that YAML 1.1 reads as something else.
+/// Words that YAML 1.1 reads as another type.
 const WORDS: [&str; 9] = ["false", "n", "no", "null", "off", "on", "true", "y", "yes"];
 
 /// The escapes of the control characters, by their code.
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(max_json_len("\u{2028}\u{2027}"), 2 + 6 + 2 * 5);
     }
 
-    /// What Go's encoder writes for the same strings.
+    /// The output of Go's encoder for the same strings.
     #[test]
     fn escapes_are_those_of_go() {
         for (text, written) in [
@@ -251,7 +251,7 @@ mod tests {
         }
     }
 
-    /// Which strings get quotes is what `kubectl create --output yaml` decides.
+    /// `kubectl create --output yaml` decides which strings need quotes.
     #[test]
     fn yaml_is_plain_only_where_nobody_reads_another_type() {
         for plain in [
@@ -321,7 +321,7 @@ mod tests {
             assert_eq!(yaml(quoted), format!("\"{quoted}\""));
             assert_eq!(yaml_of(quoted, Yaml::Kubectl), yaml(quoted));
         }
-        // No number and no day to kubectl; other readers are not asked.
+        // kubectl reads these neither as a number nor as a date; other readers are not considered.
         for doubtful in [
             "1e999",
             "1.5e309",
@@ -350,7 +350,7 @@ mod tests {
             let read: String = serde_json::from_str(&written).unwrap();
             prop_assert_eq!(&read, &text);
 
-            // What is quoted in YAML is JSON as well.
+            // A quoted YAML string is also valid JSON.
             let written = yaml(&text);
             if written.starts_with('"') {
                 let read: String = serde_json::from_str(&written).unwrap();
