@@ -1,8 +1,8 @@
 //! Generators of every value, for property tests with [`proptest`].
 //!
-//! One function for each value, and [`Arbitrary`](proptest::arbitrary::Arbitrary) for the types
-//! themselves, so that both forms below work. What is generated is right by construction: nothing
-//! is thrown away, and what shrinks stays right.
+//! There is one function for each value, and [`Arbitrary`](proptest::arbitrary::Arbitrary) for the
+//! types themselves, so that both forms below work. Values are valid by construction: no value is
+//! rejected and generated again, and shrunk values remain valid.
 //!
 //! ```
 //! use choreo_registry::strategies::{image_reference, registry_host};
@@ -31,19 +31,20 @@
 //! # no_password_is_shown();
 //! ```
 //!
-//! - **Spellings.** Functions named `…_text` make what people type or paste: valid, and not yet
-//!   in the form that the value has. Those named `…_spelling` also give the value that is meant.
-//! - **Mistakes.** Functions named `broken_…` make what has to be refused.
-//! - **Secrets.** Every generated secret holds [`CANARY`], and [`exposes_secret`] looks for it in
-//!   logs, errors and documents. No generated secret opens anything.
+//! - **Spellings.** Functions named `…_text` generate what people type or paste: valid, but not yet
+//!   in the canonical form. Those named `…_spelling` also return the value that is meant.
+//! - **Mistakes.** Functions named `broken_…` generate input that must be rejected.
+//! - **Secrets.** Every generated secret contains [`CANARY`], and [`exposes_secret`] searches logs,
+//!   errors and documents for it. Generated secrets do not give access to anything.
 //! - **Hosts.** Names without a vendor end in `.example`, `.test` or `.invalid`, and addresses are
-//!   from the ranges for documentation, private networks and loopback, so that no test speaks to a
-//!   stranger. Vendors' hosts are their real ones; generating them contacts nobody.
+//!   from the ranges for documentation, private networks and loopback, so that no test contacts a
+//!   foreign server. Vendors' hosts are the real ones; generating them contacts no one.
 //!
 //! # What it does not do
 //!
-//! It promises no distribution: a later version may weigh shapes anew and add some, and that is
-//! no breaking change. It makes nothing of the client: responses are for a test registry to give.
+//! It does not guarantee a distribution: a later version may change weights and add shapes, and
+//! that is not a breaking change. It does not generate values of the client: use a test registry
+//! for responses.
 
 mod arbitrary;
 mod canary;

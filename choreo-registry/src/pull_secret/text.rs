@@ -63,7 +63,7 @@ impl<'t> JsonText<'t> {
 /// The rules by which YAML is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Yaml {
-    /// Plain scalars are those that every reader reads as a string, whatever its range of numbers.
+    /// Plain scalars are those that every reader reads as a string, whatever numbers it can read.
     Cautious,
     /// Plain scalars are those that kubectl reads as a string: also numbers that are too large for
     /// it and invalid dates.

@@ -3,7 +3,7 @@
 use proptest::arbitrary::Arbitrary;
 use proptest::strategy::{BoxedStrategy, Strategy as _};
 
-/// Makes the function of a type its `Arbitrary`.
+/// Implements `Arbitrary` for a type with its strategy function.
 macro_rules! arbitrary {
     ($($type:path => $function:ident)*) => {
         $(

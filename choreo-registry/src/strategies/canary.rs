@@ -1,14 +1,14 @@
-//! The mark by which generated secrets are found again.
+//! The marker by which tests find generated secrets.
 
 use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Stands in every generated secret, plainly or, in a key file that is given in base64, encoded: look
-/// for it with [`exposes_secret`] where no secret may be.
+/// A marker that every generated secret contains, in plain text or, in a key file that is given in
+/// base64, encoded: search with [`exposes_secret`] where no secret may be.
 ///
-/// It holds nothing that JSON, YAML or a URL would escape.
+/// It contains no character that JSON, YAML or a URL would escape.
 ///
 /// ```
 /// use choreo_registry::strategies::{CANARY, exposes_secret, password};
@@ -21,8 +21,8 @@ use base64::engine::general_purpose::STANDARD;
 /// ```
 pub const CANARY: &str = "c4n4ry-s3cr3t-";
 
-/// Whether a text holds [`CANARY`], any 8 characters of it in a row, or its base64, at whatever
-/// place the base64 begins, also when it was encoded twice, as a Secret's `data` is.
+/// Returns `true` if a text contains [`CANARY`], any 8 consecutive characters of it, or its base64,
+/// at any offset within the encoded text, also if it was encoded twice, as in a Secret's `data`.
 ///
 /// ```
 /// use choreo_registry::strategies::{CANARY, exposes_secret};
@@ -49,7 +49,7 @@ static TRACES: LazyLock<Vec<String>> = LazyLock::new(|| {
     slices.chain(once).chain(twice).collect()
 });
 
-/// What is always the same in the base64 of a text, for each of the three places at which it can
+/// Returns the constant part of the base64 of a text, for each of the three offsets at which it can
 /// begin in a group of three bytes.
 fn encodings(text: &str) -> impl Iterator<Item = String> {
     (0..3).map(move |before| {

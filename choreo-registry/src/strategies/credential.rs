@@ -13,8 +13,8 @@ use super::text::like;
 use crate::credential::Password;
 use crate::{Credential, RegistryHost};
 
-/// User names: those that each vendor asks for (`AWS`, `_json_key`, `robot$…`, `$oauthtoken`,
-/// e-mail addresses, GUIDs, …), and any others that Basic authentication can carry.
+/// User names: those that the vendors require (`AWS`, `_json_key`, `robot$…`, `$oauthtoken`, e-mail
+/// addresses, GUIDs, …), and any others that are valid in Basic authentication.
 ///
 /// ```
 /// use choreo_registry::strategies::username;
@@ -32,11 +32,10 @@ pub fn username() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Passwords, tokens and keys with [`CANARY`](super::CANARY) in them: with the beginnings by
-/// which vendors' tokens are told, service account keys, and any others, among them quotes,
-/// blanks and line breaks.
+/// Passwords, tokens and keys that contain [`CANARY`](super::CANARY): with the prefixes of vendors'
+/// tokens, service account keys, and any others, among them quotes, blanks and line breaks.
 ///
-/// It makes none that is near the limit of 16 KiB, and none with NULs, which Docker drops.
+/// It does not generate passwords near the limit of 16 KiB, or with NULs, which Docker drops.
 ///
 /// ```
 /// use choreo_registry::strategies::{exposes_secret, password};
@@ -52,10 +51,9 @@ pub fn password() -> impl Strategy<Value = Password> {
     password_text().prop_map(|text| text.parse().expect("a generated password is one"))
 }
 
-/// Credentials of any [user name](username) and [password](password), some with the time at
-/// which they expire.
+/// Credentials of any [user name](username) and [password](password), some with an expiry time.
 ///
-/// The two need not go together; in [`vendor_credential`] they do.
+/// The two need not belong together; in [`vendor_credential`] they do.
 ///
 /// ```
 /// use choreo_registry::strategies::{credential, exposes_secret};
@@ -80,11 +78,11 @@ pub fn credential() -> impl Strategy<Value = Credential> {
     )
 }
 
-/// Hosts with a credential in a form that their vendor accepts, for every vendor that takes
-/// credentials, and for registries of nobody's.
+/// Hosts with a credential in a form that their vendor accepts, for every vendor that accepts
+/// credentials, and for self-hosted registries.
 ///
-/// None is refused by [`ContainerRegistry::new`](crate::ContainerRegistry::new); many come with
-/// findings, for vendors also accept what does not last.
+/// [`ContainerRegistry::new`](crate::ContainerRegistry::new) accepts all of them. Many have
+/// findings, because vendors also accept credentials that expire.
 ///
 /// ```
 /// use choreo_registry::strategies::vendor_credential;
@@ -125,9 +123,9 @@ pub(super) fn password_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What a vendor accepts; more than one line for the vendors that have several forms.
+/// A form that a vendor accepts; vendors with several forms have several rows.
 pub(super) struct Form {
-    /// A regular expression; empty for a host of nobody's.
+    /// A regular expression; empty for a self-hosted registry.
     pub(super) host: &'static str,
     username: &'static str,
     secret: Secret,
@@ -135,11 +133,11 @@ pub(super) struct Form {
 
 #[derive(Clone, Copy)]
 enum Secret {
-    /// A token with this beginning.
+    /// A token with this prefix.
     Token(&'static str),
-    /// The JSON key of one of Google's service accounts.
+    /// The JSON key of a Google service account.
     Key,
-    /// The same in base64.
+    /// The same key in base64.
     KeyInBase64,
 }
 
@@ -176,7 +174,7 @@ const GUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 
 const GAR: &str = "(us|europe-west1|asia-south1)-docker\\.pkg\\.dev";
 
-/// The first shrinks best.
+/// Values shrink towards the first form.
 pub(super) const FORMS: &[Form] = &[
     form("", "[a-z]{1,12}", ANY),
     form("docker\\.io", "[a-z0-9]{4,16}", Secret::Token("dckr_pat_")),

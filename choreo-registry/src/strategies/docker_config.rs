@@ -12,9 +12,9 @@ use super::host::{dns_host, registry_host_spelling};
 use crate::docker_config::{AuthDefect, DockerConfig, DockerConfigError};
 use crate::{Credential, PullSecret, RegistryHost};
 
-/// Docker configs with one entry, of a vendor's host with a credential that goes with it.
+/// Docker configs with one entry, of a vendor's host with a credential that belongs to it.
 ///
-/// None has findings; those of [`docker_config_spelling`] may.
+/// They have no findings; those of [`docker_config_spelling`] may have some.
 ///
 /// ```
 /// use choreo_registry::strategies::{docker_config, exposes_secret};
@@ -35,12 +35,12 @@ pub fn docker_config() -> impl Strategy<Value = DockerConfig> {
 }
 
 /// Documents that people paste as `config.json`, with the host and the credential that they
-/// hold: `auth`, or user name and password, or all three; base64 with and without its padding,
+/// contain: `auth`, or user name and password, or all three; base64 with and without its padding,
 /// URL-safe, broken into lines, with NULs at the end; keys in all
-/// [spellings](registry_host_spelling); fields that tools add; a byte order mark; with and without line breaks and
-/// blanks between the tokens.
+/// [spellings](registry_host_spelling); fields that tools add; a byte order mark; with and without
+/// line breaks and blanks between the tokens.
 ///
-/// Each has one entry. It makes none that has to be converted (`.dockercfg`).
+/// Each has one entry. It does not generate documents that must be converted (`.dockercfg`).
 ///
 /// ```
 /// use choreo_registry::docker_config::DockerConfig;
@@ -90,7 +90,7 @@ pub fn docker_config_spelling() -> impl Strategy<Value = (String, RegistryHost, 
     )
 }
 
-/// The texts of [`docker_config_spelling`] alone.
+/// Only the texts of [`docker_config_spelling`].
 ///
 /// ```
 /// use choreo_registry::docker_config::DockerConfig;
@@ -105,12 +105,12 @@ pub fn docker_config_text() -> impl Strategy<Value = String> {
     docker_config_spelling().prop_map(|(text, _, _)| text)
 }
 
-/// Documents that are no usable docker config, each with the error that it gets: credential
-/// stores and helpers, tokens that nodes do not understand, fields that are missing, of the wrong
-/// type or in the wrong case, `auth` that is damaged, no entry and several.
+/// Documents that are not a usable docker config, each with its error: credential stores and
+/// helpers, tokens that nodes do not support, fields that are missing, of the wrong type or in the
+/// wrong case, a damaged `auth`, no entry and several.
 ///
-/// Wherever a document has room for a secret there is one, so that errors can be searched for it
-/// with [`exposes_secret`](super::exposes_secret). It makes no documents larger than 1 MiB.
+/// Every field that can contain a secret contains one, so that tests can search errors for it with
+/// [`exposes_secret`](super::exposes_secret). It does not generate documents larger than 1 MiB.
 ///
 /// ```
 /// use choreo_registry::docker_config::DockerConfig;
@@ -126,7 +126,7 @@ pub fn broken_docker_config() -> impl Strategy<Value = (String, DockerConfigErro
     (dns_host(), select(DEFECTS)).prop_map(|(host, defect)| defect(host))
 }
 
-/// Which fields an entry has.
+/// The fields that an entry contains.
 #[derive(Debug, Clone, Copy)]
 enum Fields {
     Auth,
@@ -139,7 +139,7 @@ fn plain(credential: &Credential) -> String {
     format!("{}:{}", credential.username(), credential.expose_password())
 }
 
-/// The ways in which people and tools write `auth`.
+/// The variants in which people and tools write `auth`.
 const ENCODINGS: &[fn(&str) -> String] = &[
     |plain| STANDARD.encode(plain),
     |plain| STANDARD_NO_PAD.encode(plain),
@@ -156,7 +156,7 @@ const ENCODINGS: &[fn(&str) -> String] = &[
     },
 ];
 
-/// Makes a document of a host that cannot be used.
+/// Creates a document from a host, and its error.
 type Defect = fn(RegistryHost) -> (String, DockerConfigError);
 
 const DEFECTS: &[Defect] = &[
@@ -184,7 +184,7 @@ const DEFECTS: &[Defect] = &[
     |host| {
         let entry = json!({"auth": CANARY_AUTH});
         let document = json!({"auths": {"ghcr.io": entry, host.as_str(): entry}});
-        // serde_json writes the keys in their order.
+        // serde_json sorts the keys.
         let mut hosts = vec![super::host::parsed("ghcr.io".to_owned()), host];
         hosts.sort();
         let error = DockerConfigError::SeveralEntries(hosts);
@@ -222,7 +222,7 @@ const DEFECTS: &[Defect] = &[
         entry_error(host, &entry, |host| DockerConfigError::Mismatch { host })
     },
     |host| {
-        // Four characters more than whole groups, one of them no base64.
+        // Four characters more than whole groups, one of them not base64.
         let entry = json!({"auth": format!("{CANARY_AUTH}!==!")});
         entry_error(host, &entry, |_| {
             DockerConfigError::Auth(AuthDefect::NotBase64)

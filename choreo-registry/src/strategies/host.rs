@@ -1,4 +1,4 @@
-//! Hosts, and the keys under which docker configs hold them.
+//! Hosts, and the keys under which docker configs contain them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -12,8 +12,8 @@ use crate::RegistryHost;
 /// addresses with and without a port, `localhost`, names without a dot, Docker Hub, and hosts of
 /// vendors.
 ///
-/// It makes no hosts that [`ContainerRegistry`](crate::ContainerRegistry) would refuse, such as
-/// the data endpoints of ACR.
+/// It does not generate hosts that [`ContainerRegistry`](crate::ContainerRegistry) would reject,
+/// such as the data endpoints of ACR.
 ///
 /// ```
 /// use choreo_registry::strategies::registry_host;
@@ -38,7 +38,7 @@ pub fn registry_host() -> impl Strategy<Value = RegistryHost> {
 /// Hosts that are names of two to four labels, with and without a port.
 ///
 /// All are in the zones that are reserved for examples and tests
-/// (<https://www.rfc-editor.org/rfc/rfc6761#section-6>). It makes neither single labels nor
+/// (<https://www.rfc-editor.org/rfc/rfc6761#section-6>). It does not generate single labels or
 /// names near the limit of 253 bytes.
 ///
 /// ```
@@ -62,7 +62,7 @@ pub fn dns_host() -> impl Strategy<Value = RegistryHost> {
 /// Hosts that are IPv4 addresses, with and without a port: of the ranges for documentation
 /// (<https://www.rfc-editor.org/rfc/rfc5737>), of private networks and of loopback.
 ///
-/// It makes no public address, and none that is not for hosts, such as `0.0.0.0`.
+/// It does not generate public addresses, or addresses that are not for hosts, such as `0.0.0.0`.
 ///
 /// ```
 /// use choreo_registry::strategies::ipv4_host;
@@ -93,7 +93,8 @@ pub fn ipv4_host() -> impl Strategy<Value = RegistryHost> {
 /// Hosts that are IPv6 addresses in brackets, with and without a port: of the range for
 /// documentation (<https://www.rfc-editor.org/rfc/rfc3849>), loopback, and IPv4 in IPv6.
 ///
-/// It makes no other public address, and no zone (`%eth0`), which image references cannot hold.
+/// It does not generate other public addresses, or zones (`%eth0`), which are not valid in image
+/// references.
 ///
 /// ```
 /// use choreo_registry::strategies::ipv6_host;
@@ -114,11 +115,11 @@ pub fn ipv6_host() -> impl Strategy<Value = RegistryHost> {
     (address, port()).prop_map(|(address, port)| parsed(format!("[{address}]{}", port_text(port))))
 }
 
-/// What people paste for a registry host, and the host that is meant: with a scheme, the path of
-/// the API, a slash, a dot at the end, blanks around, the default port, in upper case, and all
-/// spellings of [Docker Hub](docker_hub_text).
+/// Input that people paste for a registry host, and the host that is meant: with a scheme, the path
+/// of the API, a slash, a dot at the end, surrounding blanks, the default port, in upper case, and
+/// all spellings of [Docker Hub](docker_hub_text).
 ///
-/// It decorates nothing with a user name or a query, for these are refused.
+/// It does not add a user name or a query, because these are rejected.
 ///
 /// ```
 /// use choreo_registry::strategies::registry_host_spelling;
@@ -138,7 +139,7 @@ pub fn registry_host_spelling() -> impl Strategy<Value = (String, RegistryHost)>
     ]
 }
 
-/// The texts of [`registry_host_spelling`] alone.
+/// Only the texts of [`registry_host_spelling`].
 ///
 /// ```
 /// use choreo_registry::RegistryHost;
@@ -175,13 +176,13 @@ pub fn docker_hub_text() -> impl Strategy<Value = String> {
     (name, decoration()).prop_map(|(name, decoration)| decoration.surround(name, true))
 }
 
-/// Keys as they stand under `auths` of a docker config or pull secret: hosts with and without a
-/// scheme or a path, globs (`*.example.test`), keys for one repository
-/// (`registry.example.test/acme`), and Docker Hub's.
+/// Keys under `auths` of a docker config or pull secret: hosts with and without a scheme or a path,
+/// globs (`*.example.test`), keys for one repository (`registry.example.test/acme`), and Docker
+/// Hub's.
 ///
-/// They are what a keyring has to understand, not what this crate writes: a
-/// [`DockerConfig`](crate::docker_config::DockerConfig) refuses those that are no host. It makes
-/// no key with a user name in it.
+/// A keyring must understand them, but this crate does not write all of them: a
+/// [`DockerConfig`](crate::docker_config::DockerConfig) rejects keys that are not hosts. It does
+/// not generate keys with a user name.
 ///
 /// ```
 /// use choreo_registry::strategies::auths_key;
@@ -210,7 +211,7 @@ pub(super) fn parsed(text: String) -> RegistryHost {
     RegistryHost::try_from(text).expect("a generated host is one")
 }
 
-/// `localhost`, and names without a dot, which have to have a port.
+/// `localhost`, and names without a dot, which need a port.
 fn local_host() -> impl Strategy<Value = RegistryHost> {
     prop_oneof![
         port().prop_map(|port| parsed(format!("localhost{}", port_text(port)))),
@@ -218,7 +219,7 @@ fn local_host() -> impl Strategy<Value = RegistryHost> {
     ]
 }
 
-/// No port, one that is usual, or any.
+/// No port, a common one, or any.
 fn port() -> impl Strategy<Value = Option<u16>> {
     prop_oneof![
         3 => Just(None),
@@ -231,12 +232,12 @@ fn port_text(port: Option<u16>) -> String {
     port.map(|port| format!(":{port}")).unwrap_or_default()
 }
 
-/// What surrounds a host in what people paste.
+/// The text around a host in pasted input.
 #[derive(Debug, Clone)]
 struct Decoration {
     scheme: &'static str,
     upper_case: bool,
-    /// A dot after the name, and the port that says nothing.
+    /// A dot after the name, and the redundant default port.
     verbose: bool,
     path: &'static str,
     blanks: [&'static str; 2],
@@ -261,7 +262,8 @@ fn decoration() -> impl Strategy<Value = Decoration> {
 
 impl Decoration {
     fn around(&self, host: &RegistryHost) -> String {
-        // A dot after an address belongs to no host, and without a dot the port says something.
+        // A dot is not valid after an address, and the port of a name without a dot is not
+        // redundant.
         let is_name = host.name().contains('.')
             && host.name().parse::<Ipv4Addr>().is_err()
             && host.port().is_none();
@@ -286,7 +288,7 @@ impl Decoration {
 /// Begins with a letter, so that no name looks like an address.
 const LABEL: &str = "[a-z]([a-z0-9-]{0,8}[a-z0-9])?";
 
-/// One host of each vendor that a host tells.
+/// One host of each vendor that is recognised by its host.
 const VENDOR_HOSTS: &[&str] = &[
     "123456789012.dkr.ecr.us-east-1.amazonaws.com",
     "acme.azurecr.io",

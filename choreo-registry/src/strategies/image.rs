@@ -1,4 +1,4 @@
-//! What registries say about images.
+//! Facts about images that registries return.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -9,7 +9,7 @@ use super::reference::digest;
 use super::text::like;
 use crate::image::{ExposedPort, MediaType, Platform, ResolvedImage};
 
-/// The media types of manifests and indexes, each as likely as the others.
+/// The media types of manifests and indexes, with equal probability.
 ///
 /// ```
 /// use choreo_registry::strategies::media_type;
@@ -25,7 +25,7 @@ pub fn media_type() -> impl Strategy<Value = MediaType> {
 
 /// Platforms: those that images are built for, and other words in their grammar.
 ///
-/// It does not say whether Go knows the words.
+/// It does not guarantee that Go knows the words.
 ///
 /// ```
 /// use choreo_registry::strategies::platform;
@@ -67,9 +67,9 @@ pub fn exposed_port() -> impl Strategy<Value = ExposedPort> {
     })
 }
 
-/// Resolved images, with all that a manifest and a configuration tell, or some of it.
+/// Resolved images, with all or some of the facts in a manifest and a configuration.
 ///
-/// Its parts are of no single image: an OCI manifest may come with several platforms.
+/// The facts need not belong together: an OCI manifest may have several platforms.
 ///
 /// ```
 /// use choreo_registry::image::ResolvedImage;

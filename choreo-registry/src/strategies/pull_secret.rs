@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::text::like;
 use crate::pull_secret::SecretMetadata;
 
-/// Metadata that the API server accepts: a name, perhaps a namespace, labels and annotations.
+/// Metadata that the API server accepts: a name, optionally a namespace, labels and annotations.
 ///
-/// It makes no name near the limit of 253 bytes, and no annotations that are too large together.
+/// It does not generate names near the limit of 253 bytes, or annotations that exceed their limit.
 ///
 /// ```
 /// use choreo_registry::PullSecret;

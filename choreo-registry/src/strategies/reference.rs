@@ -1,4 +1,4 @@
-//! Image references and their parts, as they are, as people type them, and broken.
+//! Image references and their parts: canonical, as people type them, and broken.
 
 use std::fmt::Write as _;
 
@@ -13,8 +13,8 @@ use crate::digest::Algorithm;
 use crate::reference::{Repository, Tag};
 use crate::{Digest, ImageReference, RegistryHost};
 
-/// Repository names of one to four components with every separator, and now and then one that is
-/// as long as a name may be.
+/// Repository names of one to four components with every separator, and occasionally one of the
+/// maximum length.
 ///
 /// ```
 /// use choreo_registry::strategies::repository;
@@ -28,7 +28,7 @@ pub fn repository() -> impl Strategy<Value = Repository> {
     path().prop_map(|path| path.parse().expect("a generated repository is one"))
 }
 
-/// Tags: versions, `latest`, all characters that are allowed, and now and then one of 128.
+/// Tags: versions, `latest`, all valid characters, and occasionally one of 128 characters.
 ///
 /// ```
 /// use choreo_registry::strategies::tag;
@@ -44,8 +44,7 @@ pub fn tag() -> impl Strategy<Value = Tag> {
 
 /// Digests of all algorithms, most of them SHA-256.
 ///
-/// They are the digests of no content that anybody knows. For one that matches, hash the content
-/// with [`Digest::sha256_of`].
+/// Their content is not known. For a digest that matches content, use [`Digest::sha256_of`].
 ///
 /// ```
 /// use choreo_registry::strategies::digest;
@@ -71,10 +70,10 @@ pub fn digest() -> impl Strategy<Value = Digest> {
 }
 
 /// Image references of all shapes: of [all hosts](registry_host), of Docker Hub with and without
-/// `library/`, of domains that are spelled in upper case, with a tag, a digest, both or neither;
-/// and the oddity of a name without a domain ([`ImageReference::domain`]).
+/// `library/`, of domains in upper case, with a tag, a digest, both or neither; and the special
+/// case of a name without a domain ([`ImageReference::domain`]).
 ///
-/// Docker Hub's further names are left to [`image_reference_spelling`].
+/// [`image_reference_spelling`] generates Docker Hub's other names.
 ///
 /// ```
 /// use choreo_registry::ImageReference;
@@ -89,7 +88,7 @@ pub fn image_reference() -> impl Strategy<Value = ImageReference> {
     spelled().prop_map(|spelled| parsed(&spelled.canonical))
 }
 
-/// Image references of one registry, of any repository, tag and digest.
+/// Image references of one registry, with any repository, tag and digest.
 ///
 /// ```
 /// use choreo_registry::RegistryHost;
@@ -110,11 +109,11 @@ pub fn image_reference_of(host: &RegistryHost) -> impl Strategy<Value = ImageRef
     })
 }
 
-/// What people type for an image, and the reference that is meant: without `docker.io/` and
-/// `library/`, with Docker Hub's older name, or as it is.
+/// Input that people type for an image, and the reference that is meant: without `docker.io/` and
+/// `library/`, with Docker Hub's older name, or in canonical form.
 ///
-/// It is all that [distribution/reference](https://github.com/distribution/reference) takes, and
-/// so has no scheme and no blanks.
+/// All of them are valid for [distribution/reference](https://github.com/distribution/reference),
+/// so they contain no scheme and no blanks.
 ///
 /// ```
 /// use choreo_registry::ImageReference;
@@ -132,7 +131,7 @@ pub fn image_reference_spelling() -> impl Strategy<Value = (String, ImageReferen
     })
 }
 
-/// The texts of [`image_reference_spelling`] alone: valid, and not yet normalised.
+/// Only the texts of [`image_reference_spelling`]: valid, but not yet normalised.
 ///
 /// ```
 /// use choreo_registry::ImageReference;
@@ -147,12 +146,12 @@ pub fn image_reference_text() -> impl Strategy<Value = String> {
     spelled().prop_map(|spelled| spelled.typed)
 }
 
-/// Texts that are no image reference: a valid one with one of the mistakes that people make with
-/// it, such as a scheme, an upper-case letter, a blank, two slashes, a tag after the at sign, or
-/// a digest that is too short.
+/// Texts that are not an image reference: a valid one with one of the common mistakes, such as a
+/// scheme, an upper-case letter, a blank, two slashes, a tag after the at sign, or a digest that is
+/// too short.
 ///
-/// Each is sure to be refused; which error it gets is not said, for several rules may be broken
-/// at once. A user name in it comes with the password [`CANARY`](super::CANARY).
+/// Each is rejected. Which error it gets is not specified, because it may break several rules at
+/// once. A user name comes with the password [`CANARY`](super::CANARY).
 ///
 /// ```
 /// use choreo_registry::ImageReference;
@@ -184,7 +183,7 @@ fn spelled() -> impl Strategy<Value = Spelled> {
                 canonical: format!("{HUB}/{}{end}", name.full),
             }
         });
-    // An underscore belongs to no domain: this is a repository in a place without a name.
+    // An underscore is not valid in a domain: this is a repository without a domain.
     let nowhere = (like("[a-z]{1,4}_[a-z]{1,4}\\.[a-z]{2,3}"), component());
     let name = prop_oneof![
         9 => (domain(), path()),
@@ -200,8 +199,8 @@ fn spelled() -> impl Strategy<Value = Spelled> {
     prop_oneof![1 => hub, 2 => elsewhere]
 }
 
-/// Domains other than Docker Hub's, as references may write them. The grammar knows no case and
-/// no limit of a port.
+/// Domains other than Docker Hub's, as references may write them. The grammar ignores case and has
+/// no maximum port.
 fn domain() -> impl Strategy<Value = String> {
     let host = || {
         registry_host().prop_map(|host| match host.is_docker_hub() {
@@ -239,7 +238,7 @@ impl HubName {
         if first == "library" && !rest.contains('/') {
             spellings.extend([rest.to_owned(), format!("{HUB}/{rest}")]);
         }
-        // Else the first component would be taken for a domain.
+        // Otherwise the first component would be read as a domain.
         if !first.contains('.') && first != "localhost" {
             spellings.push(full.clone());
         }
@@ -247,7 +246,8 @@ impl HubName {
     }
 }
 
-/// Repository names. The long one fills the limit, with a slash so that no `library/` is implied.
+/// Repository names. The long one has the maximum length, with a slash so that no `library/` is
+/// implied.
 fn path() -> impl Strategy<Value = String> {
     prop_oneof![
         19 => vec(component(), 1..=4).prop_map(|components| components.join("/")),
@@ -269,7 +269,7 @@ fn tag_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What follows the name: a tag, a digest, both or neither.
+/// The text after the name: a tag, a digest, both or neither.
 fn end() -> impl Strategy<Value = String> {
     (option::of(tag_text()), option::weighted(0.3, digest())).prop_map(|(tag, digest)| {
         let tag = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
@@ -282,7 +282,7 @@ fn parsed(text: &str) -> ImageReference {
     text.parse().expect("a generated image reference is one")
 }
 
-/// Makes a text wrong, from a name with a domain and from what follows it.
+/// Builds an invalid text from a name with a domain and the text after it.
 type Defect = fn(&str, &str) -> String;
 
 const DEFECTS: &[Defect] = &[

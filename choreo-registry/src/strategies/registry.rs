@@ -1,4 +1,4 @@
-//! Registries as a user registers them, and what is said about them.
+//! Registries as a user registers them, and their findings.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -14,7 +14,7 @@ use crate::{Authentication, ContainerRegistry, RegistryHost};
 
 /// Authentications of all four types, with any [credential] and any [docker config](docker_config).
 ///
-/// They are of no registry: in [`container_registry`] they go with its host.
+/// They do not belong to a registry; those of [`container_registry`] belong to its host.
 ///
 /// ```
 /// use choreo_registry::strategies::authentication;
@@ -34,7 +34,7 @@ pub fn authentication() -> impl Strategy<Value = Authentication> {
     ]
 }
 
-/// The four types of authentication, each as likely as the others.
+/// The four authentication types, with equal probability.
 ///
 /// ```
 /// use choreo_registry::strategies::authentication_type;
@@ -53,8 +53,8 @@ pub fn authentication_type() -> impl Strategy<Value = AuthenticationType> {
     ])
 }
 
-/// Registries that can be registered: any display name, and a host with an authentication that
-/// goes with it. Many have findings.
+/// Valid registries: any display name, and a host with an authentication that belongs to it. Many
+/// have findings.
 ///
 /// ```
 /// use choreo_registry::PullSecret;
@@ -83,7 +83,7 @@ pub fn container_registry() -> impl Strategy<Value = ContainerRegistry> {
     })
 }
 
-/// The codes of findings, each as likely as the others.
+/// The codes of findings, with equal probability.
 ///
 /// ```
 /// use choreo_registry::strategies::finding_code;
@@ -97,10 +97,9 @@ pub fn finding_code() -> impl Strategy<Value = Code> {
     select(Code::ALL)
 }
 
-/// Findings as a UI may have to show them: of every code, with any words on one line.
+/// Findings of every code, with any one-line texts, to test how a UI shows them.
 ///
-/// The words do not belong to the code. For findings as they are made, take those of a
-/// [`container_registry`].
+/// The texts do not belong to the code. For real findings, use those of a [`container_registry`].
 ///
 /// ```
 /// use choreo_registry::strategies::finding;
@@ -117,7 +116,7 @@ pub fn finding() -> impl Strategy<Value = Finding> {
         .prop_map(|(code, message, help)| Finding::new(code, message, help))
 }
 
-/// The rows of the built-in table of vendors, each as likely as the others.
+/// The rows of the built-in table of vendors, with equal probability.
 ///
 /// ```
 /// use choreo_registry::strategies::vendor;
@@ -131,7 +130,7 @@ pub fn vendor() -> impl Strategy<Value = Vendor> {
     select(VendorTable::built_in().iter().cloned().collect::<Vec<_>>())
 }
 
-/// Hosts of the registries that know the nodes of their cloud.
+/// Hosts of the registries that support node identity.
 fn host_with_node_identity() -> impl Strategy<Value = RegistryHost> {
     prop_oneof![
         like("[a-z0-9]{5,12}\\.azurecr\\.io"),
