@@ -1,15 +1,15 @@
-//! Registry vendors: who runs a registry, which credentials it takes and for how long they hold.
+//! Registry vendors: who runs a registry, which credentials it accepts and when they expire.
 //!
-//! All that is known stands in one table, a row for each vendor; operators add and override rows
-//! at run time ([`VendorTable::with`]). Nothing here contacts a registry: what the table cannot
-//! know for sure is a [`Finding`](crate::Finding), and only what can never work is refused. No
-//! rule looks at the length of a token.
+//! All facts are in one table, with a row for each vendor; operators add and override rows at run
+//! time ([`VendorTable::with`]). This module does not contact a registry: a fact of which the table
+//! cannot be sure is a [`Finding`](crate::Finding), and only a registry that can never work is
+//! rejected. No rule depends on the length of a token.
 //!
 //! # The built-in table
 //!
-//! In hosts, `*` stands for one or more characters within a label; hosts have no port. Those of
-//! Amazon ECR have an account of 12 digits, and its FIPS, dual-stack and partitions' forms count
-//! as well. A password that holds "until revoked" may also end on a date that its owner chose.
+//! In hosts, `*` matches one or more characters within a label; hosts have no port. The hosts of
+//! Amazon ECR have an account of 12 digits, and also match in their FIPS, dual-stack and partition
+//! forms. A password that is valid "until revoked" may also expire on a date that its owner chose.
 //!
 #![doc = include_str!("vendor/table.md")]
 
@@ -41,7 +41,7 @@ use crate::RegistryHost;
 use crate::authentication::AuthenticationType;
 use crate::quote::Quoted;
 
-/// What is known about one vendor: a row of the [`VendorTable`].
+/// The facts about one vendor: a row of the [`VendorTable`].
 ///
 /// ```
 /// use choreo_registry::authentication::AuthenticationType;
@@ -61,7 +61,7 @@ use crate::quote::Quoted;
 /// # Ok::<(), choreo_registry::host::ParseHostError>(())
 /// ```
 ///
-/// A vendor of your own, or one whose product runs under your hosts:
+/// To describe your own vendor, or one whose product runs under your hosts:
 ///
 /// ```
 /// use choreo_registry::authentication::AuthenticationType;
@@ -90,9 +90,9 @@ use crate::quote::Quoted;
 ///
 /// # What it does not do
 ///
-/// A host alone does not tell Harbor, nor GitLab, Quay and JFrog under hosts of your own: they are
-/// `self-hosted` unless a row names the host, as above. [`VendorTable::of_credential`] also looks
-/// at the user name.
+/// It cannot recognise Harbor by the host alone, nor GitLab, Quay and JFrog under your own hosts:
+/// they are `self-hosted` unless a row contains the host, as above. [`VendorTable::of_credential`]
+/// also uses the user name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vendor {
     id: Cow<'static, str>,
@@ -105,20 +105,20 @@ pub struct Vendor {
     documentation: Option<Cow<'static, str>>,
     token_realm: Option<TokenRealm>,
     token_prefixes: Vec<Cow<'static, str>>,
-    /// User names that give the vendor away at a host of nobody's.
+    /// User names that identify the vendor under a host that no row contains.
     telling_usernames: &'static [&'static str],
 }
 
 impl Vendor {
-    /// Recognises a vendor of the built-in table by the host; `self-hosted` when there is none.
+    /// Returns the vendor of the built-in table for a host; `self-hosted` if there is none.
     ///
-    /// It allocates nothing.
+    /// It does not allocate.
     #[must_use]
     pub fn of(host: &RegistryHost) -> &'static Self {
         VendorTable::built_in_ref().of(host)
     }
 
-    /// A row without hosts, for which any credential will do: basic, docker config and public
+    /// Creates a row without hosts that accepts any credential: basic, docker config and public
     /// access are recommended, in this order, and nodes have no access of their own. The help is
     /// "enter what the registry's operator gave you", without a link.
     ///
@@ -133,8 +133,8 @@ impl Vendor {
     ///
     /// # Errors
     ///
-    /// When the id is anything but lower-case letters and digits parted by single hyphens, or the
-    /// name is empty or holds control characters.
+    /// Returns an error if the id contains anything but lower-case letters and digits separated by
+    /// single hyphens, or if the name is empty or contains control characters.
     pub fn new(id: impl Into<String>, name: impl Into<String>) -> Result<Self, VendorError> {
         let (id, name) = (id.into(), name.into());
         let is_word = |word: &str| {
@@ -171,19 +171,20 @@ impl Vendor {
         self
     }
 
-    /// Replaces the forms of credentials; the first that a credential has tells its lifetime.
+    /// Replaces the forms of credentials. The first form that a credential matches determines its
+    /// lifetime.
     ///
-    /// Registering any other credential gives the finding
+    /// Registering any other credential results in the finding
     /// [`UnknownCredentialForm`](crate::finding::Code::UnknownCredentialForm); a last
-    /// `CredentialForm::new("*", "*")` lets all pass.
+    /// `CredentialForm::new("*", "*")` accepts all.
     #[must_use]
     pub fn with_credentials(mut self, forms: impl IntoIterator<Item = CredentialForm>) -> Self {
         self.credentials = forms.into_iter().collect();
         self
     }
 
-    /// Adds a beginning that only this vendor's tokens have, such as `ghp_`. An empty one is of no
-    /// token.
+    /// Adds a prefix that only this vendor's tokens have, such as `ghp_`. An empty prefix matches
+    /// no token.
     #[must_use]
     pub fn with_token_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.token_prefixes.push(prefix.into().into());
@@ -192,10 +193,10 @@ impl Vendor {
 
     /// Replaces the recommended authentication types.
     ///
-    /// They are judged by: without `Vendor` among them that type is refused, for nodes have no
-    /// access of their own; without `Public` that type gives the finding
-    /// [`AnonymousPullUnlikely`](crate::finding::Code::AnonymousPullUnlikely); `Public` alone
-    /// gives any credential the finding
+    /// Registrations are checked against them: without `Vendor` among them, that type is rejected,
+    /// because nodes have no access of their own; without `Public`, that type results in the
+    /// finding [`AnonymousPullUnlikely`](crate::finding::Code::AnonymousPullUnlikely); with
+    /// `Public` alone, any credential results in the finding
     /// [`CredentialUnneeded`](crate::finding::Code::CredentialUnneeded).
     #[must_use]
     pub fn with_recommended(mut self, types: impl IntoIterator<Item = AuthenticationType>) -> Self {
@@ -203,15 +204,15 @@ impl Vendor {
         self
     }
 
-    /// Sets the cloud to which the registry belongs, for [`misfit`](Self::misfit). That its nodes
-    /// have access of their own is for [`with_recommended`](Self::with_recommended) to say.
+    /// Sets the cloud to which the registry belongs, for [`misfit`](Self::misfit). To let its nodes
+    /// have access of their own, use [`with_recommended`](Self::with_recommended).
     #[must_use]
     pub fn with_cloud(mut self, cloud: Cloud) -> Self {
         self.cloud = Some(cloud);
         self
     }
 
-    /// Sets what people should enter, in words that follow "see" or a colon.
+    /// Sets what people should enter, in words that can follow "see" or a colon.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into().into();
@@ -222,77 +223,78 @@ impl Vendor {
     ///
     /// # Errors
     ///
-    /// When it does not begin with `https://` and a host.
+    /// Returns an error if the URL does not begin with `https://` and a host.
     pub fn with_documentation(mut self, url: impl Into<String>) -> Result<Self, VendorError> {
         self.documentation = Some(https(url.into())?.into());
         Ok(self)
     }
 
-    /// Sets the URL to which clients may send credentials in exchange for a token, where it is of
-    /// another origin than the registry. Its host may be a [`HostPattern`]; the path is for readers.
+    /// Sets the URL to which clients may send credentials in exchange for a token, if its origin is
+    /// not that of the registry. Its host may be a [`HostPattern`]; the path is for readers.
     ///
-    /// The client obeys the rows of the table that its policy has: give it this row with
+    /// The client uses the rows of the table in its policy: add this row to it with
     /// `Egress::with_vendors`.
     ///
     /// # Errors
     ///
-    /// When it does not begin with `https://` and a host or a pattern of hosts.
+    /// Returns an error if the URL does not begin with `https://` and a host or a pattern of hosts.
     pub fn with_token_realm(mut self, url: impl Into<String>) -> Result<Self, VendorError> {
         self.token_realm = Some(TokenRealm::new(url.into().into())?);
         Ok(self)
     }
 
-    /// The stable name, for programs: `acr`, `docker-hub`, `self-hosted`.
+    /// Returns the stable id, for programs: `acr`, `docker-hub`, `self-hosted`.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The name for people.
+    /// Returns the display name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The hosts by which the vendor is recognised.
+    /// Returns the hosts by which the vendor is recognised.
     #[must_use]
     pub fn hosts(&self) -> &[HostPattern] {
         &self.hosts
     }
 
-    /// The forms of credentials that are known, in the order in which they are tried.
+    /// Returns the known forms of credentials, in the order in which they are tried.
     #[must_use]
     pub fn credentials(&self) -> &[CredentialForm] {
         &self.credentials
     }
 
-    /// The authentication types that make sense, the best first.
+    /// Returns the recommended authentication types, the best first.
     #[must_use]
     pub fn recommended(&self) -> &[AuthenticationType] {
         &self.recommended
     }
 
-    /// The cloud to which the registry belongs. Whether its nodes have access by themselves says
-    /// [`offers_node_identity`](Self::offers_node_identity).
+    /// Returns the cloud to which the registry belongs.
+    /// [`offers_node_identity`](Self::offers_node_identity) returns whether its nodes have access
+    /// of their own.
     #[must_use]
     pub fn cloud(&self) -> Option<Cloud> {
         self.cloud
     }
 
-    /// What people should enter.
+    /// Returns what people should enter.
     #[must_use]
     pub fn help(&self) -> &str {
         &self.help
     }
 
-    /// The link to the vendor's documentation; empty when a row of yours has none.
+    /// Returns the link to the vendor's documentation; empty if an added row has none.
     #[must_use]
     pub fn documentation(&self) -> &str {
         self.documentation.as_deref().unwrap_or_default()
     }
 
-    /// The URL of the token service, with a `*` in its host where it has one in each region; `None`
-    /// says that it is at the registry's own origin, or that nothing is known.
+    /// Returns the URL of the token service, with a `*` in its host if there is one in each region;
+    /// `None` if it has the registry's own origin, or is not known.
     ///
     /// ```
     /// use choreo_registry::vendor::Vendor;
@@ -306,15 +308,16 @@ impl Vendor {
         self.token_realm.as_ref().map(|realm| &*realm.url)
     }
 
-    /// Whether the [token service](Self::token_realm) is at this host, and at this port where one is
-    /// named.
+    /// Returns `true` if the [token service](Self::token_realm) has this host, and this port if the
+    /// URL contains one.
     #[cfg(feature = "client")]
     pub(crate) fn trusts_token_server(&self, name: &str, port: Option<u16>) -> bool {
         let realm = self.token_realm.as_ref();
         realm.is_some_and(|realm| realm.host.matches_authority(name, port))
     }
 
-    /// Whether nodes of the vendor's cloud can pull from this registry without a pull secret.
+    /// Returns `true` if nodes of the vendor's cloud can pull from this registry without a pull
+    /// secret.
     #[must_use]
     pub fn offers_node_identity(&self) -> bool {
         self.recommended.contains(&AuthenticationType::Vendor)
@@ -327,7 +330,7 @@ impl fmt::Display for Vendor {
     }
 }
 
-/// Where a vendor gives tokens for credentials.
+/// The address at which a vendor exchanges credentials for tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TokenRealm {
     url: Cow<'static, str>,
@@ -350,13 +353,13 @@ impl TokenRealm {
     }
 }
 
-/// Why something cannot stand in a row of the [`VendorTable`].
+/// Why a value is not valid in a row of the [`VendorTable`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VendorError {
-    /// The id is no words of lower-case letters and digits, parted by hyphens.
+    /// The id is not words of lower-case letters and digits, separated by hyphens.
     Id(String),
-    /// The name is empty or holds control characters.
+    /// The name is empty or contains control characters.
     Name(String),
     /// The URL does not begin with `https://` and a host.
     Url(String),
@@ -386,7 +389,7 @@ impl fmt::Display for VendorError {
 
 impl std::error::Error for VendorError {}
 
-/// Passes an absolute `https` URL without user information on.
+/// Returns an absolute `https` URL without user information unchanged.
 fn https(url: String) -> Result<String, VendorError> {
     let is_sound = url.strip_prefix("https://").is_some_and(|rest| {
         let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

@@ -1,11 +1,11 @@
-//! What only Azure Container Registry needs.
+//! Rules of Azure Container Registry.
 //!
 //! <https://learn.microsoft.com/azure/container-registry/container-registry-dedicated-data-endpoints>
 
 use crate::RegistryHost;
 
-/// Whether `host` is one of ACR's data endpoints, `<registry>.<region>.data.azurecr.io` in any of
-/// its clouds, which serve layers and no manifests.
+/// Returns `true` if `host` is one of ACR's data endpoints, `<registry>.<region>.data.azurecr.io`
+/// in any of its clouds, which serve layers but no manifests.
 pub(crate) fn is_data_endpoint(host: &RegistryHost) -> bool {
     host.port().is_none()
         && DOMAINS

@@ -36,7 +36,7 @@ pub enum Cloud {
 }
 
 impl Cloud {
-    /// All of them, in the order of their names.
+    /// All clouds, sorted by name.
     pub const ALL: &[Self] = &[
         Self::Alibaba,
         Self::Aws,
@@ -48,7 +48,7 @@ impl Cloud {
         Self::Scaleway,
     ];
 
-    /// The name in lower case.
+    /// Returns the name in lower case.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ string_value!(
     "a cloud, such as \"aws\", \"azure\" or \"gcp\""
 );
 
-/// A string that names no [`Cloud`].
+/// The error returned if a string is not the name of a [`Cloud`].
 ///
 /// ```
 /// use choreo_registry::vendor::Cloud;

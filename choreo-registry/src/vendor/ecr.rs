@@ -2,11 +2,11 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html>
 
-/// How tables show the hosts; there are more: FIPS, dual-stack and the other partitions.
+/// The hosts as tables show them; FIPS, dual-stack and the other partitions have further forms.
 pub(super) const SHOWN: &str = "*.dkr.ecr.*.amazonaws.com";
 
-/// `<12 digits>.dkr.ecr[-fips].<region>.<suffix>`, and the dual-stack form `.dkr-ecr`. `name` is
-/// in lower case.
+/// Returns `true` for `<12 digits>.dkr.ecr[-fips].<region>.<suffix>`, and the dual-stack form
+/// `.dkr-ecr`. `name` is in lower case.
 pub(super) fn is_host(name: &str) -> bool {
     let Some((account, rest)) = name.split_once('.') else {
         return false;

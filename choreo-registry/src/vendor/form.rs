@@ -1,4 +1,4 @@
-//! Forms of credentials: which user name goes with which password, and for how long it holds.
+//! Forms of credentials: which user name belongs to which password, and when it expires.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use super::{google, like};
 use crate::Credential;
 use crate::finding::Code;
 
-/// A form that a vendor's credentials have.
+/// A form of a vendor's credentials.
 ///
-/// In the patterns, `*` stands for any characters, also none, and `?` for one. Blanks around a
-/// password do not count.
+/// In the patterns, `*` matches any number of characters, also none, and `?` matches one. Blanks
+/// around a password are ignored.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,7 +41,8 @@ pub struct CredentialForm {
 }
 
 impl CredentialForm {
-    /// A form that the vendor accepts, by a pattern for the user name and one for the password.
+    /// Creates a form that the vendor accepts, from a pattern for the user name and one for the
+    /// password.
     #[must_use]
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
         let (username, password) = (username.into(), password.into());
@@ -55,7 +56,7 @@ impl CredentialForm {
         }
     }
 
-    /// Sets how tables show the user name and the password, in Markdown.
+    /// Sets the Markdown with which tables show the user name and the password.
     #[must_use]
     pub fn with_description(
         mut self,
@@ -67,39 +68,40 @@ impl CredentialForm {
         self
     }
 
-    /// Sets for how long such a password holds after it was made.
+    /// Sets the time from the creation of such a password to its expiry.
     #[must_use]
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
     }
 
-    /// The user name, as tables show it.
+    /// Returns the user name, as tables show it.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
     }
 
-    /// What the password is, as tables show it.
+    /// Returns what the password is, as tables show it.
     #[must_use]
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// For how long such a password holds by the vendor's rules; `None` when it holds until
-    /// somebody revokes it or until a date that its owner chose.
+    /// Returns the lifetime of such a password by the vendor's rules; `None` if it is valid until
+    /// it is revoked or until a date that its owner chose.
     #[must_use]
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
 
-    /// Whether registries accept the form; others stand in a row in order to be explained.
+    /// Returns `true` if registries accept the form; the other forms exist to explain the
+    /// rejection.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.verdict == Verdict::Accepted
     }
 
-    /// Whether the credential has this form.
+    /// Returns `true` if the credential has this form.
     #[must_use]
     pub fn matches(&self, credential: &Credential) -> bool {
         let password = credential.expose_password().trim();
@@ -112,17 +114,17 @@ impl CredentialForm {
     }
 }
 
-/// What a password has to be.
+/// The condition that a password must satisfy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Password {
-    /// A service account key of Google.
+    /// A Google service account key.
     Key,
-    /// The same in base64.
+    /// The same key in base64.
     KeyInBase64,
     Like(Cow<'static, str>),
 }
 
-/// What happens with a credential of a form.
+/// The result for a credential of a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Accepted,
@@ -152,7 +154,7 @@ pub(super) enum Secret {
 
 pub(super) const ANY: Secret = Secret::Like("*");
 
-/// A form that works, and its user name and password as tables show them.
+/// Creates a form that works, with its user name and password as tables show them.
 pub(super) const fn accepts(
     username: &'static str,
     password: Secret,
@@ -167,7 +169,7 @@ pub(super) const fn accepts(
     }
 }
 
-/// A form that probably does not work.
+/// Creates a form that probably does not work.
 pub(super) const fn doubts(
     username: &'static str,
     password: Secret,
@@ -187,7 +189,7 @@ pub(super) const fn doubts(
     }
 }
 
-/// A form that can never work.
+/// Creates a form that can never work.
 pub(super) const fn refuses(
     username: &'static str,
     password: Secret,
@@ -203,7 +205,7 @@ pub(super) const fn refuses(
 }
 
 impl Form {
-    /// The same, for passwords that hold for so many hours.
+    /// Returns the same form, for passwords that expire after this many hours.
     pub(super) const fn hours(self, hours: u64) -> Self {
         Self { hours, ..self }
     }

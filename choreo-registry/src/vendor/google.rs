@@ -1,4 +1,4 @@
-//! Google's service account keys, told by what is in them.
+//! Google's service account keys, recognised by their content.
 //!
 //! <https://cloud.google.com/artifact-registry/docs/docker/authentication#json-key>
 
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::secret_json::{Fields, Text};
 
-/// Whether `text` is the JSON of a service account key.
+/// Returns `true` if `text` is the JSON of a service account key.
 pub(super) fn is_key(text: &str) -> bool {
     let Ok(key) = Fields::parse(text) else {
         return false;
@@ -22,7 +22,7 @@ pub(super) fn is_key(text: &str) -> bool {
         && is("private_key", |text| !text.is_empty())
 }
 
-/// Whether `text` is such JSON in base64, which may be broken into lines.
+/// Returns `true` if `text` is such JSON in base64, possibly broken into lines.
 pub(super) fn is_key_in_base64(text: &str) -> bool {
     // Exact capacities: a growing buffer would leave copies behind.
     let mut clean = Zeroizing::new(String::with_capacity(text.len()));

@@ -8,10 +8,10 @@ use crate::RegistryHost;
 use crate::host::ParseHostError;
 use crate::quote::Quoted;
 
-/// A host, or the hosts that have a form in common.
+/// A host, or a pattern that several hosts match.
 ///
-/// A `*` stands for one or more characters within a label, and each label has at most one. A
-/// pattern without a port matches hosts without a port; `:5000` matches this port, `:*` any and
+/// A `*` matches one or more characters within a label, and each label contains at most one. A
+/// pattern without a port matches hosts without a port; `:5000` matches this port, `:*` any port or
 /// none.
 ///
 /// ```
@@ -30,9 +30,9 @@ use crate::quote::Quoted;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPattern {
     text: String,
-    /// Where the name in `text` ends.
+    /// The position in `text` at which the name ends.
     name_end: usize,
-    /// What follows the last star, for a quick no.
+    /// The position of the text after the last star, to reject most hosts fast.
     suffix_at: usize,
     port: Port,
     is_ecr: bool,
@@ -45,13 +45,14 @@ enum Port {
 }
 
 impl HostPattern {
-    /// The pattern, in lower case. The one of Amazon ECR shows its most common form only.
+    /// Returns the pattern, in lower case. The pattern of Amazon ECR shows only its most common
+    /// form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the host is one of these. It allocates nothing.
+    /// Returns `true` if the host matches. It does not allocate.
     #[must_use]
     pub fn matches(&self, host: &RegistryHost) -> bool {
         self.matches_authority(host.name(), host.port())
@@ -65,7 +66,7 @@ impl HostPattern {
         is_port && self.matches_name(name)
     }
 
-    /// The hosts of Amazon ECR.
+    /// Returns the pattern of the hosts of Amazon ECR.
     pub(super) fn ecr() -> Self {
         let text = ecr::SHOWN.to_owned();
         Self {
@@ -111,7 +112,7 @@ impl FromStr for HostPattern {
         if host.split('.').any(stars_too_many) {
             return Err(refused(Why::Stars));
         }
-        // With a letter in place of each star it has to be a host, spelled as hosts are.
+        // With a letter in place of each star, the pattern must be a host in canonical spelling.
         let sample: RegistryHost = host
             .replace('*', "x")
             .parse()
@@ -149,7 +150,7 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// A string that is no [`HostPattern`].
+/// Why a string is not a valid [`HostPattern`].
 ///
 /// ```
 /// use choreo_registry::vendor::HostPattern;
@@ -169,7 +170,7 @@ pub struct ParseHostPatternError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Why {
     Decorated,
-    /// With letters for the stars, it is no host.
+    /// With letters in place of the stars, it is not a host.
     Host(ParseHostError),
     Stars,
     TwoPorts,

@@ -1,4 +1,4 @@
-//! Judgements on credentials and data planes, from what the table says.
+//! Checks credentials and data planes against the table.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use crate::authentication::AuthenticationType;
 use crate::finding::{Code, Finding};
 
 impl Vendor {
-    /// What is doubtful about giving a data plane's nodes access by their own identity; `None`
-    /// when it belongs to the registry's cloud, or nothing is known of one.
+    /// Returns a finding if it is doubtful that the nodes of a data plane have access by their own
+    /// identity; `None` if the data plane belongs to the registry's cloud, or the registry to no
+    /// known cloud.
     ///
-    /// It is a doubt and no refusal: kubelets elsewhere may run a credential provider for it.
+    /// It is not an error: kubelets elsewhere may run a credential provider for it.
     ///
     /// ```
     /// use choreo_registry::finding::Code;
@@ -43,7 +44,7 @@ impl Vendor {
         ))
     }
 
-    /// What is doubtful about asking for images without a credential.
+    /// Returns what is doubtful about pulling without a credential.
     pub(crate) fn judge_public(&self) -> Option<Finding> {
         if self.recommended.contains(&AuthenticationType::Public) {
             return None;
@@ -55,7 +56,7 @@ impl Vendor {
         ))
     }
 
-    /// Judges a credential by what this vendor is known to accept.
+    /// Checks a credential against the forms that this vendor is known to accept.
     pub(crate) fn judge(
         &self,
         credential: &Credential,
@@ -133,7 +134,7 @@ impl Vendor {
         )
     }
 
-    /// A token that tells by its beginning that it is for somebody else.
+    /// Returns a finding if the token has the prefix of another vendor.
     fn others_token(&self, credential: &Credential, table: &VendorTable) -> Option<Finding> {
         let password = credential.expose_password().trim();
         if self.is_self_hosted() || self.has_token(password) {
@@ -152,7 +153,7 @@ impl Vendor {
         prefixes.any(|prefix| !prefix.is_empty() && text.starts_with(&**prefix))
     }
 
-    /// The help text with the link.
+    /// Returns the help text with the link.
     fn advice(&self) -> String {
         match self.documentation() {
             "" => self.help.clone().into_owned(),
@@ -162,7 +163,7 @@ impl Vendor {
 }
 
 impl VendorTable {
-    /// User names are shown, logged and stored in the clear.
+    /// Warns of a secret in the user name: user names are shown, logged and stored in the clear.
     fn judge_username(&self, credential: &Credential) -> Option<Finding> {
         let username = credential.username();
         let is_secret = username == credential.expose_password()
@@ -177,10 +178,10 @@ impl VendorTable {
     }
 }
 
-/// The lifetime from which on a password is one that lasts.
+/// A password with at least this lifetime counts as long-lived.
 const LASTING: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A duration as people say it, in its largest whole unit.
+/// Writes a duration as people say it, in its largest whole unit.
 pub(super) fn in_words(duration: Duration) -> String {
     let minutes = duration.as_secs().div_ceil(60);
     let (count, unit) = match minutes {

@@ -1,11 +1,11 @@
 //! Patterns for user names and passwords.
 
-/// Whether `text` is like `pattern`, in which `*` stands for any characters, also none, and `?`
-/// for one byte. Linear in the text for each star, whatever the text is.
+/// Returns `true` if `text` matches `pattern`, in which `*` matches any number of characters, also
+/// none, and `?` matches one byte. Linear in the text for each star, for any text.
 pub(super) fn is_like(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where the last star stood, and how far the text was when it took nothing.
+    // The position of the last star, and the position in the text at which its match began.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -35,7 +35,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition, exponential and plain.
+    /// The definition: simple, but exponential.
     fn defined(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([], []) => true,

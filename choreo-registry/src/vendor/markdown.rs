@@ -1,4 +1,4 @@
-//! The table for people.
+//! The table in Markdown.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::judge::in_words;
 use super::{CredentialForm, HostPattern, Vendor, VendorTable};
 
 impl VendorTable {
-    /// The table in Markdown, a row for each vendor.
+    /// Returns the table in Markdown, with a row for each vendor.
     ///
     /// ```
     /// use choreo_registry::vendor::VendorTable;
@@ -84,7 +84,7 @@ impl Vendor {
     }
 }
 
-/// A text that Markdown shows as it is.
+/// Escapes a text so that Markdown shows it unchanged.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -96,7 +96,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Several lines in one cell.
+/// Joins several lines in one cell.
 fn lines(lines: impl Iterator<Item = String>) -> String {
     let lines: Vec<_> = lines.collect();
     if lines.is_empty() {

@@ -24,7 +24,7 @@ pub enum CredentialRefusal {
     FineGrainedToken,
     /// Google, `_json_key` with a key in base64.
     ServiceAccountKeyInBase64,
-    /// Google, `_json_key` or `_json_key_base64` with something that is no service account key.
+    /// Google, `_json_key` or `_json_key_base64` with a password that is not a service account key.
     ServiceAccountKeyMalformed,
     /// Google, `_json_key_base64` with a key that is not in base64.
     ServiceAccountKeyNotInBase64,

@@ -1,4 +1,4 @@
-//! The built-in rows. Adding a vendor is adding a row here, and its samples in `tests.rs`.
+//! The built-in rows. To add a vendor, add a row here, and its samples in `tests/samples.rs`.
 
 use super::form::{ANY, Form, Secret, accepts, doubts, refuses};
 use super::{Cloud, CredentialRefusal, HostPattern, TokenRealm, Vendor};
@@ -8,13 +8,13 @@ use crate::finding::Code;
 use AuthenticationType::{Basic, DockerConfig, Public, Vendor as NodeIdentity};
 use Secret::Like;
 
-/// What is known about a vendor, for constants.
+/// The facts about a vendor, for constants.
 pub(super) struct Row {
     id: &'static str,
     name: &'static str,
     /// [`HostPattern`]s.
     hosts: &'static [&'static str],
-    /// The first that a credential has decides; more that it covers may follow, for readers.
+    /// The first form that a credential matches decides; narrower forms may follow it, for readers.
     credentials: &'static [Form],
     recommended: &'static [AuthenticationType],
     cloud: Option<Cloud>,
@@ -30,7 +30,7 @@ pub(super) const WITHOUT_NODE_IDENTITY: &[AuthenticationType] = &[Basic, DockerC
 const ALL_TYPES: &[AuthenticationType] = &[NodeIdentity, Basic, DockerConfig, Public];
 const ECR_ID: &str = "ecr";
 
-/// What rows have in common that say nothing else.
+/// The defaults of all rows.
 const ROW: Row = Row {
     id: SELF_HOSTED,
     name: "self-hosted registry",
@@ -45,7 +45,7 @@ const ROW: Row = Row {
     telling_usernames: &[],
 };
 
-/// In the order of the names; what stands here alone is not known by its host.
+/// Sorted by name. A vendor whose row has no hosts is not recognised by the host.
 pub(super) static ROWS: [Row; 24] = [
     Row {
         id: "alibaba",
@@ -119,7 +119,7 @@ pub(super) static ROWS: [Row; 24] = [
     Row {
         id: "acr",
         name: "Azure Container Registry",
-        // <registry>[-<hash>], regional endpoints, and data endpoints, which are refused later.
+        // <registry>[-<hash>], regional endpoints, and data endpoints, which are rejected later.
         hosts: &[
             "*.azurecr.io",
             "*.azurecr.us",
@@ -542,7 +542,7 @@ const UNDECODED_TOKEN: Form = doubts(
     ),
 );
 
-/// Forms that both of Google's registries take.
+/// Forms that both of Google's registries accept.
 const GOOGLE: &[Form] = &[
     accepts(
         "_json_key",

@@ -6,11 +6,10 @@ use std::sync::{Arc, LazyLock};
 use super::{Vendor, like, rows};
 use crate::{Credential, RegistryHost};
 
-/// The vendors that a platform knows.
+/// The vendors that a platform recognises.
 ///
-/// [`built_in`](Self::built_in) is the table of this [module](super). A row that is added comes
-/// before those that were there, and in the place of the one with the same id. A clone is cheap:
-/// it shares the rows.
+/// [`built_in`](Self::built_in) is the table of this [module](super). An added row comes before the
+/// existing rows, and replaces a row with the same id. A clone is cheap: it shares the rows.
 ///
 /// ```
 /// use choreo_registry::vendor::{Vendor, VendorTable};
@@ -31,12 +30,12 @@ use crate::{Credential, RegistryHost};
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct VendorTable {
-    /// The first that recognises a host has it. `self-hosted` is always there.
+    /// The first row that recognises a host is used. `self-hosted` is always present.
     rows: Arc<[Arc<Vendor>]>,
 }
 
 impl VendorTable {
-    /// The table of this version, as this [module](super) shows it.
+    /// Returns the table of this version, as this [module](super) shows it.
     #[must_use]
     pub fn built_in() -> Self {
         Self::built_in_ref().clone()
@@ -52,7 +51,7 @@ impl VendorTable {
         &TABLE
     }
 
-    /// The table with one more row, which comes first; a row with the same id is dropped.
+    /// Returns the table with one more row at the beginning; a row with the same id is removed.
     ///
     /// To change some fields of a row, take it from the table:
     ///
@@ -75,17 +74,17 @@ impl VendorTable {
         }
     }
 
-    /// The vendor of a host; the row `self-hosted` when nobody's pattern matches.
+    /// Returns the vendor of a host; the row `self-hosted` if no pattern matches.
     ///
-    /// It allocates nothing, and compares suffixes and labels only.
+    /// It does not allocate, and compares only suffixes and labels.
     #[must_use]
     pub fn of(&self, host: &RegistryHost) -> &Vendor {
         self.row_of(host)
     }
 
-    /// The vendor of a host, or else the one whose robots have such user names: Harbor
+    /// Returns the vendor of a host, or otherwise the one whose robots have such user names: Harbor
     /// (`robot$…`), GitLab (`gitlab-ci-token`, `gitlab+deploy-token-…`) or Quay (`$oauthtoken`,
-    /// `$app`, `$token`) under a host of your own.
+    /// `$app`, `$token`) under your own host.
     ///
     /// ```
     /// use choreo_registry::Credential;
@@ -103,14 +102,14 @@ impl VendorTable {
         self.row_of_credential(host, Some(credential))
     }
 
-    /// The row with this id.
+    /// Returns the row with this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Vendor> {
         self.iter().find(|vendor| vendor.id() == id)
     }
 
-    /// All rows: first those that were added, the last of them first, then the built-in ones in
-    /// the order of their names.
+    /// Returns all rows: first the added ones, the last of them first, then the built-in ones,
+    /// sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Vendor> {
         self.rows.iter().map(|row| &**row)
     }
@@ -146,7 +145,7 @@ impl Default for VendorTable {
     }
 }
 
-/// The ids: all rows with all fields fill pages.
+/// Shows only the ids: all rows with all fields fill pages.
 impl fmt::Debug for VendorTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter().map(Vendor::id)).finish()
@@ -154,7 +153,7 @@ impl fmt::Debug for VendorTable {
 }
 
 impl Vendor {
-    /// Whether this is the row for registries of which nothing is known.
+    /// Returns `true` for the row of registries about which nothing is known.
     pub(super) fn is_self_hosted(&self) -> bool {
         self.id == rows::SELF_HOSTED
     }
