@@ -1,4 +1,4 @@
-//! The seam to your own inventory: which components and environments there are.
+//! The interface to your own inventory of components and environments.
 
 use std::error::Error;
 use std::fmt;
@@ -10,30 +10,31 @@ use crate::settings::Settings;
 use crate::target::{Component, DataPlane, Environment};
 use crate::workload::Workload;
 
-/// Says what there is to deploy and where. A platform has this already; it stays the owner.
+/// Returns what there is to deploy, and where. The platform's existing inventory remains the owner
+/// of this data.
 #[async_trait]
 pub trait Catalog: fmt::Debug + Send + Sync + 'static {
-    /// The plan of a component; `None` when the organization has no such component.
+    /// Returns the plan of a component; `None` if the organization has no such component.
     ///
     /// # Errors
-    /// When it cannot be looked up.
+    /// Returns [`CatalogError`] if the look-up fails.
     async fn plan(&self, component: &ComponentKey) -> Result<Option<Plan>, CatalogError>;
 }
 
-/// A component, what it runs, and the environments it goes through.
+/// A component, its workload, and the environments through which it is promoted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
     /// The component.
     pub component: Component,
-    /// What it runs.
+    /// The workload.
     pub workload: Workload,
-    /// Where it runs, in the order of promotion: the first is the development environment.
+    /// The environments in promotion order: the first is the development environment.
     pub stages: Vec<Stage>,
 }
 
 impl Plan {
-    /// A component and what it runs, nowhere yet.
+    /// Creates a plan of a component and its workload, without environments.
     #[must_use]
     pub fn new(component: Component, workload: impl Into<Workload>) -> Self {
         Self {
@@ -43,7 +44,7 @@ impl Plan {
         }
     }
 
-    /// Adds the next environment in the order of promotion.
+    /// Adds the next environment in promotion order.
     #[must_use]
     pub fn then(mut self, stage: Stage) -> Self {
         self.stages.push(stage);
@@ -57,14 +58,14 @@ impl Plan {
 pub struct Stage {
     /// The environment.
     pub environment: Environment,
-    /// Its data plane.
+    /// The data plane of the environment.
     pub data_plane: DataPlane,
-    /// The component's settings there.
+    /// The component's settings in the environment.
     pub settings: Settings,
 }
 
 impl Stage {
-    /// An environment on a data plane, with default settings.
+    /// Creates a stage from an environment and its data plane, with default settings.
     #[must_use]
     pub fn new(environment: Environment, data_plane: DataPlane) -> Self {
         Self {
@@ -74,19 +75,19 @@ impl Stage {
         }
     }
 
-    /// Says how the component runs there.
+    /// Sets the component's settings in the environment.
     #[must_use]
     pub fn with_settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
     }
 }
 
-/// Why the catalog could not be asked. Worth another try.
+/// A failed look-up in the catalog. Retry it.
 #[derive(Debug)]
 pub struct CatalogError(Box<dyn Error + Send + Sync>);
 
 impl CatalogError {
-    /// A failed look-up and its cause.
+    /// Creates the error from its cause.
     #[must_use]
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(source.into())
@@ -112,7 +113,7 @@ pub struct StaticCatalog {
 }
 
 impl StaticCatalog {
-    /// A catalog of these plans. Of two for one component the later one stays.
+    /// Creates a catalog from plans. Of two plans for one component the later one is used.
     #[must_use]
     pub fn new(plans: impl IntoIterator<Item = Plan>) -> Self {
         let plans = plans

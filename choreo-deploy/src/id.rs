@@ -1,15 +1,16 @@
-//! Opaque, immutable identities.
+//! Opaque, immutable identifiers.
 //!
 //! Names are for people and may change; ids never do. Every id is a DNS-1123 label
 //! (<https://www.rfc-editor.org/rfc/rfc1123>): 1 to 63 characters, `a`-`z`, `0`-`9` and `-`, with a
-//! letter or digit at both ends. So an id is a Kubernetes label value as it stands, and UUIDs fit.
+//! letter or digit at both ends. So an id is a valid Kubernetes label value, and UUIDs are valid
+//! ids.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is no id.
+/// Why a text is not a valid id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "{kind} {text:?} is not valid: use 1 to 63 characters of a-z, 0-9 and '-', with a letter or digit at both ends"
@@ -37,7 +38,7 @@ fn is_label(text: &str) -> bool {
         && bytes.iter().all(|b| edge(b) || *b == b'-')
 }
 
-/// One type per kind of id, so that a component's id never stands where an environment's belongs.
+/// Defines one type per kind of id, so that a component's id cannot be used as an environment's.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
@@ -46,7 +47,7 @@ macro_rules! id {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// The id as text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -94,7 +95,7 @@ macro_rules! id {
 }
 
 id! {
-    /// An organization: the tenant.
+    /// The id of an organization: the tenant.
     ///
     /// ```
     /// use choreo_deploy::id::OrganizationId;
@@ -106,44 +107,45 @@ id! {
     OrganizationId, "organization id"
 }
 id! {
-    /// A project: a group of components within an organization. Unique within it.
+    /// The id of a project: a group of components within an organization. Unique within it.
     ProjectId, "project id"
 }
 id! {
-    /// A component: one thing that is deployed. Unique within its organization;
-    /// [`ComponentKey`] has both.
+    /// The id of a component: one thing that is deployed. Unique within its organization;
+    /// [`ComponentKey`] contains both.
     ComponentId, "component id"
 }
 id! {
-    /// An environment, such as development or production. Unique within its organization.
+    /// The id of an environment, such as development or production. Unique within its organization.
     EnvironmentId, "environment id"
 }
 id! {
-    /// A data plane: where environments run. Unique within the platform.
+    /// The id of a data plane, which runs environments. Unique within the platform.
     DataPlaneId, "data plane id"
 }
 id! {
-    /// A registered container registry. Unique within its organization.
+    /// The id of a registered container registry. Unique within its organization.
     RegistryId, "registry id"
 }
 id! {
-    /// One deployment: the platform's record of one attempt. Unique within the platform, which makes
-    /// it.
+    /// The id of one deployment: the platform's record of one attempt. The platform creates it;
+    /// unique within the platform.
     DeploymentId, "deployment id"
 }
 id! {
-    /// One run of a task. Unique within the platform, which makes it.
+    /// The id of one run of a task. The platform creates it; unique within the platform.
     RunId, "run id"
 }
 id! {
-    /// The public half of a deploy token. Not a secret. Unique within the platform, which makes it.
+    /// The public half of a deploy token. Not a secret. The platform creates it; unique within the
+    /// platform.
     TokenId, "token id"
 }
 
-/// A component of an organization: what tells one component from every other of the platform.
+/// A component of an organization: identifies one component within the whole platform.
 ///
-/// Two organizations may each have a component of the same id, so whatever acts on a component takes
-/// both. That an embedder cannot forget the organization is what keeps tenants apart.
+/// Two organizations may each have a component with the same id, so everything that acts on a
+/// component takes both. An embedder cannot omit the organization, which isolates tenants.
 ///
 /// ```
 /// use choreo_deploy::id::ComponentKey;
@@ -157,12 +159,12 @@ id! {
 pub struct ComponentKey {
     /// The tenant.
     pub organization: OrganizationId,
-    /// The component, by its id within the organization.
+    /// The id of the component within the organization.
     pub component: ComponentId,
 }
 
 impl ComponentKey {
-    /// A component of an organization.
+    /// Creates the key of a component of an organization.
     #[must_use]
     pub fn new(organization: OrganizationId, component: ComponentId) -> Self {
         Self {

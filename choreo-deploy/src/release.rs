@@ -1,4 +1,4 @@
-//! Releases: what was deployed, for ever.
+//! Releases: the permanent record of what was deployed.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -12,44 +12,44 @@ use crate::document::stored;
 use crate::id::{ComponentId, ComponentKey, OrganizationId, RegistryId};
 use crate::workload::Workload;
 
-/// A workload and an image, together and immutable: what is deployed, promoted and rolled back to.
+/// A workload and an image together: what is deployed, promoted and rolled back to. Immutable.
 ///
-/// It holds no secret, so it can be stored and sent as it is. `format` says how it is written, so
-/// that later versions read it; `render_version` says how it becomes objects on the data plane, so
-/// that an upgrade of these crates restarts nobody's containers.
+/// It contains no secret, so you can store and send it as it is. `format` identifies the format of
+/// the record, so that later versions can read it; `render_version` identifies how it is rendered
+/// into objects of the data plane, so that an upgrade of these crates does not restart containers.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Release {
-    /// How this record is written: [`Release::FORMAT`] for those made by this version.
+    /// The format of this record: [`Release::FORMAT`] for records of this version.
     pub format: u32,
-    /// How it is rendered. New releases take [`Release::RENDER_VERSION`] and keep it.
+    /// How it is rendered. New releases have [`Release::RENDER_VERSION`] and keep it.
     pub render_version: u32,
     /// The tenant.
     pub organization: OrganizationId,
-    /// The component it is a release of.
+    /// The component of the release.
     pub component: ComponentId,
-    /// Its number, counting from 1 within the component.
+    /// The number of the release, counting from 1 within the component.
     pub number: ReleaseNumber,
-    /// What runs.
+    /// The workload.
     #[serde(deserialize_with = "stored")]
     pub workload: Workload,
-    /// The image that runs.
+    /// The image.
     pub image: ReleaseImage,
-    /// The registration that the image was read from. The component may be bound to another one
-    /// since.
+    /// The registration from which the image was read. The component may have been bound to another
+    /// one since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<RegistryId>,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
 }
 
 impl Release {
-    /// How this version of the crate writes releases.
+    /// The format of releases that this version of the crate writes.
     pub const FORMAT: u32 = 1;
-    /// How this version of the crate renders new releases.
+    /// The render version of new releases in this version of the crate.
     pub const RENDER_VERSION: u32 = 1;
 
-    /// A release in this version's format.
+    /// Creates a release in this version's format.
     #[must_use]
     pub fn new(
         component: ComponentKey,
@@ -71,22 +71,22 @@ impl Release {
     }
 }
 
-/// A release that has no number yet; the store gives it one.
+/// A release without a number; the store assigns one.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReleaseDraft {
-    /// What runs.
+    /// The workload.
     #[serde(deserialize_with = "stored")]
     pub workload: Workload,
-    /// The image that runs.
+    /// The image.
     pub image: ReleaseImage,
-    /// The registration that the image was read from.
+    /// The registration from which the image was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<RegistryId>,
 }
 
 impl ReleaseDraft {
-    /// A workload and its image.
+    /// Creates a draft of a workload and its image.
     #[must_use]
     pub fn new(workload: Workload, image: ReleaseImage) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl ReleaseDraft {
         }
     }
 
-    /// Says which registration the image was read from.
+    /// Sets the registration from which the image was read.
     #[must_use]
     pub fn from_registry(self, registry: RegistryId) -> Self {
         Self {
@@ -124,22 +124,22 @@ impl ReleaseDraft {
 pub struct ReleaseNumber(NonZeroU64);
 
 impl ReleaseNumber {
-    /// The first.
+    /// The first number.
     pub const FIRST: Self = Self(NonZeroU64::MIN);
 
-    /// The number, unless it is 0.
+    /// Creates a number; returns `None` for 0.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0.get()
     }
 
-    /// The one after it.
+    /// Returns the next number.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -166,7 +166,7 @@ impl FromStr for ReleaseNumber {
     }
 }
 
-/// Not the number of a release.
+/// The error returned if a value is not the number of a release.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("release {0:?} is not valid: write its number, from 1 on")]
 pub struct ParseReleaseNumberError(String);
@@ -177,7 +177,7 @@ impl fmt::Display for ReleaseNumber {
     }
 }
 
-/// The image of a release: as it was asked for, and the digest it is pinned to.
+/// The image of a release: the requested reference, and the digest to which it is pinned.
 ///
 /// ```
 /// use choreo_deploy::release::{Pin, Pinning, ReleaseImage};
@@ -197,16 +197,16 @@ impl fmt::Display for ReleaseNumber {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReleaseImage {
-    /// The reference as it was asked for.
+    /// The requested reference.
     pub requested: ImageReference,
-    /// What it is pinned to. `None` until the data plane has reported what it runs; such a release
-    /// is deployed by tag and neither promoted nor rolled back to.
+    /// The digest to which the image is pinned. `None` until the data plane has reported the
+    /// running digest; such a release is deployed by tag, and cannot be promoted or rolled back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
 }
 
 impl ReleaseImage {
-    /// An image whose registry could not be read from here.
+    /// Creates an image whose registry could not be read from the control plane.
     #[must_use]
     pub fn unpinned(requested: ImageReference) -> Self {
         Self {
@@ -215,7 +215,7 @@ impl ReleaseImage {
         }
     }
 
-    /// Pins it.
+    /// Pins the image to a digest.
     #[must_use]
     pub fn pinned(self, pin: Pin) -> Self {
         Self {
@@ -224,7 +224,8 @@ impl ReleaseImage {
         }
     }
 
-    /// The reference that the data plane pulls: by digest alone once pinned, else as asked for.
+    /// Returns the reference that the data plane pulls: by digest alone if pinned, otherwise as
+    /// requested.
     #[must_use]
     pub fn deployed(&self) -> ImageReference {
         match &self.pin {
@@ -234,30 +235,30 @@ impl ReleaseImage {
     }
 }
 
-/// The digest an image is pinned to, and how it came to be known.
+/// The digest to which an image is pinned, and its source.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Pin {
     /// The digest of the manifest or index.
     pub digest: Digest,
-    /// How it came to be known.
+    /// The source of the digest.
     pub by: Pinning,
 }
 
 impl Pin {
-    /// A digest and how it came to be known.
+    /// Creates a pin from a digest and its source.
     #[must_use]
     pub fn new(digest: Digest, by: Pinning) -> Self {
         Self { digest, by }
     }
 }
 
-/// How the digest of a release came to be known.
+/// The source of the digest of a release.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Pinning {
-    /// The reference, or whoever asked, named it. Container runtimes verify content against it.
+    /// The reference or the request contained it. Container runtimes verify content against it.
     Claimed,
     /// The data plane reported it from the running container.
     Observed,

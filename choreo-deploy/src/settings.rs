@@ -1,4 +1,4 @@
-//! What differs between environments: the settings of one target.
+//! The settings of one target: what differs between environments.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,13 +10,14 @@ use crate::workload::{
     Resources, Scaling, Schedule, Value, VariableName, Workload, of_literal, too_long,
 };
 
-/// The settings of one target. Development and production differ here, not in the release.
+/// The settings of one target. Development and production differ in their settings, not in the
+/// release.
 ///
-/// Everything is optional; what is said takes the place of what the workload says. Environment
-/// variables are merged by name.
+/// All settings are optional; a setting replaces that of the workload. Environment variables are
+/// merged by name.
 ///
-/// The JSON has a member for each field, as in a [`Workload`]; other members are refused.
-/// [`Settings::from_json`] says every problem at once:
+/// The JSON has a member for each field, as in a [`Workload`]; other members are rejected.
+/// [`Settings::from_json`] reports all problems at once:
 ///
 /// ```
 /// use choreo_deploy::settings::Settings;
@@ -53,25 +54,26 @@ use crate::workload::{
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How many copies run. For Services and Web Applications.
+    /// The number of copies. For Services and Web Applications.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
-    /// Environment variables, added to the workload's or in their place.
+    /// Environment variables, which are added to the workload's or replace them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<VariableName, Value>,
-    /// When a Scheduled Task runs.
+    /// The schedule of a Scheduled Task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// CPU and memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Whether it stands still: no copies run and no schedule fires. Not suspended by default.
+    /// Whether the component is suspended: no copies run and no schedule starts a run. Not
+    /// suspended by default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
 }
 
 impl Settings {
-    /// Nothing said.
+    /// Settings that change nothing.
     pub const DEFAULT: Self = Self {
         scaling: None,
         variables: BTreeMap::new(),
@@ -80,7 +82,7 @@ impl Settings {
         suspended: false,
     };
 
-    /// Says how many copies run.
+    /// Sets the number of copies.
     #[must_use]
     pub fn with_scaling(self, scaling: Scaling) -> Self {
         Self {
@@ -96,7 +98,7 @@ impl Settings {
         self
     }
 
-    /// Says when a Scheduled Task runs.
+    /// Sets the schedule of a Scheduled Task.
     #[must_use]
     pub fn with_schedule(self, schedule: Schedule) -> Self {
         Self {
@@ -105,7 +107,7 @@ impl Settings {
         }
     }
 
-    /// Says how much CPU and memory there is.
+    /// Sets CPU and memory.
     #[must_use]
     pub fn with_resources(self, resources: Resources) -> Self {
         Self {
@@ -114,7 +116,7 @@ impl Settings {
         }
     }
 
-    /// Makes it stand still.
+    /// Suspends the component.
     #[must_use]
     pub fn suspended(self) -> Self {
         Self {
@@ -123,7 +125,7 @@ impl Settings {
         }
     }
 
-    /// The workload as these settings make it. Borrowed when they change nothing.
+    /// Returns the workload with these settings applied. Borrowed if they change nothing.
     #[must_use]
     pub fn applied_to<'a>(&self, workload: &'a Workload) -> Cow<'a, Workload> {
         if *self == Self::default() {

@@ -1,4 +1,4 @@
-//! Where a deployment goes: components, environments, data planes and the target they make.
+//! Where a deployment goes: components, environments, data planes, and targets, which combine them.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ use crate::workload::ComponentType;
 /// One component in one environment: the unit of orchestration.
 ///
 /// Two deployments to one target never roll out at the same time, and targets never wait for each
-/// other. Organization and project belong to the component; they are carried so that a backend can
-/// find the namespace from the target alone.
+/// other. Organization and project belong to the component; the target contains them so that a
+/// backend can derive the namespace from the target alone.
 ///
 /// ```
 /// use choreo_deploy::Target;
@@ -38,13 +38,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whose target it is.
+    /// Returns the key of the target's component.
     #[must_use]
     pub fn component_key(&self) -> ComponentKey {
         ComponentKey::new(self.organization.clone(), self.component.clone())
     }
 
-    /// The target of a component in an environment.
+    /// Creates the target of a component in an environment.
     #[must_use]
     pub fn new(
         organization: OrganizationId,
@@ -87,20 +87,21 @@ impl fmt::Display for Target {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Component {
-    /// Its identity.
+    /// The id.
     pub id: ComponentId,
     /// The project it belongs to.
     pub project: Project,
-    /// Its name for people.
+    /// The display name.
     pub name: String,
-    /// Service, Web Application, Scheduled Task or Manual Task.
+    /// The component type: Service, Web Application, Scheduled Task or Manual Task.
     pub component_type: ComponentType,
-    /// The registered container registry that all its images come from.
+    /// The registered container registry of all its images.
     pub registry: RegistryId,
 }
 
 impl Component {
-    /// A component of a project; its name is its id until [`with_name`](Self::with_name).
+    /// Creates a component of a project. Its name is its id until [`with_name`](Self::with_name)
+    /// sets one.
     #[must_use]
     pub fn new(
         id: ComponentId,
@@ -117,7 +118,7 @@ impl Component {
         }
     }
 
-    /// Gives it a name for people.
+    /// Sets the display name.
     #[must_use]
     pub fn with_name(self, name: impl Into<String>) -> Self {
         Self {
@@ -126,13 +127,13 @@ impl Component {
         }
     }
 
-    /// What tells it from every other component of the platform.
+    /// Returns the key, which identifies the component within the platform.
     #[must_use]
     pub fn key(&self) -> ComponentKey {
         ComponentKey::new(self.project.organization.clone(), self.id.clone())
     }
 
-    /// This component in an environment.
+    /// Returns the target of this component in an environment.
     #[must_use]
     pub fn target(&self, environment: EnvironmentId) -> Target {
         let Project { organization, id } = self.project.clone();
@@ -140,7 +141,7 @@ impl Component {
     }
 }
 
-/// A project of an organization: whose a component is.
+/// A project of an organization, to which components belong.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Project {
@@ -151,7 +152,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// A project of an organization.
+    /// Creates a project of an organization.
     #[must_use]
     pub fn new(organization: OrganizationId, id: ProjectId) -> Self {
         Self { organization, id }
@@ -160,8 +161,8 @@ impl Project {
 
 /// An environment of a project.
 ///
-/// Environments stand in promotion order wherever there is a list of them: the first is the
-/// development environment, the one that CI deploys to.
+/// Lists of environments are in promotion order: the first is the development environment, to which
+/// CI deploys.
 ///
 /// ```
 /// use choreo_deploy::target::Environment;
@@ -173,18 +174,18 @@ impl Project {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Environment {
-    /// Its identity.
+    /// The id.
     pub id: EnvironmentId,
-    /// Its name for people.
+    /// The display name.
     pub name: String,
-    /// Whether it is a production environment. Informs people; the order of promotion decides.
+    /// Whether it is a production environment. For information only; promotion uses the order.
     pub production: bool,
     /// The data plane it runs on.
     pub data_plane: DataPlaneId,
 }
 
 impl Environment {
-    /// An environment on a data plane: not production, named like its id.
+    /// Creates an environment on a data plane: not production, with its id as its name.
     #[must_use]
     pub fn new(id: EnvironmentId, data_plane: DataPlaneId) -> Self {
         Self {
@@ -207,8 +208,8 @@ impl Environment {
 
 /// A private data plane: a Kubernetes cluster on a public cloud or on premises.
 ///
-/// What the operator decides for it beyond this (namespaces, security profile) belongs to its
-/// backend. What is said here is checked before anything is applied.
+/// The operator's other decisions for it (namespaces, security profile) belong to its backend. The
+/// fields here are checked before anything is applied.
 ///
 /// ```
 /// use choreo_deploy::target::DataPlane;
@@ -220,20 +221,20 @@ impl Environment {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DataPlane {
-    /// Its identity.
+    /// The id.
     pub id: DataPlaneId,
     /// The cloud it runs on; `None` on premises.
     pub cloud: Option<Cloud>,
-    /// The platforms of its nodes. Empty: not known, so not checked.
+    /// The platforms of its nodes. Empty if they are not known; then they are not checked.
     pub platforms: Vec<Platform>,
-    /// Whether it refuses containers whose image runs as root, or as a user whose number only the
-    /// image knows, unless the workload names a user. Not by default.
+    /// Whether it rejects containers whose image runs as root, or as a user whose number is only in
+    /// the image, unless the workload names a user. `false` by default.
     #[serde(default)]
     pub forbids_root: bool,
 }
 
 impl DataPlane {
-    /// A data plane on premises, of unknown platforms.
+    /// Creates a data plane on premises, with unknown platforms.
     #[must_use]
     pub fn new(id: DataPlaneId) -> Self {
         Self {
@@ -244,7 +245,7 @@ impl DataPlane {
         }
     }
 
-    /// Says which cloud it runs on.
+    /// Sets the cloud on which it runs.
     #[must_use]
     pub fn on(self, cloud: Cloud) -> Self {
         Self {
@@ -260,8 +261,8 @@ impl DataPlane {
         self
     }
 
-    /// Says that it refuses images that run as root, as namespaces under Kubernetes' standard
-    /// `restricted` do.
+    /// Makes it reject images that run as root, like namespaces with Kubernetes' standard
+    /// `restricted`.
     ///
     /// ```
     /// use choreo_deploy::target::DataPlane;

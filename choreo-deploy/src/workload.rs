@@ -1,7 +1,7 @@
-//! What the developer wrote: the workload of a component, without its image.
+//! Workloads: what the developer wrote for a component, without its image.
 //!
-//! The four component types are Choreo's own. Kubernetes runs them as follows; the mapping is the
-//! backend's.
+//! The four component types are Choreo's own. Kubernetes runs them as follows; the mapping belongs
+//! to the backend.
 //!
 //! | component type | on Kubernetes | network |
 //! |---|---|---|
@@ -10,9 +10,9 @@
 //! | [`ScheduledTask`] | a CronJob | none |
 //! | [`ManualTask`] | nothing until a run: then a Job | none |
 //!
-//! A workload is the same in every environment; what differs is [`Settings`](crate::settings::Settings).
-//! Rules that cross fields live in types ([`Endpoints`] has unique names and ports), so a workload
-//! that exists is a workload that can be rendered.
+//! A workload is the same in every environment; [`Settings`](crate::settings::Settings) contain the
+//! differences. Types enforce the rules across fields ([`Endpoints`] has unique names and ports),
+//! so every workload can be rendered.
 
 mod container;
 mod cron;
@@ -47,13 +47,13 @@ pub use self::size::{LARGEST, LONGEST_TEXT, too_large};
 pub(crate) use self::size::{of_literal, too_long};
 pub use self::time_zone::TimeZone;
 
-/// What a component runs, whichever image it is.
+/// The workload of a component, for any image.
 ///
 /// # JSON
 ///
 /// The member `type` is `service`, `web-application`, `scheduled-task` or `manual-task`. Members
-/// that are not listed for a type are refused; all but `endpoints`, `port` and `schedule` have
-/// defaults. [`Workload::from_json`] says every problem at once.
+/// that are not listed for a type are rejected; all but `endpoints`, `port` and `schedule` have
+/// defaults. [`Workload::from_json`] reports all problems at once.
 ///
 /// | member | type | of |
 /// |---|---|---|
@@ -111,18 +111,18 @@ pub use self::time_zone::TimeZone;
     reason = "a fifth component type must be met by every backend"
 )]
 pub enum Workload {
-    /// Answers other components or the world.
+    /// Responds to other components or the public.
     Service(Service),
-    /// Serves people's browsers.
+    /// Responds to web browsers.
     WebApplication(WebApplication),
-    /// Runs by the clock.
+    /// Runs on a schedule.
     ScheduledTask(ScheduledTask),
-    /// Runs when somebody asks.
+    /// Runs on request.
     ManualTask(ManualTask),
 }
 
 impl Workload {
-    /// Which of the four types this is.
+    /// Returns the component type.
     #[must_use]
     pub fn component_type(&self) -> ComponentType {
         match self {
@@ -133,7 +133,7 @@ impl Workload {
         }
     }
 
-    /// The one container that every type has.
+    /// Returns the one container that every type has.
     #[must_use]
     pub fn container(&self) -> &Container {
         match self {
@@ -144,7 +144,7 @@ impl Workload {
         }
     }
 
-    /// Its endpoints; none for tasks.
+    /// Returns its endpoints; none for tasks.
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         match self {
@@ -179,7 +179,7 @@ impl From<ManualTask> for Workload {
     }
 }
 
-/// The type of a component, by Choreo's four names.
+/// The type of a component, with Choreo's four names.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(
     clippy::exhaustive_enums,
@@ -204,7 +204,7 @@ codes!(ComponentType, "component type", {
 });
 
 impl ComponentType {
-    /// The type in a sentence: `Scheduled Task`.
+    /// Returns the type as it is written in a sentence: `Scheduled Task`.
     ///
     /// ```
     /// use choreo_deploy::workload::ComponentType;
@@ -222,31 +222,31 @@ impl ComponentType {
         }
     }
 
-    /// Whether it runs to an end rather than for ever.
+    /// Returns `true` if it runs to completion rather than forever.
     #[must_use]
     pub fn is_task(self) -> bool {
         matches!(self, Self::ScheduledTask | Self::ManualTask)
     }
 }
 
-/// A Service: one or more endpoints for other components or the world.
+/// A Service: one or more endpoints for other components or the public.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Service {
-    /// What runs.
+    /// The container that runs.
     pub container: Container,
-    /// Where it listens.
+    /// The endpoints at which it listens.
     pub endpoints: Endpoints,
-    /// How many copies run. One by default.
+    /// The number of copies. One by default.
     pub scaling: Scaling,
-    /// How readiness and health are told. A TCP check of the first endpoint's port by default.
+    /// The checks of readiness and health. A TCP check of the first endpoint's port by default.
     pub probes: Probes,
-    /// How long a rollout may stand still before it has failed. 300 s by default.
+    /// How long a rollout may make no progress before it fails. 300 s by default.
     pub progress_deadline: ProgressDeadline,
 }
 
 impl Service {
-    /// A Service that listens there, with every default.
+    /// Creates a Service with these endpoints and all defaults.
     #[must_use]
     pub fn new(endpoints: Endpoints) -> Self {
         Self {
@@ -261,24 +261,24 @@ impl Service {
 
 /// A Web Application: one public HTTP endpoint.
 ///
-/// Its JSON has the member `port`; the endpoint follows from it.
+/// Its JSON has the member `port`; the endpoint is derived from it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct WebApplication {
-    /// What runs.
+    /// The container that runs.
     pub container: Container,
     #[serde(rename = "port", serialize_with = "port_alone")]
     endpoint: Endpoint,
-    /// How many copies run. One by default.
+    /// The number of copies. One by default.
     pub scaling: Scaling,
-    /// How readiness and health are told. A TCP check of the port by default.
+    /// The checks of readiness and health. A TCP check of the port by default.
     pub probes: Probes,
-    /// How long a rollout may stand still before it has failed. 300 s by default.
+    /// How long a rollout may make no progress before it fails. 300 s by default.
     pub progress_deadline: ProgressDeadline,
 }
 
 impl WebApplication {
-    /// A Web Application that serves HTTP at a port, with every default.
+    /// Creates a Web Application that serves HTTP at a port, with all defaults.
     #[must_use]
     pub fn new(port: std::num::NonZeroU16) -> Self {
         Self {
@@ -291,32 +291,32 @@ impl WebApplication {
         }
     }
 
-    /// Its one endpoint: always HTTP, always public.
+    /// Returns its one endpoint: always HTTP, always public.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 }
 
-/// The port alone is the user's to choose.
+/// Serialises only the port, because the user can choose nothing else.
 fn port_alone<S: Serializer>(endpoint: &Endpoint, serializer: S) -> Result<S::Ok, S::Error> {
     endpoint.port.serialize(serializer)
 }
 
-/// A Scheduled Task: runs to its end, by the clock.
+/// A Scheduled Task: runs to completion on a schedule.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ScheduledTask {
-    /// What runs.
+    /// The container that runs.
     pub container: Container,
-    /// When it runs. Settings may say otherwise for one environment.
+    /// The schedule. Settings may replace it in one environment.
     pub schedule: Schedule,
-    /// When a run has failed.
+    /// The limits after which a run fails.
     pub limits: RunLimits,
 }
 
 impl ScheduledTask {
-    /// A task that runs by this schedule, with every default.
+    /// Creates a task with this schedule and all defaults.
     #[must_use]
     pub fn new(schedule: Schedule) -> Self {
         Self {
@@ -327,38 +327,38 @@ impl ScheduledTask {
     }
 }
 
-/// A Manual Task: runs to its end when somebody asks.
+/// A Manual Task: runs to completion on request.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ManualTask {
-    /// What runs. A run may add arguments and environment variables.
+    /// The container that runs. A run may add arguments and environment variables.
     pub container: Container,
-    /// When a run has failed.
+    /// The limits after which a run fails.
     pub limits: RunLimits,
 }
 
 impl ManualTask {
-    /// A task with every default.
+    /// Creates a task with all defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-/// When a run of a task has failed.
+/// The limits after which a run of a task fails.
 ///
 /// Both are always set: a Kubernetes Job that cannot pull its image never fails by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RunLimits {
-    /// The longest that a run may take, from its start, retries included. 3600 s by default.
+    /// The maximum duration of a run from its start, including retries. 3600 s by default.
     pub deadline_seconds: NonZeroU32,
-    /// How often a failed run is tried again. Never by default.
+    /// The number of retries of a failed run. 0 by default.
     pub retries: u8,
 }
 
 impl RunLimits {
-    /// Limits of a run.
+    /// Creates the limits of a run.
     #[must_use]
     pub fn new(deadline_seconds: NonZeroU32, retries: u8) -> Self {
         Self {
@@ -367,7 +367,7 @@ impl RunLimits {
         }
     }
 
-    /// The deadline as a duration.
+    /// Returns the deadline as a duration.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(self.deadline_seconds.get().into())
@@ -383,23 +383,23 @@ impl Default for RunLimits {
     }
 }
 
-/// How long a rollout may make no progress before it has failed, in seconds. 300 by default.
+/// How long a rollout may make no progress before it fails, in seconds. 300 by default.
 ///
 /// Kubernetes counts from the last progress, not from the start
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#progress-deadline-seconds>),
-/// and wants more than the 5 s that a new pod must stay ready; so the least here is 10 s.
+/// and requires more than the 5 s for which a new pod must stay ready; so the minimum here is 10 s.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct ProgressDeadline(u32);
 
 impl ProgressDeadline {
-    /// A deadline; below 10 s it is 10 s, above a day a day.
+    /// Creates a deadline. A value below 10 s becomes 10 s, a value above a day becomes a day.
     #[must_use]
     pub fn from_seconds(seconds: u32) -> Self {
         Self(seconds.clamp(10, 86_400))
     }
 
-    /// In seconds, 10 to 86,400.
+    /// Returns the deadline in seconds, from 10 to 86,400.
     #[must_use]
     pub fn seconds(self) -> u32 {
         self.0.clamp(10, 86_400)

@@ -9,35 +9,37 @@ use super::Resources;
 
 /// The one container of a component, without its image.
 ///
-/// Everything is optional: by default the image's own entrypoint runs, as the image's own user.
+/// All fields are optional: by default the image's own entrypoint runs, as the image's own user.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Container {
-    /// Replaces the image's entrypoint; exec form, no shell. Empty: the image's.
+    /// The command that replaces the image's entrypoint; exec form, no shell. If empty, the image's
+    /// is used.
     pub command: Vec<String>,
-    /// Replaces the image's arguments. Empty: the image's. `$(NAME)` is expanded and `$$` escapes
+    /// The arguments that replace the image's. If empty, the image's are used. `$(NAME)` is
+    /// expanded and `$$` escapes
     /// (<https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/>).
     pub args: Vec<String>,
     /// Environment variables by name.
     pub variables: BTreeMap<VariableName, Value>,
-    /// Files made of keys on the data plane, by the absolute path they appear at.
+    /// Files that contain keys from the data plane, by absolute path.
     pub files: BTreeMap<MountPath, KeyReference>,
     /// CPU and memory. 100m of CPU and 256Mi of memory by default.
     pub resources: Resources,
-    /// The user to run as. `None`: the image's, which must be a number other than 0 where the data
-    /// plane demands users that are not root.
+    /// The user to run as. `None` uses the image's, which must be a number other than 0 if the data
+    /// plane forbids root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as: Option<RunAs>,
 }
 
-/// Where the value of an environment variable comes from.
+/// The source of the value of an environment variable.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Value {
-    /// The value itself. Not for secrets: it is stored and shown in clear.
+    /// The value itself. Not for secrets: it is stored and shown in the clear.
     Literal(String),
-    /// A key of a Secret or ConfigMap that is on the data plane.
+    /// A key of a Secret or ConfigMap on the data plane.
     From(KeyReference),
 }
 
@@ -46,23 +48,23 @@ pub enum Value {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KeyReference {
-    /// A key of a Secret. The secret itself never passes through here.
+    /// A key of a Secret. The platform never reads the secret itself.
     Secret {
         /// The name of the Secret.
         name: String,
-        /// The key in it.
+        /// The key in the Secret.
         key: String,
     },
     /// A key of a ConfigMap.
     ConfigMap {
         /// The name of the ConfigMap.
         name: String,
-        /// The key in it.
+        /// The key in the ConfigMap.
         key: String,
     },
 }
 
-/// A reference by the name of its kind.
+/// Creates a reference from the name of its kind.
 pub(super) fn key_reference(kind: &str, name: String, key: String) -> KeyReference {
     match kind {
         "secret" => KeyReference::Secret { name, key },
@@ -70,19 +72,19 @@ pub(super) fn key_reference(kind: &str, name: String, key: String) -> KeyReferen
     }
 }
 
-/// The numeric user (and group) that the container runs as, never root.
+/// The numeric user (and group) of the container's processes, never root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RunAs {
     /// The user id.
     pub user: NonZeroU32,
-    /// The group id; the user id's own by default.
+    /// The group id; the same as the user id by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<NonZeroU32>,
 }
 
 impl RunAs {
-    /// A user.
+    /// Creates a user without a group.
     #[must_use]
     pub fn user(user: NonZeroU32) -> Self {
         Self { user, group: None }
@@ -91,7 +93,7 @@ impl RunAs {
 
 /// The name of an environment variable: a letter or `_`, then letters, digits, `_`, `.` and `-`.
 ///
-/// Narrower than Kubernetes, whose relaxed rule allows almost all of ASCII
+/// The rule is narrower than that of Kubernetes, which relaxed it to almost all of ASCII
 /// (<https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/>),
 /// because shells and language runtimes drop such names.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -99,7 +101,7 @@ impl RunAs {
 pub struct VariableName(String);
 
 impl VariableName {
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -155,7 +157,7 @@ impl fmt::Display for VariableName {
 pub struct MountPath(String);
 
 impl MountPath {
-    /// The path.
+    /// Returns the path.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -206,16 +208,16 @@ impl fmt::Display for MountPath {
     }
 }
 
-/// Why a part of a container is refused.
+/// Why a part of a container is not valid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseContainerError {
-    /// Not a name of an environment variable.
+    /// The text is not a valid name of an environment variable.
     #[error(
         "environment variable name {0:?} is not valid: start with a letter or '_', then letters, digits, '_', '.' or '-'"
     )]
     VariableName(String),
-    /// Not a path a file can be mounted at.
+    /// The text is not a path at which a file can be mounted.
     #[error("mount path {0:?} is not valid: use an absolute path without '.', '..' or ':'")]
     MountPath(String),
 }

@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::ParseScheduleError;
 
-/// Five fields of cron: minute, hour, day of month, month, day of week; or `@hourly` and the like; or
-/// an interval, `@every 1h30m`.
+/// A cron expression with five fields: minute, hour, day of month, month, day of week; or `@hourly`
+/// and the like; or an interval, `@every 1h30m`.
 ///
 /// The grammar is that of Kubernetes' CronJob
-/// (<https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax>), and what
-/// its API server accepts is accepted here, with two exceptions. A field without any value (`,`)
-/// never comes, and an interval shorter than a second is another one than it says. A zone is not
-/// written here (`TZ=` and `CRON_TZ=` are refused): [`Schedule::time_zone`](super::Schedule) says it.
+/// (<https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax>), and
+/// this type accepts what its API server accepts, with two exceptions. It rejects a field without
+/// any value (`,`), which never matches, and an interval shorter than a second, which the API
+/// server changes. It also rejects a time zone (`TZ=` and `CRON_TZ=`):
+/// [`Schedule::time_zone`](super::Schedule) contains it.
 ///
 /// ```
 /// use choreo_deploy::workload::Cron;
@@ -30,7 +31,7 @@ use super::ParseScheduleError;
 pub struct Cron(String);
 
 impl Cron {
-    /// The expression.
+    /// Returns the expression.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -42,7 +43,7 @@ impl FromStr for Cron {
 
     fn from_str(text: &str) -> Result<Self, ParseScheduleError> {
         let shown = || text.chars().take(64).collect();
-        // The API server looks for the letters alone.
+        // Like the API server, it searches only for the letters.
         if text.contains("TZ") {
             return Err(ParseScheduleError::ZoneInCron(shown()));
         }
@@ -105,19 +106,20 @@ impl fmt::Display for Cron {
 struct Field {
     name: &'static str,
     range: RangeInclusive<u8>,
-    /// What stands for the numbers from the first of the range on.
+    /// Names for the numbers, beginning at the first of the range.
     names: &'static [&'static str],
 }
 
 impl Field {
-    /// A list of parts. The API server leaves out empty ones; one must be left.
+    /// Returns `true` for a valid list of parts. The API server ignores empty parts; one must
+    /// remain.
     fn takes(&self, text: &str) -> bool {
         let mut parts = text.split(',').filter(|part| !part.is_empty()).peekable();
         parts.peek().is_some() && parts.all(|part| self.takes_part(part))
     }
 
-    /// `*`, a value or a range, each with an optional step. A value with a step is the range from
-    /// there to the end, and what follows `*-` is not read.
+    /// Returns `true` for `*`, a value or a range, each with an optional step. A value with a step
+    /// is the range from there to the end, and the text after `*-` is ignored.
     fn takes_part(&self, part: &str) -> bool {
         let (span, step) = part
             .split_once('/')
@@ -146,15 +148,16 @@ impl Field {
     }
 }
 
-/// A number as Go reads it (<https://pkg.go.dev/strconv#Atoi>); negative ones are none.
+/// Reads a number like Go (<https://pkg.go.dev/strconv#Atoi>), except that it rejects negative
+/// ones.
 fn number(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('+').unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten()
 }
 
-/// A duration as Go reads it (<https://pkg.go.dev/time#ParseDuration>): `1h30m`, `1.5h`. `None` for
-/// what it refuses and what is negative.
+/// Reads a duration like Go (<https://pkg.go.dev/time#ParseDuration>): `1h30m`, `1.5h`. Returns
+/// `None` if Go rejects it or it is negative.
 fn nanoseconds(text: &str) -> Option<u64> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     let mut total: u128 = 0;
@@ -185,7 +188,7 @@ fn nanoseconds(text: &str) -> Option<u64> {
     }
 }
 
-/// The digits that a text begins with, and what follows them.
+/// Splits a text after its leading digits.
 fn digits(text: &str) -> (&str, &str) {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
     text.split_at(text.len() - rest.len())

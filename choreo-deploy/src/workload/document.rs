@@ -1,4 +1,4 @@
-//! Reads workloads from documents.
+//! Parses workloads from documents.
 
 use std::collections::BTreeMap;
 
@@ -194,7 +194,7 @@ impl Read for KeyReference {
         let name: Option<String> = fields.required("name");
         let key = fields.required("key");
         let reserved = name.as_deref().filter(|name| {
-            // What was stored before is refused where it is deployed, and can be read until then.
+            // A stored reference stays readable; deploying it is rejected.
             kind == "secret" && !fields.is_stored() && is_pull_secret(name)
         });
         let is_kept = reserved.map(|name| fields.invalid_here::<()>(refusal(name)));
@@ -334,7 +334,7 @@ impl Read for Check {
     }
 }
 
-/// The member that says what is checked.
+/// Returns the check, from the member that names its kind.
 fn check(fields: &mut Fields<'_>) -> Option<Check> {
     let http = fields.maybe::<Http>("http");
     let tcp = fields.maybe::<Tcp>("tcp");

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::codes;
 
-/// Where a component listens.
+/// A port at which a component listens.
 ///
 /// ```
 /// use choreo_deploy::workload::{Endpoint, Protocol, Visibility};
@@ -20,21 +20,21 @@ use crate::code::codes;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// Its name, unique within the component.
+    /// The name, unique within the component.
     pub name: EndpointName,
-    /// The port that the container listens at, 1 to 65,535.
+    /// The port at which the container listens, 1 to 65,535.
     pub port: NonZeroU16,
-    /// What is spoken there.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Who may reach it. The project by default.
+    /// Which components can connect to it. The project by default.
     pub visibility: Visibility,
-    /// The path that its resources begin with; the root by default.
+    /// The common path prefix of its resources; the root by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_path: Option<String>,
 }
 
 impl Endpoint {
-    /// An endpoint that the project reaches.
+    /// Creates an endpoint with the visibility of the project.
     #[must_use]
     pub fn new(name: EndpointName, port: NonZeroU16, protocol: Protocol) -> Self {
         Self {
@@ -46,13 +46,13 @@ impl Endpoint {
         }
     }
 
-    /// Says who may reach it.
+    /// Sets the visibility.
     #[must_use]
     pub fn visible(self, visibility: Visibility) -> Self {
         Self { visibility, ..self }
     }
 
-    /// Says which path its resources begin with.
+    /// Sets the common path prefix of its resources.
     #[must_use]
     pub fn at(self, base_path: impl Into<String>) -> Self {
         Self {
@@ -68,11 +68,11 @@ impl Endpoint {
 pub struct Endpoints(Vec<Endpoint>);
 
 impl Endpoints {
-    /// Takes a list of endpoints.
+    /// Creates the list of endpoints.
     ///
     /// # Errors
-    /// [`ParseEndpointError::None`] when the list is empty, [`DuplicateName`] or [`DuplicatePort`]
-    /// when two share one.
+    /// Returns [`ParseEndpointError::None`] if the list is empty, [`DuplicateName`] or
+    /// [`DuplicatePort`] if two endpoints share one.
     ///
     /// [`DuplicateName`]: ParseEndpointError::DuplicateName
     /// [`DuplicatePort`]: ParseEndpointError::DuplicatePort
@@ -96,7 +96,7 @@ impl Endpoints {
         Ok(Self(endpoints))
     }
 
-    /// The endpoints, in the order they were given.
+    /// Returns the endpoints, in their original order.
     #[must_use]
     pub fn as_slice(&self) -> &[Endpoint] {
         &self.0
@@ -123,7 +123,7 @@ impl From<Endpoints> for Vec<Endpoint> {
     }
 }
 
-/// What is spoken at an endpoint.
+/// The protocol of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -151,14 +151,14 @@ codes!(Protocol, "protocol", {
 });
 
 impl Protocol {
-    /// Whether it runs over UDP; all others run over TCP.
+    /// Returns `true` if it uses UDP; all other protocols use TCP.
     #[must_use]
     pub fn is_udp(self) -> bool {
         self == Self::Udp
     }
 }
 
-/// Who may reach an endpoint.
+/// Who can connect to an endpoint.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Visibility {
@@ -167,7 +167,7 @@ pub enum Visibility {
     Project,
     /// Components of the same organization.
     Organization,
-    /// The world.
+    /// The public internet.
     Public,
 }
 
@@ -181,7 +181,7 @@ codes!(Visibility, "visibility", {
 /// letter, no `-` at an end and no two in a row.
 ///
 /// The rule is that of an IANA service name (<https://www.rfc-editor.org/rfc/rfc6335#section-5.1>),
-/// which Kubernetes asks of a named port.
+/// which Kubernetes requires for a named port.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EndpointName(String);
@@ -191,7 +191,7 @@ impl EndpointName {
         Self("http".to_owned())
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -244,7 +244,7 @@ impl fmt::Display for EndpointName {
     }
 }
 
-/// Why endpoints are refused.
+/// Why endpoints are not valid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseEndpointError {
@@ -254,12 +254,12 @@ pub enum ParseEndpointError {
     /// Two endpoints share a port.
     #[error("endpoint port {0} is used twice: give each endpoint a port of its own")]
     DuplicatePort(NonZeroU16),
-    /// Not a name of an endpoint.
+    /// The text is not a valid name of an endpoint.
     #[error(
         "endpoint name {0:?} is not valid: use 1 to 15 characters of a-z, 0-9 and single '-', with at least one letter"
     )]
     Name(String),
-    /// A Service without an endpoint.
+    /// The Service has no endpoint.
     #[error("endpoints are missing: a Service needs at least one")]
     None,
 }

@@ -2,42 +2,44 @@ use std::num::NonZeroU16;
 
 use serde::Serialize;
 
-/// How a Service or Web Application tells that it is ready and healthy.
+/// The checks of whether a Service or Web Application is ready and healthy.
 ///
-/// Without a readiness probe a TCP check of the first endpoint's port stands in, so that a rollout
-/// never counts a container as ready that does not listen. There is no liveness probe unless asked
-/// for: a wrong one restarts healthy containers.
+/// Without a readiness probe, a TCP check of the first endpoint's port is used, so that a rollout
+/// never counts a container as ready before it listens. There is no liveness probe by default: a
+/// wrong one restarts healthy containers.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Probes {
-    /// When traffic may come. `None`: a TCP check of the first endpoint's port.
+    /// Checks whether the container can receive traffic. `None` uses a TCP check of the first
+    /// endpoint's port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Probe>,
-    /// When the container must be restarted. `None`: never by a probe.
+    /// Checks whether the container must be restarted. `None` disables it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Probe>,
-    /// When a slow start is over; the other probes wait for it. `None`: at once.
+    /// Checks whether a slow start is complete; the other probes wait for it. `None` disables it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startup: Option<Probe>,
 }
 
-/// A check and how often it is made.
+/// A check and how often it runs.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Probe {
-    /// What is checked.
+    /// The check.
     #[serde(flatten)]
     pub check: Check,
-    /// Seconds between two checks. 5 by default.
+    /// The seconds between two checks. 5 by default.
     pub period_seconds: NonZeroU16,
-    /// Seconds that a check may take. 2 by default.
+    /// The maximum duration of a check in seconds. 2 by default.
     pub timeout_seconds: NonZeroU16,
-    /// How many failures in a row count. 3 by default.
+    /// The number of consecutive failures after which the probe fails. 3 by default.
     pub failure_threshold: NonZeroU16,
 }
 
 impl Probe {
-    /// A check every 5 s, within 2 s, failed after 3 in a row.
+    /// Creates a probe that runs every 5 s, with a timeout of 2 s, and fails after 3 failures in a
+    /// row.
     #[must_use]
     pub fn new(check: Check) -> Self {
         Self {
@@ -54,19 +56,19 @@ impl Probe {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Check {
-    /// A GET answers with a status from 200 to 399.
+    /// A GET request returns a status from 200 to 399.
     Http {
         /// The path, beginning with `/`.
         path: String,
         /// The port.
         port: NonZeroU16,
     },
-    /// The port takes a connection.
+    /// The port accepts a connection.
     Tcp {
         /// The port.
         port: NonZeroU16,
     },
-    /// A command in the container ends with status 0.
+    /// A command in the container exits with status 0.
     Exec {
         /// The command, exec form.
         command: Vec<String>,

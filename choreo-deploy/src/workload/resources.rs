@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 
 /// CPU and memory of a container.
 ///
-/// Memory is always limited; a CPU limit is left out unless asked for, because it slows a container
-/// down even where the node is idle.
+/// Memory is always limited; there is no CPU limit by default, because it slows a container down
+/// even if the node is idle.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Resources {
-    /// CPU that is set aside. 100m by default.
+    /// The reserved CPU. 100m by default.
     pub cpu_request: Cpu,
-    /// CPU that is never exceeded. No limit by default.
+    /// The maximum CPU. No limit by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_limit: Option<Cpu>,
-    /// Memory that is set aside. 256Mi by default.
+    /// The reserved memory. 256Mi by default.
     pub memory_request: Memory,
-    /// Memory above which the container is killed. 256Mi by default; never below the request.
+    /// The memory above which the container is killed. 256Mi by default; never below the request.
     pub memory_limit: Memory,
 }
 
 impl Resources {
-    /// What a backend renders: limits at least as large as the requests.
+    /// Returns the resources that a backend renders: limits at least as large as the requests.
     #[must_use]
     pub fn consistent(self) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Default for Resources {
 pub struct Cpu(u32);
 
 impl Cpu {
-    /// In thousandths of a core.
+    /// Returns the amount in thousandths of a core.
     #[must_use]
     pub fn millis(self) -> u32 {
         self.0
@@ -127,13 +127,13 @@ impl From<Cpu> for String {
 pub struct Memory(u64);
 
 impl Memory {
-    /// So many GiB.
+    /// Creates an amount of this many GiB.
     #[must_use]
     pub fn from_gibibytes(gibibytes: NonZeroU16) -> Self {
         Self(u64::from(gibibytes.get()) << 30)
     }
 
-    /// In bytes.
+    /// Returns the amount in bytes.
     #[must_use]
     pub fn bytes(self) -> u64 {
         self.0
@@ -194,19 +194,19 @@ impl From<Memory> for String {
     }
 }
 
-/// Why a text is no amount of CPU or memory.
+/// Why a text is not a valid amount of CPU or memory.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseQuantityError {
-    /// Not an amount of CPU.
+    /// The text is not a valid amount of CPU.
     #[error("cpu {0:?} is not valid: write cores or thousandths, such as 0.5 or 500m")]
     Cpu(String),
-    /// Not an amount of memory.
+    /// The text is not a valid amount of memory.
     #[error("memory {0:?} is not valid: write bytes with a unit, such as 256Mi or 1Gi")]
     Memory(String),
 }
 
-/// A number of digits alone: no sign, no blank.
+/// Parses a number that consists only of digits: no sign, no blank.
 fn digits(text: &str) -> Option<u64> {
     text.bytes()
         .all(|b| b.is_ascii_digit())

@@ -2,7 +2,7 @@ use std::num::NonZeroU16;
 
 use serde::Serialize;
 
-/// How many copies run: a fixed number, or a range with a goal of CPU use.
+/// The number of copies: a fixed number, or a range with a target for CPU use.
 ///
 /// Written `{"replicas": 2}` or `{"minimum": 1, "maximum": 5, "cpu_percent": 70}`.
 ///
@@ -22,7 +22,7 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// Always this many. 0 suspends the component.
+    /// Creates a fixed number of copies. 0 suspends the component.
     #[must_use]
     pub fn fixed(replicas: u16) -> Self {
         Self {
@@ -32,11 +32,11 @@ impl Scaling {
         }
     }
 
-    /// Between two numbers, so that the copies use about this share of the CPU they asked for.
+    /// Creates a range of copies, which use about this percentage of their requested CPU.
     ///
     /// # Errors
-    /// [`ScalingError::Range`] when the maximum is below the minimum, [`ScalingError::CpuGoal`] when
-    /// the goal is not between 1 and 100 percent.
+    /// Returns [`ScalingError::Range`] if the maximum is below the minimum, and
+    /// [`ScalingError::CpuGoal`] if the target is not between 1 and 100 percent.
     pub fn range(
         minimum: NonZeroU16,
         maximum: NonZeroU16,
@@ -56,19 +56,19 @@ impl Scaling {
         })
     }
 
-    /// The least number of copies.
+    /// Returns the minimum number of copies.
     #[must_use]
     pub fn minimum(&self) -> u16 {
         self.minimum
     }
 
-    /// The most copies.
+    /// Returns the maximum number of copies.
     #[must_use]
     pub fn maximum(&self) -> u16 {
         self.maximum
     }
 
-    /// The goal of CPU use in percent of what was asked for, when the number may change.
+    /// Returns the target for CPU use, in percent of the requested CPU, if the number may change.
     #[must_use]
     pub fn cpu_goal(&self) -> Option<u8> {
         (self.maximum > self.minimum).then_some(self.cpu_percent)
@@ -113,19 +113,19 @@ impl From<Scaling> for ScalingFields {
     }
 }
 
-/// Why a range of copies is refused.
+/// Why a number of copies is not valid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScalingError {
-    /// The goal is no share of CPU.
+    /// The target is not a percentage of CPU.
     #[error("cpu goal {0} is not valid: use 1 to 100 percent")]
     CpuGoal(u8),
     /// The maximum is below the minimum.
     #[error("maximum of {maximum} replicas is below the minimum of {minimum}: raise the maximum")]
     Range {
-        /// The least number of copies asked for.
+        /// The requested minimum.
         minimum: u16,
-        /// The most copies asked for.
+        /// The requested maximum.
         maximum: u16,
     },
 }

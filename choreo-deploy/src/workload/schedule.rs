@@ -15,18 +15,20 @@ use crate::code::codes;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Schedule {
-    /// The times.
+    /// The cron expression.
     pub cron: Cron,
-    /// The zone that the times are in. Always said, never the cluster's own. `Etc/UTC` by default.
+    /// The time zone of the expression. Always explicit, never the cluster's own. `Etc/UTC` by
+    /// default.
     pub time_zone: TimeZone,
-    /// What happens when a run is due while another still runs. The new one is left out by default.
+    /// What happens if a run is due while another is still running. The new run is skipped by
+    /// default.
     pub concurrency: Concurrency,
-    /// How many seconds late a run may still start. 300 by default, at least 10.
+    /// The number of seconds by which a run may start late. 300 by default, at least 10.
     pub starting_deadline_seconds: u32,
 }
 
 impl Schedule {
-    /// A schedule in a zone, with every other default.
+    /// Creates a schedule in a time zone, with all other defaults.
     #[must_use]
     pub fn new(cron: Cron, time_zone: TimeZone) -> Self {
         Self {
@@ -42,16 +44,16 @@ fn five_minutes() -> u32 {
     300
 }
 
-/// What happens when a run is due while another still runs.
+/// What happens if a run is due while another is still running.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Concurrency {
     /// Both run.
     Allow,
-    /// The new one is left out.
+    /// The new run is skipped.
     #[default]
     Forbid,
-    /// The old one is stopped.
+    /// The old run is stopped.
     Replace,
 }
 
@@ -61,38 +63,38 @@ codes!(Concurrency, "concurrency", {
     Replace = "replace",
 });
 
-/// Why a schedule is refused.
+/// Why a schedule is not valid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseScheduleError {
-    /// One field of the expression is wrong.
+    /// A field of the expression is not valid.
     #[error(
         "schedule's {field} {text:?} is not valid: use {low} to {high}, a range, a list or '*/step'"
     )]
     Field {
-        /// Which field.
+        /// The name of the field.
         field: &'static str,
-        /// What it says.
+        /// The text of the field.
         text: String,
-        /// The least value of the field.
+        /// The minimum of the field.
         low: u8,
-        /// The largest value of the field.
+        /// The maximum of the field.
         high: u8,
     },
-    /// The expression has not five fields.
+    /// The expression does not have five fields.
     #[error(
         "schedule {cron:?} has {count} fields: write five (minute hour day-of-month month day-of-week) or @hourly, @daily, @weekly, @monthly, @yearly"
     )]
     Fields {
         /// The expression.
         cron: String,
-        /// How many it has.
+        /// The number of its fields.
         count: usize,
     },
-    /// The interval is none, or shorter than a second.
+    /// The interval is not valid, or is shorter than a second.
     #[error("schedule {0:?} is not an interval: write a second or more, such as @every 1h30m")]
     Interval(String),
-    /// Not the name of a zone.
+    /// The text is not the name of a time zone.
     #[error(
         "time zone {name:?} is not in the IANA database: {}",
         suggestion.map_or_else(
@@ -101,12 +103,12 @@ pub enum ParseScheduleError {
         )
     )]
     TimeZone {
-        /// What was written instead.
+        /// The text.
         name: String,
         /// The name that was probably meant.
         suggestion: Option<&'static str>,
     },
-    /// The expression names a zone itself.
+    /// The expression contains a time zone.
     #[error("schedule {0:?} names a time zone: put it in the time zone field instead")]
     ZoneInCron(String),
 }

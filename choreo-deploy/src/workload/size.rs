@@ -1,18 +1,19 @@
-//! What is too large to run.
+//! Limits on the size of workloads.
 
 use super::{Value, VariableName, Workload};
-/// The longest text that Linux hands to a program: an argument, or a variable with its name and the
-/// sign between them, in bytes. The kernel has 32 pages of 4 KiB with a zero byte at the end
+/// The longest text that Linux passes to a program, in bytes: an argument, or a variable as
+/// `NAME=value`. The kernel reserves 32 pages of 4 KiB, including a zero byte at the end
 /// (`MAX_ARG_STRLEN`, <https://man7.org/linux/man-pages/man2/execve.2.html>).
 pub const LONGEST_TEXT: usize = 131_071;
 
 /// The largest workload with its settings, in bytes of JSON: 1 MiB. Kubernetes stores objects of
-/// about 1.5 MiB (<https://etcd.io/docs/v3.6/dev-guide/limit/>), with what the cluster adds.
+/// about 1.5 MiB (<https://etcd.io/docs/v3.6/dev-guide/limit/>), including the fields that the
+/// cluster adds.
 pub const LARGEST: usize = 1 << 20;
 
 const ELSEWHERE: &str = "put the data into a file or into the image";
 
-/// Why a workload, with its settings applied, is too large, in a sentence.
+/// Returns why a workload, with its settings applied, is too large, in a sentence.
 ///
 /// ```
 /// use choreo_deploy::Workload;
@@ -40,7 +41,7 @@ pub fn too_large(workload: &Workload) -> Option<String> {
     })
 }
 
-/// Why a program cannot be started with this.
+/// Returns why a program cannot be started with these arguments and variables.
 pub(crate) fn too_long<'a>(
     words: impl IntoIterator<Item = &'a String>,
     variables: impl IntoIterator<Item = (&'a VariableName, usize)>,
@@ -64,7 +65,7 @@ pub(crate) fn too_long<'a>(
     ))
 }
 
-/// A variable with the length of what is written in it; that of a reference is not known.
+/// Returns a variable and the length of its literal value; the length of a reference is not known.
 pub(crate) fn of_literal<'a>(
     (name, value): (&'a VariableName, &'a Value),
 ) -> (&'a VariableName, usize) {

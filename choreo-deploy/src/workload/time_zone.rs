@@ -11,8 +11,8 @@ use crate::document::{Node, Read, distance};
 
 /// The name of a time zone in the IANA database, such as `Europe/Berlin`.
 ///
-/// Names are those of release 2025c, with their case, as Kubernetes has them. A stored document may
-/// have the name of a later release: that is read by its spelling, and the data plane decides.
+/// Names are those of release 2025c, case-sensitive as in Kubernetes. A stored document may contain
+/// a name of a later release: any well-formed name is accepted there, and the data plane decides.
 ///
 /// ```
 /// use choreo_deploy::workload::TimeZone;
@@ -30,7 +30,7 @@ use crate::document::{Node, Read, distance};
 pub struct TimeZone(String);
 
 impl TimeZone {
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -68,7 +68,7 @@ impl Read for TimeZone {
     }
 }
 
-/// Whether a later release of the database could have the name
+/// Returns `true` if a later release of the database could contain the name
 /// (<https://data.iana.org/time-zones/theory.html#naming>).
 fn is_spelled_well(text: &str) -> bool {
     let part = |part: &str| {
@@ -77,11 +77,11 @@ fn is_spelled_well(text: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
     };
-    // "Local" is the cluster's own zone, which is what this type exists to avoid.
+    // "Local" is the cluster's own zone, which this type exists to avoid.
     text.len() <= 64 && text.split('/').all(part) && !text.eq_ignore_ascii_case("local")
 }
 
-/// The name that was meant: the city is right, or a letter or two are not.
+/// Returns the name that was probably meant: the same city, or one or two different letters.
 fn nearest(text: &str) -> Option<&'static str> {
     let text: String = text.chars().take(64).collect::<String>().replace(' ', "_");
     let find = |is_meant: &dyn Fn(&str) -> bool| NAMES.iter().find(|name| is_meant(name)).copied();
@@ -190,7 +190,7 @@ mod tests {
         );
     }
 
-    /// What a newer version stored stays readable after a return to an older one.
+    /// A name stored by a newer version remains readable after a downgrade.
     #[test]
     fn a_stored_name_of_a_later_release_is_read() {
         let document = |zone: &str| {

@@ -1,7 +1,7 @@
-//! The names of the IANA time zone database, release 2025c, in the order of their bytes.
+//! The names of the IANA time zone database, release 2025c, sorted by their bytes.
 //!
-//! Written from the database that comes with Go, which the API server reads; a test holds the two
-//! equal, and says which names a later release adds (`tests/oracle/schedule.rs`).
+//! Generated from the database that comes with Go, which the API server uses; a test compares the
+//! two, and reports the names that a later release adds (`tests/oracle/schedule.rs`).
 
 pub(super) const NAMES: [&str; 598] = [
     "Africa/Abidjan",
