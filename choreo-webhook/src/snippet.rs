@@ -1,16 +1,16 @@
-//! Ready-made steps for CI systems: they deploy an image and end with the deployment's outcome.
+//! Ready-made steps for CI systems that deploy an image and end with the deployment's outcome.
 //!
-//! All are generated from one [`Snippet`] and share one shell script, so that they treat secrets,
-//! retries and outcomes alike:
+//! All are generated from one [`Snippet`] and share one shell script, so that they handle secrets,
+//! retries and outcomes in the same way:
 //!
-//! - The token comes from an environment variable and reaches curl through a pipe. It is in no
-//!   command line, no URL, no file and no trace.
-//! - Only `https` is spoken, and redirects are not followed: a redirect that curl takes for success
-//!   would be a step that is green and deploys nothing.
-//! - Whatever passes is tried again until the step's patience ends: connections that are refused,
-//!   reset or cut, and answers that are not the webhook's, such as a proxy's 404 or 502. After a
-//!   proxy gave up waiting, the step waits half as long at a time. Only a foreign 4xx to the POST
-//!   ends the step after 2 minutes: the URL is wrong then.
+//! - The token comes from an environment variable and reaches curl through a pipe. It does not
+//!   appear in a command line, URL, file or trace.
+//! - The script uses only `https` and does not follow redirects: if curl took a redirect for
+//!   success, the step would pass without deploying anything.
+//! - The script retries transient failures until the step's patience ends: connections that are
+//!   refused, reset or cut, and responses that are not the webhook's, such as a proxy's 404 or 502.
+//!   After a proxy's timeout, each request waits half as long. Only a foreign 4xx response to the
+//!   POST ends the step after 2 minutes, because the URL is wrong then.
 //! - A retry sends the same idempotency key, so it never deploys twice.
 //! - The exit status is the outcome: see [`ExitStatus`].
 
@@ -24,7 +24,7 @@ use choreo_deploy::id::ComponentId;
 
 use crate::BaseUrl;
 
-/// What a CI step needs to know to deploy to a component.
+/// The parameters of a CI step that deploys to a component.
 ///
 /// ```
 /// use choreo_webhook::Snippet;
@@ -48,7 +48,7 @@ pub struct Snippet {
 }
 
 impl Snippet {
-    /// A snippet that deploys to a component through the webhook at this URL.
+    /// Creates a snippet that deploys to a component through the webhook at this URL.
     #[must_use]
     pub fn new(base_url: BaseUrl, component: ComponentId) -> Self {
         let example = format!("registry.example.com/shop/{component}:1.4.0");
@@ -60,7 +60,7 @@ impl Snippet {
         }
     }
 
-    /// Shows the component's own registry and repository in the instructions.
+    /// Sets the registry and repository that the instructions show.
     #[must_use]
     pub fn with_example_image(self, image: &choreo_registry::ImageReference) -> Self {
         Self {
@@ -69,14 +69,15 @@ impl Snippet {
         }
     }
 
-    /// How long the step waits for the outcome; 15 minutes by default, whole seconds. Choose it
-    /// longer than the component's progress deadline, so that the platform's reason comes first.
+    /// Sets how long the step waits for the outcome; 15 minutes by default, in whole seconds.
+    /// Choose a value longer than the component's progress deadline, so that the platform's reason
+    /// comes first.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// The text to copy.
+    /// Returns the text to copy.
     #[must_use]
     pub fn render(&self, ci: Ci) -> String {
         match ci {
@@ -85,9 +86,9 @@ impl Snippet {
         }
     }
 
-    /// The script that all CI systems share.
+    /// Returns the script that all CI systems share.
     fn script(&self) -> String {
-        // None of these values holds a character that shells or `@…@` give a meaning to.
+        // None of these values contains a character with a meaning in shells or in `@…@`.
         include_str!("snippet/deploy.sh")
             .replace("@COMPONENT@", self.component.as_str())
             .replace("@EXAMPLE@", &self.example)
@@ -122,7 +123,7 @@ macro_rules! cis {
             /// Every CI system, in alphabetical order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Its name, as it is parsed.
+            /// Returns its name, as it is parsed.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -155,7 +156,7 @@ impl FromStr for Ci {
     }
 }
 
-/// Why a text is no CI system.
+/// Why a text is not the name of a CI system.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseCiError {
     text: String,
@@ -175,7 +176,7 @@ impl fmt::Display for ParseCiError {
 
 impl std::error::Error for ParseCiError {}
 
-/// How a step ends: the same for every CI system.
+/// The exit status of a step: the same for every CI system.
 ///
 /// ```
 /// use choreo_webhook::snippet::ExitStatus;
@@ -189,24 +190,24 @@ impl std::error::Error for ParseCiError {}
 pub enum ExitStatus {
     /// 0: the component runs the image.
     Ready = 0,
-    /// 1: it cannot succeed; the reasons are in the output.
+    /// 1: the deployment failed; the output contains the reasons.
     Failed = 1,
-    /// 2: an environment variable is missing or wrong. Nothing was sent.
+    /// 2: an environment variable is missing or not valid. Nothing was sent.
     WrongUse = 2,
-    /// 3: a newer deployment took its place. Nothing is wrong.
+    /// 3: a newer deployment superseded it. This is not an error.
     Superseded = 3,
-    /// 4: the target takes nothing from CI since a rollback.
+    /// 4: the target does not accept deployments from CI since a rollback.
     Held = 4,
-    /// 5: not ready by the platform's deadline, or longer than the step's patience.
+    /// 5: not ready within the platform's deadline or the step's patience.
     TimedOut = 5,
-    /// 6: the token, the image or the request is refused; the problem is in the output.
+    /// 6: the token, the image or the request was rejected; the output contains the problem.
     Refused = 6,
-    /// 7: the server does not answer, not now or not as choreo does.
+    /// 7: the server does not respond, or not like choreo.
     NoAnswer = 7,
 }
 
 impl ExitStatus {
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8

@@ -1,7 +1,7 @@
 //! A workflow for GitHub Actions.
 //!
-//! Values reach the script as environment variables and never as `${{ }}` inside `run`, where
-//! whoever names a branch would write shell code.
+//! Values reach the script as environment variables and never as `${{ }}` inside `run`: there, a
+//! user who can name a branch could inject shell code.
 
 use super::Snippet;
 
@@ -12,7 +12,7 @@ pub(super) fn render(snippet: &Snippet) -> String {
         component.replace('-', "_").to_ascii_uppercase()
     );
     let script: String = snippet.script().lines().map(indented).collect();
-    // Longer than the script's own patience, so that the script says what happened.
+    // Longer than the script's own patience, so that the script reports the outcome.
     let minutes = snippet.patience.as_secs().div_ceil(60) + 5;
     TEMPLATE
         .replace("@COMPONENT@", component)
