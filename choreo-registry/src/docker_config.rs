@@ -65,7 +65,7 @@ pub struct DockerConfig {
     repairs: Repairs,
 }
 
-/// What was ambiguous in the document and has been repaired.
+/// The ambiguities in the document that have been repaired.
 #[derive(Debug, Clone, Copy, Default)]
 struct Repairs {
     auth: bool,
@@ -263,7 +263,7 @@ impl FromStr for DockerConfig {
     }
 }
 
-/// What may be wrong, before the position in the document is known.
+/// The problem, before its position in the document is known.
 enum Problem {
     Error(DockerConfigError),
     Syntax {

@@ -49,10 +49,10 @@ fn credentials_are_read_in_every_shape_that_names_one() {
             "bar",
             false,
         ),
-        // NULs around the password are padding, to Docker; one in it is of it.
+        // Docker treats NULs around the password as padding; one inside belongs to it.
         (r#"{"auth":"Zm9vOgBiYXI="}"#, "foo", "bar", true),
         (r#"{"auth":"Zm9vOgAAYmEAcgA="}"#, "foo", "ba\0r", true),
-        // Empty strings and nulls are absent.
+        // Empty strings and nulls count as absent.
         (
             r#"{"username":"","password":"","auth":"Zm9vOmJhcg=="}"#,
             "foo",
@@ -65,14 +65,14 @@ fn credentials_are_read_in_every_shape_that_names_one() {
             "bar",
             false,
         ),
-        // What Docker and kubelets do not know is ignored.
+        // Fields that Docker and kubelets do not know are ignored.
         (
             r#"{"auth":"Zm9vOmJhcg==","email":"a@b","x":[1,{"y":2}]}"#,
             "foo",
             "bar",
             false,
         ),
-        // Nodes overlook a token beside a password.
+        // Nodes ignore a token beside a password.
         (
             r#"{"auth":"Zm9vOmJhcg==","identitytoken":"t"}"#,
             "foo",
@@ -85,10 +85,10 @@ fn credentials_are_read_in_every_shape_that_names_one() {
             "bar",
             true,
         ),
-        // The first colon divides; the last bits are nobody's.
+        // The first colon separates; the unused last bits are ignored.
         (r#"{"auth":"Zm9vOmI6YXI="}"#, "foo", "b:ar", false),
         (r#"{"auth":"Zm9vOmJhch=="}"#, "foo", "bar", false),
-        // No padding is what kubelets accept and Docker does not: it is written anew anyway.
+        // Kubelets accept missing padding and Docker does not: it is always encoded anew.
         (r#"{"auth":"Zm9vOmJhcg"}"#, "foo", "bar", false),
         (r#"{"auth":"Zm9v\nOmJh\r\ncg=="}"#, "foo", "bar", true),
         (r#"{"auth":" Zm9vOmJhcg==\t"}"#, "foo", "bar", true),
@@ -144,7 +144,7 @@ fn entries_that_cannot_work_are_refused_each_with_its_reason() {
             r#"{"identitytoken":"t"}"#,
             E::IdentityToken { host: host() },
         ),
-        // What Docker writes for ACR: the null GUID, no password, a token.
+        // Docker's output for ACR: the null GUID, no password, a token.
         (
             r#"{"auth":"MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwOg==","identitytoken":"t"}"#,
             E::IdentityToken { host: host() },
@@ -214,7 +214,7 @@ fn entries_that_cannot_work_are_refused_each_with_its_reason() {
         ),
         (r#"{"x":1,"y":2,"x":3}"#, duplicate("a field")),
         (r#"{"x.y":1,"x.y":3}"#, duplicate("a field")),
-        // Half a surrogate pair; the place is that in the whole document.
+        // Half a surrogate pair; the position is that in the whole document.
         (
             r#"{"username":"\ud800","password":"x"}"#,
             E::NotJson {
@@ -372,10 +372,10 @@ fn a_document_in_an_old_or_odd_form_is_converted_with_a_finding() {
         codes(&format!("\u{feff}{}", dockercfg.replace("bXI", "bX\\nI"))),
         Ok(vec![Repaired, Converted])
     );
-    // What stands beside the entries of a .dockercfg is none.
+    // Fields beside the entries of a .dockercfg are ignored.
     let beside = dockercfg.replacen('{', r#"{"HttpHeaders":{"a":"b"},"experimental":true,"#, 1);
     assert_eq!(codes(&beside), Ok(vec![Converted]));
-    // One mark only.
+    // Only one byte order mark is removed.
     assert_eq!(
         codes(&format!("\u{feff}\u{feff}{config}")),
         Err(DockerConfigError::NotJson { line: 1, column: 1 })
@@ -463,7 +463,7 @@ fn an_identity_token_of_acr_becomes_a_password_and_no_other_does() {
     }
 }
 
-/// Docker Hub's device login writes three keys, of which one is a registry's.
+/// Docker Hub's device login writes three keys, only one of which is a registry's.
 #[test]
 fn one_registry_under_several_keys_is_one_entry() {
     let hub = r#"{"auths": {
@@ -496,7 +496,7 @@ fn one_registry_under_several_keys_is_one_entry() {
         "docker config has several entries for \"ghcr.io\" under \"auths\", in different spellings: \
          keep one"
     );
-    // Its own tokens alone are no entry.
+    // Its own tokens alone are not an entry.
     let side = r#"{"auths":{"https://index.docker.io/v1/refresh-token":{"auth":"Zm9vOmJhcg=="}}}"#;
     assert_eq!(
         side.parse::<DockerConfig>().unwrap_err(),
@@ -564,7 +564,7 @@ fn one_of_several_entries_can_be_chosen() {
     );
 }
 
-/// Go ignores the case of names, and for two letters beyond ASCII as well.
+/// Go ignores the case of names, also for two letters beyond ASCII.
 #[test]
 fn names_that_go_would_take_for_known_ones_are_refused() {
     for (document, field) in [
@@ -587,7 +587,7 @@ fn names_that_go_would_take_for_known_ones_are_refused() {
     }
 }
 
-/// A document of the largest size is read in time that grows with its length alone.
+/// The time to parse a document of the maximum size depends only on its length.
 #[test]
 fn many_names_are_no_trap() {
     let names: Vec<String> = (0..60_000).map(|i| format!("\"a{i}.x\":{{}}")).collect();
@@ -643,7 +643,7 @@ fn keys_are_hosts_in_any_spelling() {
     }
 }
 
-/// What both ways make of a document, for those that the short way takes.
+/// Returns the results of both paths for a document that the fast path reads.
 fn both_ways(document: &str) -> Option<[(RegistryHost, String, String, usize); 2]> {
     let short = DockerConfig::read_plain(document)?;
     let long = DockerConfig::read_only(document).unwrap();
@@ -669,7 +669,7 @@ proptest! {
         prop_assert!(both_ways(&broken.0).is_none(), "{}", broken.0);
     }
 
-    /// One byte more, less or other: where a grammar is read wrongly.
+    /// One byte more, less or different: finds errors in the grammar.
     #[test]
     fn the_short_way_is_no_wider(
         document in strategies::docker_config_text(),
@@ -692,7 +692,7 @@ proptest! {
     }
 }
 
-/// The short way is taken by what the strategies write, so the properties above compare something.
+/// The fast path reads what the strategies write, so the properties above compare something.
 #[test]
 fn many_documents_take_the_short_way() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();

@@ -174,7 +174,7 @@ fn what_may_be_a_secret_is_not_repeated() {
                    of Docker Hub: write host:443, or its full name";
     let path = "a host has no path: write the host alone, the rest belongs to the image";
     for (input, why) in [
-        // What a rule would have them write instead is of the input as well.
+        // A suggestion would also repeat the input.
         ("hunter2hunter2hunter2", dotless),
         ("https://hunter2hunter2hunter2/", dotless),
         ("hunter2hunter2hunter2/acme", path),
@@ -281,7 +281,7 @@ proptest! {
         }
     }
 
-    /// What is accepted can stand in front of a repository, and is read back as the domain.
+    /// An accepted host is valid before a repository, and is parsed again as the domain.
     #[test]
     fn an_accepted_host_is_an_image_domain(
         name in "[a-z0-9.-]{1,12}|\\[[0-9a-f:.]{1,12}\\]", port in proptest::option::of(0u32..70_000),

@@ -122,7 +122,7 @@ type RanksOfPaths = BTreeMap<Vec<u8>, Vec<usize>>;
 /// The paths of one host.
 #[derive(Debug)]
 enum Paths {
-    /// The usual case: one key, for the host as a whole.
+    /// The usual case: one key, which applies to the whole host.
     Whole(usize),
     Several {
         /// The distinct lengths, ascending.

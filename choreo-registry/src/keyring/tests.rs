@@ -11,7 +11,7 @@ fn lookup<'k>(keyring: &'k Keyring, name: &str) -> Vec<&'k str> {
     keyring.lookup(&image(name)).map(Entry::key).collect()
 }
 
-/// The keys of the linear scan that explanations make.
+/// Returns the keys that the linear scan of an explanation finds.
 fn scan<'k>(keyring: &'k Keyring, image: &ImageReference) -> Vec<&'k str> {
     keyring.explain(image).tool(Tool::Kubelet).keys().collect()
 }
@@ -23,7 +23,7 @@ fn takes(tool: Tool, key: &str, name: &str) -> bool {
         .matches()
 }
 
-/// Which tools find Docker Hub's images under which key.
+/// The tools that find Docker Hub's images, by key.
 #[test]
 fn spellings_of_docker_hub() {
     for (key, kubelet, docker, podman, oras) in [
@@ -83,12 +83,12 @@ fn a_kubelet_tries_backwards_by_bytes() {
             "*.io"
         ]
     );
-    // The fallback serves nothing that another key serves, and no other registry.
+    // The fallback matches no image that another key matches, and no other registry.
     assert_eq!(lookup(&keyring, "nginx"), ["*.io"]);
     assert!(lookup(&keyring, "registry.example.com/app").is_empty());
     let hub = Keyring::from_keys(["index.docker.io", "https://index.docker.io/v1/"]);
     assert_eq!(lookup(&hub, "nginx").len(), 2);
-    // As does Docker Hub's credential for a host without dot and port: the kubelet's own rule.
+    // Docker Hub's credential also matches a host without dot and port: this is the kubelet's rule.
     assert_eq!(lookup(&hub, "localhost/app").len(), 2);
     assert!(lookup(&hub, "localhost:5000/app").is_empty());
 }
@@ -116,7 +116,7 @@ fn paths_beyond_an_image_are_kept_and_never_found() {
     assert_eq!(found, 1);
 }
 
-/// Go's `filepath.Match` answers the same for each of these.
+/// Go's `filepath.Match` returns the same for each of these.
 #[test]
 fn globs_are_those_of_go() {
     for (pattern, name, matched) in [
@@ -182,7 +182,7 @@ fn globs_are_those_of_go() {
             "{pattern} and {name}"
         );
     }
-    // A byte that is no character is one, U+FFFD, and does not stand for itself in a class.
+    // An invalid byte is read as one character, U+FFFD, and does not match itself in a class.
     assert!(glob::matches(b"?", b"\xff"));
     assert!(glob::matches(b"\xff", b"\xff"));
     assert!(!glob::matches(b"[\xff]", b"\xff"));
@@ -488,7 +488,7 @@ fn each_match_has_its_words() {
     assert!(!Reason::Path.is_match());
 }
 
-/// What no tool would confuse, told apart by the rules for the nearest key.
+/// Keys that no tool confuses, distinguished by the rules for the nearest key.
 #[test]
 fn the_nearest_key_is_explained() {
     let keyring = Keyring::from_keys(["quay.io", "GHCR.io", "ghcr.io:443", "ghcr.io/b"]);
@@ -521,7 +521,7 @@ fn a_fitter_key_wins_over_the_first() {
         explanation.tool(Tool::ContainersImage).key(),
         Some("ghcr.io/acme")
     );
-    // Docker cuts any path off, the others' too.
+    // Docker removes any path, also those of other registries.
     let explanation = keyring.explain(&image("ghcr.io/other"));
     assert_eq!(
         explanation.tool(Tool::ContainersImage).key(),
@@ -535,7 +535,7 @@ fn docker_reads_hosts_as_go_does() {
         ("https://[::1]:5000/v2/", "[::1]:5000", true),
         ("https://::1:5000", "[::1]:5000", true),
         ("::1:5000", "[::1]:5000", false),
-        // Go's `Hostname` takes the brackets off.
+        // Go's `Hostname` removes the brackets.
         ("https://[::1]", "[::1]", false),
         ("https://[::1", "[::1]", false),
         ("https://ghcr.io:", "ghcr.io", true),
@@ -630,11 +630,11 @@ fn registries_are_found_by_their_images() {
     assert_eq!(keyring.lookup(&image("quay.io/app")).count(), 0);
 }
 
-/// Few hosts, labels and characters, so that much of it meets.
+/// Few hosts, labels and characters, so that many of them coincide.
 fn key() -> impl Strategy<Value = String> {
     let label = prop_oneof![3 => "[ab]{1,2}", 1 => Just("*".to_owned()), 1 => "[ab*]{1,3}"];
     let mixed = proptest::collection::vec(label, 1..4).prop_map(|labels| labels.join("."));
-    // Often the same, for most of the index is about the many keys of one host.
+    // Often the same host, because most of the index is about the many keys of one host.
     let host = prop_oneof![2 => Just("a.b".to_owned()), 1 => mixed];
     let scheme = prop_oneof![4 => Just(""), 1 => Just("https://"), 1 => Just("http://")];
     let port = prop_oneof![4 => Just(""), 1 => Just(":80"), 1 => Just(":")];
@@ -685,8 +685,8 @@ proptest! {
         }
     }
 
-    /// The key of a pull secret is found by all, except where a tool knows no such image at all:
-    /// kubelets find no IPv6 address without port, Podman none at all.
+    /// All tools find the key of a pull secret, unless a tool rejects such images: kubelets find no
+    /// IPv6 address without port, Podman none at all.
     #[test]
     fn the_key_of_a_pull_secret_is_found_by_all(host in host(), path in "[a-z]{1,5}(/[a-z]{1,5})?") {
         let image = image(&format!("{}/{path}", host.image_domain()));

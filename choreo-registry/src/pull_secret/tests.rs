@@ -19,7 +19,7 @@ fn docker_hub_stands_under_the_key_that_all_tools_find() {
     );
 }
 
-/// What grows leaves a copy behind that nobody overwrites.
+/// A growing buffer leaves a copy behind that is not overwritten.
 #[test]
 fn memory_is_as_large_as_what_is_written() {
     for username in (1..6).map(|len| "u".repeat(len)) {
@@ -42,11 +42,11 @@ fn memory_is_as_large_as_what_is_written() {
             assert_eq!(secret.keys().len(), 3);
         }
     }
-    // What is escaped is longer than it was, and never longer than what was set aside.
+    // An escaped text is longer than the original, and never longer than the reserved capacity.
     let credential = Credential::new("<&>\u{2028}", "\"\\\n\u{1}\u{2029}\u{2027}").unwrap();
     let secret = PullSecret::new(&"ghcr.io".parse().unwrap(), &credential);
     let json = &secret.docker_config_json;
-    // Set aside are six bytes for each byte that may need them: too many for these.
+    // Six bytes are reserved for each byte that may need them: too many for these.
     let (quotes, separators, other) = (3 * 4, 2 * 2, 5);
     assert_eq!(
         json.capacity() - json.as_str().len(),
@@ -147,7 +147,7 @@ fn further_spellings_get_entries_and_other_registries_none() {
         secret_of_all.docker_config_len(),
         secret_of_all.expose_docker_config_json().len()
     );
-    // As many spellings as upper case makes are too many, but not before 1 MiB.
+    // All spellings in upper and lower case together exceed 1 MiB; some of them fit.
     let credential = Credential::new("alice", "x".repeat(16 * 1024)).unwrap();
     let host: RegistryHost = "abcdefgh.example".parse().unwrap();
     let upper = |bits: usize| {
@@ -189,8 +189,8 @@ fn annotations_have_room_for_256_kib_together() {
     );
 }
 
-/// The buffers do not move, which would leave copies of the secret: a debug assertion in the
-/// writer sees to it.
+/// The buffers are not reallocated, which would leave copies of the secret: a debug assertion in
+/// the writer checks it.
 #[test]
 fn every_format_says_the_same() {
     let credential = Credential::new("a<b>", "p\"\u{2028}").unwrap();
@@ -306,7 +306,7 @@ fn metadata_is_checked_as_the_api_server_checks_it() {
     assert!(metadata().with_annotation("a b", "x").is_err());
 }
 
-/// To kubectl this name is no number, and to others it may be.
+/// kubectl does not read this name as a number, but others may.
 #[test]
 fn only_kubectl_s_own_bytes_leave_doubtful_names_plain() {
     let credential = Credential::new("alice", "hunter2").unwrap();
@@ -317,7 +317,7 @@ fn only_kubectl_s_own_bytes_leave_doubtful_names_plain() {
     assert!(yaml(Format::Yaml).contains("\n  name: \"1e999\"\n"));
 }
 
-/// A buffer that moved would leave the secret behind, and one for all cases would be vast.
+/// A reallocated buffer would leave the secret behind, and one for all cases would be too large.
 #[test]
 fn a_manifest_fits_its_first_buffer_and_not_much_less() {
     let credential = Credential::new("alice", "x".repeat(3000)).unwrap();
@@ -351,7 +351,7 @@ fn a_manifest_fits_its_first_buffer_and_not_much_less() {
 }
 
 proptest! {
-    /// What goes in comes out, through our reader and through any other JSON reader.
+    /// Our reader and any other JSON reader return what was put in.
     #[test]
     fn a_pull_secret_is_a_docker_config_again(
         username in "[^:\\p{Cc}]{1,20}", password in "(?s).{1,40}",
@@ -376,7 +376,7 @@ proptest! {
 
 #[test]
 fn a_secret_may_have_exactly_what_kubernetes_allows() {
-    // 63 entries of 16,632 bytes, their keys, and what stands around: 1 MiB with 14 ports.
+    // 63 entries of 16,632 bytes, their keys, and the text around them: 1 MiB with 14 ports.
     let password = "\"".repeat(4) + &"p".repeat(7104);
     let secret = || {
         let credential = Credential::new("u", &*password).unwrap();

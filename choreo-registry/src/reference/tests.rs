@@ -17,7 +17,7 @@ fn inputs() -> Vec<String> {
         .collect()
 }
 
-/// What one of the two readers refuses, the other one can explain, and nothing else.
+/// Each string that one reader rejects, the other explains, and no other string.
 fn readers_agree(input: &str) {
     let bytes = input.as_bytes();
     let walk = walk::reference(bytes).is_some();
@@ -38,7 +38,7 @@ fn readers_agree(input: &str) {
 fn the_walk_accepts_what_breaks_no_rule() {
     for input in inputs() {
         readers_agree(&input);
-        // Every change of one byte, too.
+        // Also changes each single byte.
         for at in 0..input.len().min(40) {
             for byte in b"aZ0._-/:@[]\x7f" {
                 let mut changed = input.clone().into_bytes();
@@ -51,7 +51,7 @@ fn the_walk_accepts_what_breaks_no_rule() {
     }
 }
 
-/// All strings of up to five of the bytes that the grammar tells apart.
+/// All strings of up to five of the bytes that the grammar distinguishes.
 #[test]
 fn the_walk_accepts_what_breaks_no_rule_in_all_short_strings() {
     const BYTES: &[u8] = b"aA0._-/:@[]";

@@ -52,7 +52,7 @@ proptest! {
     }
 }
 
-/// Generates many values and collects what is asked of each.
+/// Generates many values and collects a property of each.
 fn seen<S: Strategy, T: Ord>(strategy: S, ask: impl Fn(S::Value) -> T) -> BTreeSet<T> {
     let mut runner = TestRunner::deterministic();
     let mut next = || strategy.new_tree(&mut runner).unwrap().current();

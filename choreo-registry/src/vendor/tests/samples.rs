@@ -1,4 +1,4 @@
-//! Samples for every row: hosts that are its own and hosts that are not, and credentials.
+//! Samples for every row: hosts that match it and hosts that do not, and credentials.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -225,7 +225,7 @@ type Expected = Result<&'static [Code], CredentialRefusal>;
 const FINE: Expected = Ok(&[]);
 const SHORT_LIVED: Expected = Ok(&[ShortLivedPassword]);
 
-/// The id of a row, a user name, a password, and what is said of them.
+/// The id of a row, a user name, a password, and the expected result.
 pub(super) const CREDENTIALS: &[(&str, &str, &str, Expected)] = &[
     (
         "acr",
