@@ -30,7 +30,7 @@ case $CHOREO_TOKEN in
 esac
 [ -n "${IMAGE:-}" ] || stop 2 'IMAGE is empty: say which image to deploy'
 
-# Values go into JSON as they are, so none may hold a quote, a backslash or a line break.
+# Values are not escaped in the JSON, so none may contain a quote, a backslash or a line break.
 body=''
 add() {
   case $2 in
@@ -48,8 +48,8 @@ answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
 trap 'exit 143' INT TERM
 
-# One key for all retries of this run: an image is never deployed twice. No other run has it, also
-# when it begins in the same second, in a container with the same process ids.
+# One key for all retries of this run: an image is never deployed twice. The key is unique, even if
+# another run begins in the same second, in a container with the same process ids.
 random=$(od -An -N16 -tx1 /dev/urandom 2>/dev/null | tr -d ' \n') || :
 key=${CHOREO_KEY:-sh-$(date +%s)-$$-${answer##*/}-$random}
 case $key in
@@ -60,8 +60,9 @@ end=$(($(date +%s) + @PATIENCE@))
 soon=$(($(date +%s) + 120))
 status='' took=0 why='' id='' wait=25 pause=1
 
-# send SECONDS ARGUMENTS...: sets status to the answer's, or to 'curl' and curl's own when there is no
-# whole answer. The token reaches curl through a pipe: command lines are visible to every process.
+# send SECONDS ARGUMENTS...: sets status to that of the response, or to 'curl' and curl's exit status
+# if there is no complete response. The token reaches curl through a pipe: command lines are visible
+# to every process.
 send() {
   limit=$1
   shift
@@ -73,15 +74,15 @@ send() {
   took=$(($(date +%s) - began))
 }
 
-# What the answer says. The server sends "phase", "final" and "id" first, and one line.
+# Fields of the response. The server sends "phase", "final" and "id" first, on one line.
 phase() { sed -n 's/^{"phase":"\([a-z-]*\)","final":.*/\1/p' "$answer"; }
 is_final() { grep -q '^{"phase":"[a-z-]*","final":true,' "$answer"; }
 id() { sed -n 's/^{"phase":"[a-z-]*","final":[a-z]*,"id":"\([a-z0-9-]*\)".*/\1/p' "$answer"; }
 findings() { sed -n 's/^{"phase".*,"findings":\(\[{"code":.*}\]\),"accepted_at":.*/\1/p' "$answer"; }
 problem() { sed -n 's/^{"type":"urn:choreo:problem:\([a-z-]*\)".*/\1/p' "$answer"; }
 
-# After an answer that is not what was asked for: ends the step where another try cannot help, and
-# otherwise returns after a pause. Connections break, and proxies answer for a server that restarts.
+# After an unexpected response: ends the step if a retry cannot help, and otherwise returns after a
+# pause. Connections break, and proxies respond for a server that restarts.
 try_again() {
   case $status in
     'curl 1' | 'curl 2' | 'curl 3' | 'curl 4' | 'curl 60' | 'curl 77' | 'curl 126' | 'curl 127')
@@ -103,14 +104,14 @@ try_again() {
     *) why="the server answers $status, but not as choreo does" ;;
   esac
   deadline=$end
-  # As long as nothing is accepted, somebody else's 4xx means a wrong URL, more likely than not.
+  # Before the deployment is accepted, a 4xx of another server most likely means a wrong URL.
   case $status$id in
     4??) [ "$end" -le "$soon" ] || deadline=$soon ;;
     *) ;;
   esac
   [ "$(date +%s)" -lt "$deadline" ] || stop 7 "$why"
   printf 'choreo: %s: trying again\n' "$why" >&2
-  # Proxies give up on a long answer after 10 to 60 seconds: then wait for shorter ones.
+  # Proxies time out after 10 to 60 seconds: use a shorter wait then.
   case $status in
     408 | 504 | 524) took=$((took + 2)) ;;
     *) ;;
