@@ -1,4 +1,4 @@
-//! The settings of one target: what differs between environments.
+//! The settings of one target: the differences between environments.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -73,7 +73,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// A component: what a developer deploys, and the registry its images come from.
+/// A component: a unit that a developer deploys, with the registry of its images.
 ///
 /// ```
 /// use choreo_deploy::target::{Component, Project};

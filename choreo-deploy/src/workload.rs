@@ -1,4 +1,4 @@
-//! Workloads: what the developer wrote for a component, without its image.
+//! Workloads: a developer's description of a component, without its image.
 //!
 //! The four component types are Choreo's own. Kubernetes runs them as follows; the mapping belongs
 //! to the backend.

@@ -1,4 +1,4 @@
-//! Findings: what is allowed but doubtful. The table of all codes is at [`Code`].
+//! Findings: allowed but doubtful registrations. The table of all codes is at [`Code`].
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Platforms: what an image is built for, and which nodes run it.
+//! Platforms: the systems that an image is built for, and the nodes that run it.
 
 use std::{fmt, str::FromStr};
 
