@@ -23,7 +23,8 @@ struct State {
     last: Option<(Timestamp, Instant)>,
     /// In the order in which they were seen.
     jumps: Vec<Jump>,
-    went_back: bool,
+    /// How often it went back and nothing was done about it.
+    went_back: u32,
 }
 
 /// The wall clock was set between two readings.
@@ -38,12 +39,18 @@ struct Jump {
 }
 
 impl Jumps {
-    /// Compares the wall clock with the other one. Says whether it went back since this was asked
-    /// last.
-    pub(super) fn went_back(&self, wall: Timestamp) -> bool {
+    /// Compares the wall clock with the other one. Says how often it went back without being
+    /// [caught up with](Self::caught_up).
+    pub(super) fn went_back(&self, wall: Timestamp) -> u32 {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.look(wall, Instant::now());
-        std::mem::take(&mut state.went_back)
+        state.went_back
+    }
+
+    /// What was put off by the clock before it went back so often is due now.
+    pub(super) fn caught_up(&self, times: u32) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.went_back = state.went_back.saturating_sub(times);
     }
 
     /// What the time would be without the jumps since something was accepted.
@@ -66,7 +73,9 @@ impl State {
         if by.abs() <= SAME {
             return;
         }
-        self.went_back |= by.is_negative();
+        if by.is_negative() {
+            self.went_back = self.went_back.saturating_add(1);
+        }
         if self.jumps.len() == MOST {
             self.jumps.remove(0);
         }
@@ -129,7 +138,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_on_has_not_jumped() {
         let state = seen(&[(0, 0), (100, 101), (5000, 5001)]);
-        assert!(state.jumps.is_empty() && !state.went_back);
+        assert_eq!((state.jumps.len(), state.went_back), (0, 0));
     }
 
     #[test]
@@ -142,9 +151,23 @@ mod tests {
     #[test]
     fn what_was_accepted_before_a_jump_back_gets_no_more_time() {
         let readings = [(0, 4000), (10, 4010), (11, 411)];
-        assert!(seen(&readings).went_back);
+        assert_eq!(seen(&readings).went_back, 1);
         assert_eq!(without(seen(&readings), 4005), at(4011));
         assert_eq!(without(seen(&readings), 411), at(411));
+    }
+
+    /// A claim may fail, and the clock may go back again while there is one.
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_back_is_known_until_it_is_caught_up_with() {
+        let jumps = Jumps::default();
+        assert_eq!(jumps.went_back(at(9000)), 0);
+        let first = jumps.went_back(at(6000));
+        assert_eq!((first, jumps.went_back(at(6000))), (1, 1));
+        assert_eq!(jumps.went_back(at(3000)), 2);
+        jumps.caught_up(first);
+        assert_eq!(jumps.went_back(at(3000)), 1);
+        jumps.caught_up(1);
+        assert_eq!(jumps.went_back(at(3000)), 0);
     }
 
     /// It had 15 minutes, and timed out in its first one.

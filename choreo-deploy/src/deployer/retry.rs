@@ -19,14 +19,16 @@ pub(super) fn after(now: Timestamp, wait: Duration) -> Timestamp {
 }
 
 impl Deployer {
-    /// What is put off further than this was put off by a clock that was ahead.
-    pub(super) fn horizon(&self, now: Timestamp) -> Timestamp {
-        let longest = if self.jumps.went_back(now) {
+    /// What is put off further than this was put off by a clock that was ahead; and how often the
+    /// clock went back, for [`Jumps::caught_up`](super::jumps::Jumps::caught_up) once work was claimed.
+    pub(super) fn horizon(&self, now: Timestamp) -> (Timestamp, u32) {
+        let went_back = self.jumps.went_back(now);
+        let longest = if went_back > 0 {
             slowest(self.options.poll)
         } else {
             self.options.longest_wait()
         };
-        after(now, longest)
+        (after(now, longest), went_back)
     }
 
     /// Whether the time for something is over, as far as this process has seen it pass.

@@ -101,11 +101,13 @@ impl<'a> Steps<'a> {
         };
         let deployer = self.deployer;
         let (now, lease) = (deployer.clock.now(), deployer.options.lease);
+        let (horizon, went_back) = deployer.horizon(now);
         let request = ClaimRequest::new(deployer.options.worker.as_str(), now, after(now, lease))
             .with_limit(most)
             .with_room(room)
-            .with_horizon(deployer.horizon(now));
+            .with_horizon(horizon);
         let claimed = deployer.parts.store.claim(&request).await?;
+        deployer.jumps.caught_up(went_back);
         for work in claimed.work {
             self.start(work);
         }
