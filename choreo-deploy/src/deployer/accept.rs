@@ -140,7 +140,11 @@ impl Intake for Deployer {
         let is_absence = deployment.subject == Subject::Absence;
         match state.ready {
             _ if state.deployment == deployment.id => Ok(None),
-            None => Ok((!is_absence).then_some(state.deployment)),
+            None if is_absence => Ok(None),
+            None => {
+                let removal = self.removal_after(deployment).await?;
+                Ok(Some(removal.unwrap_or(state.deployment)))
+            }
             Some(ready) if ready.deployment != deployment.id => Ok(Some(ready.deployment)),
             // It runs until a newer one is ready, unless that takes it away.
             Some(_) => {
@@ -157,6 +161,23 @@ impl Intake for Deployer {
 }
 
 impl Deployer {
+    /// The first removal after a deployment that took effect. What was accepted after it may have
+    /// failed.
+    async fn removal_after(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Option<DeploymentId>, IntakeError> {
+        let query = DeploymentQuery::of_target(deployment.target.clone());
+        let newest_first = self.parts.store.deployments(&query).await;
+        let removals = newest_first.map_err(unavailable)?.into_iter();
+        let removals = removals.filter(|newer| {
+            newer.generation > deployment.generation
+                && newer.subject == Subject::Absence
+                && newer.phase == Phase::Ready
+        });
+        Ok(removals.last().map(|removal| removal.id))
+    }
+
     /// Deploys the release that is ready in an environment to the next one, with that one's settings.
     ///
     /// # Errors

@@ -329,6 +329,15 @@ async fn what_is_ready_has_a_successor_once_it_does_not_run() {
     world.deployer.work_until_idle().await.unwrap();
     assert_eq!(successor(&second).await, Some(removal.id.clone()));
     assert_eq!(successor(&removal).await, None, "it is what is");
+    world
+        .registry
+        .will_say(ResolveError::Failed(reason(ReasonCode::ImageNotFound)), 1);
+    world.deploy("orders", "orders:3").await;
+    assert_eq!(
+        successor(&second).await,
+        Some(removal.id.clone()),
+        "not what failed after it"
+    );
     let fourth = world.deploy("orders", "orders:4").await;
     for before in [&first, &second, &removal] {
         assert_eq!(successor(before).await, Some(fourth.id.clone()));
