@@ -9,11 +9,11 @@ use crate::deployment::{Phase, Subject};
 use crate::reason::{Reason, ReasonCode};
 use crate::run::RunPhase;
 use crate::store::{
-    Claim, ClaimedDeployment, ClaimedRun, ClaimedWork, Outcome, Progress, RunClaim, RunOutcome,
-    RunProgress, StoreError, WorkStage,
+    Claim, ClaimedDeployment, ClaimedWork, Outcome, Progress, RunClaim, RunOutcome, RunProgress,
+    StoreError, WorkStage,
 };
 
-/// How often work is claimed without anything written about it: whoever works on it dies of it.
+/// After so many claims without anything written about the work, whoever works on it may die of it.
 const MOST_CLAIMS: u32 = 8;
 
 /// What is needed to give work back after its step has panicked.
@@ -155,42 +155,18 @@ impl Deployer {
     fn is_over(&self, brief: &Brief) -> bool {
         self.deadline_is_over(brief.accepted_at, brief.deadline_at)
     }
+}
 
-    /// Ends a deployment that was claimed again and again, or takes it back first. Says whether it
-    /// did.
-    pub(super) async fn ends_deployment(&self, claimed: &ClaimedDeployment) -> bool {
-        if claimed.claims <= MOST_CLAIMS {
-            return false;
-        }
-        let reason = claimed_too_often(claimed.claims);
-        let ended = match claimed.stage.verdict() {
-            Some(verdict) => {
-                let reasons = not_taken_back(claimed.deployment.reasons.clone(), &reason);
-                self.end(claimed, (verdict, reasons)).await
-            }
-            None => self.give_up(claimed, (Phase::Failed, vec![reason])).await,
-        };
-        match ended {
-            Ok(()) | Err(Halt::Stale) => {}
-            Err(Halt::Store(error)) => tell::<()>(Err(error)),
-            // A failure of the store that does not pass by itself comes as one of these.
-            Err(Halt::Failed(reason) | Halt::Later { reason, .. }) => {
-                tracing::warn!(%reason, "work was not ended; its lease runs out");
-            }
-        }
-        true
-    }
-
-    /// Ends a run that was claimed again and again. Says whether it did.
-    pub(super) async fn ends_run(&self, claimed: &ClaimedRun) -> bool {
-        if claimed.claims <= MOST_CLAIMS {
-            return false;
-        }
-        let reasons = vec![claimed_too_often(claimed.claims)];
-        let outcome = RunOutcome::new(RunPhase::Failed, None, reasons, self.clock.now());
-        tell(self.parts.store.finish_run(&claimed.claim, outcome).await);
-        true
-    }
+/// What a step comes to before it begins, where those before it wrote nothing: another failed attempt,
+/// to be tried more rarely until the deadline.
+///
+/// It is no verdict. A worker that dies of the work looks from here like a worker that died of
+/// something else, and like a store that gives claims away and loses its answers.
+pub(super) fn left_too_often(claims: u32) -> Option<Halt> {
+    (claims > MOST_CLAIMS).then(|| Halt::Later {
+        reason: claimed_too_often(claims),
+        retry_after: None,
+    })
 }
 
 fn panicked() -> Reason {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Deployer;
+use super::abnormal::left_too_often;
 use super::admission::Wanted;
 use super::slots::Slot;
 use super::step::Halt;
@@ -18,14 +19,14 @@ impl Deployer {
         // A run's claim is not renewed. A step that outlived it could write nothing, and neither
         // could any after it: on a data plane that does not answer, the run would never end.
         let within = self.options.lease.saturating_mul(2) / 3;
-        if self.ends_run(&claimed).await {
-            return;
-        }
         if !slot.goes_on() {
             return self.put_run_back_for_room(&claimed).await;
         }
         let plane = claimed.run.data_plane.clone();
         let advanced = async {
+            if let Some(halt) = left_too_often(claimed.claims) {
+                return Err(halt);
+            }
             let advanced = tokio::time::timeout(within, self.advance_run(&mut claimed)).await;
             advanced.unwrap_or_else(|_| Err(no_answer(within)))
         };

@@ -8,7 +8,7 @@ use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, ImageReference, PullSecret};
 
 use super::Deployer;
-use super::abnormal::internal;
+use super::abnormal::{internal, left_too_often};
 use super::admission::{NoRegistry, Wanted};
 use super::follow::Ending;
 use super::slots::Slot;
@@ -147,14 +147,14 @@ impl Deployer {
             // To give it back counts its claims anew: what they say is kept in its phase.
             claimed.deployment.phase = Phase::Progressing;
         }
-        if self.ends_deployment(&claimed).await {
-            return;
-        }
         let late = self.is_late(&claimed);
         let halt = match claimed.stage.verdict() {
-            Some(verdict) => self.take_back(&claimed, verdict).await,
+            Some(verdict) => self.take_back(&claimed, verdict, slot).await,
             None => {
-                let came_to = self.advance(&mut claimed, slot).await;
+                let came_to = match left_too_often(claimed.claims) {
+                    Some(halt) => Err(halt),
+                    None => self.advance(&mut claimed, slot).await,
+                };
                 self.conclude(&claimed, late, came_to).await
             }
         };
@@ -242,13 +242,16 @@ impl Deployer {
     }
 
     /// Its data plane has as many changes under way as it may.
-    async fn put_back_for_room(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
+    pub(super) async fn put_back_for_room(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
         let deployment = &claimed.deployment;
         let now = self.clock.now();
         // To have found out what an image is was no failure.
-        let is_resolved_now = claimed.release.is_none() && deployment.subject != Subject::Absence;
+        let is_resolved_now = claimed.stage == WorkStage::ToApply
+            && claimed.release.is_none()
+            && deployment.subject != Subject::Absence;
         let progress = Progress {
             reasons: deployment.reasons.clone(),
+            stage: claimed.stage,
             attempt: if is_resolved_now { 0 } else { claimed.attempt },
             ..Progress::new(deployment.phase, now, now)
         };

@@ -6,8 +6,10 @@
 use jiff::Timestamp;
 
 use super::Deployer;
+use super::abnormal::left_too_often;
 use super::admission::Wanted;
 use super::follow::Ending;
+use super::slots::Slot;
 use super::step::Halt;
 use crate::backend::Intent;
 use crate::deployment::{Deployment, Phase, Subject};
@@ -83,32 +85,42 @@ impl Deployer {
         &self,
         claimed: &ClaimedDeployment,
         verdict: Phase,
+        slot: &Slot,
     ) -> Result<(), Halt> {
-        let reasons = claimed.deployment.reasons.clone();
-        let now = self.clock.now();
         let until = self.takes_back_until(claimed.deployment.deadline_at);
         let late = self.deadline_is_over(claimed.deployment.accepted_at, until);
-        let reasons = match self.try_to_take_back(claimed).await {
-            Ok(message) => taken_back(reasons, message),
+        let result = match left_too_often(claimed.claims) {
+            Some(halt) => Err(halt),
+            None if !slot.goes_on() => return self.put_back_for_room(claimed).await,
+            None => self.try_to_take_back(claimed).await,
+        };
+        let reasons = claimed.deployment.reasons.clone();
+        let (reason, retry_after) = match result {
+            Ok(message) => {
+                let reasons = taken_back(reasons, message);
+                return self.end(claimed, (verdict, reasons)).await;
+            }
             Err(Halt::Later {
                 reason,
                 retry_after,
-            }) if !late => {
-                let next = self.next_try(claimed.attempt, retry_after, until);
-                let progress = Progress {
-                    reasons: not_taken_back(reasons, &reason),
-                    stage: claimed.stage,
-                    attempt: claimed.attempt.saturating_add(1),
-                    ..Progress::new(Phase::Progressing, now, next)
-                };
-                return Ok(self.parts.store.put_back(&claimed.claim, progress).await?);
-            }
-            Err(Halt::Later { reason, .. } | Halt::Failed(reason)) => {
-                not_taken_back(reasons, &reason)
-            }
+            }) => (reason, retry_after),
+            // Until somebody has mended it the verdict is not true, whatever is in the way.
+            Err(Halt::Failed(reason)) => (reason, None),
             Err(halt) => return Err(halt),
         };
-        self.end(claimed, (verdict, reasons)).await
+        let reasons = not_taken_back(reasons, &reason);
+        // What is newer on the data plane stays there.
+        if late || reason.code == ReasonCode::NewerDeployment {
+            return self.end(claimed, (verdict, reasons)).await;
+        }
+        let next = self.next_try(claimed.attempt, retry_after, until);
+        let progress = Progress {
+            reasons,
+            stage: claimed.stage,
+            attempt: claimed.attempt.saturating_add(1),
+            ..Progress::new(Phase::Progressing, self.clock.now(), next)
+        };
+        Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
     /// Until when it is tried to take back what had a deadline.

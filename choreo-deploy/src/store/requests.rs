@@ -223,7 +223,7 @@ pub struct ClaimedDeployment {
     /// The data planes that the target may be on: see [`TargetState::planes`].
     pub planes: BTreeSet<DataPlaneId>,
     /// How often it was claimed, this time too, since something was last written about it. More than
-    /// a few mean that whoever works on it dies of it.
+    /// a few may mean that whoever works on it dies of it.
     pub claims: u32,
 }
 

@@ -196,6 +196,7 @@ impl DeploymentBackend for SeenPlane {
         before: Option<&Intent<'_>>,
     ) -> Result<(), BackendError> {
         self.calls("take back", target, generation);
+        let _change = self.changes();
         let before = before.map(|before| self.shown(before));
         let place = (target.clone(), generation);
         self.send("take back", move |plane| {

@@ -1,11 +1,13 @@
 //! What a deployer does on a data plane that hangs, panics or stays away.
 
 use crate::layer::{self, Layer};
-use crate::world::{World, codes, id, key, service};
+use crate::world::{VirtualClock, World, codes, id, key, service};
 use async_trait::async_trait;
 use choreo_deploy::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent};
+use choreo_deploy::clock::Clock;
 use choreo_deploy::deployment::{Deployment, Generation, Phase};
 use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::store::{ClaimRequest, Store};
 use choreo_deploy::target::DataPlane;
 use choreo_deploy::{InMemoryBackend, Intake, Target};
 use std::collections::HashMap;
@@ -165,4 +167,20 @@ async fn waiting_ends_with_the_deployment_or_with_the_time() {
         others, None,
         "a deployment of another component is not shown"
     );
+}
+
+/// Claims are made and their answers are lost, as in an outage of the store: no worker died of it.
+#[tokio::test(start_paused = true)]
+async fn a_store_whose_answers_are_lost_fails_nothing() {
+    let (world, clock) = (World::new().await, VirtualClock::new());
+    let deployment = world.submit("orders", "orders:1").await;
+    let store: &dyn Store = &*world.store;
+    for _ in 0..12 {
+        let now = clock.now();
+        let lost = ClaimRequest::new("worker", now, now + Duration::from_secs(30));
+        assert_eq!(store.claim(&lost).await.unwrap().work.len(), 1);
+        tokio::time::sleep(Duration::from_secs(31)).await;
+    }
+    world.deployer.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
 }

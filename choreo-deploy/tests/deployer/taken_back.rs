@@ -8,10 +8,12 @@ use choreo_deploy::backend::{BackendErrorKind, DeploymentBackend, Intent};
 use choreo_deploy::deployment::{Deployment, Phase};
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::resolver::ResolveError;
+use choreo_deploy::sealer::{Sealer, SealingKey};
+use choreo_deploy::store::Store;
 use choreo_registry::{Digest, ImageReference};
 
 use crate::plane::{Plane, world};
-use crate::world::{World, codes, id, key, reason, service};
+use crate::world::{World, codes, id, key, reason, register, service};
 
 /// The reference that is deployed for an image of the fake registry.
 fn deployed(image: &str) -> ImageReference {
@@ -198,6 +200,56 @@ async fn what_cannot_be_taken_back_ends_and_says_so() {
             [ReasonCode::ConfigurationMissing, ReasonCode::NotTakenBack]
         );
     }
+}
+
+/// Whatever is in the way may be mended before it is too late.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_taken_back_once_it_is_allowed() {
+    for kind in [
+        BackendErrorKind::PermissionDenied,
+        BackendErrorKind::Unauthenticated,
+        BackendErrorKind::Refused,
+        BackendErrorKind::NotFound,
+    ] {
+        let (world, plane) = world().await;
+        breaks(&plane, "orders:2");
+        world.deploy("orders", "orders:1").await;
+        plane.fail("take back", kind, 5);
+        let failed = world.deploy("orders", "orders:2").await;
+        assert_eq!(failed.phase, Phase::Failed, "{kind:?}");
+        assert_eq!(
+            codes(&failed),
+            [ReasonCode::ConfigurationMissing, ReasonCode::TakenBack]
+        );
+        assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
+    }
+}
+
+/// Its registration is not there for a while.
+#[tokio::test(start_paused = true)]
+async fn what_ran_before_is_taken_back_once_its_registry_is_registered_again() {
+    let (world, plane) = world().await;
+    breaks(&plane, "orders:2");
+    world.deploy("orders", "orders:1").await;
+    plane.fail("observe", BackendErrorKind::Unreachable, 6);
+    let failed = world.submit("orders", "orders:2").await;
+    works_for(&world, 1).await;
+    assert_eq!(plane.called("take back"), 0);
+    let store: &dyn Store = &*world.store;
+    let removed = store.remove_registry(&id("acme"), &id("images")).await;
+    assert!(removed.unwrap());
+    works_for(&world, 200).await;
+    let meanwhile = world.read(&failed).await;
+    assert_eq!(meanwhile.phase, Phase::Progressing, "it is not true yet");
+    let last = meanwhile.reasons.last().unwrap();
+    assert_eq!(last.code, ReasonCode::NotTakenBack);
+    assert!(last.message.contains("registry images"), "{last}");
+    let sealer = Sealer::new(SealingKey::new("test", [7; 32]).unwrap());
+    register(store, &sealer, "images").await;
+    world.deployer.work_until_idle().await.unwrap();
+    let failed = world.read(&failed).await;
+    assert_eq!(codes(&failed).last(), Some(&ReasonCode::TakenBack));
+    assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
 }
 
 #[tokio::test(start_paused = true)]
