@@ -437,13 +437,18 @@ impl Deployer {
         &self,
         component: &ComponentKey,
     ) -> Result<Option<Plan>, IntakeError> {
-        self.parts.catalog.plan(component).await.map_err(|error| {
-            IntakeError::new(
-                IntakeErrorKind::Unavailable,
-                "the catalog does not answer now",
-            )
-            .with_source(error)
-        })
+        let unavailable = |message| IntakeError::new(IntakeErrorKind::Unavailable, message);
+        let plan = self.parts.catalog.plan(component);
+        match tokio::time::timeout(self.options.call_timeout, plan).await {
+            Ok(plan) => plan.map_err(|error| {
+                unavailable("the catalog does not answer now".to_owned()).with_source(error)
+            }),
+            Err(_) => {
+                let within = self.options.call_timeout;
+                let message = format!("the catalog did not answer within {within:?}");
+                Err(unavailable(message))
+            }
+        }
     }
 
     async fn plan(&self, component: &ComponentKey) -> Result<Plan, IntakeError> {

@@ -18,7 +18,7 @@ impl Deployer {
     ) -> Result<(), Halt> {
         let component = claimed.claim.target.component_key();
         // Without the catalog the data plane itself will say so, only later.
-        let Ok(Some(plan)) = self.parts.catalog.plan(&component).await else {
+        let Ok(Some(plan)) = self.look_up(&component).await else {
             return Ok(());
         };
         let planes = plan.stages.iter().map(|stage| &stage.data_plane);

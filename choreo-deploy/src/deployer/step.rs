@@ -372,20 +372,17 @@ impl Deployer {
         target: &Target,
         wanted: &Wanted<'_>,
     ) -> Result<(RegisteredRegistry, Access), Halt> {
-        let plan = self
-            .parts
-            .catalog
-            .plan(&target.component_key())
-            .await
-            .map_err(|error| {
-                let evidence = Evidence::from_untrusted(&chain(&error));
-                let reason = Reason::new(ReasonCode::Waiting, "the catalog does not answer")
-                    .with_evidence(evidence);
-                Halt::Later {
-                    reason,
-                    retry_after: None,
-                }
-            })?;
+        let plan = self.look_up(&target.component_key()).await;
+        let plan = plan.map_err(|error| {
+            let mut reason = Reason::new(ReasonCode::Waiting, error.to_string());
+            if let Some(cause) = std::error::Error::source(&error) {
+                reason = reason.with_evidence(Evidence::from_untrusted(&chain(cause)));
+            }
+            Halt::Later {
+                reason,
+                retry_after: None,
+            }
+        })?;
         let Some(plan) = plan else {
             let message = format!("component {} does not exist any more", target.component);
             return Err(Halt::Failed(Reason::new(

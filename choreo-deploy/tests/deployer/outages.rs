@@ -1,19 +1,35 @@
 //! What a deployer does on a data plane that hangs, panics or stays away.
 
 use crate::layer::{self, Layer};
-use crate::world::{VirtualClock, World, codes, id, key, service};
+use crate::world::{VirtualClock, World, codes, id, key, service, submission};
 use async_trait::async_trait;
 use choreo_deploy::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent};
+use choreo_deploy::catalog::{Catalog, CatalogError, Plan};
 use choreo_deploy::clock::Clock;
-use choreo_deploy::deployment::{Deployment, Generation, Phase};
+use choreo_deploy::deployer::Parts;
+use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase};
+use choreo_deploy::id::ComponentKey;
+use choreo_deploy::intake::IntakeErrorKind;
 use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{ClaimRequest, Store};
 use choreo_deploy::target::DataPlane;
-use choreo_deploy::{InMemoryBackend, Intake, Target};
+use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+/// A catalog that never answers.
+#[derive(Debug)]
+struct HangingCatalog;
+
+#[async_trait]
+impl Catalog for HangingCatalog {
+    async fn plan(&self, _component: &ComponentKey) -> Result<Option<Plan>, CatalogError> {
+        std::future::pending().await
+    }
+}
 
 /// A data plane that hangs, panics or is stale, as it is told.
 #[derive(Debug)]
@@ -181,6 +197,34 @@ async fn a_store_whose_answers_are_lost_fails_nothing() {
         assert_eq!(store.claim(&lost).await.unwrap().work.len(), 1);
         tokio::time::sleep(Duration::from_secs(31)).await;
     }
+    world.deployer.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_catalog_that_hangs_ends_steps_and_requests_with_its_reason() {
+    let world = World::new().await;
+    let deployment = world.submit("orders", "orders:1").await;
+    let plane: Arc<dyn DeploymentBackend> = world.backend.clone();
+    let hanging = Deployer::new(Parts {
+        store: world.store.clone(),
+        catalog: Arc::new(HangingCatalog),
+        backends: Arc::new(HashMap::from([(id("eu-1"), plane)])),
+        resolver: world.registry.clone(),
+        sealer: Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap())),
+    })
+    .with_clock(VirtualClock::new());
+    let working = hanging.run(std::future::pending());
+    let _ = tokio::time::timeout(Duration::from_secs(61), working).await;
+    let said = "the catalog did not answer within 60s";
+    let waits = world.read(&deployment).await;
+    assert_eq!(codes(&waits), [ReasonCode::Waiting]);
+    assert_eq!(waits.reasons[0].message, said);
+    let submitted = submission("orders", "orders:2", Cause::Manual);
+    let refused = hanging.accept(submitted).await.unwrap_err();
+    assert_eq!(refused.kind(), IntakeErrorKind::Unavailable);
+    assert_eq!(refused.to_string(), said);
+    tokio::time::sleep(Duration::from_secs(60)).await;
     world.deployer.work_until_idle().await.unwrap();
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
 }
