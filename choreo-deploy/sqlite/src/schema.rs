@@ -168,6 +168,9 @@ fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
     // 8 MiB, so that a group of acceptances is in memory until it is committed: with less, pages are
     // written that change again.
     connection.pragma_update(None, "cache_size", -8192)?;
+    // What a savepoint would take back is kept in memory. More than 64 KiB of it, and so most groups,
+    // would otherwise go into a temporary file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     // A burst makes the log grow; it need not stay so for ever.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.set_prepared_statement_cache_capacity(128);
@@ -229,6 +232,11 @@ mod tests {
         assert_eq!(pragma(&connection, "synchronous"), "2", "2 is FULL");
         assert_eq!(pragma(&connection, "fullfsync"), "1");
         assert_eq!(pragma(&connection, "foreign_keys"), "1");
+        let temporary = pragma(&connection, "temp_store");
+        assert_eq!(
+            temporary, "2",
+            "2 is MEMORY: no file for what is taken back"
+        );
     }
 
     #[test]
