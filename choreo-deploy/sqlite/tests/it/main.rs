@@ -1,6 +1,7 @@
 //! The store as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod backlog;
 mod common;
 mod concurrency;
 mod conformance;

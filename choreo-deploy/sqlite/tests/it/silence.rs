@@ -1,6 +1,6 @@
 //! A worker beside data planes that never answer and registries that are dead or slow.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,6 +118,16 @@ impl Place {
         }
     }
 
+    /// What waits for a data plane that never answers: one of many.
+    pub(crate) fn dead(number: usize) -> Self {
+        Self {
+            component: format!("waiting-{number}"),
+            organization: "other".to_owned(),
+            plane: "dead-1".to_owned(),
+            ..Self::healthy()
+        }
+    }
+
     pub(crate) fn key(&self) -> ComponentKey {
         let organization = self.organization.parse().unwrap();
         ComponentKey::new(organization, self.component.parse().unwrap())
@@ -176,14 +186,16 @@ impl World {
             .await
             .unwrap();
         let mut backends: HashMap<DataPlaneId, Arc<dyn DeploymentBackend>> = HashMap::new();
+        let mut registries = BTreeSet::new();
         for place in places {
             let plane: Arc<dyn DeploymentBackend> = match place.plane.starts_with("dead") {
                 true => Arc::new(Dead),
                 false => Arc::new(InMemoryBackend::new()),
             };
             backends.insert(place.plane.parse().unwrap(), plane);
-            // It is there already for the second component.
-            let _ = store.put_registry(place.registry(), None).await;
+            if registries.insert((&place.organization, &place.host)) {
+                store.put_registry(place.registry(), None).await.unwrap();
+            }
         }
         let deployer = Deployer::new(Parts {
             store: Arc::new(store),
