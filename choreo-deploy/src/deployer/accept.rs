@@ -169,13 +169,13 @@ impl Deployer {
     ) -> Result<Option<DeploymentId>, IntakeError> {
         let query = DeploymentQuery::of_target(deployment.target.clone());
         let newest_first = self.parts.store.deployments(&query).await;
-        let removals = newest_first.map_err(unavailable)?.into_iter();
-        let removals = removals.filter(|newer| {
+        let mut newest_first = newest_first.map_err(unavailable)?.into_iter();
+        let removal = newest_first.rfind(|newer| {
             newer.generation > deployment.generation
                 && newer.subject == Subject::Absence
                 && newer.phase == Phase::Ready
         });
-        Ok(removals.last().map(|removal| removal.id))
+        Ok(removal.map(|removal| removal.id))
     }
 
     /// Deploys the release that is ready in an environment to the next one, with that one's settings.
