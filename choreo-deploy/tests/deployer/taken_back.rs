@@ -303,6 +303,8 @@ async fn what_a_worker_applies_after_it_lost_its_claim_is_taken_back() {
     plane.inner.apply(&intent).await.unwrap();
     assert_eq!(runs(&plane, &deployment), Some(deployed("orders:1")));
 
+    // Past its deadline: in the second before it, it would get ready.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     world.deployer.work_until_idle().await.unwrap();
     let ended = world.read(&deployment).await;
     assert_eq!(ended.phase, Phase::TimedOut);
