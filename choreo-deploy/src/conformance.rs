@@ -80,7 +80,7 @@ macro_rules! store_conformance {
             beyond_the_horizon_is_due_now,
             fences_grow_and_old_claims_are_stale, superseded_claims_are_stale,
             expired_lease_is_claimed_again, renewed_lease_holds, releases_count_without_a_gap,
-            pin_is_set_once, put_back_is_claimed_later, ready_becomes_the_targets_state,
+            pin_is_set_once, put_back_is_claimed_later, what_leaves_is_the_targets_state, ready_becomes_the_targets_state,
             final_deployments_never_change, absence_clears_the_ready_state, change_is_waited_for,
             lists_are_newest_first, next_due_is_the_earliest, runs_need_something_ready,
             runs_are_worked_on_once, run_can_be_cancelled, cancel_while_claimed_is_due_at_once,

@@ -138,6 +138,9 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - The deployment is claimed again no earlier than [`Progress::next_attempt_at`], with the same
     ///   [`WorkStage`].
     /// - The claim is over: writing with it again is stale.
+    /// - A deployment that is put back as [leaving](WorkStage::Leaving) becomes the target's
+    ///   [`ReadyState`], and an absence clears it, as when it [ends](Self::finish) as ready: what comes
+    ///   after it, whenever that is, knows what runs.
     ///
     /// # Errors
     /// [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) when the phase is

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Deployer;
+use super::places::{is_leaving, may_be_elsewhere};
 use super::step::Halt;
 use super::take_back::not_taken_back;
 use crate::deployment::{Phase, Subject};
@@ -38,6 +39,8 @@ struct Left {
     stage: WorkStage,
     reasons: Vec<Reason>,
     is_removal: bool,
+    /// It is ready, whatever becomes of the places where it was before.
+    is_leaving: bool,
 }
 
 impl Left {
@@ -48,6 +51,7 @@ impl Left {
             stage: claimed.stage,
             reasons: deployment.reasons.clone(),
             is_removal: deployment.subject == Subject::Absence,
+            is_leaving: is_leaving(claimed),
         }
     }
 }
@@ -132,6 +136,15 @@ impl Deployer {
             let until = self.takes_back_until(brief.deadline_at);
             return if self.deadline_is_over(brief.accepted_at, until) {
                 Next::End(Outcome::new(verdict, reasons, now))
+            } else {
+                Next::Again(Progress { reasons, ..again })
+            };
+        }
+        if left.is_leaving {
+            let mut reasons = left.reasons.clone();
+            return if self.is_over(brief) {
+                reasons.push(may_be_elsewhere(&panicked()));
+                Next::End(Outcome::new(Phase::Ready, reasons, now))
             } else {
                 Next::Again(Progress { reasons, ..again })
             };

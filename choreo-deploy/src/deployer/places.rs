@@ -5,11 +5,14 @@ use super::accept::{refusal, unavailable};
 use super::retry::after;
 use super::step::Halt;
 use crate::Target;
-use crate::deployment::Subject;
+use crate::deployment::{Phase, Subject};
 use crate::id::{DataPlaneId, DeploymentId, ProjectId};
 use crate::intake::{IntakeError, IntakeErrorKind};
 use crate::reason::{Reason, ReasonCode};
-use crate::store::{Accepted, ClaimedDeployment, NewDeployment, Outcome, TargetQuery, TargetState};
+use crate::store::{
+    Accepted, ClaimedDeployment, NewDeployment, Outcome, Progress, TargetQuery, TargetState,
+    WorkStage,
+};
 
 impl Deployer {
     /// Removes a target from every data plane that it may be on. Needs no catalog: it is how what has
@@ -37,12 +40,16 @@ impl Deployer {
     pub(super) async fn remove_everywhere(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
         let mut planes = claimed.planes.clone();
         planes.insert(claimed.deployment.data_plane.clone());
-        // One that does not answer keeps it on no other.
+        // One that does not answer keeps it on no other, and one that refuses ends it only once all
+        // others have answered.
         let mut result = Ok(());
         for plane in &planes {
             match self.remove_from(claimed, plane).await {
                 Ok(()) => {}
                 Err(halt @ (Halt::Stale | Halt::Store(_))) => return Err(halt),
+                Err(later @ Halt::Later { .. }) if !matches!(result, Err(Halt::Later { .. })) => {
+                    result = Err(later);
+                }
                 Err(halt) => result = result.and(Err(halt)),
             }
         }
@@ -80,6 +87,65 @@ impl Deployer {
             other.target.environment == target.environment && other.target.project != target.project
         });
         Ok(states)
+    }
+
+    /// Ends what is ready. Where the target may be elsewhere too, it is stored as ready first, and
+    /// leaves those places in the next step.
+    pub(super) async fn succeed(
+        &self,
+        claimed: &ClaimedDeployment,
+        reasons: Vec<Reason>,
+    ) -> Result<(), Halt> {
+        let is_leaving = claimed.stage == WorkStage::Leaving;
+        if !is_leaving && self.is_elsewhere(claimed).await {
+            return self.begin_to_leave(claimed, reasons).await;
+        }
+        let mut outcome = Outcome::new(Phase::Ready, reasons, self.clock.now());
+        if is_leaving {
+            self.leave_others(claimed, &mut outcome).await;
+        }
+        self.finish(claimed, outcome).await
+    }
+
+    /// Whether a target may be on another data plane, or in another project.
+    async fn is_elsewhere(&self, claimed: &ClaimedDeployment) -> bool {
+        let present = &claimed.deployment.data_plane;
+        if claimed.planes.iter().any(|plane| plane != present) {
+            return true;
+        }
+        let others = self.in_other_projects(&claimed.claim.target).await;
+        !others.is_ok_and(|others| others.is_empty())
+    }
+
+    /// Has it stored what is ready on the target, before it is removed from where that is not to be. From
+    /// here on a newer deployment that fails is taken back to this.
+    pub(super) async fn begin_to_leave(
+        &self,
+        claimed: &ClaimedDeployment,
+        reasons: Vec<Reason>,
+    ) -> Result<(), Halt> {
+        let now = self.clock.now();
+        let progress = Progress {
+            reasons,
+            stage: WorkStage::Leaving,
+            ..Progress::new(Phase::Progressing, now, now)
+        };
+        Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
+    }
+
+    /// Goes on with what is ready and whose last steps wrote nothing, until it is late.
+    pub(super) async fn leave_later(
+        &self,
+        claimed: &ClaimedDeployment,
+        why: &Reason,
+        late: bool,
+    ) -> Result<(), Halt> {
+        let mut reasons = claimed.deployment.reasons.clone();
+        if !late {
+            return self.begin_to_leave(claimed, reasons).await;
+        }
+        reasons.push(may_be_elsewhere(why));
+        self.end(claimed, (Phase::Ready, reasons)).await
     }
 
     /// Has what a component was in other projects removed, once it is ready where the catalog has it.
@@ -144,6 +210,20 @@ impl Deployer {
         let removed = self.call(backend.remove(target, generation));
         self.reach(plane, removed).await
     }
+}
+
+/// Whether a deployment is ready, and is being removed from where it was before.
+pub(super) fn is_leaving(claimed: &ClaimedDeployment) -> bool {
+    claimed.stage == WorkStage::Leaving && claimed.deployment.subject != Subject::Absence
+}
+
+/// What is said of a target that is ready when nothing more is done about where it was before.
+pub(super) fn may_be_elsewhere(why: &Reason) -> Reason {
+    let message = format!(
+        "it is ready, and what ran before elsewhere may still run: {}",
+        why.message
+    );
+    Reason::new(why.code, message).with_help("deploy again to remove it there")
 }
 
 fn still_elsewhere(why: &IntakeError) -> Reason {

@@ -11,6 +11,7 @@ use super::Deployer;
 use super::abnormal::{internal, left_too_often};
 use super::admission::{NoRegistry, Wanted};
 use super::follow::Ending;
+use super::places::is_leaving;
 use super::slots::Slot;
 use crate::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent, Pull};
 use crate::deployment::{Phase, RequestedImage, Subject};
@@ -180,8 +181,11 @@ impl Deployer {
     ) -> Result<(), Halt> {
         match came_to {
             Ok(None) => Ok(()),
-            Ok(Some(ready @ (Phase::Ready, _))) => self.end(claimed, ready).await,
+            Ok(Some((Phase::Ready, reasons))) => self.succeed(claimed, reasons).await,
             Ok(Some(verdict)) => self.give_up(claimed, verdict).await,
+            Err(Halt::Later { reason, .. }) if is_leaving(claimed) => {
+                self.leave_later(claimed, &reason, late).await
+            }
             Err(Halt::Later { reason, .. }) if late => {
                 let reasons = self.timed_out(claimed, vec![reason]);
                 self.give_up(claimed, (Phase::TimedOut, reasons)).await
@@ -202,12 +206,19 @@ impl Deployer {
         slot: &Slot,
     ) -> Result<Option<Ending>, Halt> {
         if claimed.deployment.subject == Subject::Absence {
+            if claimed.stage != WorkStage::Leaving {
+                self.begin_to_leave(claimed, Vec::new()).await?;
+                return Ok(None);
+            }
             if !slot.goes_on() {
                 self.put_back_for_room(claimed).await?;
                 return Ok(None);
             }
             self.remove_everywhere(claimed).await?;
             return Ok(Some((Phase::Ready, Vec::new())));
+        }
+        if claimed.stage == WorkStage::Leaving {
+            return Ok(Some((Phase::Ready, claimed.deployment.reasons.clone())));
         }
         let plane = claimed.deployment.data_plane.clone();
         let backend = self.backend(&plane)?;
@@ -500,10 +511,16 @@ impl Deployer {
         claimed: &ClaimedDeployment,
         (phase, reasons): Ending,
     ) -> Result<(), Halt> {
-        let mut outcome = Outcome::new(phase, reasons, self.clock.now());
-        if phase == Phase::Ready {
-            self.leave_others(claimed, &mut outcome).await;
-        }
+        let outcome = Outcome::new(phase, reasons, self.clock.now());
+        self.finish(claimed, outcome).await
+    }
+
+    /// Stores how a deployment ended.
+    pub(super) async fn finish(
+        &self,
+        claimed: &ClaimedDeployment,
+        outcome: Outcome,
+    ) -> Result<(), Halt> {
         let ended = self.parts.store.finish(&claimed.claim, outcome).await?;
         let reason = ended.reasons.first().map(|reason| reason.code.as_str());
         tracing::info!(deployment = %ended.id, phase = %ended.phase, reason, "deployment ended");

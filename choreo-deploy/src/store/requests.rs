@@ -240,10 +240,19 @@ pub enum WorkStage {
     Failed,
     /// It has timed out, and is taken back before it ends.
     TimedOut,
+    /// It is ready, and is removed from where it was before; or it is an absence, and is removed from
+    /// everywhere. What is [ready](TargetState::ready) on the target says so already.
+    Leaving,
 }
 
 impl WorkStage {
-    const ALL: [Self; 4] = [Self::ToApply, Self::Applied, Self::Failed, Self::TimedOut];
+    const ALL: [Self; 5] = [
+        Self::ToApply,
+        Self::Applied,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Leaving,
+    ];
 
     /// The stage as a store keeps it. 0 and 1 are whether it was applied.
     #[must_use]
@@ -253,6 +262,7 @@ impl WorkStage {
             Self::Applied => 1,
             Self::Failed => 2,
             Self::TimedOut => 3,
+            Self::Leaving => 4,
         }
     }
 
@@ -268,7 +278,7 @@ impl WorkStage {
     #[must_use]
     pub fn verdict(self) -> Option<Phase> {
         match self {
-            Self::ToApply | Self::Applied => None,
+            Self::ToApply | Self::Applied | Self::Leaving => None,
             Self::Failed => Some(Phase::Failed),
             Self::TimedOut => Some(Phase::TimedOut),
         }

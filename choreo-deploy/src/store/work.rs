@@ -33,8 +33,10 @@ impl Lane {
         match stage {
             WorkStage::Applied => Self::Look,
             WorkStage::ToApply if unresolved => Self::Resolve,
-            // What is taken back changes the data plane as an apply does.
-            WorkStage::ToApply | WorkStage::Failed | WorkStage::TimedOut => Self::Change,
+            // What is taken back or removed changes the data plane as an apply does.
+            WorkStage::ToApply | WorkStage::Failed | WorkStage::TimedOut | WorkStage::Leaving => {
+                Self::Change
+            }
         }
     }
 

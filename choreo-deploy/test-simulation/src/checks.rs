@@ -227,7 +227,12 @@ impl Stage {
     /// What is on other data planes than its own is said.
     fn check_left(&self, ended: &Deployment, placed: &Placed) {
         let said = ended.reasons.iter();
-        let said = said.filter(|reason| reason.code == ReasonCode::BackendUnreachable);
+        let said = said.filter(|reason| {
+            matches!(
+                reason.code,
+                ReasonCode::BackendUnreachable | ReasonCode::InternalError
+            )
+        });
         if ended.phase == Phase::Ready && placed.shown.is_some() && said.count() == 0 {
             let id = &ended.id;
             broken!(

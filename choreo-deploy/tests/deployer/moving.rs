@@ -1,9 +1,12 @@
 //! What moves leaves nothing behind, wherever the process ends on the way.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use choreo_deploy::backend::{BackendError, DeploymentBackend, LogReader, TaskRunner};
+use choreo_deploy::backend::{
+    BackendError, BackendErrorKind, DeploymentBackend, LogReader, TaskRunner,
+};
 use choreo_deploy::catalog::{Plan, StaticCatalog};
 use choreo_deploy::deployer::Parts;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Subject};
@@ -15,7 +18,9 @@ use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
 use tokio::sync::Notify;
 
 use crate::layer::{self, Layer};
-use crate::world::{VirtualClock, World, codes, id, key, service, submission, target};
+use crate::plane::Plane;
+use crate::taken_back::deployed;
+use crate::world::{VirtualClock, World, codes, id, key, reason, service, submission, target};
 
 /// A data plane that never answers to the first removal of some targets.
 #[derive(Debug)]
@@ -77,7 +82,7 @@ fn process(
     Deployer::new(Parts {
         store: world.store.clone(),
         catalog: Arc::new(StaticCatalog::new([plan])),
-        backends: Arc::new(std::collections::HashMap::from(planes)),
+        backends: Arc::new(HashMap::from(planes)),
         resolver: world.registry.clone(),
         sealer: Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap())),
     })
@@ -224,6 +229,73 @@ async fn a_crash_before_the_old_data_plane_is_left_loses_nothing() {
     assert!(world.backend.shown(&target).is_none());
     let state = world.store.target(&target).await.unwrap().unwrap();
     assert_eq!(state.planes, [id("eu-2")].into());
+}
+
+/// The same, and what is deployed next fails: what was ready last runs, where it got ready.
+#[tokio::test(start_paused = true)]
+async fn a_crash_before_the_old_data_plane_is_left_and_a_failure_lose_nothing() {
+    let world = World::new().await;
+    world.deploy("orders", "orders:1").await;
+    let target = orders("shop");
+    let (old, new) = (
+        hanging(&world, [target.clone()]),
+        Arc::new(InMemoryBackend::new()),
+    );
+    let process = || process(&world, plan("shop", "eu-2"), (&old, &new));
+    let first = process();
+    let moved = accept(&first, "orders:2").await;
+    let dies = tokio::spawn(async move { first.work_until_idle().await });
+    old.reached.notified().await;
+    let state = world.store.target(&target).await.unwrap().unwrap();
+    assert_eq!(
+        state.ready.map(|ready| ready.deployment),
+        Some(moved.id),
+        "before anything is removed"
+    );
+    dies.abort();
+
+    new.fail_image(
+        deployed("orders:3"),
+        reason(ReasonCode::ConfigurationMissing),
+    );
+    let failed = accept(&process(), "orders:3").await;
+    process().work_until_idle().await.unwrap();
+    assert_eq!(world.read(&failed).await.phase, Phase::Failed);
+    let runs = || new.shown(&target).map(|shown| shown.image);
+    assert_eq!(runs(), Some(deployed("orders:2")));
+    let last = accept(&process(), "orders:4").await;
+    process().work_until_idle().await.unwrap();
+    assert_eq!(codes(&world.read(&last).await), [ReasonCode::Moved]);
+    assert_eq!(runs(), Some(deployed("orders:4")));
+    assert!(world.backend.shown(&target).is_none());
+}
+
+/// One data plane refuses for good, and the other is not reached for a while.
+#[tokio::test(start_paused = true)]
+async fn a_removal_goes_on_while_one_data_plane_may_still_answer() {
+    let [refuses, silent] = [(); 2].map(|()| Arc::new(Plane::default()));
+    let planes = || {
+        HashMap::from([
+            (id("eu-1"), layer::backend(&refuses)),
+            (id("eu-2"), layer::backend(&silent)),
+        ])
+    };
+    let world = World::of(refuses.inner.clone(), planes(), [plan("shop", "eu-1")]).await;
+    world.deploy("orders", "orders:1").await;
+    refuses.fail("remove", BackendErrorKind::PermissionDenied, 10_000);
+    let deployer = world.over(planes(), [plan("shop", "eu-2")]);
+    accept(&deployer, "orders:2").await;
+    deployer.work_until_idle().await.unwrap();
+    silent.fail("remove", BackendErrorKind::Unreachable, 3);
+    let removal = deployer.remove(&key("orders"), &id("dev")).await.unwrap();
+    deployer.work_until_idle().await.unwrap();
+    let removal = world.read(&removal.deployment).await;
+    assert_eq!(
+        (removal.phase, codes(&removal)),
+        (Phase::Failed, vec![ReasonCode::PermissionMissing])
+    );
+    assert!(silent.inner.shown(&orders("shop")).is_none());
+    assert!(refuses.inner.shown(&orders("shop")).is_some());
 }
 
 /// The process ends after the removal from the old project was accepted and before the end is stored.

@@ -127,7 +127,8 @@ impl Layer for Plane {
 
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         self.note("remove")?;
-        self.inner.remove(target, generation).await
+        self.inner.remove(target, generation).await?;
+        self.note("removed")
     }
 }
 

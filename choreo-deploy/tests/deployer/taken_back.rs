@@ -9,14 +9,14 @@ use choreo_deploy::deployment::{Deployment, Phase};
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::sealer::{Sealer, SealingKey};
-use choreo_deploy::store::Store;
+use choreo_deploy::store::{DeploymentStore, Store};
 use choreo_registry::{Digest, ImageReference};
 
 use crate::plane::{Plane, world};
 use crate::world::{World, codes, id, key, reason, register, service};
 
 /// The reference that is deployed for an image of the fake registry.
-fn deployed(image: &str) -> ImageReference {
+pub(crate) fn deployed(image: &str) -> ImageReference {
     let reference: ImageReference = format!("registry.example.com/shop/{image}")
         .parse()
         .unwrap();
@@ -154,6 +154,42 @@ async fn what_was_superseded_long_ago_is_taken_back_too() {
         [ReasonCode::ImageNotFound, ReasonCode::TakenBack]
     );
     assert_eq!(runs(&plane, &last), Some(deployed("orders:1")));
+}
+
+/// A removal took effect and was not confirmed, and something newer took its place: whoever asked for
+/// the removal does not get back what was removed.
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_is_not_brought_back() {
+    let (world, plane) = world().await;
+    let removed = world.deploy("orders", "orders:1").await;
+    plane.fail("removed", BackendErrorKind::Unreachable, 10_000);
+    let removal = world.deployer.remove(&key("orders"), &id("dev")).await;
+    let removal = removal.unwrap().deployment;
+    works_for(&world, 3).await;
+    assert_eq!(runs(&plane, &removed), None);
+    let state = world.store.target(&removed.target).await.unwrap();
+    assert_eq!(state.unwrap().ready, None, "it is removed from now on");
+    breaks(&plane, "orders:2");
+    let failed = world.deploy("orders", "orders:2").await;
+    assert_eq!(world.read(&removal).await.phase, Phase::Superseded);
+    assert_eq!(
+        codes(&failed),
+        [ReasonCode::ConfigurationMissing, ReasonCode::TakenBack]
+    );
+    assert_eq!(runs(&plane, &failed), None);
+}
+
+/// A removal that nothing was done of takes nothing away.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_removed_yet_runs_on_after_a_failure() {
+    let (world, plane) = world().await;
+    world.deploy("orders", "orders:1").await;
+    let removal = world.deployer.remove(&key("orders"), &id("dev")).await;
+    breaks(&plane, "orders:2");
+    let failed = world.deploy("orders", "orders:2").await;
+    let removal = world.read(&removal.unwrap().deployment).await;
+    assert_eq!(removal.phase, Phase::Superseded);
+    assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
 }
 
 /// The worker is dropped after the verdict and before anything was taken back; another goes on.

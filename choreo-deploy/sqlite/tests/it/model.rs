@@ -210,7 +210,7 @@ impl<'s> Caller<'s> {
             Phase::Progressing
         };
         let mut progress = Progress::new(phase, now, now + SignedDuration::from_secs(1300));
-        progress.stage = WorkStage::from_number(c % 4).expect("a stage");
+        progress.stage = WorkStage::from_number(c % 5).expect("a stage");
         progress.attempt = u32::from(c);
         if b % 3 == 0 {
             progress.reasons = vec![Reason::new(ReasonCode::Waiting, "waits")];

@@ -2,7 +2,8 @@
 
 use super::StoreClause;
 use super::steps::{
-    accept, assert_all_stale, at, claim, deployment, finish, id, new, pin, record_release, workload,
+    accept, assert_all_stale, at, claim, deployment, finish, id, new, pin, plane, record_release,
+    workload,
 };
 use crate::conformance::fixture::{example_image, example_target};
 use crate::deployment::{Phase, Subject};
@@ -179,7 +180,12 @@ impl StoreClause {
         assert!(again.stage == WorkStage::Applied && again.attempt == 2);
         assert_all_stale(store, &claimed.claim).await;
         let mut claimed = again;
-        for stage in [WorkStage::ToApply, WorkStage::Failed, WorkStage::TimedOut] {
+        for stage in [
+            WorkStage::ToApply,
+            WorkStage::Failed,
+            WorkStage::TimedOut,
+            WorkStage::Leaving,
+        ] {
             let progress = Progress {
                 stage,
                 ..Progress::new(Phase::Progressing, at(6), at(6))
@@ -228,6 +234,47 @@ impl StoreClause {
             store.target(&example_target("other")).await.expect("reads"),
             None
         );
+    }
+
+    /// What leaves the places where it is not to be says before it begins what is ready, and nothing
+    /// that is superseded or fails on the way changes that.
+    pub async fn what_leaves_is_the_targets_state(store: &dyn Store) {
+        let leave = async |now| {
+            let claimed = claim(store, at(now)).await.expect("claims");
+            let is_absence = claimed.deployment.subject == Subject::Absence;
+            if !is_absence {
+                record_release(store, &claimed, now).await;
+            }
+            let progress = Progress {
+                stage: WorkStage::Leaving,
+                ..Progress::new(Phase::Progressing, at(now), at(now))
+            };
+            let put_back = store.put_back(&claimed.claim, progress).await;
+            put_back.expect("puts back");
+            let state = store.target(&example_target("orders")).await;
+            state.expect("reads").expect("is there")
+        };
+        accept(store, "orders", 1, at(0)).await;
+        finish(store, at(1), Phase::Ready).await;
+        accept(store, "orders", 2, at(2)).await;
+        let leaving = leave(2).await;
+        let ready = leaving.ready.clone().expect("it is ready");
+        assert_eq!(ready.deployment, id("d-2"));
+        assert_eq!(leaving.planes, [plane("eu-1")].into());
+        accept(store, "orders", 3, at(3)).await;
+        finish(store, at(3), Phase::Failed).await;
+        let target = example_target("orders");
+        let state = store.target(&target).await.expect("reads");
+        assert_eq!(state.expect("is there").ready, leaving.ready);
+        let removal = NewDeployment {
+            subject: Subject::Absence,
+            workload: None,
+            ..new("orders", 4, at(4))
+        };
+        store.accept(removal).await.expect("accepts");
+        let removed = leave(4).await;
+        assert_eq!(removed.ready, None, "it is removed from now on");
+        assert_eq!(removed.planes, [plane("eu-1")].into(), "it may be there");
     }
 
     /// A final deployment never changes again and is never claimed.
