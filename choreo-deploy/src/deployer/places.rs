@@ -47,10 +47,7 @@ impl Deployer {
             match self.remove_from(claimed, plane).await {
                 Ok(()) => {}
                 Err(halt @ (Halt::Stale | Halt::Store(_))) => return Err(halt),
-                Err(later @ Halt::Later { .. }) if !matches!(result, Err(Halt::Later { .. })) => {
-                    result = Err(later);
-                }
-                Err(halt) => result = result.and(Err(halt)),
+                Err(halt) => result = and_then_on(result, halt),
             }
         }
         result
@@ -215,6 +212,19 @@ impl Deployer {
 /// Whether a deployment is ready, and is being removed from where it was before.
 pub(super) fn is_leaving(claimed: &ClaimedDeployment) -> bool {
     claimed.stage == WorkStage::Leaving && claimed.deployment.subject != Subject::Absence
+}
+
+/// What calls to several data planes came to, after one more has failed: they are tried again while
+/// another try may do anything, and the first to fail is told.
+pub(super) fn and_then_on(result: Result<(), Halt>, halt: Halt) -> Result<(), Halt> {
+    match (result, halt) {
+        (
+            Ok(()) | Err(Halt::Failed(_)),
+            halt @ (Halt::Later { .. } | Halt::Store(_) | Halt::Stale),
+        ) => Err(halt),
+        (Err(Halt::Later { .. }), halt @ (Halt::Store(_) | Halt::Stale)) => Err(halt),
+        (result, halt) => result.and(Err(halt)),
+    }
 }
 
 /// What is said of a target that is ready when nothing more is done about where it was before.

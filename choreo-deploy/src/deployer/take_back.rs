@@ -3,16 +3,20 @@
 //! The verdict and its reasons are stored first. Whoever claims the deployment next, also after a
 //! restart, takes back what was applied and then ends it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::Deployer;
 use super::abnormal::left_too_often;
 use super::admission::Wanted;
 use super::follow::Ending;
+use super::places::and_then_on;
 use super::slots::Slot;
 use super::step::Halt;
 use crate::backend::Intent;
 use crate::deployment::{Deployment, Phase, Subject};
+use crate::id::DataPlaneId;
 use crate::reason::{Reason, ReasonCode};
 use crate::release::Release;
 use crate::settings::Settings;
@@ -26,6 +30,7 @@ const LOOKED_AT: usize = 50;
 struct Before {
     release: Release,
     settings: Settings,
+    data_plane: DataPlaneId,
 }
 
 impl Deployer {
@@ -56,7 +61,7 @@ impl Deployer {
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
-    /// Whether something that never got ready may be on the data plane: of this deployment, or of one
+    /// Whether something that never got ready may be on a data plane: of this deployment, or of one
     /// that it has superseded.
     async fn may_be_there(&self, claimed: &ClaimedDeployment) -> Result<bool, Halt> {
         let deployment = &claimed.deployment;
@@ -68,16 +73,32 @@ impl Deployer {
         if was_tried || deployment.phase == Phase::Progressing {
             return Ok(true);
         }
-        let query = DeploymentQuery::of_target(claimed.claim.target.clone()).limit(LOOKED_AT);
+        Ok(!self.left_half_way(claimed).await?.is_empty())
+    }
+
+    /// The data planes with something that a superseded deployment may have left half-way. What was on
+    /// other ones when something got ready was removed then, or is said to be there still.
+    async fn left_half_way(
+        &self,
+        claimed: &ClaimedDeployment,
+    ) -> Result<BTreeSet<DataPlaneId>, Halt> {
+        let (target, own) = (&claimed.claim.target, &claimed.deployment.data_plane);
+        let query = DeploymentQuery::of_target(target.clone()).limit(LOOKED_AT);
         let newest = self.parts.store.deployments(&query).await?;
-        let before = newest
-            .iter()
-            .filter(|before| before.generation < deployment.generation)
-            .filter(|before| before.data_plane == deployment.data_plane);
-        Ok(before
-            .map(leaves)
-            .find_map(|leaves| leaves)
-            .unwrap_or(newest.len() >= LOOKED_AT))
+        let generation = claimed.deployment.generation;
+        let older = || newest.iter().filter(|older| older.generation < generation);
+        let are_more = newest.len() >= LOOKED_AT;
+        let mut planes = claimed.planes.clone();
+        planes.insert(own.clone());
+        planes.retain(|plane| {
+            let decides = |older: &Deployment| match leaves(older) {
+                // What is taken back is taken back everywhere.
+                Some(false) if older.phase != Phase::Ready || plane != own => Some(false),
+                leaves => leaves.filter(|_| older.data_plane == *plane),
+            };
+            older().find_map(decides).unwrap_or(are_more)
+        });
+        Ok(planes)
     }
 
     /// Takes a deployment back and ends it, or tries again later.
@@ -129,12 +150,37 @@ impl Deployer {
         until.unwrap_or(Timestamp::MAX)
     }
 
-    /// Takes a deployment back; says what is there now.
+    /// Takes a deployment back, and what it has superseded half-way; says what is there now.
     async fn try_to_take_back(&self, claimed: &ClaimedDeployment) -> Result<String, Halt> {
-        let plane = &claimed.deployment.data_plane;
+        let own = &claimed.deployment.data_plane;
+        let mut planes = self.left_half_way(claimed).await?;
+        // Without a release nothing of it was applied.
+        if claimed.release.is_some() || planes.is_empty() {
+            planes.insert(own.clone());
+        }
+        let before = self.ready_before(claimed).await?;
+        let (mut said, mut result) = (Vec::new(), Ok(()));
+        for plane in &planes {
+            let before = before.as_ref().filter(|before| before.data_plane == *plane);
+            match self.take_back_on(plane, claimed, before).await {
+                Ok(message) if plane == own => said.push(message),
+                Ok(message) => said.push(format!("on data plane {plane}, {message}")),
+                Err(halt) => result = and_then_on(result, halt),
+            }
+        }
+        result.map(|()| said.join("; "))
+    }
+
+    /// Takes a target back on one data plane; says what is there now.
+    async fn take_back_on(
+        &self,
+        plane: &DataPlaneId,
+        claimed: &ClaimedDeployment,
+        before: Option<&Before>,
+    ) -> Result<String, Halt> {
         let backend = self.backend(plane)?;
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
-        let Some(before) = self.ready_before(claimed).await? else {
+        let Some(before) = before else {
             let call = self.call(backend.take_back(target, generation, None));
             self.reach(plane, call).await?;
             return Ok("nothing was ready before, so what it started was stopped".to_owned());
@@ -150,7 +196,7 @@ impl Deployer {
         Ok(format!("release {number}, which was ready before, runs"))
     }
 
-    /// What was ready last on the target, on the same data plane.
+    /// What was ready last on the target.
     async fn ready_before(&self, claimed: &ClaimedDeployment) -> Result<Option<Before>, Halt> {
         let store = &self.parts.store;
         let target = &claimed.claim.target;
@@ -170,9 +216,13 @@ impl Deployer {
                 message,
             )));
         };
-        // What is ready elsewhere goes on there.
-        let is_here = deployment.data_plane == claimed.deployment.data_plane;
-        Ok(is_here.then_some(Before { release, settings }))
+        // What is ready on one data plane is taken back to nothing on another.
+        let data_plane = deployment.data_plane;
+        Ok(Some(Before {
+            release,
+            settings,
+            data_plane,
+        }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use choreo_deploy::backend::{
@@ -12,6 +13,7 @@ use choreo_deploy::deployer::Parts;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Subject};
 use choreo_deploy::id::DataPlaneId;
 use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{DeploymentQuery, DeploymentStore, TargetQuery};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
@@ -268,6 +270,48 @@ async fn a_crash_before_the_old_data_plane_is_left_and_a_failure_lose_nothing() 
     assert_eq!(codes(&world.read(&last).await), [ReasonCode::Moved]);
     assert_eq!(runs(), Some(deployed("orders:4")));
     assert!(world.backend.shown(&target).is_none());
+}
+
+/// What was superseded half-way is on another data plane than what superseded it.
+#[tokio::test(start_paused = true)]
+async fn what_was_superseded_on_the_old_data_plane_is_taken_back_there() {
+    let old = Arc::new(Plane::default());
+    let planes = HashMap::from([(id("eu-1"), layer::backend(&old))]);
+    let world = World::of(old.inner.clone(), planes, [plan("shop", "eu-1")]).await;
+    world.deploy("orders", "orders:1").await;
+    let target = orders("shop");
+    old.fail("observe", BackendErrorKind::Unreachable, 10_000);
+    let second = accept(&world.deployer, "orders:2").await;
+    let work = world.deployer.run(std::future::pending());
+    let _ = tokio::time::timeout(Duration::from_secs(3), work).await;
+    let runs = || old.inner.shown(&target).map(|shown| shown.image);
+    assert_eq!(runs(), Some(deployed("orders:2")));
+
+    let new = Arc::new(Plane::default());
+    let planes = [("eu-1", &old), ("eu-2", &new)];
+    let planes = planes.map(|(name, plane)| (id(name), layer::backend(plane)));
+    let moved = world.over(planes.into(), [plan("shop", "eu-2")]);
+    let missing = ResolveError::Failed(reason(ReasonCode::ImageNotFound));
+    world.registry.will_say(missing, 2);
+    let failed = accept(&moved, "orders:3").await;
+    moved.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&second).await.phase, Phase::Superseded);
+    let failed = world.read(&failed).await;
+    assert_eq!(
+        codes(&failed),
+        [ReasonCode::ImageNotFound, ReasonCode::TakenBack]
+    );
+    assert_eq!(
+        failed.reasons[1].message,
+        "on data plane eu-1, release 1, which was ready before, runs"
+    );
+    assert_eq!(runs(), Some(deployed("orders:1")));
+    assert_eq!(new.called("take back"), 0, "nothing was ever there");
+    let failed = accept(&moved, "orders:4").await;
+    moved.work_until_idle().await.unwrap();
+    let failed = world.read(&failed).await;
+    assert_eq!(codes(&failed), [ReasonCode::ImageNotFound]);
+    assert_eq!(old.called("take back"), 1, "nothing is left of it");
 }
 
 /// One data plane refuses for good, and the other is not reached for a while.
