@@ -14,7 +14,7 @@ use choreo_deploy_sqlite::{OpenError, SqliteStore};
 use choreo_registry::client::ReqwestTransport;
 
 use crate::config::{ComponentEntry, Configuration, OpenRegistry, Secrets};
-use crate::data_plane::DataPlanes;
+use crate::data_plane::{self, DataPlanes};
 use crate::failure::Failure;
 use crate::registration::{self, Registering};
 
@@ -108,7 +108,9 @@ impl ControlPlane {
         registration::register_all(&records, registering).await?;
         let configuration = &records.configuration;
         let data_planes = Arc::<DataPlanes>::default();
-        data_planes.connect(configuration).await;
+        data_planes
+            .connect(configuration, data_plane::PATIENCE)
+            .await;
         let deployer = Deployer::new(Parts {
             store: Arc::clone(&records.store) as _,
             catalog: Arc::clone(configuration) as _,

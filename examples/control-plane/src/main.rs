@@ -39,17 +39,35 @@ mod table;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::json;
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 use self::cli::{Cli, Command};
 use self::failure::{ExitStatus, Failure};
 use self::output::Output;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long threads that wait for something get to end with the process.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            Output::note(format_args!("error: no thread can be started: {error}"));
+            return ExitCode::from(ExitStatus::NoAnswer.code());
+        }
+    };
+    let status = runtime.block_on(run());
+    // A credential plugin that hangs must not keep the process.
+    runtime.shutdown_timeout(LAST_WORD);
+    status
+}
+
+async fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_use(&error),

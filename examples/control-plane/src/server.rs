@@ -20,6 +20,8 @@ use crate::registration;
 const DRAIN: Duration = Duration::from_secs(25);
 /// How often the store is looked at for `/readyz`.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long each look waits for data planes that are not connected.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// A server that listens already.
 #[derive(Debug)]
@@ -118,7 +120,7 @@ async fn stopped(told: &mut watch::Receiver<bool>) {
 async fn look(records: Records, data_planes: Arc<DataPlanes>, health: Health) {
     loop {
         tokio::time::sleep(LOOK).await;
-        data_planes.connect(&records.configuration).await;
+        data_planes.connect(&records.configuration, GLANCE).await;
         say(&health, is_ready(&records).await, &data_planes);
     }
 }

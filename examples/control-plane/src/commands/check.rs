@@ -34,8 +34,9 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
     let (looked, mut problems) = look(path);
     let (mut doubts, mut connections) = (Vec::new(), Vec::new());
     if let Some((configuration, secrets)) = &looked {
-        for entry in &configuration.data_planes {
-            if let Err(why) = data_plane::connect(entry).await {
+        let connected = data_plane::connect_each(configuration).await;
+        for (entry, connected) in configuration.data_planes.iter().zip(connected) {
+            if let Err(why) = connected {
                 let (path, message) = (
                     entry.path_of_access(),
                     format!("cannot be connected: {why}"),

@@ -1,7 +1,8 @@
 //! A data plane that cannot be connected stops nothing but itself.
 
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::control_plane::{Serve, Site, in_memory};
 use crate::image::Image;
@@ -196,4 +197,78 @@ fn the_service_account_of_a_pod_is_used() {
         said.contains(&account),
         "{account} is not in {said}\n{ran:?}"
     );
+}
+
+/// A kubeconfig whose credential plugin does not end while anybody looks.
+const HANGING: &str = r#"{
+    "apiVersion": "v1", "kind": "Config", "current-context": "eu-1",
+    "clusters": [{ "name": "eu-1", "cluster": { "server": "http://127.0.0.1:1" } }],
+    "users": [{ "name": "eu-1", "user": { "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+        "command": "sh", "args": ["-c", "echo >> plugin-starts; exec sleep 120"]
+    } } }],
+    "contexts": [{ "name": "eu-1", "context": { "cluster": "eu-1", "user": "eu-1" } }]
+}"#;
+
+/// A configuration with so many clusters whose credential plugins hang, beside `local`.
+fn with_hanging(registry: &str, count: usize, site: &Path) -> String {
+    let mut text = with_cluster(registry, "kubeconfig = \"eu-1.yaml\"");
+    for number in 1..=count {
+        let starts = site.join(format!("starts-{number}"));
+        let plugin = HANGING.replace("plugin-starts", &starts.display().to_string());
+        std::fs::write(site.join(format!("eu-{number}.yaml")), plugin).expect("it is written");
+        if number > 1 {
+            text += &format!(
+                "\n[[data_planes]]\nid = \"eu-{number}\"\nbackend = \"kubernetes\"\n\
+                 kubeconfig = \"eu-{number}.yaml\"\n"
+            );
+        }
+    }
+    text
+}
+
+/// What takes longer waits for one after the other, or for the end of one.
+const LATE: Duration = Duration::from_secs(18);
+
+/// Guards that credential plugins that hang stop only their own data planes, together no longer than
+/// one of them, that everything names each, and that none is started again while it hangs.
+#[test]
+fn credential_plugins_that_hang_stop_only_their_data_planes() {
+    let Some(registry) = Registry::start() else {
+        return;
+    };
+    let image = registry.push("shop/orders", "1", &Image::empty());
+    for count in [1, 3] {
+        let site = Site::new(&in_memory(&registry.host()), registry.password());
+        site.configure(&with_hanging(&registry.host(), count, site.directory()));
+        let begun = Instant::now();
+        let checking = site.start(&["check"]);
+        let serve = site.serve();
+        let mut check = checking.wait().expect(2);
+        assert!(begun.elapsed() < LATE, "{count}: {:?}", begun.elapsed());
+        for number in 1..=count {
+            check = check.says(&format!(
+                "data_planes[{number}].kubeconfig: cannot be connected: it is not connected within \
+                 10 seconds"
+            ));
+        }
+        let (status, body) = readyz(&serve);
+        assert_eq!(status, 200, "{body}");
+        assert!(body.contains("not every data plane"), "{body}");
+        let token = site.token("orders");
+        let deployment = serve.follow(&token, &serve.accept(&token, &image));
+        assert_eq!(deployment["phase"], "ready", "{deployment}");
+        // The server looks every 5 seconds.
+        std::thread::sleep(Duration::from_secs(7));
+        let starts = std::fs::read_to_string(site.directory().join("starts-1"));
+        let starts = starts.expect("it was started").lines().count();
+        assert_eq!(starts, 2, "by `check` and by `serve`, once each");
+        let begun = Instant::now();
+        let mut served = serve.terminate().expect(0);
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(5), "{count}: {took:?}");
+        for number in 1..=count {
+            served = served.complains(&format!("data_plane=eu-{number}"));
+        }
+    }
 }

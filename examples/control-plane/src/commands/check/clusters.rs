@@ -28,7 +28,7 @@ pub(super) async fn look(
     let failed = |message: String| vec![Connection::data_plane(id, State::Failed, message)];
     let client = match data_plane::client(cluster).await {
         Ok(client) => client,
-        Err(error) => return failed(format!("cannot be connected: {}", with_causes(&*error))),
+        Err(why) => return failed(format!("cannot be connected: {why}")),
     };
     let version = match client.apiserver_version().await {
         Ok(version) => version.git_version,
