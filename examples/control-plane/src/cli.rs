@@ -66,17 +66,36 @@ pub(crate) enum Command {
     Deployments {
         /// The component; all by default.
         component: Option<ComponentId>,
+        #[command(flatten)]
+        newest: Newest,
     },
     /// List the newest releases of a component.
     Releases {
         /// The component, by its id.
         component: ComponentId,
+        #[command(flatten)]
+        newest: Newest,
     },
     /// List the newest runs of a task.
     Runs {
         /// The component, by its id.
         component: ComponentId,
+        #[command(flatten)]
+        newest: Newest,
     },
+    /// Show the last lines that a component wrote.
+    Logs {
+        #[command(flatten)]
+        place: Place,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value = "100", value_parser = lines)]
+        lines: u32,
+        /// Those of the container before the last restart.
+        #[arg(long)]
+        previous: bool,
+    },
+    /// List what may run somewhere and is not as the configuration says, and why.
+    Orphans,
     /// Put a store to work again that was restored from a backup, or begun anew. Stop the server
     /// before.
     Restore,
@@ -149,17 +168,6 @@ pub(crate) enum ActCommand {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Show the last lines that a component wrote.
-    Logs {
-        #[command(flatten)]
-        place: Place,
-        /// At most so many.
-        #[arg(long, value_name = "N", default_value = "100", value_parser = lines)]
-        lines: u32,
-        /// Those of the container before the last restart.
-        #[arg(long)]
-        previous: bool,
-    },
 }
 
 impl ActCommand {
@@ -167,7 +175,7 @@ impl ActCommand {
     pub(crate) fn place(&self) -> Option<(&ComponentId, Option<&EnvironmentId>)> {
         let place = match self {
             Self::Deploy { image } => return Some((&image.component, image.environment.as_ref())),
-            Self::Rollback { place, .. } | Self::Logs { place, .. } => place,
+            Self::Rollback { place, .. } => place,
             Self::Run { place, .. } => place.as_ref()?,
             Self::Promote { .. } | Self::ReleaseHold { .. } | Self::Remove { .. } => return None,
         };
@@ -182,6 +190,14 @@ pub(crate) enum RunCommand {
         /// The run, by its id: `runs` lists them.
         id: RunId,
     },
+}
+
+/// How many of a list.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Newest {
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value = "50", value_parser = limit)]
+    pub(crate) limit: u16,
 }
 
 /// A component in an environment.
@@ -256,6 +272,11 @@ fn release_number(text: &str) -> Result<ReleaseNumber, String> {
     number.ok_or_else(|| "a release is a number, counting from 1".to_owned())
 }
 
+fn limit(text: &str) -> Result<u16, String> {
+    let limit = text.parse().ok().filter(|limit| *limit > 0);
+    limit.ok_or_else(|| format!("a limit is a whole number, 1 to {}", u16::MAX))
+}
+
 fn lines(text: &str) -> Result<u32, String> {
     let lines = text.parse().ok();
     lines.ok_or_else(|| "lines are a whole number, 0 or more".to_owned())
@@ -303,6 +324,9 @@ mod tests {
             "deploy Orders r.example/a",
             "deploy orders BAD",
             "deploy orders r.example/a --environment X",
+            "deployments --limit many",
+            "releases orders --limit 0",
+            "runs orders --limit 99999999999",
             "logs orders --lines many",
             "logs orders --lines -1",
             "logs orders --lines 99999999999",

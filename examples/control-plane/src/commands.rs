@@ -5,6 +5,7 @@ mod check;
 mod deploy;
 mod history;
 mod offline;
+mod orphans;
 mod registry;
 mod remove;
 mod restore;
@@ -17,8 +18,7 @@ mod view;
 use std::path::Path;
 
 use crate::cli::{ActCommand, Cli, Command, RegistryCommand, RunCommand, TokenCommand};
-use crate::config::Configuration;
-use crate::control_plane::{ControlPlane, Records};
+use crate::control_plane::{ControlPlane, Records, configuration, unsealed};
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::registration::Registering;
@@ -37,26 +37,31 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure>
         Command::Status { component } => {
             status::status(&Records::read(path).await?, component, output).await
         }
-        Command::Deployments { component } => {
-            history::deployments(&Records::read(path).await?, component, output).await
+        Command::Deployments { component, newest } => {
+            history::deployments(&Records::read(path).await?, component, newest, output).await
         }
-        Command::Releases { component } => {
-            history::releases(&Records::read(path).await?, &component, output).await
+        Command::Releases { component, newest } => {
+            history::releases(&Records::read(path).await?, &component, newest, output).await
         }
-        Command::Runs { component } => {
-            history::runs(&Records::read(path).await?, &component, output).await
+        Command::Runs { component, newest } => {
+            history::runs(&Records::read(path).await?, &component, newest, output).await
         }
+        Command::Logs {
+            place,
+            lines,
+            previous,
+        } => {
+            let records = Records::read(path).await?;
+            task::logs(&records, place, (lines, previous), output).await
+        }
+        Command::Orphans => orphans::orphans(&Records::read(path).await?, output).await,
         Command::Restore => restore::restore(&configuration(path)?, output).await,
         Command::Serve => {
             let control_plane = ControlPlane::open(path, Registering::Server).await?;
             serve::serve(control_plane, output).await
         }
         Command::Act(command) => {
-            let registering = match &command {
-                ActCommand::Logs { .. } => Registering::Nothing,
-                _ => Registering::Command,
-            };
-            let control_plane = ControlPlane::open(path, registering).await?;
+            let control_plane = ControlPlane::open(path, Registering::Command).await?;
             act(&control_plane, command, output).await
         }
     }
@@ -70,8 +75,9 @@ async fn registry(
     match command {
         RegistryCommand::List => registry::list(&Records::read(path).await?, output).await,
         RegistryCommand::Verify { name, image } => {
-            let records = Records::read(path).await?;
-            registry::verify(&records, &name, image.as_ref(), output).await
+            let (configuration, secrets) = unsealed(path)?;
+            let opened = (&configuration, &secrets);
+            registry::verify(opened, &name, image.as_ref(), output).await
         }
         RegistryCommand::Remove { name } => {
             registry::remove(&Records::open(path).await?, &name, output).await
@@ -109,7 +115,10 @@ async fn act(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     if let Some((component, environment)) = command.place() {
-        control_plane.reaches(component, environment)?;
+        let data_planes = &control_plane.data_planes;
+        control_plane
+            .records
+            .reaches(data_planes, component, environment)?;
     }
     match command {
         ActCommand::Deploy { image } => deploy::deploy(control_plane, image, output).await,
@@ -145,15 +154,5 @@ async fn act(
             ..
         } => task::run(control_plane, place, args, output).await,
         ActCommand::Run { place: None, .. } => Err(Failure::wrong_use("run needs a component")),
-        ActCommand::Logs {
-            place,
-            lines,
-            previous,
-        } => task::logs(control_plane, place, (lines, previous), output).await,
     }
-}
-
-/// The configuration without its secrets, for commands that need none.
-fn configuration(path: &Path) -> Result<Configuration, Failure> {
-    Configuration::read(path).map_err(|problems| Failure::configuration(path, &problems))
 }

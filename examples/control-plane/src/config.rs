@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -65,10 +66,10 @@ pub(crate) struct Configuration {
 /// What the secrets of a configuration make.
 #[derive(Debug)]
 pub(crate) struct Secrets {
-    pub(crate) sealer: Sealer,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) registries: BTreeMap<RegistryId, OpenRegistry>,
     /// Carries what the registry client asks, where the egress policy lets it.
-    pub(crate) transport: ReqwestTransport,
+    pub(crate) transport: Arc<ReqwestTransport>,
 }
 
 /// A sealing key: its name, and where it is.
@@ -222,9 +223,9 @@ impl Configuration {
         let transport = transport.map_err(|error| problems.add("egress", error.to_string()));
         let sealer = Sealer::new(key?);
         Some(Secrets {
-            sealer: older.into_iter().fold(sealer, Sealer::with_older),
+            sealer: Arc::new(older.into_iter().fold(sealer, Sealer::with_older)),
             registries,
-            transport: transport.ok()?,
+            transport: Arc::new(transport.ok()?),
         })
     }
 }

@@ -1,58 +1,81 @@
 //! The control plane, put together of its parts.
 
+use std::error::Error;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use choreo_deploy::backend::Backends;
 use choreo_deploy::deployer::{Deployer, Parts};
-use choreo_deploy::id::{ComponentId, ComponentKey, EnvironmentId, RegistryId};
+use choreo_deploy::id::{ComponentId, ComponentKey, EnvironmentId};
 use choreo_deploy::resolver::ClientResolver;
-use choreo_deploy::sealer::Sealer;
+use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{InMemoryStore, Store, TargetQuery, TargetState};
 use choreo_deploy_sqlite::{OpenError, SqliteStore};
-use choreo_registry::client::ReqwestTransport;
+use choreo_registry::client::{Egress, ReqwestTransport};
 
-use crate::config::{ComponentEntry, Configuration, OpenRegistry, Secrets};
-use crate::data_plane::{self, DataPlanes};
+use crate::config::{ComponentEntry, Configuration, Secrets};
+use crate::data_plane::DataPlanes;
 use crate::failure::Failure;
 use crate::registration::{self, Registering};
 
-/// What a control plane knows and stores, without its data planes.
+/// What a control plane knows and stores. It needs no secret.
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) configuration: Arc<Configuration>,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) sealer: Arc<Sealer>,
-    pub(crate) registries: std::collections::BTreeMap<RegistryId, OpenRegistry>,
-    pub(crate) transport: Arc<ReqwestTransport>,
 }
 
 impl Records {
     /// Opens the store beside whoever else has it open, and makes it when there is none.
     pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
-        let (configuration, secrets) = opened(path)?;
-        let store = SqliteStore::open_shared(&configuration.store).await?;
-        Ok(Self::new(configuration, secrets, Arc::new(store)))
+        Self::writing(configuration(path)?).await
     }
 
     /// The same to read only: nothing is made or written. Without a store there is nothing in it.
     pub(crate) async fn read(path: &Path) -> Result<Self, Failure> {
-        let (configuration, secrets) = opened(path)?;
+        let configuration = configuration(path)?;
         let store: Arc<dyn Store> = match SqliteStore::open_read_only(&configuration.store).await {
             Err(OpenError::Missing(_)) => Arc::new(InMemoryStore::new()),
             store => Arc::new(store?),
         };
-        Ok(Self::new(configuration, secrets, store))
+        Ok(Self {
+            configuration: Arc::new(configuration),
+            store,
+        })
     }
 
-    fn new(configuration: Configuration, secrets: Secrets, store: Arc<dyn Store>) -> Self {
-        Self {
-            store,
+    async fn writing(configuration: Configuration) -> Result<Self, Failure> {
+        let store = SqliteStore::open_shared(&configuration.store).await?;
+        Ok(Self {
             configuration: Arc::new(configuration),
-            sealer: Arc::new(secrets.sealer),
-            registries: secrets.registries,
-            transport: Arc::new(secrets.transport),
+            store: Arc::new(store),
+        })
+    }
+
+    /// A deployer to ask and not to act: it opens no credential and asks no registry.
+    pub(crate) fn asking(&self, backends: Arc<dyn Backends>) -> Result<Deployer, Failure> {
+        let unused = |error: &(dyn Error + 'static)| {
+            Failure::unavailable("nothing can be asked").caused_by(error)
+        };
+        let key = SealingKey::new("unused", [0; 32]).map_err(|error| unused(&error))?;
+        let transport = ReqwestTransport::new(Egress::tenant()).map_err(|error| unused(&error))?;
+        let parts = self.parts((Sealer::new(key).into(), transport.into()), backends);
+        Ok(Deployer::new(parts))
+    }
+
+    fn parts(
+        &self,
+        (sealer, transport): (Arc<Sealer>, Arc<ReqwestTransport>),
+        backends: Arc<dyn Backends>,
+    ) -> Parts {
+        Parts {
+            store: Arc::clone(&self.store) as _,
+            catalog: Arc::clone(&self.configuration) as _,
+            backends,
+            resolver: Arc::new(ClientResolver::new(transport as _)),
+            sealer,
         }
     }
 
@@ -63,6 +86,27 @@ impl Records {
 
     pub(crate) fn component(&self, id: &ComponentId) -> Result<ComponentEntry, Failure> {
         component(&self.configuration, id)
+    }
+
+    /// An error when the data plane of a component is not connected, in an environment or the first.
+    pub(crate) fn reaches(
+        &self,
+        data_planes: &DataPlanes,
+        component: &ComponentId,
+        environment: Option<&EnvironmentId>,
+    ) -> Result<(), Failure> {
+        let plan = self.configuration.plan(component);
+        let mut stages = plan.into_iter().flat_map(|plan| plan.stages);
+        let stage = stages.find(|stage| environment.is_none_or(|id| stage.environment.id == *id));
+        let Some(data_plane) = stage.map(|stage| stage.data_plane.id) else {
+            return Ok(());
+        };
+        match data_planes.why_out(&data_plane) {
+            Some(why) => Err(Failure::unavailable(format!(
+                "data plane {data_plane} is not connected: {why}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The targets of a component, also of one that has left the configuration; a refusal when nobody
@@ -77,7 +121,13 @@ impl Records {
     }
 }
 
-fn opened(path: &Path) -> Result<(Configuration, Secrets), Failure> {
+/// The configuration without its secrets.
+pub(crate) fn configuration(path: &Path) -> Result<Configuration, Failure> {
+    Configuration::read(path).map_err(|problems| Failure::configuration(path, &problems))
+}
+
+/// The configuration with its secrets.
+pub(crate) fn unsealed(path: &Path) -> Result<(Configuration, Secrets), Failure> {
     Configuration::open(path).map_err(|problems| Failure::configuration(path, &problems))
 }
 
@@ -94,56 +144,31 @@ pub(crate) fn component(
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     pub(crate) records: Records,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) data_planes: Arc<DataPlanes>,
     pub(crate) deployer: Deployer,
 }
 
 impl ControlPlane {
-    /// Opens everything and brings the store's registries up to date, unless the command only reads.
+    /// Opens everything and brings the store's registries up to date.
     pub(crate) async fn open(path: &Path, registering: Registering) -> Result<Self, Failure> {
-        let records = match registering {
-            Registering::Nothing => Records::read(path).await?,
-            Registering::Command | Registering::Server => Records::open(path).await?,
-        };
-        registration::register_all(&records, registering).await?;
+        let (configuration, secrets) = unsealed(path)?;
+        let records = Records::writing(configuration).await?;
+        registration::register_all((&records, &secrets), registering).await?;
         let configuration = &records.configuration;
-        let data_planes = Arc::<DataPlanes>::default();
-        data_planes
-            .connect(configuration, data_plane::PATIENCE)
-            .await;
-        let deployer = Deployer::new(Parts {
-            store: Arc::clone(&records.store) as _,
-            catalog: Arc::clone(configuration) as _,
-            backends: Arc::clone(&data_planes) as _,
-            resolver: Arc::new(ClientResolver::new(Arc::clone(&records.transport) as _)),
-            sealer: Arc::clone(&records.sealer),
-        });
-        let deployer = deployer.with_options(configuration.options.clone());
+        let data_planes = DataPlanes::connected(configuration).await;
+        let Secrets {
+            sealer, transport, ..
+        } = secrets;
+        let parts = (Arc::clone(&sealer), transport);
+        let parts = records.parts(parts, Arc::clone(&data_planes) as _);
+        let deployer = Deployer::new(parts).with_options(configuration.options.clone());
         Ok(Self {
             records,
+            sealer,
             data_planes,
             deployer,
         })
-    }
-
-    /// An error when the data plane of a component is not connected, in an environment or the first.
-    pub(crate) fn reaches(
-        &self,
-        component: &ComponentId,
-        environment: Option<&EnvironmentId>,
-    ) -> Result<(), Failure> {
-        let plan = self.records.configuration.plan(component);
-        let mut stages = plan.into_iter().flat_map(|plan| plan.stages);
-        let stage = stages.find(|stage| environment.is_none_or(|id| stage.environment.id == *id));
-        let Some(data_plane) = stage.map(|stage| stage.data_plane.id) else {
-            return Ok(());
-        };
-        match self.data_planes.why_out(&data_plane) {
-            Some(why) => Err(Failure::unavailable(format!(
-                "data plane {data_plane} is not connected: {why}"
-            ))),
-            None => Ok(()),
-        }
     }
 
     /// Waits for something while this process works on what is due, beside every other process

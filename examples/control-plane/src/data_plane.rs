@@ -18,7 +18,7 @@ use crate::config::{BackendEntry, ClusterAccess, Configuration, DataPlaneEntry};
 use crate::failure::with_causes;
 
 /// How long a data plane may take until it is connected: its credential plugin may ask a cloud.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The data planes. One that cannot be connected stops none of the others.
 #[derive(Debug, Default)]
@@ -35,6 +35,13 @@ struct State {
 }
 
 impl DataPlanes {
+    /// Those of a configuration, connected as far as they can be.
+    pub(crate) async fn connected(configuration: &Configuration) -> Arc<Self> {
+        let data_planes = Arc::<Self>::default();
+        data_planes.connect(configuration, PATIENCE).await;
+        data_planes
+    }
+
     /// Connects those that are not connected, all at once, and logs what has changed. What takes
     /// longer than it is waited for goes on, and the next call takes what becomes of it.
     pub(crate) async fn connect(&self, configuration: &Configuration, patience: Duration) {

@@ -4,15 +4,13 @@ use choreo_deploy::sealer::{SealError, SealingContext};
 use choreo_deploy::store::{NewRegistry, RegisteredRegistry, StoreErrorKind, StoredCredential};
 use choreo_registry::Credential;
 
-use crate::config::{OpenRegistry, RegistryEntry};
+use crate::config::{OpenRegistry, RegistryEntry, Secrets};
 use crate::control_plane::Records;
 use crate::failure::Failure;
 
 /// What may be written of the registries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Registering {
-    /// The command only reads.
-    Nothing,
     /// What has changed. A server may run beside the command, so its key must open the store.
     Command,
     /// What has changed, and what was sealed with a key that is gone: the configuration has it.
@@ -24,36 +22,35 @@ pub(crate) enum Registering {
 /// A credential that the configured key of that name does not open is an error: whoever works on
 /// the same store has another key of that name, and could not open what this one seals.
 pub(crate) async fn register_all(
-    records: &Records,
+    (records, secrets): (&Records, &Secrets),
     registering: Registering,
 ) -> Result<(), Failure> {
-    if registering == Registering::Nothing {
-        return Ok(());
-    }
     for entry in &records.configuration.registries {
-        if let Some(open) = records.registries.get(&entry.id) {
+        if let Some(open) = secrets.registries.get(&entry.id) {
             // Of several commands at once one is first; the others look again, and find its row.
-            while register(records, (entry, open), registering).await? == Attempt::Overtaken {}
+            while register((records, secrets), (entry, open), registering).await?
+                == Attempt::Overtaken
+            {}
         }
     }
     if registering == Registering::Server {
-        rewrap_others(records).await?;
+        rewrap_others(records, secrets).await?;
     }
     Ok(())
 }
 
 /// Wraps with the present key what is stored and not in the configuration, while the older key is still
 /// there: nothing else ever would, and nothing opens it once that key is gone.
-async fn rewrap_others(records: &Records) -> Result<(), Failure> {
+async fn rewrap_others(records: &Records, secrets: &Secrets) -> Result<(), Failure> {
     let organization = &records.configuration.organization;
     for stored in records.store.registries(organization).await? {
         let StoredCredential::Sealed(sealed) = &stored.credential else {
             continue;
         };
-        if records.registries.contains_key(&stored.id) {
+        if secrets.registries.contains_key(&stored.id) {
             continue;
         }
-        let rewrapped = records.sealer.rewrap(sealed, &context(&stored));
+        let rewrapped = secrets.sealer.rewrap(sealed, &context(&stored));
         let wrapped = match rewrapped {
             Ok(Some(wrapped)) => StoredCredential::Sealed(wrapped),
             Ok(None) => continue,
@@ -89,7 +86,7 @@ enum Attempt {
 }
 
 async fn register(
-    records: &Records,
+    (records, secrets): (&Records, &Secrets),
     (entry, open): (&RegistryEntry, &OpenRegistry),
     registering: Registering,
 ) -> Result<Attempt, Failure> {
@@ -102,11 +99,11 @@ async fn register(
         entry.authentication_type,
     );
     if let Some(stored) = &stored {
-        check_key(records, stored, registering)?;
+        check_key(secrets, stored, registering)?;
     }
     let kept = stored
         .as_ref()
-        .and_then(|stored| keep(records, stored, &new, open));
+        .and_then(|stored| keep(secrets, stored, &new, open));
     let credential = match (kept, &stored) {
         (Some(credential), Some(stored)) => {
             let same = stored.display_name == new.display_name
@@ -117,7 +114,7 @@ async fn register(
             credential
         }
         // Another credential, or another host that the old one must not reach: a new version.
-        _ => seal(records, &new, open)?,
+        _ => seal(secrets, &new, open)?,
     };
     let expected = stored.map(|stored| stored.revision);
     let new = new.with_credential(credential);
@@ -131,7 +128,7 @@ async fn register(
 
 /// The stored credential, wrapped with the present sealing key, if it still is the right one.
 fn keep(
-    records: &Records,
+    secrets: &Secrets,
     stored: &RegisteredRegistry,
     new: &NewRegistry,
     open: &OpenRegistry,
@@ -147,10 +144,10 @@ fn keep(
         (StoredCredential::Sealed(sealed), Wanted::Credential(wanted)) => {
             let context = context(stored);
             // One of a key that is gone is sealed anew: the configuration has it.
-            let known = records.sealer.open(sealed, &context).ok()?;
+            let known = secrets.sealer.open(sealed, &context).ok()?;
             let same = known.username() == wanted.username()
                 && known.expose_password() == wanted.expose_password();
-            let wrapped = records.sealer.rewrap(sealed, &context).ok()?;
+            let wrapped = secrets.sealer.rewrap(sealed, &context).ok()?;
             same.then(|| StoredCredential::Sealed(wrapped.unwrap_or_else(|| sealed.clone())))
         }
         _ => None,
@@ -159,7 +156,7 @@ fn keep(
 
 /// Whether what is stored opens with the configured keys.
 fn check_key(
-    records: &Records,
+    secrets: &Secrets,
     stored: &RegisteredRegistry,
     registering: Registering,
 ) -> Result<(), Failure> {
@@ -167,7 +164,7 @@ fn check_key(
         return Ok(());
     };
     let (id, key) = (&stored.id, sealed.key_id());
-    let why = match records.sealer.open(sealed, &context(stored)) {
+    let why = match secrets.sealer.open(sealed, &context(stored)) {
         Err(SealError::NotAuthentic) => format!(
             "sealing key {key:?} is not the one that sealed registry {id} in this store: \
              use the key of the server"
@@ -182,7 +179,7 @@ fn check_key(
 }
 
 fn seal(
-    records: &Records,
+    secrets: &Secrets,
     new: &NewRegistry,
     open: &OpenRegistry,
 ) -> Result<StoredCredential, Failure> {
@@ -191,7 +188,7 @@ fn seal(
         Wanted::ExistingSecret(name) => Ok(StoredCredential::ExistingSecret(name.to_owned())),
         Wanted::Credential(credential) => {
             let context = SealingContext::new(&new.organization, &new.id, &new.host);
-            let sealed = records.sealer.seal(credential, &context);
+            let sealed = secrets.sealer.seal(credential, &context);
             sealed.map(StoredCredential::Sealed).map_err(|error| {
                 Failure::unavailable(format!("registry {}", new.id)).caused_by(&error)
             })
@@ -230,10 +227,17 @@ fn key_of(credential: &StoredCredential) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use choreo_deploy::sealer::{Sealer, SealingKey};
 
     use super::*;
+    use crate::control_plane::unsealed;
+
+    async fn opened(path: &Path) -> (Records, Secrets) {
+        let (_, secrets) = unsealed(path).unwrap();
+        (Records::open(path).await.unwrap(), secrets)
+    }
 
     /// Opens a control plane with a credential and sealing keys, and says what is stored then.
     async fn start(
@@ -258,8 +262,11 @@ mod tests {
             "#
         );
         fs::write(path("control-plane.toml"), text).unwrap();
-        let records = Records::open(&path("control-plane.toml")).await.unwrap();
-        register_all(&records, Registering::Server).await.unwrap();
+        let path = path("control-plane.toml");
+        let (records, secrets) = opened(&path).await;
+        register_all((&records, &secrets), Registering::Server)
+            .await
+            .unwrap();
         let (organization, id) = ("default".parse().unwrap(), "images".parse().unwrap());
         let stored = records.store.registry(&organization, &id).await.unwrap();
         stored.expect("it is registered")
@@ -318,16 +325,17 @@ mod tests {
         let before = start(&directory, ("one", HOST), (1, "")).await;
         fs::write(directory.path().join("key-1"), "99".repeat(32)).unwrap();
         let path = directory.path().join("control-plane.toml");
-        let records = Records::open(&path).await.unwrap();
+        let (records, secrets) = opened(&path).await;
         for registering in [Registering::Command, Registering::Server] {
-            let error = register_all(&records, registering).await.unwrap_err();
+            let error = register_all((&records, &secrets), registering)
+                .await
+                .unwrap_err();
             assert_eq!(
                 error.to_string(),
                 "sealing key \"1\" is not the one that sealed registry images in this store: use the \
                  key of the server"
             );
         }
-        register_all(&records, Registering::Nothing).await.unwrap();
         let stored = records.store.registry(&before.organization, &before.id);
         assert_eq!(stored.await.unwrap().unwrap().revision, before.revision);
     }

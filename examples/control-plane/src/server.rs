@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use choreo_deploy::sealer::Sealer;
 use choreo_deploy::store::StoredCredential;
 use choreo_webhook::DeployWebhook;
 use choreo_webhook::server::{Health, ServerLimits};
@@ -36,6 +37,7 @@ impl Server {
     pub(crate) async fn bind(control_plane: ControlPlane) -> Result<Self, Failure> {
         let ControlPlane {
             records,
+            sealer,
             data_planes,
             deployer,
         } = &control_plane;
@@ -57,7 +59,7 @@ impl Server {
         // Behind the proxy that does TLS, every connection has the proxy's address.
         limits.connections_per_address = limits.connections;
         let health = Health::new();
-        say(&health, is_ready(records).await, data_planes);
+        say(&health, is_ready(records, sealer).await, data_planes);
         Ok(Self {
             webhook: webhook.with_limits(limits).with_health(health.clone()),
             health,
@@ -77,6 +79,7 @@ impl Server {
             control_plane:
                 ControlPlane {
                     records,
+                    sealer,
                     data_planes,
                     deployer,
                 },
@@ -88,7 +91,7 @@ impl Server {
         let (mut until, mut served_until) = (told.clone(), told);
         // Ends with this function.
         let mut looking = JoinSet::new();
-        looking.spawn(look(records, data_planes, health));
+        looking.spawn(look((records, sealer), data_planes, health));
         let worker = tokio::spawn(async move {
             deployer.run(stopped(&mut until)).await;
         });
@@ -117,11 +120,15 @@ async fn stopped(told: &mut watch::Receiver<bool>) {
 }
 
 /// Looks in its own time: what `/readyz` costs is not for strangers to say.
-async fn look(records: Records, data_planes: Arc<DataPlanes>, health: Health) {
+async fn look(
+    (records, sealer): (Records, Arc<Sealer>),
+    data_planes: Arc<DataPlanes>,
+    health: Health,
+) {
     loop {
         tokio::time::sleep(LOOK).await;
         data_planes.connect(&records.configuration, GLANCE).await;
-        say(&health, is_ready(&records).await, &data_planes);
+        say(&health, is_ready(&records, &sealer).await, &data_planes);
     }
 }
 
@@ -148,12 +155,10 @@ enum Opened {
 }
 
 /// Whether the store answers, and the sealing keys open what is used of it.
-async fn is_ready(records: &Records) -> Result<Opened, &'static str> {
+async fn is_ready(records: &Records, sealer: &Sealer) -> Result<Opened, &'static str> {
     let Records {
         store,
-        sealer,
         configuration,
-        ..
     } = records;
     let stored = async {
         store.ping().await?;

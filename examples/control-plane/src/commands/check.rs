@@ -44,7 +44,7 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
                 problems.push(Problem::new(path, message));
             }
         }
-        let sealer = secrets.as_ref().map(|secrets| &secrets.sealer);
+        let sealer = secrets.as_ref().map(|secrets| &*secrets.sealer);
         let (found, doubted) = stored::look(configuration, sealer).await;
         problems.extend(found);
         doubts = findings(configuration, secrets.as_ref());

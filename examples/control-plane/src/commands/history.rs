@@ -7,18 +7,17 @@ use choreo_deploy::store::DeploymentQuery;
 use serde_json::{Value, json};
 
 use super::{deploy, task, view};
+use crate::cli::Newest;
 use crate::control_plane::Records;
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::table::{Table, cell};
 
-/// How many are listed at most.
-const NEWEST: usize = 50;
-
 /// Lists the newest deployments, of a component or of all.
 pub(super) async fn deployments(
     records: &Records,
     component: Option<ComponentId>,
+    newest: Newest,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let query = match component {
@@ -40,7 +39,8 @@ pub(super) async fn deployments(
         "WHY",
     ]);
     let mut values = Vec::new();
-    for deployment in records.store.deployments(&query.limit(NEWEST)).await? {
+    let query = query.limit(with_one_more(newest));
+    for deployment in cut(records.store.deployments(&query).await?, newest) {
         let release = deploy::release(records, &deployment).await?;
         table.row([
             format!("{:.0}", deployment.accepted_at),
@@ -63,6 +63,7 @@ pub(super) async fn deployments(
 pub(super) async fn releases(
     records: &Records,
     component: &ComponentId,
+    newest: Newest,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let targets = records.targets(component).await?;
@@ -76,11 +77,11 @@ pub(super) async fn releases(
     };
     let mut table = Table::new(["RELEASE", "MADE", "IMAGE", "DIGEST", "READY IN"]);
     let mut values = Vec::new();
-    for release in records
+    let found = records
         .store
-        .releases(&records.key(component), NEWEST)
-        .await?
-    {
+        .releases(&records.key(component), with_one_more(newest))
+        .await?;
+    for release in cut(found, newest) {
         let (image, ready_in) = (&release.image, ready_in(&release));
         let digest = image.pin.as_ref().map(|pin| pin.digest);
         table.row([
@@ -110,14 +111,15 @@ pub(super) async fn releases(
 pub(super) async fn runs(
     records: &Records,
     component: &ComponentId,
+    newest: Newest,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    let mut runs: Vec<Run> = Vec::new();
+    let (limit, mut runs) = (with_one_more(newest), Vec::<Run>::new());
     for state in records.targets(component).await? {
-        runs.extend(records.store.runs(&state.target, NEWEST).await?);
+        runs.extend(records.store.runs(&state.target, limit).await?);
     }
     runs.sort_by_key(|run| std::cmp::Reverse(run.accepted_at));
-    runs.truncate(NEWEST);
+    let runs = cut(runs, newest);
     let mut table = Table::new([
         "ACCEPTED",
         "RUN",
@@ -141,4 +143,20 @@ pub(super) async fn runs(
     let values: Vec<Value> = runs.iter().map(task::document).collect();
     output.say(table.or(&format!("{component} has no run")), &values);
     Ok(ExitStatus::Ready)
+}
+
+/// As many as are asked of the store: whether there are more shows by the last.
+fn with_one_more(newest: Newest) -> usize {
+    usize::from(newest.limit) + 1
+}
+
+/// The newest of what was found; says where there are more, beside the list.
+fn cut<T>(mut found: Vec<T>, Newest { limit }: Newest) -> Vec<T> {
+    if found.len() > usize::from(limit) {
+        found.truncate(limit.into());
+        Output::note(format_args!(
+            "the newest {limit} are listed, and there are more: --limit lists more of them"
+        ));
+    }
+    found
 }

@@ -9,7 +9,7 @@ use choreo_registry::client::{Access, AccessClass, HttpTransport, RegistryClient
 use choreo_registry::{Credential, ImageReference};
 use serde_json::json;
 
-use crate::config::{OpenRegistry, RegistryEntry};
+use crate::config::{Configuration, OpenRegistry, RegistryEntry, Secrets};
 use crate::control_plane::Records;
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
@@ -78,14 +78,14 @@ fn used_by(users: &[&str]) -> String {
 
 /// Asks a registry whether the login works, and whether it may pull an image.
 pub(super) async fn verify(
-    records: &Records,
+    (configuration, secrets): (&Configuration, &Secrets),
     id: &RegistryId,
     image: Option<&ImageReference>,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    let entry = records.configuration.registry(id);
+    let entry = configuration.registry(id);
     let entry = entry.ok_or_else(|| {
-        let known = records.configuration.registries.iter();
+        let known = configuration.registries.iter();
         Failure::missing(("registry", id), known.map(|entry| &entry.id))
     })?;
     if let Some(image) = image.filter(|image| !entry.host.serves(image)) {
@@ -96,8 +96,8 @@ pub(super) async fn verify(
         );
         return Err(Failure::refused(message));
     }
-    let transport = Arc::clone(&records.transport) as _;
-    let access = access(entry, records.registries.get(id), (transport, image)).await;
+    let transport = Arc::clone(&secrets.transport) as _;
+    let access = access(entry, secrets.registries.get(id), (transport, image)).await;
     output.say(words(&access), &access);
     Ok(match access.class() {
         AccessClass::PullAllowed | AccessClass::LoginAccepted => ExitStatus::Ready,

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::deploy::LOOK;
 use super::view;
 use crate::cli::Place;
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, Records};
+use crate::data_plane::DataPlanes;
 use crate::failure::{self, ExitStatus, Failure};
 use crate::output::Output;
 use crate::progress::Progress;
@@ -80,7 +81,7 @@ pub(super) async fn cancel(
 
 /// Shows the last lines that a component wrote.
 pub(super) async fn logs(
-    control_plane: &ControlPlane,
+    records: &Records,
     Place {
         component,
         environment,
@@ -88,13 +89,15 @@ pub(super) async fn logs(
     (lines, previous): (u32, bool),
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    control_plane.records.component(&component)?;
+    let environment = environment.as_ref();
+    let data_planes = DataPlanes::connected(&records.configuration).await;
+    records.reaches(&data_planes, &component, environment)?;
+    records.component(&component)?;
     let mut query = LogQuery::last(lines);
     query.previous = previous;
-    let environment = environment.as_ref();
-    let lines = control_plane
-        .deployer
-        .logs(&control_plane.records.key(&component), environment, &query)
+    let lines = records
+        .asking(data_planes)?
+        .logs(&records.key(&component), environment, &query)
         .await?;
     let one = lines
         .windows(2)

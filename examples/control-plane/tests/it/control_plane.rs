@@ -139,6 +139,24 @@ impl Site {
         self.start(arguments).wait()
     }
 
+    /// Runs a command without any secret in its environment.
+    pub(crate) fn run_without_secrets(&self, arguments: &[&str]) -> Outcome {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_control-plane"));
+        let ran = { command.arg("--config").arg(self.configuration()) }
+            .args(arguments)
+            .env_remove("CHOREO_SEALING_KEY")
+            .env_remove("IMAGES_PASSWORD")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it is text");
+        Outcome {
+            status: ran.status.code().expect("it ends by itself"),
+            stdout: text(ran.stdout),
+            stderr: text(ran.stderr),
+        }
+    }
+
     /// Runs a command that believes this to be the registry's password.
     pub(crate) fn run_with(&self, arguments: &[&str], password: &str) -> Outcome {
         self.start_with(arguments, password).wait()

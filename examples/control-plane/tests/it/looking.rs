@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::control_plane::{Site, in_memory, site};
 use crate::image::Image;
 
-const LOOKING: [&[&str]; 9] = [
+const LOOKING: [&[&str]; 10] = [
     &["check"],
     &["status"],
     &["status", "orders"],
@@ -18,6 +18,7 @@ const LOOKING: [&[&str]; 9] = [
     &["registry", "list"],
     &["token", "list", "orders"],
     &["logs", "orders"],
+    &["orphans"],
 ];
 
 /// The files beside the configuration, with their content.
@@ -58,6 +59,58 @@ fn looking_writes_nothing() {
     for command in LOOKING {
         site.run(command).expect(0);
         assert_eq!(database(), before, "{command:?} wrote something");
+    }
+}
+
+/// Guards that whoever may not know the secrets can look, and can end a token that has leaked.
+#[test]
+fn looking_and_revoking_need_no_secret() {
+    let site = Site::new(&in_memory("registry.example.com"), "password");
+    site.token("orders");
+    let tokens = site.json(&["token", "list", "orders"]);
+    let id = tokens[0]["id"].as_str().expect("it has an id");
+    // The control: there is no secret.
+    site.run_without_secrets(&["promote", "orders"])
+        .expect(2)
+        .complains("CHOREO_SEALING_KEY");
+    for command in LOOKING.iter().filter(|command| command[0] != "check") {
+        site.run_without_secrets(command).expect(0);
+    }
+    site.run_without_secrets(&["token", "revoke", "orders", id])
+        .expect(0)
+        .says("is revoked");
+    site.run_without_secrets(&["registry", "remove", "none"])
+        .expect(6);
+}
+
+/// Guards that a list that is cut says so, and one that is not does not.
+#[test]
+fn a_list_says_that_there_are_more() {
+    let Some((registry, site)) = site() else {
+        return;
+    };
+    for tag in ["1", "2", "3"] {
+        let image = registry.push("shop/orders", tag, &Image::empty());
+        site.run(&["deploy", "orders", &image]).expect(0);
+    }
+    let report = registry.push("shop/report", "1", &Image::empty());
+    site.run(&["deploy", "report", &report]).expect(0);
+    for _ in 0..3 {
+        site.run(&["run", "report"]).expect(0);
+    }
+    for list in [
+        ["deployments", "orders"],
+        ["releases", "orders"],
+        ["runs", "report"],
+    ] {
+        for (limit, is_cut) in [("2", true), ("3", false), ("50", false)] {
+            let command = [&list[..], &["--limit", limit, "--json"]].concat();
+            let listed = site.run(&command).expect(0);
+            let count = listed.json().as_array().expect("it is a list").len();
+            assert_eq!(count, limit.parse().unwrap_or(3).min(3), "{command:?}");
+            let is_said = listed.stderr.contains("there are more");
+            assert_eq!(is_said, is_cut, "{command:?}: {}", listed.stderr);
+        }
     }
 }
 

@@ -42,10 +42,19 @@ fn a_component_is_removed_also_once_it_has_left() {
         .expect(0)
         .says("has left the configuration: remove it");
     site.run(&["releases", "report"]).expect(0).says(&report);
+    let orphans = site.json(&["orphans"]);
+    assert_eq!(orphans.as_array().unwrap().len(), 1, "{orphans}");
+    assert_eq!(orphans[0]["component"], "report", "{orphans}");
+    assert_eq!(orphans[0]["why"], "component-gone", "{orphans}");
+    assert_eq!(orphans[0]["data_planes_not_in_configuration"], json!([]));
+    site.run(&["orphans"])
+        .expect(0)
+        .says("the configuration has no such component");
     let removed = site.json(&["remove", "report"]);
     assert_eq!(removed[0]["phase"], "ready", "{removed}");
     assert_eq!(removed[0]["image"], json!(null), "{removed}");
     assert_eq!(site.json(&["status", "report"]), json!([]));
+    site.run(&["orphans"]).expect(0).says("no orphans");
     site.run(&["remove", "report"]).expect(6);
     site.run(&["deployments", "report"])
         .expect(0)

@@ -103,7 +103,7 @@ pub(super) async fn try_all(
             )
         });
     }
-    let transport: Arc<dyn HttpTransport> = Arc::new(secrets.transport);
+    let transport: Arc<dyn HttpTransport> = secrets.transport;
     let mut registries = secrets.registries;
     for (index, entry) in configuration.registries.iter().enumerate() {
         let (entry, open) = (entry.clone(), registries.remove(&entry.id));
