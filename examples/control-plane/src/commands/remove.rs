@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use choreo_deploy::deployment::Deployment;
 use choreo_deploy::id::{ComponentId, DataPlaneId, EnvironmentId};
 use choreo_deploy::store::TargetState;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{deploy, view};
 use crate::control_plane::ControlPlane;
@@ -22,7 +23,8 @@ pub(super) struct Choice {
 }
 
 /// Removes a component from an environment, or from all, and follows that to its end. It needs no
-/// configuration of the component, which may have left.
+/// configuration of the component, which may have left. Of several places, one where it fails keeps
+/// none of the others.
 pub(super) async fn remove(
     control_plane: &ControlPlane,
     component: &ComponentId,
@@ -30,38 +32,73 @@ pub(super) async fn remove(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let states = places(control_plane, component, &choice).await?;
-    let mut accepted = Vec::new();
+    let (mut accepted, mut failed) = (Vec::new(), Vec::new());
     for state in &states {
-        let gone = gone(control_plane, state);
-        if !gone.is_empty() {
-            let deployer = &control_plane.deployer;
-            deployer.forget_data_planes(&state.target, &gone).await?;
-            let environment = &state.target.environment;
-            Output::note(format_args!(
-                "what {component} in {environment} has on data plane {} is forgotten, and runs on",
-                list(&gone)
-            ));
-        }
-        if gone.len() < state.planes.len() {
-            let removal = control_plane.deployer.remove_target(&state.target).await?;
-            deploy::say_accepted(&removal);
-            accepted.push(removal.deployment);
+        match begin(control_plane, state, choice.forget).await {
+            Ok(removal) => accepted.extend(removal),
+            Err(failure) if states.len() == 1 => return Err(failure),
+            Err(failure) => failed.push((state.target.environment.clone(), failure)),
         }
     }
-    let ended = async {
-        let mut ended = Vec::new();
+    let mut ended = Vec::new();
+    let follow = async {
         for deployment in accepted {
-            ended.push(deploy::wait(control_plane, deployment).await?);
+            let environment = deployment.target.environment.clone();
+            match deploy::wait(control_plane, deployment).await {
+                Ok(deployment) => ended.push(deployment),
+                Err(failure) => failed.push((environment, failure)),
+            }
         }
-        Ok::<_, Failure>(ended)
     };
-    let ended = control_plane.work_until(ended).await?;
+    control_plane.work_until(follow).await;
     let lines: Vec<String> = ended.iter().map(|end| view::outcome(end, None)).collect();
-    let values: Vec<Value> = ended.iter().map(|end| view::document(end, None)).collect();
+    let mut values: Vec<Value> = ended.iter().map(|end| view::document(end, None)).collect();
+    for (environment, failure) in &failed {
+        Output::note(format_args!(
+            "error: {component} is not removed from {environment}: {failure}"
+        ));
+        let mut value = failure.document();
+        value["component"] = json!(component);
+        value["environment"] = json!(environment);
+        values.push(value);
+    }
     output.say(lines.join("\n"), &values);
     let statuses = ended.iter().map(|end| failure::of_phase(end.phase));
+    let statuses = statuses.chain(failed.iter().map(|(_, failure)| failure.status()));
     let bad = { statuses }.find(|status| *status != ExitStatus::Ready);
     Ok(bad.unwrap_or(ExitStatus::Ready))
+}
+
+/// Forgets what is on data planes that are no more, where that is chosen, and begins the removal from
+/// the others, if there are any.
+async fn begin(
+    control_plane: &ControlPlane,
+    state: &TargetState,
+    forget: bool,
+) -> Result<Option<Deployment>, Failure> {
+    let (deployer, target) = (&control_plane.deployer, &state.target);
+    let (component, environment) = (&target.component, &target.environment);
+    let gone = gone(control_plane, state);
+    if !gone.is_empty() && !forget {
+        return Err(Failure::refused(format!(
+            "{component} is on data plane {}, which the configuration does not have: add it again to \
+             remove what is there, or take --forget to leave it there",
+            list(&gone)
+        )));
+    }
+    if !gone.is_empty() {
+        deployer.forget_data_planes(target, &gone).await?;
+        Output::note(format_args!(
+            "what {component} in {environment} has on data plane {} is forgotten, and runs on",
+            list(&gone)
+        ));
+    }
+    if gone.len() == state.planes.len() {
+        return Ok(None);
+    }
+    let removal = deployer.remove_target(target).await?;
+    deploy::say_accepted(&removal);
+    Ok(Some(removal.deployment))
 }
 
 /// Where it is to be removed, which is somewhere.
@@ -90,16 +127,6 @@ async fn places(
         return Err(Failure::wrong_use(format!(
             "{component} is in {}: name one with --environment, or take --all",
             names.join(" and ")
-        )));
-    }
-    let gone: BTreeSet<_> = { states.iter() }
-        .flat_map(|state| gone(control_plane, state))
-        .collect();
-    if !gone.is_empty() && !choice.forget {
-        return Err(Failure::refused(format!(
-            "{component} is on data plane {}, which the configuration does not have: add it again to \
-             remove what is there, or take --forget to leave it there",
-            list(&gone)
         )));
     }
     Ok(states)

@@ -87,6 +87,44 @@ fn a_data_plane_that_is_no_more_is_forgotten() {
     site.run(&["promote", "orders"]).expect(6);
 }
 
+/// Guards that of several places one that cannot be removed keeps none of the others, and is told.
+#[test]
+fn one_place_that_fails_keeps_no_other() {
+    let Some((registry, site)) = site() else {
+        return;
+    };
+    let local = in_memory(&registry.host());
+    let (place, plane) = (
+        "id = \"development\"\ndata_plane = ",
+        "[[data_planes]]\nid = ",
+    );
+    assert!(local.contains(place) && local.contains(plane));
+    // Development, which comes first, is on a data plane that is about to leave.
+    let both = local.replace(&format!("{place}\"local\""), &format!("{place}\"leaving\""))
+        + &format!("\n{plane}\"leaving\"\nbackend = \"memory\"\n");
+    site.configure(&both);
+    let image = registry.push("shop/orders", "1", &Image::empty());
+    site.run(&["deploy", "orders", &image]).expect(0);
+    site.run(&["promote", "orders"]).expect(0);
+    site.configure(&local);
+    let orphans = site.json(&["orphans"]);
+    let gone = &orphans[0]["data_planes_not_in_configuration"];
+    assert_eq!(*gone, json!(["leaving"]), "{orphans}");
+
+    let removed = site.run(&["remove", "orders", "--all", "--json"]).expect(6);
+    let values = removed.json();
+    assert_eq!(values[0]["environment"], "production", "{values}");
+    assert_eq!(values[0]["phase"], "ready", "{values}");
+    assert_eq!(values[1]["environment"], "development", "{values}");
+    assert_eq!(values[1]["exit_status"], 6, "{values}");
+    removed.complains("orders is not removed from development: orders is on data plane leaving");
+    let status = site.json(&["status", "orders"]);
+    assert_eq!(status.as_array().unwrap().len(), 1, "{status}");
+    site.run(&["remove", "orders", "--all", "--forget"])
+        .expect(0);
+    assert_eq!(site.json(&["orphans"]), json!([]));
+}
+
 /// Guards that a run that waits is listed and can be stopped, and one that has ended stays as it is.
 #[test]
 fn a_run_is_cancelled() {
