@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, Live, Written};
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::name;
-use crate::stamp::Stamp;
+use crate::stamp::{Rank, Stamp};
 
 /// How often a write is tried again after somebody else was faster.
 pub(crate) const ATTEMPTS: u32 = 12;
@@ -24,8 +24,8 @@ pub(crate) const ATTEMPTS: u32 = 12;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Anchor {
     pub(crate) generation: Generation,
-    /// Whether the generation was taken back since.
-    pub(crate) is_taken_back: bool,
+    /// How far it has come within the generation.
+    pub(crate) rank: Rank,
     pub(crate) state: State,
     /// What the generation consists of.
     pub(crate) current: BTreeSet<ObjectId>,
@@ -57,7 +57,7 @@ impl Anchor {
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp {
             generation: self.generation,
-            is_taken_back: self.is_taken_back,
+            rank: self.rank,
         }
     }
 }
@@ -228,7 +228,7 @@ fn parse(live: &Live) -> Option<Anchor> {
     let stamp = live.stamp()?;
     Some(Anchor {
         generation: stamp.generation,
-        is_taken_back: stamp.is_taken_back,
+        rank: stamp.rank,
         state: State::ALL
             .into_iter()
             .find(|known| known.as_str() == state)?,

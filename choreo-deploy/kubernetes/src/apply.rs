@@ -24,6 +24,9 @@
 //! - What no anchor ever listed was written by nobody, for all claim first and list what they plan.
 //! - A generation that changes nothing only claims: see [`unchanged`](crate::unchanged).
 //!
+//! Within a generation what is pinned comes after what runs by a tag, and what takes it back after both,
+//! in the same way: see [`Rank`](crate::stamp::Rank).
+//!
 //! What else ran before needs is left as it is until the new pods are ready: the ports of the Service
 //! and the range of the autoscaler. They are written down in the anchor and written by `settle`. Until
 //! then a port whose number changes leads to it by its name: see [`held_back`](crate::held_back).
@@ -200,23 +203,32 @@ impl Writer<'_> {
 
     /// Writes what waited for the generation to be ready, and removes what is not part of it.
     pub(crate) async fn settle(&self) -> Result<(), BackendError> {
-        let stamp = self.stamp;
         let Some(held) = self.anchors().load().await? else {
             return Ok(());
         };
         let anchor = held.anchor.clone();
-        if anchor.stamp() > stamp {
-            return Err(self.cluster.stale(stamp, anchor.stamp()));
+        if anchor.stamp() > self.stamp {
+            return Err(self.cluster.stale(self.stamp, anchor.stamp()));
         }
-        if anchor.stamp() < stamp || anchor.state != State::Applied {
+        if anchor.generation < self.stamp.generation || anchor.state != State::Applied {
             return Ok(());
         }
+        // What is ready by its tag is settled as that.
+        let writer = Writer {
+            stamp: anchor.stamp(),
+            ..*self
+        };
+        writer.complete(held, &anchor).await
+    }
+
+    /// Settles the generation as the anchor has it.
+    async fn complete(&self, held: Held, anchor: &Anchor) -> Result<(), BackendError> {
         for manifest in &anchor.deferred {
             let object = Object::of_manifest(manifest)
                 .ok_or_else(|| self.cluster.unreadable("a deferred object"))?;
             self.write(&object, &[]).await?;
         }
-        let cleared = self.clear(held, &anchor).await;
+        let cleared = self.clear(held, anchor).await;
         cleared.map_err(BackendError::about_leftovers)
     }
 
@@ -250,7 +262,7 @@ impl Writer<'_> {
     ) -> Anchor {
         Anchor {
             generation: self.stamp.generation,
-            is_taken_back: self.stamp.is_taken_back,
+            rank: self.stamp.rank,
             state,
             current,
             inventory,

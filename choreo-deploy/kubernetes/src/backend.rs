@@ -103,7 +103,7 @@ impl KubernetesBackend {
         let writer = Writer {
             cluster: &cluster,
             target: intent.target,
-            stamp: Stamp::new(intent.generation),
+            stamp: Stamp::of(intent),
         };
         writer.apply(&objects).await
     }

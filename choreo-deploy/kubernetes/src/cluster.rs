@@ -19,7 +19,7 @@ use crate::events::time;
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
-use crate::stamp::Stamp;
+use crate::stamp::{Rank, Stamp};
 
 /// The one field manager: never versioned, so that a field left out later is removed
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
@@ -300,11 +300,14 @@ impl Cluster<'_> {
     }
 
     pub(crate) fn stale(&self, stamp: Stamp, newer: Stamp) -> BackendError {
-        let message = if stamp.generation == newer.generation {
-            format!("generation {} was taken back", stamp.generation)
-        } else {
-            let (older, newer) = (stamp.generation, newer.generation);
+        let older = stamp.generation;
+        let message = if older < newer.generation {
+            let newer = newer.generation;
             format!("generation {older} is older than {newer}, which is in place")
+        } else if newer.rank == Rank::TakenBack {
+            format!("generation {older} was taken back")
+        } else {
+            format!("generation {older} is in place by its digest, which comes after its tag")
         };
         self.failed(BackendErrorKind::Stale, message)
     }

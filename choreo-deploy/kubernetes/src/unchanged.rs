@@ -65,7 +65,7 @@ impl Writer<'_> {
         let secrets: Vec<&Object> = secrets.collect();
         let anchor = Anchor {
             generation: self.stamp.generation,
-            is_taken_back: self.stamp.is_taken_back,
+            rank: self.stamp.rank,
             state: match secrets.is_empty() {
                 true => State::Applied,
                 false => State::Applying,

@@ -11,7 +11,7 @@ use choreo_deploy::backend::{
 };
 use choreo_deploy::conformance::{example_registry, example_release, example_target};
 use choreo_deploy::deployment::Generation;
-use choreo_deploy::release::Release;
+use choreo_deploy::release::{Release, ReleaseImage};
 use choreo_deploy::rollout::RolloutPhase;
 use choreo_deploy::run::RunOverrides;
 use choreo_deploy::settings::Settings;
@@ -625,6 +625,79 @@ async fn what_was_reserved_does_nothing_for_a_generation_that_is_not_the_newest_
     let applied = apply(&server, 1, false).await;
     assert_eq!(kind(applied), BackendErrorKind::Stale);
     assert!(!server.has(DEPLOYMENTS), "it is taken back");
+}
+
+/// The example Service, whose digest has not been observed yet.
+fn by_tag() -> Release {
+    let mut release = example_release(1);
+    let image = "registry.example.com/shop/app:1".parse().unwrap();
+    release.image = ReleaseImage::unpinned(image);
+    release
+}
+
+fn image(server: &Server) -> String {
+    let deployment = server.look(DEPLOYMENTS);
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    container["image"].as_str().unwrap().to_owned()
+}
+
+/// A worker that has lost its claim and does not know it applies the tag of the same generation.
+#[tokio::test]
+async fn a_tag_is_not_applied_after_the_digest_that_was_observed() {
+    let server = Server::new();
+    apply_release(&server, 1, &by_tag()).await.unwrap();
+    apply_release(&server, 1, &by_tag()).await.unwrap();
+    assert!(image(&server).ends_with(":1"));
+    apply(&server, 1, false).await.unwrap();
+    let late = apply_release(&server, 1, &by_tag()).await.unwrap_err();
+    assert_eq!(late.kind(), BackendErrorKind::Stale);
+    assert!(late.to_string().contains("by its digest"), "{late}");
+    assert!(image(&server).contains("@sha256:"));
+    // The control: a newer generation may be by tag again.
+    apply_release(&server, 2, &by_tag()).await.unwrap();
+    assert!(image(&server).ends_with(":1"));
+}
+
+/// The owner of the claim applies the digest between two requests of the one who applies the tag.
+#[tokio::test]
+async fn a_tag_that_is_being_applied_gives_way_to_the_digest() {
+    let claim = |objects: &mut Objects| objects.change(ANCHOR, |anchor| mark(anchor, 1));
+    let server = Server::new();
+    server.after("PATCH", DEPLOYMENTS, claim);
+    let reserved = apply_release(&server, 1, &by_tag()).await;
+    assert_eq!(kind(reserved), BackendErrorKind::Stale);
+    assert!(!server.has(DEPLOYMENTS), "what was reserved is taken back");
+
+    let server = Server::new();
+    apply_release(&server, 1, &by_tag()).await.unwrap();
+    server.change(DEPLOYMENTS, |deployment| {
+        deployment["spec"]["replicas"] = 0.into()
+    });
+    server.before("PATCH", DEPLOYMENTS, move |objects| {
+        claim(objects);
+        objects.change(DEPLOYMENTS, |deployment| {
+            mark(deployment, 1);
+            deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "pinned".into();
+        });
+        None
+    });
+    let late = apply_release(&server, 1, &by_tag()).await;
+    assert_eq!(kind(late), BackendErrorKind::Stale);
+    assert_eq!(image(&server), "pinned");
+}
+
+/// What is ready only at its deadline is not pinned any more.
+#[tokio::test]
+async fn what_runs_by_its_tag_is_settled_and_removed() {
+    let server = Server::new();
+    apply(&server, 1, false).await.unwrap();
+    let mut moved = served_at("http", 9090);
+    moved.image = by_tag().image;
+    apply_release(&server, 2, &moved).await.unwrap();
+    settle(&server, 2).await.unwrap();
+    assert_eq!(port_of_service(&server).1, 9090);
+    remove(&server, 2).await.unwrap();
+    assert!(!server.has(DEPLOYMENTS));
 }
 
 /// A newer worker has claimed the target after the Jobs were listed: some of them may be its own.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::kind::ObjectId;
 use crate::manifest::CONTAINER;
-use crate::stamp::Stamp;
+use crate::stamp::{Rank, Stamp};
 
 const DIGEST: &str = "sha256:4444444444444444444444444444444444444444444444444444444444444444";
 
@@ -24,7 +24,7 @@ fn anchor(state: State, kind: Option<Kind>) -> Anchor {
         state,
         inventory: current.clone(),
         current,
-        is_taken_back: false,
+        rank: Rank::Pinned,
         deferred: Vec::new(),
         digest: String::new(),
         since: Stamp::new(Generation::new(0, 7)),
