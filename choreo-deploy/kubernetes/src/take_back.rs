@@ -9,6 +9,7 @@ use choreo_deploy::backend::BackendError;
 
 use crate::anchor::State;
 use crate::apply::{Done, Writer, removal_order};
+use crate::held_back;
 use crate::kind::{Kind, ObjectId};
 use crate::manifest::Object;
 
@@ -21,13 +22,31 @@ impl Writer<'_> {
         let held = self.anchors().load().await?;
         let held = self.claim(held, (&planned, "")).await?;
         for object in objects {
-            self.write(object, objects).await?;
+            let reached = self.reached(object).await?;
+            self.write(reached.as_ref().unwrap_or(object), objects)
+                .await?;
         }
         let possible = self.possible(held.as_ref());
         for id in removal_order(possible.difference(&planned).cloned()) {
             self.delete(&id).await?;
         }
         self.finish(held, Done::of(State::Applied)).await
+    }
+
+    /// The Service as it leads to each pod at the number that the pod serves, where not all serve the one
+    /// of before: the pods of the generation are behind it until those of before have taken their place.
+    async fn reached(&self, object: &Object) -> Result<Option<Object>, BackendError> {
+        if object.id().kind != Kind::Service {
+            return Ok(None);
+        }
+        let mut manifest = object.expose_manifest().clone();
+        let live = self.judged(object.id()).await?;
+        let live = live.filter(|live| !live.is_pending());
+        let Some(ports) = live.and_then(|live| held_back::ports(&manifest, &live.0)) else {
+            return Ok(None);
+        };
+        manifest["spec"]["ports"] = ports;
+        Ok(Object::of_manifest(&manifest))
     }
 
     /// Deletes what runs or starts something. What lies around it stays: runs of tasks need it, and

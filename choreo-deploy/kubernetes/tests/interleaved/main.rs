@@ -579,6 +579,10 @@ async fn while_the_number_of_a_port_changes_each_pod_is_reached_at_its_own() {
         );
         if is_taken_back {
             write(&server, 2, &before, true).await;
+            // The pods that are taken back serve their number until those of before are ready.
+            assert_eq!(port_of_service(&server), at("http", 8080, json!("http")));
+            write(&server, 3, &before, false).await;
+            settle(&server, 3).await.unwrap();
             assert_eq!(port_of_service(&server), first);
         } else {
             settle(&server, 2).await.unwrap();
@@ -637,4 +641,17 @@ async fn a_generation_that_changes_nothing_is_judged_from_when_it_was_taken() {
         let rollout = server.call(policy(), look).await.unwrap();
         assert_eq!(rollout.phase, expected, "{rollout:?}");
     }
+}
+
+/// All pods serve the new number when something that waited for them cannot be written.
+#[tokio::test]
+async fn a_service_that_leads_to_the_new_pods_is_brought_back_without_a_gap() {
+    let server = Server::new();
+    let (before, after) = (served_at("http", 8080), served_at("http", 9090));
+    write(&server, 1, &before, false).await;
+    write(&server, 2, &after, false).await;
+    settle(&server, 2).await.unwrap();
+    write(&server, 2, &before, true).await;
+    let reached = (json!("http"), json!(8080), json!("http"));
+    assert_eq!(port_of_service(&server), reached);
 }
