@@ -60,6 +60,12 @@ impl Anchor {
             rank: self.rank,
         }
     }
+
+    /// When it took a generation that changed nothing, if it was `written` then: what was there before
+    /// is its own from then on, and what happened before is not.
+    pub(crate) fn kept(&self, written: Option<Timestamp>) -> Option<Timestamp> {
+        written.filter(|_| self.since < self.stamp())
+    }
 }
 
 /// How far the generation is written. What becomes of it on the data plane is the rollout's matter.

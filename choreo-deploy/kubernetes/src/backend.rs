@@ -214,9 +214,10 @@ impl KubernetesBackend {
             (Vec::new(), jobs, pods)
         };
         let now = Timestamp::now();
+        let kept = held.anchor.kept(held.written_at());
         let refusal = match &workload {
             Some(cron_job)
-                if kind == Kind::CronJob && jobs_of(cron_job, &jobs).next().is_none() =>
+                if kind == Kind::CronJob && jobs_of(cron_job, &jobs, kept).next().is_none() =>
             {
                 trial::refusal(cluster, cron_job).await
             }

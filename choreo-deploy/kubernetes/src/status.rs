@@ -70,15 +70,13 @@ pub(crate) struct Seen {
     pub(crate) refusal: Option<String>,
     /// When the anchor was written last.
     pub(crate) claimed: Option<Timestamp>,
-    /// When it was read.
+    /// When it was read, by the API server's clock.
     pub(crate) now: Timestamp,
 }
 
 impl Seen {
-    /// When the anchor took a generation that changed nothing: what was there before is its own from
-    /// then on, and what happened before is not.
     fn kept(&self, anchor: &Anchor) -> Option<Timestamp> {
-        self.claimed.filter(|_| anchor.since < anchor.stamp())
+        anchor.kept(self.claimed)
     }
 }
 

@@ -8,6 +8,9 @@
 //! The anchor must take it nevertheless: else one between the two, accepted before it and claimed after
 //! it, would not be refused.
 //!
+//! The Jobs of a schedule carry the generation and release that wrote it, so both are left out of what it
+//! says too.
+//!
 //! What a generation says is remembered as a digest. A pull secret is left out of it, for a digest of a
 //! password is something to guess at; so a pull secret is touched.
 
@@ -109,11 +112,16 @@ pub(crate) fn digest(objects: &[Object]) -> String {
     digits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Leaves out which generation and release an object is of.
+/// Leaves out which generation and release an object is of, and what a schedule makes.
 fn steady(json: &mut Value) {
-    let annotations = json.pointer_mut("/metadata/annotations");
-    if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
-        annotations.remove(labels::GENERATION);
-        annotations.remove(labels::RELEASE);
+    for pointer in [
+        "/metadata/annotations",
+        "/spec/jobTemplate/metadata/annotations",
+    ] {
+        let annotations = json.pointer_mut(pointer);
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+            annotations.remove(labels::GENERATION);
+            annotations.remove(labels::RELEASE);
+        }
     }
 }

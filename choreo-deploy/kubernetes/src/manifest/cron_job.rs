@@ -33,7 +33,7 @@ pub(super) fn render(plan: &Plan<'_>, task: &ScheduledTask) -> Result<Object, Ba
                     "labels": plan.policy.labeled(
                         labels::pod(plan.intent.target, component_type, ROLE_SCHEDULE),
                     ),
-                    // By which a Job is known to be of this release.
+                    // By which a Job is known to be of what the schedule says now.
                     "annotations": labels::release_annotations(
                         plan.intent.generation,
                         plan.intent.release,

@@ -2,11 +2,13 @@
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
+use jiff::Timestamp;
 
 use super::pod::{self, Finding, View};
 use super::{Seen, Verdict, admission, current, missing, plain};
 use crate::anchor::Anchor;
 use crate::cluster::Live;
+use crate::events::time;
 use crate::labels;
 
 pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
@@ -19,7 +21,7 @@ pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
         let message = "the schedule does not fire because it is suspended";
         return plain(ready.with_reason(Reason::new(ReasonCode::Suspended, message)));
     }
-    let mut jobs: Vec<&Live> = jobs_of(cron_job, &seen.jobs).collect();
+    let mut jobs: Vec<&Live> = jobs_of(cron_job, &seen.jobs, seen.kept(anchor)).collect();
     jobs.sort_by_key(|job| job.text("/metadata/creationTimestamp"));
     match jobs.last() {
         Some(last) => of_jobs(ready, &jobs, last, seen),
@@ -27,18 +29,25 @@ pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     }
 }
 
-/// The Jobs that were made of what the CronJob says now: an older release's are no news of it.
+/// The Jobs that were made of what the CronJob says now: an older release's are no news of it, nor are
+/// those from before a generation that changed nothing was `kept`.
 pub(crate) fn jobs_of<'a>(
     cron_job: &Live,
     jobs: &'a [Live],
+    kept: Option<Timestamp>,
 ) -> impl Iterator<Item = &'a Live> + use<'a> {
     let annotations = cron_job
         .0
         .pointer("/spec/jobTemplate/metadata/annotations")
         .and_then(|annotations| annotations[labels::GENERATION].as_str())
         .map(str::to_owned);
+    let is_since = move |job: &Live| {
+        let made = time(job.text("/metadata/creationTimestamp"));
+        kept.is_none_or(|kept| made.is_some_and(|made| made >= kept))
+    };
     jobs.iter()
         .filter(move |job| job.annotation(labels::GENERATION) == annotations.as_deref())
+        .filter(move |job| is_since(job))
 }
 
 /// No run of it has been due yet, so the data plane was asked for one.

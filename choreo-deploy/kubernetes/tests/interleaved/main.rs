@@ -655,3 +655,41 @@ async fn a_service_that_leads_to_the_new_pods_is_brought_back_without_a_gap() {
     let reached = (json!("http"), json!(8080), json!("http"));
     assert_eq!(port_of_service(&server), reached);
 }
+
+/// A schedule says in its template which generation and release a run belongs to.
+#[tokio::test]
+async fn a_schedule_that_changes_nothing_writes_only_the_anchor() {
+    let target = example_target("orders");
+    let server = Server::new();
+    let apply = async |number: u64, cron: &str| {
+        let mut release = example_release(number);
+        release.image = example_release(1).image;
+        let schedule = Schedule::new(cron.parse().unwrap(), "UTC".parse().unwrap());
+        release.workload = ScheduledTask::new(schedule).into();
+        let call = async |backend: KubernetesBackend| {
+            let intent = Intent::new(&target, generation(number), &release);
+            backend.apply(&intent).await
+        };
+        server.take_written();
+        server.call(policy(), call).await.unwrap();
+        server.take_written()
+    };
+    apply(1, "0 3 * * *").await;
+    let before = server.look("/cronjobs/");
+    let same = apply(2, "0 3 * * *").await;
+    assert_eq!(same.len(), 1, "{same:?}");
+    assert!(
+        same[0].starts_with("PUT") && same[0].contains(ANCHOR),
+        "{same:?}"
+    );
+    assert_eq!(server.look("/cronjobs/"), before);
+    // The control: another time is written.
+    let changed = apply(3, "0 4 * * *").await;
+    assert!(
+        changed.iter().any(|call| call.contains("/cronjobs/")),
+        "{changed:?}"
+    );
+    let template = &server.look("/cronjobs/")["spec"]["jobTemplate"];
+    let release = &template["metadata"]["annotations"]["choreo.dev/release"];
+    assert_eq!(release, "3");
+}

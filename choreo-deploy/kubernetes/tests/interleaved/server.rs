@@ -178,6 +178,8 @@ pub(crate) fn status(code: u16, message: &str) -> Answer {
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) objects: Arc<Mutex<Objects>>,
+    /// What was asked to be written, by method and path.
+    written: Arc<Mutex<Vec<String>>>,
     before: Arc<Mutex<Option<Hook>>>,
     after: Arc<Mutex<Option<Hook>>>,
 }
@@ -186,6 +188,7 @@ impl Server {
     pub(crate) fn new() -> Self {
         Self {
             objects: Arc::default(),
+            written: Arc::default(),
             before: Arc::default(),
             after: Arc::default(),
         }
@@ -252,9 +255,20 @@ impl Server {
         if query.contains("dryRun") {
             return (200, body.clone());
         }
+        if method != "GET" {
+            self.written
+                .lock()
+                .unwrap()
+                .push(format!("{method} {path}"));
+        }
         let answer = objects.answer(method, (path, query), body);
         run(&self.after, &mut objects);
         answer
+    }
+
+    /// What was written since this was asked last.
+    pub(crate) fn take_written(&self) -> Vec<String> {
+        std::mem::take(&mut *self.written.lock().unwrap())
     }
 
     pub(crate) fn has(&self, part: &str) -> bool {

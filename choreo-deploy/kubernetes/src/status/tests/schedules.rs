@@ -170,3 +170,24 @@ fn a_program_that_could_not_be_executed_has_not_run() {
     ];
     assert_eq!(judged(jobs, pods, None).phase, RolloutPhase::Ready);
 }
+
+/// The Jobs of a generation that changed nothing carry the one that wrote the schedule.
+#[test]
+fn jobs_from_before_a_generation_that_changed_nothing_are_no_news_of_it() {
+    let jobs = vec![job_of("0.6", 9, failed())];
+    let codes = |hour: u8| {
+        let seen = Seen {
+            workload: Some(cron_job("0.6")),
+            jobs: jobs.clone(),
+            claimed: Some(format!("2026-01-02T{hour:02}:00:00Z").parse().unwrap()),
+            ..Seen::default()
+        };
+        let kept = Anchor {
+            since: Stamp::new(Generation::new(0, 6)),
+            ..anchor(State::Applied, Some(Kind::CronJob))
+        };
+        phase_and_codes(&judge(&kept, &seen).status)
+    };
+    assert_eq!(codes(9), (RolloutPhase::Ready, vec![ReasonCode::RunFailed]));
+    assert_eq!(codes(10), (RolloutPhase::Ready, vec![]));
+}
