@@ -33,7 +33,8 @@ use crate::name;
 #[non_exhaustive]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
-    /// Which namespace a target goes to. One is made per environment of a project by default.
+    /// Which namespace a target goes to. One is made per environment of a project by default. A change
+    /// leaves what runs where it is, see [`Namespaces`].
     pub namespaces: Namespaces,
     /// What containers may do. `restricted` by default.
     pub security: SecurityProfile,
@@ -111,6 +112,10 @@ impl fmt::Debug for Patch {
 /// A namespace is a boundary of trust: a component can read every Secret of its namespace by naming it,
 /// but for pull secrets. Where organizations or projects that do not trust each other go to one
 /// namespace, they share what is in it.
+///
+/// A change moves no target. The backend looks for a target in the namespace that the policy names now,
+/// so what runs in the one of before goes on there beside it, and no removal reaches it. Remove the
+/// targets before the change, or delete there what has their labels `choreo.dev/*` after it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
