@@ -10,7 +10,6 @@ use choreo_deploy::backend::{
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::id::RunId;
 use choreo_deploy::rollout::{Rollout, RunStatus};
-use jiff::Timestamp;
 
 use crate::anchor::{ATTEMPTS, Anchors, Held};
 use crate::apply::{Writer, stamped};
@@ -201,7 +200,7 @@ impl KubernetesBackend {
         let id = ObjectId::new(kind, name::object(target));
         let of_role = |role| labels::query(&labels::selector(target, role));
         // The workload first: what is read after it is at least as new.
-        let workload = cluster.get(&id).await?;
+        let (workload, now) = cluster.get_dated(&id).await?;
         let (replica_sets, jobs, pods) = if kind == Kind::Deployment {
             let role = of_role(ROLE_SERVER);
             let sets = cluster.list(Kind::ReplicaSet, &role);
@@ -213,7 +212,6 @@ impl KubernetesBackend {
             let (jobs, pods) = tokio::try_join!(jobs, cluster.list(Kind::Pod, &role))?;
             (Vec::new(), jobs, pods)
         };
-        let now = Timestamp::now();
         let kept = held.anchor.kept(held.written_at());
         let refusal = match &workload {
             Some(cron_job)

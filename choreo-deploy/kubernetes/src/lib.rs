@@ -59,6 +59,7 @@ mod apply;
 mod backend;
 mod cluster;
 mod credential;
+mod dated;
 mod error;
 mod events;
 mod held_back;

@@ -12,7 +12,6 @@ use choreo_deploy::backend::{BackendError, BackendErrorKind, RunIntent};
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::id::RunId;
 use choreo_deploy::rollout::RunStatus;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::anchor::{ATTEMPTS, Anchors};
@@ -77,12 +76,12 @@ impl Runs<'_> {
 
     pub(crate) async fn observe(&self, run: &RunId) -> Result<RunStatus, BackendError> {
         let id = self.id(run);
-        let Some(job) = self.cluster.get(&id).await? else {
+        let (job, now) = self.cluster.get_dated(&id).await?;
+        let Some(job) = job else {
             return Ok(RunStatus::unknown());
         };
         self.owned(&job)?;
         let pods = self.cluster.list(Kind::Pod, &pods_of(&id.name)).await?;
-        let now = Timestamp::now();
         let seen = Seen {
             events: events::read(self.cluster, &pods, now).await,
             pods,

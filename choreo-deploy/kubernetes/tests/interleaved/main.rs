@@ -21,7 +21,7 @@ use choreo_deploy::workload::{
 };
 use choreo_deploy_kubernetes::policy::Namespaces;
 use choreo_deploy_kubernetes::{KubernetesBackend, Policy, render_run};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::server::{Objects, PAGE, Server, status};
@@ -692,4 +692,36 @@ async fn a_schedule_that_changes_nothing_writes_only_the_anchor() {
     let template = &server.look("/cronjobs/")["spec"]["jobTemplate"];
     let release = &template["metadata"]["annotations"]["choreo.dev/release"];
     assert_eq!(release, "3");
+}
+
+/// The clock of the API server is ahead of ours, or behind.
+#[tokio::test]
+async fn the_time_for_progress_is_measured_by_one_clock() {
+    let target = example_target("orders");
+    let server = Server::new();
+    apply(&server, 1, false).await.unwrap();
+    let allowed = &server.look(DEPLOYMENTS)["spec"]["progressDeadlineSeconds"];
+    let allowed = SignedDuration::from_secs(allowed.as_i64().unwrap());
+    let minute = SignedDuration::from_mins(1);
+    for skew in [-10, 0, 10].map(SignedDuration::from_mins) {
+        let now = Timestamp::now() + skew;
+        server.set_date(now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+        for (since, expected) in [
+            (minute, RolloutPhase::Progressing),
+            (allowed - minute, RolloutPhase::Progressing),
+            (allowed + minute, RolloutPhase::Failed),
+        ] {
+            server.change(DEPLOYMENTS, |deployment| {
+                deployment["metadata"]["managedFields"] = json!([{
+                    "manager": "choreo", "operation": "Apply", "time": (now - since).to_string(),
+                }]);
+                deployment["status"] = json!({ "conditions": [{
+                    "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable",
+                }] });
+            });
+            let look = async |backend: KubernetesBackend| backend.observe(&target).await;
+            let rollout = server.call(policy(), look).await.unwrap();
+            assert_eq!(rollout.phase, expected, "{skew} {since} {rollout:?}");
+        }
+    }
 }

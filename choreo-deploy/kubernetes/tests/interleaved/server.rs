@@ -180,6 +180,8 @@ pub(crate) struct Server {
     pub(crate) objects: Arc<Mutex<Objects>>,
     /// What was asked to be written, by method and path.
     written: Arc<Mutex<Vec<String>>>,
+    /// What its answers call the time.
+    date: Arc<Mutex<Option<String>>>,
     before: Arc<Mutex<Option<Hook>>>,
     after: Arc<Mutex<Option<Hook>>>,
 }
@@ -189,6 +191,7 @@ impl Server {
         Self {
             objects: Arc::default(),
             written: Arc::default(),
+            date: Arc::default(),
             before: Arc::default(),
             after: Arc::default(),
         }
@@ -233,7 +236,11 @@ impl Server {
                 let body = serde_json::from_slice(&body).unwrap_or_default();
                 let (code, json) = server.answer(parts.method.as_str(), &parts.uri, &body);
                 let body = Body::from(json.to_string().into_bytes());
-                respond.send_response(Response::builder().status(code).body(body).unwrap());
+                let mut answer = Response::builder().status(code);
+                if let Some(date) = &*server.date.lock().unwrap() {
+                    answer = answer.header("date", date);
+                }
+                respond.send_response(answer.body(body).unwrap());
             }
         });
         let result = call(backend).await;
@@ -269,6 +276,11 @@ impl Server {
     /// What was written since this was asked last.
     pub(crate) fn take_written(&self) -> Vec<String> {
         std::mem::take(&mut *self.written.lock().unwrap())
+    }
+
+    /// Sets its clock.
+    pub(crate) fn set_date(&self, date: String) {
+        *self.date.lock().unwrap() = Some(date);
     }
 
     pub(crate) fn has(&self, part: &str) -> bool {
