@@ -308,7 +308,7 @@ fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
         Rule::EmptyComponent => single_slashes(input),
         Rule::Scheme => {
             let address = single_slashes(input.split_once("://")?.1);
-            docker_hub_page(&address).unwrap_or(address)
+            image_of_page(&address).unwrap_or(address)
         }
         Rule::TagEmpty => input.trim_end_matches(':').replacen(":@", "@", 1),
         Rule::Uppercase => lowercase_path(input),
@@ -328,10 +328,19 @@ fn single_slashes(input: &str) -> String {
     parts.join("/")
 }
 
-/// Returns the image of a page of Docker Hub's web site.
-fn docker_hub_page(address: &str) -> Option<String> {
+/// Returns the image that a page of a registry's web site is about.
+fn image_of_page(address: &str) -> Option<String> {
+    let address = address.split(['?', '#']).next()?;
+    for (page, registry) in [
+        ("quay.io/repository/", "quay.io"),
+        ("gallery.ecr.aws/", "public.ecr.aws"),
+    ] {
+        if let Some(image) = address.strip_prefix(page) {
+            let mut parts = image.split('/');
+            return Some(format!("{registry}/{}/{}", parts.next()?, parts.next()?));
+        }
+    }
     let path = address.strip_prefix("hub.docker.com/")?;
-    let path = path.split(['?', '#']).next()?;
     let mut parts = path.split('/');
     match (parts.next()?, parts.next()?, parts.next()) {
         ("_", image, _) => Some(image.to_owned()),
@@ -399,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_docker_hub_leads_to_its_image() {
+    fn a_page_of_a_web_site_leads_to_its_image() {
         for (page, image) in [
             ("https://hub.docker.com/r/acme/app:1", "acme/app:1"),
             ("https://hub.docker.com/r/acme/app/", "acme/app"),
@@ -410,7 +419,20 @@ mod tests {
                 "https://hub.docker.com/repository/docker/acme/app/general",
                 "acme/app",
             ),
+            (
+                "https://quay.io/repository/acme/app:1",
+                "quay.io/acme/app:1",
+            ),
+            (
+                "https://quay.io/repository/acme/app?tab=tags",
+                "quay.io/acme/app",
+            ),
+            (
+                "https://gallery.ecr.aws/acme/app",
+                "public.ecr.aws/acme/app",
+            ),
             ("https://ghcr.io/acme/app:1", "ghcr.io/acme/app:1"),
+            ("https://quay.io/acme/app:1", "quay.io/acme/app:1"),
         ] {
             let suggested = suggest(Subject::ImageReference, page, Rule::Scheme);
             assert_eq!(suggested.as_deref(), Some(image), "{page}");
