@@ -123,6 +123,7 @@ mod compare;
 pub mod conformance;
 pub mod credential_source;
 mod describe;
+mod disguise;
 mod egress;
 mod error;
 mod form;

@@ -174,7 +174,9 @@ impl RegistryClient {
         } else {
             Err(self.session.error(ErrorKind::DigestMismatch))
         };
-        config.map_err(|error| error.with_host(&answer.host()).about(image))
+        config
+            .map_err(|error| self.unless_disguised(&answer, error))
+            .map_err(|error| error.with_host(&answer.host()).about(image))
     }
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    RateLimit, TransportError, TransportErrorKind,
+    RateLimit, TransportError, TransportErrorKind, disguise,
     meaning::{Meaning, Situation},
     words::Words,
 };
@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub(super) detail: Option<String>,
     /// A wrong login and a missing right look alike here: both are named.
     pub(super) is_ambiguous: bool,
+    /// The refusal is a web page: something in front of the registry may refuse.
+    pub(super) is_page: bool,
     /// A list of tags was asked for, and no image.
     pub(super) is_list: bool,
     pub(super) evidence: Evidence,
@@ -185,6 +187,7 @@ impl ClientError {
             image: None,
             detail: None,
             is_ambiguous: false,
+            is_page: false,
             is_list: false,
             evidence: Evidence::default(),
             retry_after: None,
@@ -219,6 +222,8 @@ impl ClientError {
         let meaning = Meaning::of(response.status(), evidence.code(), at);
         let mut this = Self::new(meaning.kind, registry);
         this.0.is_ambiguous = meaning.is_ambiguous;
+        this.0.is_page = evidence.code().is_none() && disguise::is_page(response.headers());
+        this.0.detail = this.0.is_page.then(|| disguise::PAGE.to_owned());
         this.0.retry_after = evidence.retry_after;
         this.0.evidence = evidence;
         this

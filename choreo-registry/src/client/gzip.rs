@@ -1,6 +1,6 @@
 //! Answers that are compressed though nobody asked: some proxies do so, and nodes read them.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -12,7 +12,8 @@ use super::{TransportError, TransportErrorKind};
 ///
 /// # Errors
 ///
-/// When the content exceeds the limit, or is not gzip.
+/// When the content exceeds the limit or is not gzip. Where its end is missing the connection broke:
+/// the next one may bring it.
 pub(super) fn decoded(
     mut response: http::Response<Bytes>,
     limit: usize,
@@ -31,7 +32,13 @@ pub(super) fn decoded(
     MultiGzDecoder::new(&response.body()[..])
         .take(most)
         .read_to_end(&mut content)
-        .map_err(|error| TransportError::new(TransportErrorKind::Protocol).with_source(error))?;
+        .map_err(|error| {
+            let kind = match error.kind() {
+                ErrorKind::UnexpectedEof => TransportErrorKind::Connect,
+                _ => TransportErrorKind::Protocol,
+            };
+            TransportError::new(kind).with_source(error)
+        })?;
     if content.len() > limit {
         return Err(TransportError::new(TransportErrorKind::TooLarge));
     }
@@ -94,9 +101,20 @@ mod tests {
 
     #[test]
     fn what_only_claims_to_be_gzip_breaks_the_protocol() {
-        let whole = gzip(b"content");
-        for body in [&b"{}"[..], &whole[..whole.len() - 1]] {
+        let mut damaged = gzip(b"content");
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        for body in [&br#"{"schemaVersion":2}"#[..], &damaged] {
             assert_eq!(read("gzip", body, 100), Err(TransportErrorKind::Protocol));
+        }
+    }
+
+    #[test]
+    fn what_ends_too_early_is_a_connection_that_broke() {
+        let whole = gzip(b"content");
+        for kept in 1..whole.len() {
+            let read = read("gzip", &whole[..kept], 100);
+            assert_eq!(read, Err(TransportErrorKind::Connect), "{kept}");
         }
     }
 }

@@ -224,10 +224,13 @@ fn media_type_of(
 }
 
 /// What servers send that do not know what they serve: the document itself says it then.
-const GENERIC: [&str; 4] = [
+const GENERIC: [&str; 6] = [
     "",
     "application/json",
     "application/octet-stream",
+    // What Amazon S3 says where nobody said anything.
+    "binary/octet-stream",
+    "text/json",
     "text/plain",
 ];
 

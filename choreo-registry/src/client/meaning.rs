@@ -63,6 +63,7 @@ impl Meaning {
         match (status.as_u16(), code) {
             (429, _) | (_, Some("TOOMANYREQUESTS")) => clear(ErrorKind::RateLimited),
             (408, _) => clear(ErrorKind::Timeout),
+            (410, _) if at.place == Place::Repository => clear(ErrorKind::NotFound),
             (500..=599, _) => clear(ErrorKind::Unavailable),
             (status @ (400 | 401 | 403 | 404 | 405), code) => match at.place {
                 Place::TokenServer { for_repository } => match (at.sent, status) {
@@ -157,6 +158,7 @@ mod tests {
             (400, None, S::Nothing, K::InvalidResponse),
             (405, Some("UNSUPPORTED"), S::Nothing, K::InvalidResponse),
             (408, None, S::Nothing, K::Timeout),
+            (410, None, S::Token, K::NotFound),
             (429, None, S::Nothing, K::RateLimited),
             (429, Some("DENIED"), S::Token, K::RateLimited),
             (403, Some("TOOMANYREQUESTS"), S::Token, K::RateLimited),

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use tracing::Instrument as _;
 
 use super::{
-    Access, ClientError, ErrorKind, HttpTransport,
+    Access, ClientError, ErrorKind, HttpTransport, disguise,
     known::KnownImages,
     manifest::{self, Manifest, ManifestError},
     request::Resource,
@@ -306,6 +306,27 @@ impl RegistryClient {
     }
 
     pub(super) fn hashed_manifest(
+        &self,
+        answer: &Answer,
+        expected: Option<&Digest>,
+    ) -> Result<(Digest, Manifest), ClientError> {
+        self.hashed(answer, expected)
+            .map_err(|error| self.unless_disguised(answer, error))
+    }
+
+    /// The error, unless the content that it is about is not the registry's.
+    pub(super) fn unless_disguised(&self, answer: &Answer, error: ClientError) -> ClientError {
+        match disguise::of(answer.response.headers()) {
+            Some(detail) => self
+                .session
+                .error(ErrorKind::InvalidResponse)
+                .with_evidence(&answer.host(), answer.response.status())
+                .with_detail(detail),
+            None => error,
+        }
+    }
+
+    fn hashed(
         &self,
         answer: &Answer,
         expected: Option<&Digest>,

@@ -147,7 +147,7 @@ impl RegistryClient {
     ) -> Result<(Url, Answer), ClientError> {
         let mut resource = Resource::tags(repository);
         let mut answer = self.session.get(&resource, deadline).await?;
-        if answer.response.status() == StatusCode::BAD_REQUEST {
+        if REFUSES_SIZE.contains(&answer.response.status()) {
             resource = Resource::tags_of_any_number(repository);
             answer = self.session.get(&resource, deadline).await?;
         }
@@ -246,5 +246,12 @@ impl<'de> Visitor<'de> for PageVisitor {
 }
 
 const TOO_MANY: &str = "the list has more than 100 pages or 100,000 tags";
+/// How registries, and gateways that judge queries, refuse a page of that size.
+const REFUSES_SIZE: [StatusCode; 4] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::RANGE_NOT_SATISFIABLE,
+    StatusCode::UNPROCESSABLE_ENTITY,
+];
 const MAX_PAGES: usize = 100;
 const MAX_TAGS: usize = 100_000;

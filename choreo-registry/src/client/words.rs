@@ -25,7 +25,9 @@ impl Words<'_> {
             ErrorKind::Denied if self.error.is_list => {
                 of_registry("does not allow listing the tags") + &self.image_after(" of ")
             }
-            ErrorKind::Denied => of_registry("does not allow pulling") + &self.image_after(" "),
+            ErrorKind::Denied => {
+                of_registry("does not allow pulling") + &self.image_after(" ") + &self.detail()
+            }
             ErrorKind::DigestMismatch => {
                 of_registry("serves content that is not the one of its digest")
             }
@@ -62,6 +64,11 @@ impl Words<'_> {
         let help = match self.error.kind {
             ErrorKind::Blocked => {
                 "ask the operator of the platform to allow this registry's address"
+            }
+            ErrorKind::Denied if self.error.is_page => {
+                "ask whoever runs the registry whether a firewall or proxy in front of it refuses \
+                 this platform's address; if none does, check that the token has not expired, and \
+                 give this login the right to pull the repository"
             }
             ErrorKind::CredentialRefused | ErrorKind::Denied
                 if self.error.is_ambiguous && !self.error.is_list =>

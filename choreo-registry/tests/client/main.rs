@@ -9,6 +9,7 @@ mod faults;
 mod hostile;
 mod isolation;
 mod museum;
+mod oddities;
 mod platforms;
 mod real;
 mod refusals;

@@ -316,7 +316,7 @@ impl Session {
                 .with_host(&answer.host())
         };
         let status = answer.response.status();
-        if status != StatusCode::OK {
+        if !status.is_success() {
             if self.meaning(&answer).is_ambiguous {
                 self.prove_at_token_server(wish).await;
             }
@@ -349,7 +349,7 @@ impl Session {
             return Ok(answer);
         };
         let answer = self.ask_token(second, wish).await?;
-        let works = answer.response.status() == StatusCode::OK;
+        let works = answer.response.status().is_success();
         self.posts
             .store(works && second == Grant::Post, Ordering::Relaxed);
         Ok(answer)
@@ -364,7 +364,7 @@ impl Session {
         };
         let alone = Wish { key: &key, ..wish };
         let answer = self.ask_token(self.first_grant(wish.held), alone).await;
-        if answer.is_ok_and(|answer| answer.response.status() == StatusCode::OK) {
+        if answer.is_ok_and(|answer| answer.response.status().is_success()) {
             self.is_proven.store(true, Ordering::Relaxed);
         }
     }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    super::{ClientError, ErrorKind, challenge, request::Resource},
-    Answer, Authorization, Plan, Session, content_type,
+    super::{ClientError, ErrorKind, challenge, disguise, request::Resource},
+    Answer, Authorization, Plan, Session,
 };
 
 /// An answer of `/v2/` that does not say what the registry wants. It is kept as long as the client,
@@ -58,7 +58,7 @@ impl Plan {
 
 impl Answer {
     fn is_page(&self) -> bool {
-        content_type(self.response.headers()).is_some_and(|value| value.starts_with("text/html"))
+        disguise::is_page(self.response.headers())
     }
 
     /// Whether a registry gave it: it says so, or it is what was asked for.
