@@ -57,6 +57,21 @@ impl Layer for Hanging {
     }
 }
 
+/// A data plane whose every removal ends in a panic.
+#[derive(Debug)]
+struct Panicking(Arc<InMemoryBackend>);
+
+#[async_trait]
+impl Layer for Panicking {
+    fn inner(&self) -> &InMemoryBackend {
+        &self.0
+    }
+
+    async fn remove(&self, _: &Target, _: Generation) -> Result<(), BackendError> {
+        panic!("as the test says")
+    }
+}
+
 /// The target of orders in development, in a project.
 fn orders(project: &str) -> Target {
     let mut target = target("orders", "dev");
@@ -312,6 +327,37 @@ async fn what_was_superseded_on_the_old_data_plane_is_taken_back_there() {
     let failed = world.read(&failed).await;
     assert_eq!(codes(&failed), [ReasonCode::ImageNotFound]);
     assert_eq!(old.called("take back"), 1, "nothing is left of it");
+}
+
+/// What is ready ends as ready, whatever becomes of the place that it leaves.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_while_it_leaves_ends_as_ready_at_the_deadline() {
+    let world = World::new().await;
+    world.deploy("orders", "orders:1").await;
+    let (old, new) = (
+        Arc::new(Panicking(world.backend.clone())),
+        Arc::new(Plane::default()),
+    );
+    let planes = HashMap::from([
+        (id("eu-1"), layer::backend(&old)),
+        (id("eu-2"), layer::backend(&new)),
+    ]);
+    let deployer = world.over(planes, [plan("shop", "eu-2")]);
+    let moved = accept(&deployer, "orders:2").await;
+    deployer.work_until_idle().await.unwrap();
+    let moved = world.read(&moved).await;
+    assert_eq!(
+        (moved.phase, codes(&moved)),
+        (Phase::Ready, vec![ReasonCode::InternalError])
+    );
+    assert!(
+        moved.reasons[0]
+            .message
+            .starts_with("it is ready, and what ran before elsewhere may still run: ")
+    );
+    assert_eq!(new.called("take back"), 0);
+    let state = world.store.target(&orders("shop")).await.unwrap().unwrap();
+    assert_eq!(state.planes, [id("eu-1"), id("eu-2")].into());
 }
 
 /// One data plane refuses for good, and the other is not reached for a while.
