@@ -44,6 +44,7 @@ mod process;
 mod registries;
 mod seen_plane;
 mod seen_store;
+mod timeless;
 mod wall_clock;
 mod weather;
 mod world;
@@ -56,6 +57,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use choreo_deploy::store::Store;
 
 pub use self::at_once::at_once;
+pub use self::timeless::Timeless;
 
 /// Where the store of a history comes from.
 pub trait Storage: fmt::Debug + Send + Sync + 'static {

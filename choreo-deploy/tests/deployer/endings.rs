@@ -21,7 +21,7 @@ use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::rollout::RunStatus;
 use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::sealer::{Sealer, SealingKey};
-use choreo_deploy::store::{InMemoryStore, NewRegistry, RegistryStore};
+use choreo_deploy::store::{NewRegistry, RegistryStore};
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, ManualTask};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
@@ -164,7 +164,7 @@ async fn deployer(how: How) -> Deployer {
         DataPlane::new(id("eu-1")),
     );
     let plan = Plan::new(component, ManualTask::new()).then(stage);
-    let store = Arc::new(InMemoryStore::new());
+    let store = crate::store::store();
     let registry = NewRegistry::new(
         (id("acme"), id("images")),
         "Images",

@@ -1,4 +1,6 @@
 //! The deployer over parts in memory, in virtual time.
+//!
+//! The package of each store runs these tests over its own, which is in its `tests/deployer/store.rs`.
 #![expect(
     clippy::unwrap_used,
     clippy::clone_on_ref_ptr,
@@ -22,3 +24,10 @@ mod sizes;
 mod taken_back;
 mod ways_in;
 mod world;
+
+mod store {
+    include!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/deployer/store.rs"
+    ));
+}

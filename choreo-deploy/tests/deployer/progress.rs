@@ -18,7 +18,7 @@ use choreo_deploy::resolver::{ImageResolver, RegistryAccess, ResolveError};
 use choreo_deploy::rollout::{Rollout, RolloutPhase, RunStatus};
 use choreo_deploy::run::RunPhase;
 use choreo_deploy::sealer::{Sealer, SealingKey};
-use choreo_deploy::store::{InMemoryStore, NewRegistry, RegistryStore, Store};
+use choreo_deploy::store::{NewRegistry, RegistryStore, Store};
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, ManualTask};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
@@ -28,6 +28,7 @@ use choreo_registry::{Digest, ImageReference};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::layer::{self, Layer};
+use crate::store::TestStore;
 use crate::world::id;
 
 /// A data plane that can be dead, slow, or worse.
@@ -159,7 +160,7 @@ impl Clock for Jumping {
 
 /// Components that belong to organizations, planes and registries by their names.
 struct World {
-    store: Arc<InMemoryStore>,
+    store: Arc<TestStore>,
     planes: HashMap<String, Arc<Plane>>,
     registries: Arc<Registries>,
     clock: Jumping,
@@ -192,7 +193,7 @@ impl Place<'_> {
 
 impl World {
     async fn new(places: &[Place<'_>], options: DeployerOptions) -> Self {
-        let store = Arc::new(InMemoryStore::new());
+        let store = crate::store::store();
         let mut planes = HashMap::new();
         for place in places {
             let plane: &mut Arc<Plane> = planes.entry(place.plane.clone()).or_default();

@@ -13,7 +13,7 @@ use choreo_deploy::release::Release;
 use choreo_deploy::resolver::{ImageResolver, RegistryAccess, ResolveError};
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
 use choreo_deploy::settings::Settings;
-use choreo_deploy::store::{InMemoryStore, NewRegistry, Store, StoredCredential};
+use choreo_deploy::store::{NewRegistry, Store, StoredCredential};
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, Endpoint, ManualTask, Protocol, Scaling, Service};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
@@ -26,9 +26,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::store::TestStore;
+
 /// Everything a test needs: one Service and one Manual Task, in development and production.
 pub(crate) struct World {
-    pub(crate) store: Arc<InMemoryStore>,
+    pub(crate) store: Arc<TestStore>,
     pub(crate) backend: Arc<InMemoryBackend>,
     pub(crate) registry: Arc<FakeRegistry>,
     pub(crate) deployer: Deployer,
@@ -47,7 +49,7 @@ impl World {
         backends: HashMap<DataPlaneId, Arc<dyn DeploymentBackend>>,
         plans: impl IntoIterator<Item = Plan>,
     ) -> Self {
-        let store = Arc::new(InMemoryStore::new());
+        let store = crate::store::store();
         let registry = Arc::new(FakeRegistry::default());
         let sealer = Sealer::new(SealingKey::new("test", [7; 32]).unwrap());
         register(&*store, &sealer, "images").await;
