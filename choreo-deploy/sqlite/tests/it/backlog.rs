@@ -82,7 +82,6 @@ async fn thousands_behind_a_data_plane_that_hangs_hold_up_nobody() {
     assert!(said.contains("ready after"), "{said}");
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are read by its caller")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs as a process of its own"]
 async fn beside_thousands() {
