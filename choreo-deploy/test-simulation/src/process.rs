@@ -46,10 +46,14 @@ impl Process {
         }
     }
 
-    /// When it looked for work before, now that it does so again.
+    /// When it looked for work the last time that it got an answer.
     pub(crate) fn looked(&self) -> Instant {
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut looked, Instant::now())
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It got an answer to a look that began at a moment.
+    pub(crate) fn got_answer(&self, began: Instant) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = began;
     }
 
     /// Whether it stood still a short while ago: then it acts by what it saw before.

@@ -21,6 +21,7 @@ use choreo_deploy::store::{
 };
 use choreo_deploy::token::TokenRecord;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::at_once::at_once;
 use crate::journal::{broken, note};
@@ -126,10 +127,10 @@ impl DeploymentStore for SeenStore {
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
         let (process, world) = (self.process.id, &self.world);
-        // It takes also what others work on: when it sees only now that the clock went back, and when
-        // it asks by a time that is long over.
-        let looked = self.process.looked();
-        self.call("claim", || {
+        // It takes also what others work on: when it gets its first answer after the clock went back,
+        // and when it asks by a time that is long over.
+        let (looked, began) = (self.process.looked(), Instant::now());
+        let claimed = self.call("claim", || {
             let claimed = at_once(self.store.claim(request))?;
             let takes_all = world.clock.has_jumped_since(looked) || self.process.stood_still();
             if takes_all {
@@ -149,8 +150,12 @@ impl DeploymentStore for SeenStore {
                 }
             }
             Ok(claimed)
-        })
-        .await
+        });
+        let claimed = claimed.await;
+        if claimed.is_ok() {
+            self.process.got_answer(began);
+        }
+        claimed
     }
 
     async fn renew(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError> {
