@@ -1,4 +1,4 @@
-//! Accepting under load, beside a handler that writes one row.
+//! Accepting under load, beside a handler that writes one row and one that does nothing.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ use crate::{Outcome, bare, copy, fill};
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 
-/// Alternates rounds of both, with 1, 16 and 64 callers who each wait for their answers.
+/// Alternates rounds of all, with 1, 16 and 64 callers who each wait for their answers.
 pub(crate) fn accept(file: &Path) -> Outcome {
     let (copied, directory) = copy(file)?;
     let servers = tokio::runtime::Runtime::new()?;
@@ -44,29 +44,32 @@ pub(crate) fn accept(file: &Path) -> Outcome {
     let ours = servers.block_on(serve(ours))?;
     let bare = servers
         .block_on(async { serve(bare::router(&directory.path().join("bare.db"))?).await })?;
+    let idle = servers.block_on(serve(bare::idle()))?;
     for callers in [1, 16, 64] {
-        let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
+        let mut rounds: [Vec<Round>; 3] = Default::default();
         for _ in 0..ROUNDS {
-            for (server, rounds) in [ours, bare].into_iter().zip(&mut rounds) {
+            for (server, rounds) in [ours, bare, idle].into_iter().zip(&mut rounds) {
                 rounds.push(clients.block_on(round(server, tokens[..callers].to_vec())));
             }
         }
-        let [ours, bare] = rounds.map(|rounds| Round {
-            rate: median(rounds.iter().map(|round| round.rate)),
-            processor: median(rounds.iter().map(|round| round.processor)),
-        });
-        let ratio = ours.rate / bare.rate;
-        println!(
-            "{callers} callers: {:.0} acceptances/s, {:.0} bare rows/s, ratio {ratio:.2}; processor's \
-             time, callers included: {:.0} and {:.0} µs, ratio {:.2}",
-            ours.rate,
-            bare.rate,
-            ours.processor,
-            bare.processor,
-            bare.processor / ours.processor
-        );
+        print(callers, rounds.map(|rounds| Round::median(&rounds)));
     }
     Ok(())
+}
+
+fn print(callers: usize, [ours, bare, idle]: [Round; 3]) {
+    println!(
+        "{callers} callers: {:.0} acceptances/s, {:.2} of {:.0} bare rows/s, {:.3} of {:.0} empty \
+         answers/s; processor's time, callers included: {:.0}, {:.0} and {:.0} µs",
+        ours.rate,
+        ours.rate / bare.rate,
+        bare.rate,
+        ours.rate / idle.rate,
+        idle.rate,
+        ours.processor,
+        bare.processor,
+        idle.processor,
+    );
 }
 
 /// What one round came to.
@@ -76,6 +79,15 @@ struct Round {
     rate: f64,
     /// Microseconds of the processors' time for each, which a busy machine distorts less.
     processor: f64,
+}
+
+impl Round {
+    fn median(rounds: &[Self]) -> Self {
+        Self {
+            rate: median(rounds.iter().map(|round| round.rate)),
+            processor: median(rounds.iter().map(|round| round.processor)),
+        }
+    }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

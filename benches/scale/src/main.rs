@@ -3,7 +3,8 @@
 //! - `fill FILE [COMPONENTS DEPLOYMENTS]`: a database with that much in it.
 //! - `start PROGRAM FILE`: how soon `control-plane serve` on a copy of the file is ready, and what it
 //!   takes then.
-//! - `accept FILE`: the webhook on a copy of the file beside a handler that writes and syncs one row.
+//! - `accept FILE`: the webhook on a copy of the file beside a handler that writes and syncs one row, and
+//!   one that does nothing.
 
 mod accept;
 mod bare;
