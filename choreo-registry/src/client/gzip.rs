@@ -34,7 +34,9 @@ pub(super) fn decoded(
         .read_to_end(&mut content)
         .map_err(|error| {
             let kind = match error.kind() {
-                ErrorKind::UnexpectedEof => TransportErrorKind::Connect,
+                ErrorKind::UnexpectedEof if begins_as_gzip(response.body()) => {
+                    TransportErrorKind::Connect
+                }
                 _ => TransportErrorKind::Protocol,
             };
             TransportError::new(kind).with_source(error)
@@ -45,6 +47,12 @@ pub(super) fn decoded(
     *response.body_mut() = content.into();
     response.headers_mut().remove(CONTENT_ENCODING);
     Ok(response)
+}
+
+/// Whether it may be the beginning of a gzip stream. Some proxies announce one and send plain text.
+fn begins_as_gzip(body: &[u8]) -> bool {
+    const MAGIC: [u8; 2] = [0x1f, 0x8b];
+    std::iter::zip(body, MAGIC).all(|(byte, magic)| *byte == magic)
 }
 
 #[cfg(test)]
@@ -104,7 +112,7 @@ mod tests {
         let mut damaged = gzip(b"content");
         let last = damaged.len() - 1;
         damaged[last] ^= 1;
-        for body in [&br#"{"schemaVersion":2}"#[..], &damaged] {
+        for body in [&b"{}"[..], br#"{"schemaVersion":2}"#, &damaged] {
             assert_eq!(read("gzip", body, 100), Err(TransportErrorKind::Protocol));
         }
     }
