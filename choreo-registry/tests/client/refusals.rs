@@ -91,6 +91,12 @@ async fn a_token_server_that_refuses_the_right_too_leaves_two_readings() {
     let access = verify(Some("robot"), accepted, Some(IMAGE)).await;
     assert_eq!(access.class(), AccessClass::PullDenied);
     assert!(!access.to_string().contains("expired"), "{access}");
+    // An answer without a token proves nothing.
+    for (code, body) in [(200, "<!doctype html>"), (204, "")] {
+        let silent = registry().answer(LOGIN, status(code, body));
+        let access = verify(Some("robot"), silent, Some(IMAGE)).await;
+        assert_eq!(access.class(), AccessClass::CredentialRefused, "{code}");
+    }
     // Nobody has neither.
     let access = verify(None, registry(), Some(IMAGE)).await;
     assert_eq!(access.class(), AccessClass::LoginRequired);

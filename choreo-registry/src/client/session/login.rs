@@ -364,7 +364,11 @@ impl Session {
         };
         let alone = Wish { key: &key, ..wish };
         let answer = self.ask_token(self.first_grant(wish.held), alone).await;
-        if answer.is_ok_and(|answer| answer.response.status().is_success()) {
+        let brings_token = |answer: Answer| {
+            let response = &answer.response;
+            response.status().is_success() && token::read(response.body(), Timestamp::now()).is_ok()
+        };
+        if answer.is_ok_and(brings_token) {
             self.is_proven.store(true, Ordering::Relaxed);
         }
     }
