@@ -172,11 +172,10 @@ impl RegistryClient {
         let config = if digest.matches(body) {
             manifest::read_config(body).map_err(|reason| self.unsupported(reason))
         } else {
-            Err(self.session.error(ErrorKind::DigestMismatch))
+            let mismatch = self.session.error(ErrorKind::DigestMismatch);
+            Err(self.unless_disguised(&answer, mismatch))
         };
-        config
-            .map_err(|error| self.unless_disguised(&answer, error))
-            .map_err(|error| error.with_host(&answer.host()).about(image))
+        config.map_err(|error| error.with_host(&answer.host()).about(image))
     }
 }
 

@@ -22,7 +22,11 @@ pub(super) fn of(headers: &HeaderMap) -> Option<Cow<'static, str>> {
         return Some(PAGE.into());
     }
     let encoding = headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim();
-    let is_plain = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
+    // Amazon S3 keeps `aws-chunked`, the framing of an upload, as if it were an encoding.
+    const PLAIN: [&str; 3] = ["", "identity", "aws-chunked"];
+    let is_plain = PLAIN
+        .iter()
+        .any(|plain| encoding.eq_ignore_ascii_case(plain));
     (!is_plain).then(|| {
         let encoding = Quoted(encoding);
         format!("it compresses its answer in a way that was not asked for, {encoding}").into()

@@ -310,11 +310,26 @@ impl RegistryClient {
         answer: &Answer,
         expected: Option<&Digest>,
     ) -> Result<(Digest, Manifest), ClientError> {
-        self.hashed(answer, expected)
-            .map_err(|error| self.unless_disguised(answer, error))
+        let (headers, body) = (answer.response.headers(), answer.response.body());
+        let claimed = claimed_digest(headers);
+        let mut digests = expected.into_iter().chain(&claimed);
+        if !digests.all(|digest| digest.matches(body)) {
+            let mismatch = self.session.error(ErrorKind::DigestMismatch);
+            return Err(self.unless_disguised(answer, mismatch));
+        }
+        let manifest = manifest::read(content_type(headers), body).map_err(|reason| {
+            let unsupported = self.unsupported(reason);
+            // Content that matches its digest is the registry's, whatever the headers say.
+            match expected.or(claimed.as_ref()) {
+                Some(_) => unsupported,
+                None => self.unless_disguised(answer, unsupported),
+            }
+        })?;
+        let digest = expected.copied().unwrap_or_else(|| Digest::sha256_of(body));
+        Ok((digest, manifest))
     }
 
-    /// The error, unless the content that it is about is not the registry's.
+    /// The error, unless the headers say that the content that it is about is not the registry's.
     pub(super) fn unless_disguised(&self, answer: &Answer, error: ClientError) -> ClientError {
         match disguise::of(answer.response.headers()) {
             Some(detail) => self
@@ -324,23 +339,6 @@ impl RegistryClient {
                 .with_detail(detail),
             None => error,
         }
-    }
-
-    fn hashed(
-        &self,
-        answer: &Answer,
-        expected: Option<&Digest>,
-    ) -> Result<(Digest, Manifest), ClientError> {
-        let (headers, body) = (answer.response.headers(), answer.response.body());
-        let claimed = claimed_digest(headers);
-        let mut digests = expected.into_iter().chain(&claimed);
-        if !digests.all(|digest| digest.matches(body)) {
-            return Err(self.session.error(ErrorKind::DigestMismatch));
-        }
-        let manifest = manifest::read(content_type(headers), body)
-            .map_err(|reason| self.unsupported(reason))?;
-        let digest = expected.copied().unwrap_or_else(|| Digest::sha256_of(body));
-        Ok((digest, manifest))
     }
 
     pub(super) async fn fetch(

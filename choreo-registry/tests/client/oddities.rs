@@ -165,8 +165,22 @@ async fn what_is_compressed_unasked_is_read_or_told_apart_from_a_damaged_image()
             )
         );
     }
-    let damaged = read(with("identity", b"{}".to_vec())).await;
-    assert!(damaged.starts_with("digest_mismatch: "), "{damaged}");
+    for plain in ["identity", "aws-chunked"] {
+        let damaged = read(with(plain, b"{}".to_vec())).await;
+        assert!(damaged.starts_with("digest_mismatch: "), "{damaged}");
+    }
+}
+
+/// What has the right digest is what the registry stores, whatever is said around it.
+#[tokio::test]
+async fn content_that_matches_its_digest_is_judged_by_itself() {
+    let body = r#"{"schemaVersion":1,"name":"team/app"}"#;
+    let digest = Digest::sha256_of(body.as_bytes()).to_string();
+    for odd in [("content-type", "text/html"), ("content-encoding", "br")] {
+        let headers = [("docker-content-digest", digest.as_str()), odd];
+        let told = read(answer(200, &headers, body)).await;
+        assert!(told.starts_with("unsupported_image: "), "{odd:?}: {told}");
+    }
 }
 
 /// A proxy that goes away in the middle: the next answer is whole.
