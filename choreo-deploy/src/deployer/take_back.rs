@@ -76,8 +76,9 @@ impl Deployer {
         Ok(!self.left_half_way(claimed).await?.is_empty())
     }
 
-    /// The data planes with something that a superseded deployment may have left half-way. What was on
-    /// other ones when something got ready was removed then, or is said to be there still.
+    /// The data planes with something that a superseded deployment or a removal may have left
+    /// half-way. What was on other ones when something got ready was removed then, or is said to be
+    /// there still.
     async fn left_half_way(
         &self,
         claimed: &ClaimedDeployment,
@@ -94,7 +95,7 @@ impl Deployer {
             let decides = |older: &Deployment| match leaves(older) {
                 // What is taken back is taken back everywhere.
                 Some(false) if older.phase != Phase::Ready || plane != own => Some(false),
-                leaves => leaves.filter(|_| older.data_plane == *plane),
+                leaves => leaves.filter(|_| is_about(older, plane)),
             };
             older().find_map(decides).unwrap_or(are_more)
         });
@@ -232,11 +233,18 @@ fn leaves(ended: &Deployment) -> Option<bool> {
     let has = |code| ended.reasons.iter().any(|reason| reason.code == code);
     match ended.phase {
         Phase::Ready => Some(false),
+        // It may have begun, and whatever is still there is not to be.
+        _ if ended.subject == Subject::Absence => Some(true),
         Phase::Superseded if ended.release.is_some() => Some(true),
         _ if has(ReasonCode::TakenBack) => Some(false),
         _ if has(ReasonCode::NotTakenBack) => Some(true),
         _ => None,
     }
+}
+
+/// Whether a deployment changes a data plane: a removal changes each that the target may be on.
+fn is_about(deployment: &Deployment, plane: &DataPlaneId) -> bool {
+    deployment.subject == Subject::Absence || deployment.data_plane == *plane
 }
 
 /// The reasons of a verdict, and that it is true on the data plane.

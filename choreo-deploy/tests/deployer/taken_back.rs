@@ -179,6 +179,27 @@ async fn what_was_removed_is_not_brought_back() {
     assert_eq!(runs(&plane, &failed), None);
 }
 
+/// The same, where the removal got nowhere and what took its place failed before it was applied.
+#[tokio::test(start_paused = true)]
+async fn what_is_half_removed_is_stopped_with_what_fails_after_it() {
+    let (world, plane) = world().await;
+    let removed = world.deploy("orders", "orders:1").await;
+    plane.fail("remove", BackendErrorKind::Unreachable, 10_000);
+    let removal = world.deployer.remove(&key("orders"), &id("dev")).await;
+    works_for(&world, 3).await;
+    assert!(runs(&plane, &removed).is_some(), "it is not removed yet");
+    let missing = ResolveError::Failed(reason(ReasonCode::ImageNotFound));
+    world.registry.will_say(missing, 1);
+    let failed = world.deploy("orders", "orders:2").await;
+    let removal = world.read(&removal.unwrap().deployment).await;
+    assert_eq!(removal.phase, Phase::Superseded);
+    assert_eq!(
+        codes(&failed),
+        [ReasonCode::ImageNotFound, ReasonCode::TakenBack]
+    );
+    assert_eq!(runs(&plane, &removed), None);
+}
+
 /// A removal that nothing was done of takes nothing away.
 #[tokio::test(start_paused = true)]
 async fn what_was_not_removed_yet_runs_on_after_a_failure() {
