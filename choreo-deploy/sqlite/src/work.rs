@@ -151,7 +151,7 @@ pub(crate) fn put_back(
     )?;
     targets::give_back(session, &target, Some(progress.next_attempt_at))?;
     if progress.stage == WorkStage::Leaving {
-        targets::set_ready(session, &target, ready_state(&deployment).as_ref())?;
+        targets::set_ready(session, &target, ReadyState::after(&deployment).as_ref())?;
     }
     session.changes(Change::Work);
     Ok(())
@@ -175,7 +175,7 @@ pub(crate) fn finish(
     targets::give_back(session, &target, None)?;
     if deployment.phase == Phase::Ready {
         targets::leave(session, &target, &outcome.left)?;
-        targets::set_ready(session, &target, ready_state(&deployment).as_ref())?;
+        targets::set_ready(session, &target, ReadyState::after(&deployment).as_ref())?;
     }
     let worker = target.lease_owner.unwrap_or_default();
     audit::Entry::new(
@@ -187,13 +187,6 @@ pub(crate) fn finish(
     .with(deployment.phase.as_str())
     .write(session)?;
     Ok(deployment)
-}
-
-/// What is ready on a target once a deployment is; nothing after an absence.
-fn ready_state(deployment: &Deployment) -> Option<ReadyState> {
-    let (id, version) = (deployment.id.clone(), deployment.settings_version);
-    let release = deployment.release?;
-    Some(ReadyState::new(id, deployment.generation, release, version))
 }
 
 fn ends_not(what: &str, phase: Phase, instead: &str) -> Failure {

@@ -349,13 +349,6 @@ impl State {
     }
 }
 
-/// What is ready on a target once a deployment is; nothing after an absence.
-fn ready_state(deployment: &Deployment) -> Option<ReadyState> {
-    let (id, version) = (deployment.id.clone(), deployment.settings_version);
-    let release = deployment.release?;
-    Some(ReadyState::new(id, deployment.generation, release, version))
-}
-
 fn change(deployment: &mut Deployment, phase: Phase, reasons: Vec<Reason>, at: Timestamp) {
     // A revision that changes nothing would wake everybody who waits for a change.
     if deployment.phase != phase || deployment.reasons != reasons {
@@ -446,7 +439,7 @@ impl DeploymentStore for InMemoryStore {
         );
         target.lease.give_back(progress.next_attempt_at);
         if progress.stage == WorkStage::Leaving {
-            target.state.ready = ready_state(&row.deployment);
+            target.state.ready = ReadyState::after(&row.deployment);
         }
         drop(state);
         self.tell();
@@ -473,7 +466,7 @@ impl DeploymentStore for InMemoryStore {
                 .state
                 .planes
                 .retain(|plane| !outcome.left.contains(plane));
-            target.state.ready = ready_state(&deployment);
+            target.state.ready = ReadyState::after(&deployment);
         }
         drop(state);
         self.tell();

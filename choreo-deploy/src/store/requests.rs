@@ -433,6 +433,14 @@ impl ReadyState {
             settings_version,
         }
     }
+
+    /// What is ready on a target once a deployment is; `None` after an absence, which has no release.
+    #[must_use]
+    pub fn after(deployment: &Deployment) -> Option<Self> {
+        let (id, version) = (deployment.id.clone(), deployment.settings_version);
+        let release = deployment.release?;
+        Some(Self::new(id, deployment.generation, release, version))
+    }
 }
 
 /// Which targets to list: by default those of all organizations, which is for operators.
