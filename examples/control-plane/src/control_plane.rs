@@ -59,6 +59,7 @@ impl Records {
         let unused = |error: &(dyn Error + 'static)| {
             Failure::unavailable("nothing can be asked").caused_by(error)
         };
+        // A deployer has to have one. Nothing is sealed with it: the store is open to read only.
         let key = SealingKey::new("unused", [0; 32]).map_err(|error| unused(&error))?;
         let transport = ReqwestTransport::new(Egress::tenant()).map_err(|error| unused(&error))?;
         let parts = self.parts((Sealer::new(key).into(), transport.into()), backends);
