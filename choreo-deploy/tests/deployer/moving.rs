@@ -214,27 +214,50 @@ async fn a_removal_covers_what_a_component_was_in_another_project() {
     assert_eq!(world.store.targets(&placed).await.unwrap(), []);
 }
 
+/// What has moved to a new data plane by a process that ended while it left the old one.
+struct HalfMoved {
+    world: World,
+    old: Arc<Hanging>,
+    new: Arc<InMemoryBackend>,
+    moved: Deployment,
+}
+
+impl HalfMoved {
+    async fn new() -> Self {
+        let world = World::new().await;
+        world.deploy("orders", "orders:1").await;
+        let old = hanging(&world, [orders("shop")]);
+        let new = Arc::new(InMemoryBackend::new());
+        let first = process(&world, plan("shop", "eu-2"), (&old, &new));
+        let moved = accept(&first, "orders:2").await;
+        let dies = tokio::spawn(async move { first.work_until_idle().await });
+        old.reached.notified().await;
+        dies.abort();
+        let moved = world.read(&moved).await;
+        Self {
+            world,
+            old,
+            new,
+            moved,
+        }
+    }
+
+    /// Another process.
+    fn process(&self) -> Deployer {
+        process(&self.world, plan("shop", "eu-2"), (&self.old, &self.new))
+    }
+}
+
 /// The process ends after the target is ready and before it is removed elsewhere.
 #[tokio::test(start_paused = true)]
 async fn a_crash_before_the_old_data_plane_is_left_loses_nothing() {
-    let world = World::new().await;
-    world.deploy("orders", "orders:1").await;
-    let target = orders("shop");
-    let (old, new) = (
-        hanging(&world, [target.clone()]),
-        Arc::new(InMemoryBackend::new()),
-    );
-    let process = || process(&world, plan("shop", "eu-2"), (&old, &new));
-    let first = process();
-    let moved = accept(&first, "orders:2").await;
-    let dies = tokio::spawn(async move { first.work_until_idle().await });
-    old.reached.notified().await;
-    assert!(new.shown(&target).is_some(), "it is ready there");
-    assert!(!world.read(&moved).await.phase.is_final());
-    dies.abort();
+    let half = HalfMoved::new().await;
+    let (world, target) = (&half.world, orders("shop"));
+    assert!(half.new.shown(&target).is_some(), "it is ready there");
+    assert!(!half.moved.phase.is_final());
 
-    process().work_until_idle().await.unwrap();
-    let moved = world.read(&moved).await;
+    half.process().work_until_idle().await.unwrap();
+    let moved = world.read(&half.moved).await;
     assert_eq!(
         (moved.phase, codes(&moved)),
         (Phase::Ready, vec![ReasonCode::Moved])
@@ -251,25 +274,15 @@ async fn a_crash_before_the_old_data_plane_is_left_loses_nothing() {
 /// The same, and what is deployed next fails: what was ready last runs, where it got ready.
 #[tokio::test(start_paused = true)]
 async fn a_crash_before_the_old_data_plane_is_left_and_a_failure_lose_nothing() {
-    let world = World::new().await;
-    world.deploy("orders", "orders:1").await;
-    let target = orders("shop");
-    let (old, new) = (
-        hanging(&world, [target.clone()]),
-        Arc::new(InMemoryBackend::new()),
-    );
-    let process = || process(&world, plan("shop", "eu-2"), (&old, &new));
-    let first = process();
-    let moved = accept(&first, "orders:2").await;
-    let dies = tokio::spawn(async move { first.work_until_idle().await });
-    old.reached.notified().await;
+    let half = HalfMoved::new().await;
+    let (world, new, target) = (&half.world, &half.new, orders("shop"));
+    let process = || half.process();
     let state = world.store.target(&target).await.unwrap().unwrap();
     assert_eq!(
         state.ready.map(|ready| ready.deployment),
-        Some(moved.id),
+        Some(half.moved.id.clone()),
         "before anything is removed"
     );
-    dies.abort();
 
     new.fail_image(
         deployed("orders:3"),
