@@ -35,6 +35,7 @@ mod checks;
 mod control_plane;
 mod dice;
 mod events;
+mod folder;
 mod history;
 mod inventory;
 mod journal;
@@ -57,6 +58,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use choreo_deploy::store::Store;
 
 pub use self::at_once::at_once;
+pub use self::folder::folder;
 pub use self::timeless::Timeless;
 
 /// Where the store of a history comes from.

@@ -18,7 +18,6 @@ use choreo_deploy::store::{DeploymentStore as _, Outcome};
 use choreo_deploy_sqlite::SqliteStore;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use tempfile::TempDir;
 
 use self::disk::{Chance, Disk, Honesty, Record, records};
 use crate::common::{at, claim, deployment_id, draft, new};
@@ -153,7 +152,7 @@ fn lose_power(records: &[Record], honesty: Honesty, (seed, cases): (u64, usize))
     moments.sort_unstable();
     let (mut disk, mut told) = (Disk::new(honesty), BTreeSet::new());
     let (mut happened, mut found) = (0, Found::default());
-    let image = image();
+    let image = choreo_test_simulation::folder();
     for (number, moment) in moments.into_iter().enumerate() {
         for record in &records[happened..moment] {
             disk.happen(record);
@@ -169,11 +168,6 @@ fn lose_power(records: &[Record], honesty: Honesty, (seed, cases): (u64, usize))
         }
     }
     found
-}
-
-/// In memory where there is such a folder: nothing of it has to be on a disk.
-fn image() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 fn lines(record: &Record) -> impl Iterator<Item = &str> {
@@ -224,7 +218,7 @@ async fn a_store_goes_on_from_an_image() {
         if number < records.len() / 10 || number % (records.len() / 20) != 0 {
             continue;
         }
-        let image = image();
+        let image = choreo_test_simulation::folder();
         disk.lose_power(&mut chance, [DATABASE, WRITE_AHEAD_LOG], image.path());
         let store = SqliteStore::open(image.path().join(DATABASE))
             .await
