@@ -12,11 +12,7 @@
 use std::fmt;
 
 use choreo_deploy::intake::IntakeErrorKind;
-use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode};
-use serde::Serialize;
-
-use crate::webhook::ResponseBody;
+use http::StatusCode;
 
 macro_rules! problem_types {
     ($($(#[$doc:meta])* $name:ident = ($status:ident, $urn:literal, $title:literal),)*) => {
@@ -114,25 +110,6 @@ problem_types! {
     UnsupportedMediaType = (UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Content type is not supported"),
 }
 
-impl ProblemType {
-    /// The answer with this problem, for handlers of your own beside the webhook: it looks like the
-    /// webhook's. The detail is one sentence for people, cut after 512 characters.
-    ///
-    /// ```
-    /// use choreo_deploy::intake::IntakeErrorKind;
-    /// use choreo_webhook::problem::ProblemType;
-    ///
-    /// let kind = ProblemType::from(IntakeErrorKind::Held);
-    /// let response = kind.response("target is held since a rollback");
-    /// assert_eq!(response.status(), 409);
-    /// assert_eq!(response.headers()["content-type"], "application/problem+json");
-    /// ```
-    #[must_use]
-    pub fn response(self, detail: &str) -> http::Response<ResponseBody> {
-        Problem::new(self, detail).into_response()
-    }
-}
-
 /// What a refusal of the intake is to whoever asked. The message of
 /// [`Unavailable`](IntakeErrorKind::Unavailable) and [`Internal`](IntakeErrorKind::Internal) is for
 /// the log, not for them.
@@ -156,84 +133,6 @@ impl From<IntakeErrorKind> for ProblemType {
 impl fmt::Display for ProblemType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// One answer that is not a success.
-#[derive(Debug)]
-pub(crate) struct Problem {
-    kind: ProblemType,
-    detail: String,
-    help: Option<&'static str>,
-    allowed: Option<&'static str>,
-}
-
-impl Problem {
-    pub(crate) fn new(kind: ProblemType, detail: impl AsRef<str>) -> Self {
-        Self {
-            kind,
-            detail: bounded(detail.as_ref()),
-            help: None,
-            allowed: None,
-        }
-    }
-
-    pub(crate) fn help(self, help: &'static str) -> Self {
-        Self {
-            help: Some(help),
-            ..self
-        }
-    }
-
-    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
-        let detail = format!("method is not allowed here: use {allowed}");
-        Self {
-            allowed: Some(allowed),
-            ..Self::new(ProblemType::MethodNotAllowed, detail)
-        }
-    }
-
-    pub(crate) fn into_response(self) -> http::Response<ResponseBody> {
-        let status = self.kind.status();
-        let document = Document {
-            r#type: self.kind.as_str(),
-            title: self.kind.title(),
-            status: status.as_u16(),
-            detail: &self.detail,
-            help: self.help,
-        };
-        let mut response = ResponseBody::json(status, "application/problem+json", &document);
-        response.headers_mut().extend(self.header());
-        response
-    }
-
-    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
-        let (name, value) = match self.kind {
-            ProblemType::MissingToken => (WWW_AUTHENTICATE, "Bearer"),
-            ProblemType::InvalidToken => (WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
-            ProblemType::Busy | ProblemType::TooManyRequests => (RETRY_AFTER, "2"),
-            ProblemType::Unavailable => (RETRY_AFTER, "5"),
-            _ => (ALLOW, self.allowed?),
-        };
-        Some((name, HeaderValue::from_static(value)))
-    }
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<&'a str>,
-}
-
-/// At most 512 characters.
-fn bounded(text: &str) -> String {
-    match text.char_indices().nth(512) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 
@@ -264,11 +163,5 @@ mod tests {
             let row = format!("//! | {} | `{code}` |", kind.status().as_u16());
             assert!(guide.contains(&row), "the guide has no row {row:?}");
         }
-    }
-
-    #[test]
-    fn details_are_bounded() {
-        let problem = Problem::new(ProblemType::NotPossible, "é".repeat(600));
-        assert_eq!(problem.detail, format!("{}…", "é".repeat(512)));
     }
 }

@@ -6,6 +6,7 @@ mod deploy;
 mod document;
 mod follow;
 mod gate;
+mod problem;
 mod request;
 mod response;
 
@@ -25,9 +26,10 @@ use tower_service::Service;
 
 use self::gate::Gate;
 pub use self::gate::{Limits, Share};
+use self::problem::Problem;
 pub use self::response::ResponseBody;
 use crate::BaseUrl;
-use crate::problem::{Problem, ProblemType};
+use crate::problem::ProblemType;
 use crate::token::PREFIX;
 
 /// The deploy webhook: a [`tower_service::Service`] over an [`Intake`] and a [`TokenStore`].

@@ -11,9 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use super::gate::{Gate, Pass};
+use super::problem::Problem;
 use super::{DeployWebhook, Shared};
 use crate::DeployToken;
-use crate::problem::{Problem, ProblemType};
+use crate::problem::ProblemType;
 
 /// Whoever holds a live token.
 pub(super) struct Caller {

@@ -9,7 +9,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body;
 
 use super::DeployWebhook;
-use crate::problem::{Problem, ProblemType};
+use super::problem::Problem;
+use crate::problem::ProblemType;
 
 /// Refuses by its headers a body that would be refused once read.
 pub(super) fn refuse_unread(headers: &HeaderMap) -> Result<(), Problem> {

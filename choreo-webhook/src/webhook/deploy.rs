@@ -9,9 +9,10 @@ use http_body::Body;
 
 use super::authenticate::{Caller, invalid_token};
 use super::document::Known;
+use super::problem::Problem;
 use super::request::{DeployRequest, idempotency_key};
 use super::{DEPLOYMENTS, ResponseBody, Shared, body, document};
-use crate::problem::{Problem, ProblemType};
+use crate::problem::ProblemType;
 
 impl Shared {
     pub(super) async fn deploy<B>(

@@ -9,8 +9,9 @@ use http::{Response, StatusCode};
 use super::authenticate::Caller;
 use super::deploy::refusal;
 use super::document::Known;
+use super::problem::Problem;
 use super::{DEPLOYMENTS, DeployWebhook, ResponseBody, Shared, document};
-use crate::problem::{Problem, ProblemType};
+use crate::problem::ProblemType;
 
 impl Shared {
     pub(super) async fn follow(

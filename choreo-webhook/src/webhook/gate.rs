@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use choreo_deploy::id::{ComponentId, OrganizationId};
 
-use crate::problem::{Problem, ProblemType};
+use super::problem::Problem;
+use crate::problem::ProblemType;
 
 /// How many requests a webhook works on at once.
 ///

@@ -11,7 +11,8 @@ use http::{HeaderMap, Uri};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::problem::{Problem, ProblemType};
+use super::problem::Problem;
+use crate::problem::ProblemType;
 
 /// A request to deploy an image.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ impl ResponseBody {
         &self.0
     }
 
-    pub(crate) fn json(
+    pub(super) fn json(
         status: StatusCode,
         content_type: &'static str,
         document: &impl Serialize,
