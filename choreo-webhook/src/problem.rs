@@ -1,13 +1,13 @@
-//! What the webhook answers when it does not do what was asked: `application/problem+json`
-//! ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+//! The types of the problems that the webhook responds with when it rejects a request:
+//! `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 //!
 //! ```json
 //! {"type":"urn:choreo:problem:held","title":"Target is held","status":409,
 //!  "detail":"target is held since a rollback: release the hold to deploy automatically again"}
 //! ```
 //!
-//! `type` is stable and made for machines; `detail` is one sentence for people and may change.
-//! `help`, where there is one, says what to do. `type` is always the first member.
+//! `type` is stable and meant for programs. `detail` is one sentence for people and may change.
+//! `help`, if present, says what to do. `type` is always the first member.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use http::StatusCode;
 
 macro_rules! problem_types {
     ($($(#[$doc:meta])* $name:ident = ($status:ident, $urn:literal, $title:literal),)*) => {
-        /// What kind of problem: stable, for machines.
+        /// The type of a problem, which is stable and meant for programs.
         ///
         /// ```
         /// use choreo_webhook::problem::ProblemType;
@@ -34,19 +34,19 @@ macro_rules! problem_types {
             /// Every type, in alphabetical order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The type as it is sent.
+            /// Returns the type as a response contains it.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => concat!("urn:choreo:problem:", $urn),)* }
             }
 
-            /// The status of the response.
+            /// Returns the status of the response.
             #[must_use]
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }
             }
 
-            /// The same few words each time.
+            /// Returns the title, which is the same for every problem of this type.
             #[must_use]
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
@@ -60,59 +60,60 @@ problem_types! {
     BodyTooLarge = (PAYLOAD_TOO_LARGE, "body-too-large", "Body is too large"),
     /// The body did not arrive within 10 seconds.
     BodyTooSlow = (REQUEST_TIMEOUT, "body-too-slow", "Body is too slow"),
-    /// The body broke off.
+    /// The body is incomplete because its transfer failed.
     BodyUnreadable = (BAD_REQUEST, "body-unreadable", "Body cannot be read"),
-    /// The server has as much to do as it takes on. Worth another try.
+    /// The server has reached its limit of concurrent requests. A retry can succeed.
     Busy = (SERVICE_UNAVAILABLE, "busy", "Server is busy"),
-    /// The target takes no deployments from machines until its hold is released.
+    /// The target does not accept deployments from CI until its hold is released.
     Held = (CONFLICT, "held", "Target is held"),
-    /// The idempotency key was used for another request.
-    IdempotencyKeyReused = (UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key is used up"),
-    /// The image is not of the component's registry.
+    /// The idempotency key belongs to a different request.
+    IdempotencyKeyReused = (UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key is already used"),
+    /// The image is not in the component's registry.
     ImageNotInRegistry = (UNPROCESSABLE_ENTITY, "image-not-in-registry", "Image is not in the component's registry"),
-    /// What is behind the webhook cannot do it until its operator has looked.
+    /// The intake or the token store failed, and only its operator can repair it.
     Internal = (INTERNAL_SERVER_ERROR, "internal", "Internal error"),
-    /// A member of the body is missing, unknown, given twice or has a wrong value.
+    /// A member of the body is missing, unknown, duplicate or has an invalid value.
     InvalidField = (UNPROCESSABLE_ENTITY, "invalid-field", "Field is not valid"),
     /// The `Idempotency-Key` header is not 1 to 255 visible ASCII characters.
     InvalidIdempotencyKey = (BAD_REQUEST, "invalid-idempotency-key", "Idempotency key is not valid"),
-    /// The image is no image reference.
+    /// The image is not a valid image reference.
     InvalidImage = (UNPROCESSABLE_ENTITY, "invalid-image", "Image reference is not valid"),
-    /// The body is no JSON.
+    /// The body is not JSON.
     InvalidJson = (BAD_REQUEST, "invalid-json", "Body is not JSON"),
-    /// The query has something else in it than `wait` once, with a number of seconds.
+    /// The query is not a single `wait` with a number of seconds.
     InvalidQuery = (BAD_REQUEST, "invalid-query", "Query is not valid"),
-    /// The token is malformed, unknown, expired or revoked: the answer is the same for all.
+    /// The token is malformed, unknown, expired or revoked. The response is the same in all cases.
     InvalidToken = (UNAUTHORIZED, "invalid-token", "Token is not accepted"),
-    /// The path has no such method.
+    /// The path does not support the method.
     MethodNotAllowed = (METHOD_NOT_ALLOWED, "method-not-allowed", "Method is not allowed"),
-    /// There is no `Authorization: Bearer` header.
+    /// The request has no `Authorization: Bearer` header.
     MissingToken = (UNAUTHORIZED, "missing-token", "Token is missing"),
-    /// There is nothing at this path.
+    /// The path does not exist.
     NotFound = (NOT_FOUND, "not-found", "Not found"),
-    /// What was asked for does not fit the component as it is set up.
+    /// The deployment conflicts with the component's configuration.
     NotPossible = (UNPROCESSABLE_ENTITY, "not-possible", "Deployment is not possible"),
-    /// A token stands in the URL, and so in somebody's logs.
+    /// The URL contains a token, so proxies may have logged it.
     TokenInUrl = (BAD_REQUEST, "token-in-url", "Token is in the URL"),
-    /// The component or its organization has more requests under way than it may. Worth another try.
+    /// The component or its organization has reached its limit of concurrent requests. A retry can
+    /// succeed.
     TooManyRequests = (TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
-    /// What is behind the webhook does not answer. Worth another try.
+    /// The intake or the token store does not respond. A retry can succeed.
     Unavailable = (SERVICE_UNAVAILABLE, "unavailable", "Service is unavailable"),
-    /// The token's component does not exist any more.
+    /// The token's component no longer exists.
     UnknownComponent = (NOT_FOUND, "unknown-component", "Component does not exist"),
-    /// The component has no such deployment.
+    /// The component has no deployment with this id.
     UnknownDeployment = (NOT_FOUND, "unknown-deployment", "Deployment does not exist"),
     /// The component has no environment to deploy to.
     UnknownEnvironment = (CONFLICT, "unknown-environment", "Environment does not exist"),
     /// The body is compressed.
     UnsupportedEncoding = (UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "Content encoding is not supported"),
-    /// The body is not said to be `application/json`.
+    /// The body's `Content-Type` is not `application/json`.
     UnsupportedMediaType = (UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Content type is not supported"),
 }
 
-/// What a refusal of the intake is to whoever asked. The message of
-/// [`Unavailable`](IntakeErrorKind::Unavailable) and [`Internal`](IntakeErrorKind::Internal) is for
-/// the log, not for them.
+/// Maps an error of the intake to the problem that a client sees. The messages of
+/// [`Unavailable`](IntakeErrorKind::Unavailable) and [`Internal`](IntakeErrorKind::Internal) belong
+/// in the log, not in a response.
 impl From<IntakeErrorKind> for ProblemType {
     fn from(kind: IntakeErrorKind) -> Self {
         match kind {
@@ -124,7 +125,7 @@ impl From<IntakeErrorKind> for ProblemType {
             IntakeErrorKind::Unavailable => Self::Unavailable,
             IntakeErrorKind::UnknownComponent => Self::UnknownComponent,
             IntakeErrorKind::UnknownEnvironment => Self::UnknownEnvironment,
-            // `NotPossible`, and whatever a newer intake refuses: the request does not fit.
+            // `NotPossible`, and kinds that a newer intake adds: the request conflicts with something.
             _ => Self::NotPossible,
         }
     }

@@ -1,4 +1,4 @@
-//! The response to a request that the webhook rejects.
+//! Responses to requests that the webhook rejects.
 
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue};
@@ -8,8 +8,8 @@ use super::ResponseBody;
 use crate::problem::ProblemType;
 
 impl ProblemType {
-    /// The answer with this problem, for handlers of your own beside the webhook: it looks like the
-    /// webhook's. The detail is one sentence for people, cut after 512 characters.
+    /// Returns a response with this problem, in the webhook's format, for your own handlers beside
+    /// the webhook. The detail is one sentence for people and is truncated to 512 characters.
     ///
     /// ```
     /// use choreo_deploy::intake::IntakeErrorKind;
@@ -26,7 +26,7 @@ impl ProblemType {
     }
 }
 
-/// One answer that is not a success.
+/// A problem that becomes a response.
 #[derive(Debug)]
 pub(super) struct Problem {
     kind: ProblemType,
@@ -96,7 +96,7 @@ struct Document<'a> {
     help: Option<&'a str>,
 }
 
-/// At most 512 characters.
+/// Returns the text, truncated to 512 characters.
 fn bounded(text: &str) -> String {
     match text.char_indices().nth(512) {
         Some((end, _)) => format!("{}…", &text[..end]),
