@@ -1,9 +1,9 @@
 //! Deploy tokens, the deploy webhook as a tower service, and CI snippets.
 //!
-//! CI has built and pushed an image. One HTTP request with a token that is bound to one component
-//! deploys it, and the CI step ends with the deployment's outcome. This crate is the edge of that:
-//! what comes in over HTTP. What happens then is an [`Intake`](choreo_deploy::Intake)'s:
-//! choreo-deploy's [`Deployer`](choreo_deploy::Deployer), or a team's own.
+//! After CI has built and pushed an image, one HTTP request deploys it, and the CI step ends with the
+//! deployment's outcome. The request's token is bound to one component. This crate is the HTTP side:
+//! it authenticates and parses requests. An [`Intake`](choreo_deploy::Intake) stores the
+//! deployments: choreo-deploy's [`Deployer`](choreo_deploy::Deployer), or your own.
 //!
 //! ```
 //! # use std::collections::HashMap;
@@ -30,7 +30,7 @@
 //! # let stage = Stage::new(development, DataPlane::new("eu-1".parse()?));
 //! # let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
 //!
-//! // The control plane's side: a deployer, and a webhook over it and the tokens.
+//! // In the control plane: a deployer, and a webhook with that deployer and the tokens.
 //! let store = Arc::new(InMemoryStore::new());
 //! # let (id, host) = (("acme".parse()?, "images".parse()?), "registry.example.com".parse()?);
 //! # let authentication = choreo_registry::authentication::AuthenticationType::Vendor;
@@ -45,14 +45,14 @@
 //! });
 //! let webhook = DeployWebhook::new(Arc::new(deployer.clone()), Arc::clone(&store) as _);
 //!
-//! // Once, for the developer: a token of the component. Its text is shown now or never.
+//! // Once, for the developer: a token of the component. Show its text now: it is not stored.
 //! let now = jiff::Timestamp::now();
 //! let report = ComponentKey::new("acme".parse()?, "report".parse()?);
 //! let (token, record) = DeployToken::mint(report, Lifetime::DEFAULT, now);
 //! store.issue_token(record).await?;
 //! let authorization = format!("Bearer {}", token.expose());
 //!
-//! // CI's side: deploy, and follow.
+//! // In CI: deploy, and wait for the outcome.
 //! let image = format!("registry.example.com/shop/report:1.4@sha256:{}", "0".repeat(64));
 //! let request = Request::post("/v1/deployments")
 //!     .header("authorization", &authorization)
@@ -66,30 +66,30 @@
 //! let request = Request::get(format!("/v1/{location}?wait=25"))
 //!     .header("authorization", &authorization)
 //!     .body(String::new())?;
-//! let answer = webhook.oneshot(request).await?;
-//! assert!(answer.body().as_bytes().starts_with(br#"{"phase":"ready","final":true,"#));
+//! let response = webhook.oneshot(request).await?;
+//! assert!(response.body().as_bytes().starts_with(br#"{"phase":"ready","final":true,"#));
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # The protocol
 //!
-//! `POST /v1/deployments` with `Authorization: Bearer TOKEN`, `Content-Type: application/json` and
+//! `POST /v1/deployments` with `Authorization: Bearer TOKEN` and `Content-Type: application/json`:
 //!
-//! | member | |
+//! | member | value |
 //! |---|---|
-//! | `image` | the image reference, up to 1,024 bytes; it must be of the component's registry |
-//! | `digest` | optional, recommended: the digest that the push reported |
+//! | `image` | the image reference, up to 1,024 bytes, in the component's registry |
+//! | `digest` | optional but recommended: the digest that the push reported |
 //! | `commit` | optional: up to 128 visible ASCII characters |
 //! | `run_url` | optional: the page of the CI run, an `http` or `https` URL of up to 2,048 bytes |
 //!
-//! answers `202` once the deployment is stored durably, with `Location`. It goes to the component's
-//! first environment; a token cannot choose another. Two requests are the same when they have the
-//! same `Idempotency-Key` header (1 to 255 visible ASCII characters); the second is answered as the
-//! first was, with `Idempotent-Replayed: true`. Without the header the intake decides.
+//! The response is `202` with `Location` once the deployment is stored durably. The deployment
+//! always goes to the component's first environment. Requests with the same `Idempotency-Key` header
+//! (1 to 255 visible ASCII characters) are the same request: the response to a retry contains the
+//! same deployment and `Idempotent-Replayed: true`. Without the header, the intake finds duplicates.
 //!
-//! `GET /v1/deployments/{id}?wait=25` answers `200` once the deployment is final, or after so many
-//! seconds; ask again then. Both answer with the deployment:
+//! `GET /v1/deployments/{id}?wait=25` responds with `200` once the deployment is final, or after 25
+//! seconds; then send it again. Both responses contain the deployment:
 //!
 //! ```json
 //! {"phase":"failed","final":true,"id":"d-ab…","component":"orders","environment":"dev",
@@ -98,61 +98,62 @@
 //!  "accepted_at":"2026-01-01T00:00:00Z","changed_at":"2026-01-01T00:00:09Z","status_url":"d-ab…"}
 //! ```
 //!
-//! `phase` is `accepted`, `progressing`, or one of the final `ready`, `failed`, `superseded` and
-//! `timed-out`; more may come, so look at `final`. What was ready and does not run any more, because a
-//! newer deployment or a removal took its place, is answered as `superseded`, and `superseded_by` says by
-//! which: also to a request that is repeated. The answer to `POST` has `findings` where there is something
-//! doubtful, each with `code`, `severity`, `message` and `help`. `digest`, `release`, `commit` and `run_url` are
-//! there when they are known; `digest` is what the release is pinned to, so what runs. The JSON is one line, and `phase`, `final` and `id` come first. From
-//! 14 days before the token's end on, every answer has `Choreo-Token-Expires`.
+//! `phase` is `accepted`, `progressing`, or one of the final phases `ready`, `failed`, `superseded`
+//! and `timed-out`. Later versions may add phases, so check `final`. If a newer deployment or a
+//! removal has replaced a ready deployment, its phase is `superseded`, and `superseded_by` contains the
+//! id of its successor; this also applies to a retried `POST`. The response to `POST` contains
+//! `findings` if something is suspicious, each with `code`, `severity`, `message` and `help`. `digest`,
+//! `release`, `commit` and `run_url` are present if known; `digest` is the one that the release is
+//! pinned to, which is the one that runs. The JSON is a single line that starts with `phase`, `final`
+//! and `id`. In the last 14 days of a token, every response has `Choreo-Token-Expires`.
 //!
 //! # Problems
 //!
-//! Everything else is [`application/problem+json`](problem). The types begin with
+//! Every other response is [`application/problem+json`](problem). The types start with
 //! `urn:choreo:problem:`.
 //!
-//! | status | type | when |
+//! | status | type | cause |
 //! |---|---|---|
-//! | 400 | `body-unreadable` | the body broke off |
-//! | 400 | `invalid-idempotency-key` | the key is empty, too long, given twice or not visible ASCII |
+//! | 400 | `body-unreadable` | the transfer of the body failed |
+//! | 400 | `invalid-idempotency-key` | the key is empty, too long, duplicate or not visible ASCII |
 //! | 400 | `invalid-json` | the body is not JSON |
-//! | 400 | `invalid-query` | the query is something else than `wait=SECONDS` |
-//! | 400 | `token-in-url` | a token stands in the URL and must be rotated, for logs have it |
-//! | 401 | `invalid-token` | the token is malformed, unknown, expired or revoked; nobody learns which |
-//! | 401 | `missing-token` | there is no `Authorization: Bearer` header |
-//! | 404 | `not-found` | there is nothing at this path |
-//! | 404 | `unknown-component` | the token's component is gone |
-//! | 404 | `unknown-deployment` | the component has no such deployment |
-//! | 405 | `method-not-allowed` | see `Allow` |
+//! | 400 | `invalid-query` | the query is not `wait=SECONDS` |
+//! | 400 | `token-in-url` | the URL contains a token; rotate it, because proxies log URLs |
+//! | 401 | `invalid-token` | the token is malformed, unknown, expired or revoked; the response does not say which |
+//! | 401 | `missing-token` | the request has no `Authorization: Bearer` header |
+//! | 404 | `not-found` | the path does not exist |
+//! | 404 | `unknown-component` | the token's component no longer exists |
+//! | 404 | `unknown-deployment` | the component has no deployment with this id |
+//! | 405 | `method-not-allowed` | the path does not support the method; see `Allow` |
 //! | 408 | `body-too-slow` | the body took longer than 10 seconds |
-//! | 409 | `held` | a rollback holds the target until somebody releases it |
+//! | 409 | `held` | a rollback holds the target until a user releases it |
 //! | 409 | `unknown-environment` | the component has no environment to deploy to |
 //! | 413 | `body-too-large` | the body is longer than 16 KiB |
 //! | 415 | `unsupported-encoding` | the body is compressed |
-//! | 415 | `unsupported-media-type` | the body is not said to be JSON |
-//! | 422 | `idempotency-key-reused` | the key was used for another request |
-//! | 422 | `image-not-in-registry` | the image is not of the component's registry |
-//! | 422 | `invalid-field` | a member is missing, unknown, given twice or wrong |
-//! | 422 | `invalid-image` | the image is no image reference |
-//! | 422 | `not-possible` | it does not fit the component as it is set up |
-//! | 429 | `too-many-requests` | the component or its organization has more under way than its share; see `Retry-After` |
-//! | 500 | `internal` | what is stored cannot be used until the operator has looked |
-//! | 503 | `busy` | the server has as much to do as it takes on; see `Retry-After` |
-//! | 503 | `unavailable` | the intake or the token store does not answer; see `Retry-After` |
+//! | 415 | `unsupported-media-type` | the body's `Content-Type` is not `application/json` |
+//! | 422 | `idempotency-key-reused` | the key belongs to a different request |
+//! | 422 | `image-not-in-registry` | the image is not in the component's registry |
+//! | 422 | `invalid-field` | a member is missing, unknown, duplicate or not valid |
+//! | 422 | `invalid-image` | the image is not a valid image reference |
+//! | 422 | `not-possible` | the deployment conflicts with the component's configuration |
+//! | 429 | `too-many-requests` | the component or its organization has reached its limit of concurrent requests; see `Retry-After` |
+//! | 500 | `internal` | the intake or the token store failed, and only its operator can repair it |
+//! | 503 | `busy` | the server has reached its limit of concurrent requests; see `Retry-After` |
+//! | 503 | `unavailable` | the intake or the token store does not respond; see `Retry-After` |
 //!
-//! An image that does not exist is none of these: it is accepted, and the deployment fails and says why.
+//! An image that does not exist is not a problem: its deployment is accepted and fails with a reason.
 //!
 //! # Snippets
 //!
-//! [`Snippet`] writes the CI step: the token from a secret, the POST, the waiting, and an exit
-//! status by outcome: 0 ready, 1 failed, 2 wrong use, 3 superseded, 4 held, 5 timed out, 6 refused,
-//! 7 no answer ([`ExitStatus`](snippet::ExitStatus)).
+//! [`Snippet`] renders the CI step. It takes the token from a secret, sends the POST, waits, and maps
+//! the outcome to the exit status: 0 ready, 1 failed, 2 wrong use, 3 superseded, 4 held, 5 timed out,
+//! 6 refused, 7 no answer ([`ExitStatus`](snippet::ExitStatus)).
 //!
 //! # Mounting it
 //!
-//! [`DeployWebhook`] is a [`tower_service::Service`] for any request body. The feature `server` has a
-//! server for it, or for a router with more in it, that slow, idle and many clients do not stop:
-//! `server::Server::bind(address, webhook)?.run(shutdown)`. In axum it goes under any prefix.
+//! [`DeployWebhook`] is a [`tower_service::Service`] for any request body. The feature `server` adds
+//! a server that withstands slow, idle and numerous clients:
+//! `server::Server::bind(address, webhook)?.run(shutdown)`. In axum, nest it under any prefix.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -166,24 +167,23 @@
 //!
 //! # Defaults
 //!
-//! | | |
+//! | setting | default |
 //! |---|---|
 //! | token lifetime | 90 days, 365 at most ([`Lifetime`](token::Lifetime)) |
-//! | notice of a token's end | 14 days ([`DeployWebhook::EXPIRY_NOTICE`]) |
+//! | notice before a token expires | 14 days ([`DeployWebhook::EXPIRY_NOTICE`]) |
 //! | body | 16 KiB within 10 seconds ([`DeployWebhook::BODY_LIMIT`], [`DeployWebhook::BODY_DEADLINE`]) |
-//! | `wait` | none; 25 seconds at most, longer is cut ([`DeployWebhook::MAX_WAIT`]) |
-//! | under way at once | 64 `POST`s, of one organization 16, of one component 8; 256, 32 and 8 whose body is still to come; 1,024, 128 and 32 `GET`s ([`Limits`](webhook::Limits)) |
+//! | `wait` | none; a value over 25 seconds counts as 25 ([`DeployWebhook::MAX_WAIT`]) |
+//! | concurrent requests | 64 `POST`s, 16 per organization, 8 per component; 256, 32 and 8 while their bodies arrive; 1,024, 128 and 32 `GET`s ([`Limits`](webhook::Limits)) |
 //! | a snippet's patience | 15 minutes ([`Snippet::with_patience`]) |
 //!
 //! # What it does not do
 //!
-//! - **TLS.** Put it behind something that does; tokens travel with every request. Do not redirect
-//!   from `http`: curl takes a redirect for success.
-//! - **Clients that are slow with heads, do not read, or take all connections.** That is the
-//!   server's: the one of the feature `server`. `axum::serve` has no timeout for them, and hyper has
-//!   none for those who do not read.
-//! - **Rate limits for strangers.** Limit by address at the proxy.
-//! - **Panics.** It has none of its own on any input; one in the intake or the store is not caught.
+//! - **TLS.** Terminate it in front of the webhook, because every request contains a token. Do not
+//!   redirect from `http`, because curl treats a redirect as success.
+//! - **Protection from clients that send heads slowly, do not read, or take all connections.** The
+//!   server of the feature `server` has it. `axum::serve` has no timeout for these clients.
+//! - **Rate limits for unauthenticated clients.** Limit by address in a proxy.
+//! - **Catching panics.** No input makes the webhook panic; a panic of the intake is not caught.
 //! - **CORS.** CI is not a browser.
 
 pub mod base_url;
