@@ -1,4 +1,4 @@
-//! The webhook itself.
+//! The deploy webhook.
 
 mod authenticate;
 mod body;
@@ -34,36 +34,36 @@ use crate::token::PREFIX;
 
 /// The deploy webhook: a [`tower_service::Service`] over an [`Intake`] and a [`TokenStore`].
 ///
-/// Takes any body, never fails and is cheap to clone; all clones share the same [`Limits`]. It runs
-/// on a tokio runtime with time enabled. The [crate's front page](crate) has an example, the
-/// protocol and how to mount it.
+/// It accepts any body, never fails and is cheap to clone; all clones share the same [`Limits`]. It
+/// needs a tokio runtime with time enabled. The [crate's front page](crate) has an example, describes
+/// the protocol and shows how to mount it.
 ///
 /// # Contract
 /// - It authenticates from the headers before it reads a byte of the body.
-/// - It answers `202` after [`Intake::accept`] has returned, never before.
-/// - It answers every wrong request with a problem of [`ProblemType`]; `5xx` says that the intake,
-///   the token store or the server is not able to answer now.
+/// - It responds with `202` only after [`Intake::accept`] has returned.
+/// - It rejects an invalid request with a problem of [`ProblemType`]. `5xx` means that the intake,
+///   the token store or the server cannot process requests at the moment.
 ///
 /// # What it does not do
-/// It does not catch a panic of the intake or the store: that is the host's, who has a policy for
-/// all its services. It does not limit how often a client may try; tokens cannot be guessed, but a
-/// proxy should limit requests by address.
+/// It does not catch a panic of the intake or the store: the application has a policy for all its
+/// services. It does not limit the rate of requests. Tokens cannot be guessed, but a proxy should
+/// limit requests by address.
 #[derive(Clone, Debug)]
 pub struct DeployWebhook {
     shared: Arc<Shared>,
 }
 
 impl DeployWebhook {
-    /// The longest body, in bytes.
+    /// The maximum size of a body, in bytes.
     pub const BODY_LIMIT: usize = 16 * 1024;
-    /// How long a client may take to send the body.
+    /// The time in which a client must send the body.
     pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
-    /// The longest `wait`; a longer one is cut to it. Below the 60 seconds of common proxies.
+    /// The maximum `wait`; a longer one counts as this. It is below the 60 seconds of common proxies.
     pub const MAX_WAIT: Duration = Duration::from_secs(25);
-    /// How long before a token's end its responses begin to say so.
+    /// The time before a token expires in which responses announce it.
     pub const EXPIRY_NOTICE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-    /// A webhook by the machine's clock, with the default [`Limits`] and relative URLs.
+    /// Creates a webhook with the system's clock, the default [`Limits`] and relative URLs.
     #[must_use]
     pub fn new(intake: Arc<dyn Intake>, tokens: Arc<dyn TokenStore>) -> Self {
         let limits = Limits::default();
@@ -80,21 +80,21 @@ impl DeployWebhook {
         }
     }
 
-    /// Answers with absolute URLs below this one. Without it, `Location` and `status_url` are
-    /// relative to the request, which is right under every prefix and behind every proxy. The
-    /// `Host` header is never used: whoever sends the request writes it.
+    /// Sets the URL that `Location` and `status_url` start with. Without it, they are relative to the
+    /// request, which is correct under every prefix and behind every proxy. The `Host` header is never
+    /// used, because the client controls it.
     #[must_use]
     pub fn with_base_url(self, base_url: BaseUrl) -> Self {
         self.with(|shared| shared.base_url = Some(base_url))
     }
 
-    /// By another clock.
+    /// Sets the clock, which decides whether tokens have expired.
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         self.with(|shared| shared.clock = clock)
     }
 
-    /// With other limits.
+    /// Sets the limits of concurrent requests.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         self.with(|shared| {
@@ -138,7 +138,7 @@ where
     }
 }
 
-/// What all clones share.
+/// The state that all clones share.
 #[derive(Clone, Debug)]
 struct Shared {
     intake: Arc<dyn Intake>,
@@ -169,7 +169,7 @@ impl Shared {
     }
 }
 
-/// What a request is for.
+/// The purpose of a request.
 enum Route<'a> {
     Deploy,
     Follow(&'a str),
@@ -190,13 +190,13 @@ impl<'a> Route<'a> {
             }
             _ => Err(Problem::new(
                 ProblemType::NotFound,
-                format!("there is nothing at this path: POST {DEPLOYMENTS} deploys an image"),
+                format!("path does not exist: send POST {DEPLOYMENTS} to deploy an image"),
             )),
         }
     }
 }
 
-/// URLs end up in the logs of every proxy on the way.
+/// Proxies log URLs, so a token in one must be rotated.
 fn refuse_token_in_url(parts: &Parts) -> Result<(), Problem> {
     let query = parts.uri.query().unwrap_or_default();
     let names_one = query
@@ -206,7 +206,7 @@ fn refuse_token_in_url(parts: &Parts) -> Result<(), Problem> {
     if names_one || query.contains(PREFIX) || parts.uri.path().contains(PREFIX) {
         return Err(Problem::new(
             ProblemType::TokenInUrl,
-            "a token does not belong in a URL: proxies have it in their logs by now",
+            "URL contains a token: proxies may have logged it",
         )
         .help(
             "rotate the token: create a new one, revoke this one, and send the new one in the \

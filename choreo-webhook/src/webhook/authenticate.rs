@@ -1,4 +1,4 @@
-//! Who asks, from the headers alone.
+//! Authenticates a request from its headers alone.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::{DeployWebhook, Shared};
 use crate::DeployToken;
 use crate::problem::ProblemType;
 
-/// Whoever holds a live token.
+/// A client with a live token.
 pub(super) struct Caller {
     pub(super) component: ComponentKey,
     pub(super) token: TokenId,
@@ -25,12 +25,12 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// A place behind a gate, counted for the caller.
+    /// Takes a place behind a gate, on the caller's account.
     pub(super) fn enter(&self, gate: &Arc<Gate>) -> Result<Pass, Problem> {
         gate.enter(&self.component.organization, &self.component.component)
     }
 
-    /// A header that says when the token ends, once that is near.
+    /// Returns a header with the token's expiry if it is near.
     pub(super) fn expiry_notice(&self) -> Option<(HeaderName, HeaderValue)> {
         let left = self.expires_at.duration_since(self.now);
         let near = Duration::try_from(left).is_ok_and(|left| left <= DeployWebhook::EXPIRY_NOTICE);
@@ -42,10 +42,10 @@ impl Caller {
 }
 
 impl Shared {
-    /// The caller, or one and the same answer for every token that is not accepted.
+    /// Returns the caller, or the same problem for every token that is not accepted.
     pub(super) async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        // No look-up without a right checksum. That tells nobody anything: whoever sends a token
-        // can compute its checksum.
+        // No look-up without a correct checksum. The shorter time reveals nothing: a client can
+        // compute the checksum of every token that it sends.
         let token = bearer(headers)?
             .parse::<DeployToken>()
             .map_err(|_| invalid_token())?;
@@ -55,15 +55,15 @@ impl Shared {
                 "token store failed"
             );
             if error.is_retryable() {
-                let detail = "tokens cannot be checked now: try again";
+                let detail = "tokens cannot be checked at the moment: retry";
                 return Problem::new(ProblemType::Unavailable, detail);
             }
-            let detail = "tokens cannot be checked until the operator of the platform has looked";
+            let detail = "tokens cannot be checked: contact the operator of the platform";
             Problem::new(ProblemType::Internal, detail)
         })?;
         let now = self.clock.now();
         let Some(record) = record else {
-            // The same work as for a token that is known.
+            // The same work as for a known token, so that the time reveals nothing.
             black_box(token.has_digest(&TokenDigest::new([0; 32])));
             return Err(invalid_token());
         };
@@ -86,8 +86,8 @@ impl Shared {
         })
     }
 
-    /// At most once a minute, so that most requests write nothing. A deployment does not fail
-    /// because of it.
+    /// Stores the time of use, at most once a minute, so that most requests write nothing. A
+    /// failure is only logged, because it must not fail the deployment.
     async fn remember_use(&self, record: &TokenRecord, now: Timestamp) {
         let is_fresh = |last: Timestamp| now.duration_since(last) < SignedDuration::from_mins(1);
         if record.last_used_at.is_some_and(is_fresh) {
@@ -95,12 +95,12 @@ impl Shared {
         }
         if let Err(error) = self.tokens.touch_token(&record.id, now).await {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(token = %record.id, error, "last use of the token is not stored");
+            tracing::warn!(token = %record.id, error, "last use of the token was not stored");
         }
     }
 }
 
-/// What the one `Authorization` header carries, when its scheme is `Bearer`
+/// Returns the token of the only `Authorization` header if its scheme is `Bearer`
 /// (<https://www.rfc-editor.org/rfc/rfc6750#section-2.1>).
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || {
@@ -119,11 +119,11 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     }
 }
 
-/// The answer to every token that is not accepted, whatever the cause.
+/// Returns the problem of every token that is not accepted, whatever the cause.
 pub(super) fn invalid_token() -> Problem {
     Problem::new(
         ProblemType::InvalidToken,
         "deploy token is not accepted: it is wrong, expired or revoked",
     )
-    .help("check that the whole token was copied, or create a new one for the component")
+    .help("check that the token is complete, or create a new one for the component")
 }

@@ -1,4 +1,4 @@
-//! Reads a body: not for ever, and not without end.
+//! Reads a body within a limit and a deadline.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use super::DeployWebhook;
 use super::problem::Problem;
 use crate::problem::ProblemType;
 
-/// Refuses by its headers a body that would be refused once read.
+/// Rejects a body that its headers show to be invalid, before it is read.
 pub(super) fn refuse_unread(headers: &HeaderMap) -> Result<(), Problem> {
     let is_json = headers
         .get(CONTENT_TYPE)
@@ -27,13 +27,13 @@ pub(super) fn refuse_unread(headers: &HeaderMap) -> Result<(), Problem> {
             "body must be JSON: send the header 'Content-Type: application/json'",
         ));
     }
-    // A small body grows without bound when it is decompressed.
+    // A small body can decompress to a huge one.
     let is_encoded =
         |value: &http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers.get_all(CONTENT_ENCODING).iter().any(is_encoded) {
         return Err(Problem::new(
             ProblemType::UnsupportedEncoding,
-            "body must not be compressed: leave the header 'Content-Encoding' out",
+            "body must not be compressed: remove the header 'Content-Encoding'",
         ));
     }
     let declared = headers
@@ -45,7 +45,7 @@ pub(super) fn refuse_unread(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The whole body, within its limit and its deadline.
+/// Reads the whole body within its limit and its deadline.
 pub(super) async fn read<B>(body: B) -> Result<Vec<u8>, Problem>
 where
     B: Body + Send,
@@ -71,14 +71,20 @@ where
     let mut empty_frames = 0;
     while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
         let Ok(frame) = frame else {
-            return Err(Problem::new(ProblemType::BodyUnreadable, "body broke off"));
+            return Err(Problem::new(
+                ProblemType::BodyUnreadable,
+                "body is incomplete: send it again",
+            ));
         };
         let data = frame.into_data().ok().filter(bytes::Buf::has_remaining);
         let Some(mut data) = data else {
-            // A stream of empty frames costs its sender nothing and would never end.
+            // An endless stream of empty frames costs its sender nothing.
             empty_frames += 1;
             if empty_frames > EMPTY_FRAMES {
-                return Err(Problem::new(ProblemType::BodyUnreadable, "body has no end"));
+                return Err(Problem::new(
+                    ProblemType::BodyUnreadable,
+                    "body has too many empty frames",
+                ));
             }
             continue;
         };

@@ -28,7 +28,7 @@ impl Shared {
         if parts.uri.query().is_some() {
             return Err(Problem::new(
                 ProblemType::InvalidQuery,
-                "a POST takes no query",
+                "POST does not accept a query: remove it",
             ));
         }
         body::refuse_unread(&parts.headers)?;
@@ -56,10 +56,10 @@ impl Shared {
         );
         let status_url = match &self.base_url {
             Some(base) => format!("{base}{DEPLOYMENTS}/{id}"),
-            // Relative to the collection that the request was sent to, whatever its prefix.
+            // Relative to the collection that the request names, under every prefix.
             None => format!("deployments/{id}"),
         };
-        // What is replayed may have become a release since.
+        // A replayed deployment may have a release by now.
         let mut known = match accepted.deployment.release {
             Some(_) => self.known(&accepted.deployment).await?,
             None => Known::default(),
@@ -85,7 +85,7 @@ impl Shared {
     }
 }
 
-/// What the intake's refusal is to the client.
+/// Returns the problem that a client sees for an error of the intake.
 pub(super) fn refusal(error: &IntakeError) -> Problem {
     match ProblemType::from(error.kind()) {
         ProblemType::InvalidToken => invalid_token(),
@@ -96,17 +96,17 @@ pub(super) fn refusal(error: &IntakeError) -> Problem {
             );
             Problem::new(
                 ProblemType::Unavailable,
-                "deployments cannot be stored or read now: try again",
+                "deployments cannot be stored or read at the moment: retry",
             )
         }
         ProblemType::Internal => {
             tracing::error!(
                 error = error as &dyn std::error::Error,
-                "intake cannot go on"
+                "intake failed permanently"
             );
             Problem::new(
                 ProblemType::Internal,
-                "deployments cannot be stored or read until the operator of the platform has looked",
+                "deployments cannot be stored or read: contact the operator of the platform",
             )
         }
         kind => Problem::new(kind, error.to_string()),

@@ -1,4 +1,4 @@
-//! A deployment as clients see it.
+//! The JSON document of a deployment.
 
 use choreo_deploy::deployment::{Deployment, Phase, Subject};
 use choreo_deploy::finding::Finding;
@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::ResponseBody;
 
-/// The members in the order they are sent. `phase`, `final` and `id` come first, in this order: the
-/// snippets for plain shells read them with `sed`.
+/// The members in the order of the JSON text. `phase`, `final` and `id` come first, in this order,
+/// because the snippets for plain shells read them with `sed`.
 #[derive(Serialize)]
 struct Document<'a> {
     phase: &'static str,
@@ -40,26 +40,27 @@ struct Document<'a> {
     status_url: &'a str,
 }
 
-/// What is known of a deployment besides its record.
+/// Facts about a deployment that its record does not contain.
 #[derive(Default)]
 pub(super) struct Known<'a> {
-    /// The digest that its release is pinned to. While there is none, the digest that CI sent stands in.
+    /// The digest that its release is pinned to. Without one, the document contains the digest that
+    /// CI sent.
     pub(super) pinned: Option<Digest>,
-    /// What took its place after it was ready. It is superseded then: nobody must take from `ready`
-    /// that it runs.
+    /// The deployment that replaced it after it was ready. Its phase is then `superseded`, because
+    /// `ready` would mean that it runs.
     pub(super) successor: Option<DeploymentId>,
-    /// What is doubtful about it.
+    /// Suspicious properties of it.
     pub(super) findings: &'a [Finding],
 }
 
-/// A deployment as it is now.
+/// Returns a response with the current state of a deployment.
 pub(super) fn respond(
     status: StatusCode,
     (deployment, known): (&Deployment, &Known<'_>),
     status_url: &str,
 ) -> Response<ResponseBody> {
     let replaced = known.successor.as_ref().map(|successor| {
-        let message = format!("it was ready, and deployment {successor} took its place");
+        let message = format!("deployment was ready until deployment {successor} replaced it");
         [Reason::new(ReasonCode::NewerDeployment, message)]
     });
     let (phase, reasons) = match &replaced {

@@ -24,9 +24,9 @@ impl Shared {
         let unknown = || {
             Problem::new(
                 ProblemType::UnknownDeployment,
-                "component has no such deployment",
+                "component has no deployment with this id",
             )
-            .help("use the id from the answer to POST, with a token of the same component")
+            .help("use the id from the response to POST, with a token of the same component")
         };
         let id: DeploymentId = id.parse().map_err(|_| unknown())?;
         let _pass = caller.enter(&self.waiting)?;
@@ -47,8 +47,8 @@ impl Shared {
         Ok(answer)
     }
 
-    /// The digest that the deployment's release is pinned to, once it has a release, and what took its
-    /// place, once it was ready.
+    /// Returns the digest that the deployment's release is pinned to, if it has a release, and its
+    /// successor, if it was ready.
     pub(super) async fn known(&self, deployment: &Deployment) -> Result<Known<'static>, Problem> {
         let release = self.intake.release(deployment).await;
         let release = release.map_err(|error| refusal(&error))?;
@@ -65,7 +65,7 @@ impl Shared {
     }
 }
 
-/// How long the client is ready to wait: no time without a query, and never longer than
+/// Returns the time for which the client waits: zero without a query, and at most
 /// [`DeployWebhook::MAX_WAIT`].
 fn wait(query: Option<&str>) -> Result<Duration, Problem> {
     let Some(query) = query.filter(|query| !query.is_empty()) else {
@@ -77,10 +77,10 @@ fn wait(query: Option<&str>) -> Result<Duration, Problem> {
     let Some(digits) = digits else {
         return Err(Problem::new(
             ProblemType::InvalidQuery,
-            "query must be 'wait=SECONDS' with a whole number, or nothing",
+            "query must be 'wait=SECONDS' with a whole number, or absent",
         ));
     };
-    // More digits than a number holds are more seconds than anybody waits.
+    // A number that overflows is longer than the maximum as well.
     let seconds = digits.parse().unwrap_or(u64::MAX);
     Ok(Duration::from_secs(seconds).min(DeployWebhook::MAX_WAIT))
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_as_asked_but_not_for_ever() {
+    fn a_wait_has_a_maximum() {
         for (query, seconds) in [
             (None, 0),
             (Some(""), 0),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_every_other_query() {
+    fn rejects_every_other_query() {
         for query in [
             "wait",
             "wait=",

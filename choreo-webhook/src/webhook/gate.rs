@@ -1,4 +1,4 @@
-//! How many requests are under way at once: in all, of each organization and of each component.
+//! Limits of concurrent requests: in total, per organization and per component.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use choreo_deploy::id::{ComponentId, OrganizationId};
 use super::problem::Problem;
 use crate::problem::ProblemType;
 
-/// How many requests a webhook works on at once.
+/// The numbers of concurrent requests that a webhook accepts.
 ///
-/// A component or an organization that has as many under way as it may gets `429`; when the server
-/// has, everybody gets `503`, both with `Retry-After`. The share of an organization is far below
-/// the whole, however many components it has, so that one tenant does not lock out the others.
-/// Authentication comes first: strangers take no places. A body is read before its request takes
-/// one of the places of [`deploying`](Self::deploying), so a body that never comes takes none.
+/// A component or an organization at its limit gets `429`. At the limit of the whole webhook, every
+/// client gets `503`. Both responses have `Retry-After`. The limit of an organization is far below
+/// the total, however many components it has, so that one tenant cannot lock out the others. Requests
+/// without a live token are not counted. A request counts as [`deploying`](Self::deploying) only after
+/// its body has been read, so a slow body takes none of these places.
 ///
 /// ```
 /// use choreo_webhook::webhook::{Limits, Share};
@@ -27,9 +27,9 @@ use crate::problem::ProblemType;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// `POST`s whose body is still to come. 256, 32 and 8 by default.
+    /// `POST`s whose body is being read. 256, 32 and 8 by default.
     pub reading: Share,
-    /// `POST`s from the body's end to the answer. 64, 16 and 8 by default.
+    /// `POST`s from the end of the body to the response. 64, 16 and 8 by default.
     pub deploying: Share,
     /// `GET`s. 1,024, 128 and 32 by default.
     pub waiting: Share,
@@ -45,20 +45,20 @@ impl Default for Limits {
     }
 }
 
-/// How many requests of one kind are under way at once.
+/// The maximum numbers of concurrent requests of one kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Share {
-    /// In all.
+    /// The maximum in total.
     pub total: usize,
-    /// Of one organization, over all its components.
+    /// The maximum of one organization, over all its components.
     pub per_organization: usize,
-    /// Of one component.
+    /// The maximum of one component.
     pub per_component: usize,
 }
 
 impl Share {
-    /// So many in all, of each organization and of each component.
+    /// Creates a share from the maximum in total, of each organization and of each component.
     #[must_use]
     pub const fn new(total: usize, per_organization: usize, per_component: usize) -> Self {
         Self {
@@ -69,7 +69,8 @@ impl Share {
     }
 }
 
-/// Counts who is inside. Entries go when they reach zero, so it holds no more than its limit.
+/// Counts the requests inside. An entry at zero is removed, so the map has at most as many entries
+/// as there are requests.
 #[derive(Debug)]
 pub(super) struct Gate {
     share: Share,
@@ -96,7 +97,7 @@ impl Gate {
         }
     }
 
-    /// A place inside until the pass is dropped.
+    /// Takes a place until the pass is dropped.
     pub(super) fn enter(
         self: &Arc<Self>,
         organization: &OrganizationId,
@@ -114,7 +115,7 @@ impl Gate {
         if inside.total >= self.share.total {
             return Err(Problem::new(
                 ProblemType::Busy,
-                "server has as many requests under way as it takes on: try again",
+                "server has reached its limit of concurrent requests: retry",
             ));
         }
         inside.total += 1;
@@ -138,11 +139,11 @@ impl Gate {
 fn too_many(whose: &str, limit: usize) -> Problem {
     Problem::new(
         ProblemType::TooManyRequests,
-        format!("{whose} has {limit} requests of this kind under way: try again"),
+        format!("{whose} has reached its limit of {limit} concurrent requests of this kind: retry"),
     )
 }
 
-/// A place inside.
+/// A place behind a gate, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Arc<Gate>,
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(inside.total, 1);
         assert!(
             !inside.organizations.contains_key(&other),
-            "who left is forgotten"
+            "an organization at zero is removed"
         );
         assert!(!inside.organizations[&acme].components.contains_key(&b));
     }
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_zero_lets_nobody_in() {
+    fn a_limit_of_zero_rejects_every_request() {
         let ([acme, _], [a, _]) = (ids(), ids());
         for share in [
             Share::new(0, 9, 9),

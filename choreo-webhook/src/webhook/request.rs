@@ -1,7 +1,7 @@
-//! What `POST /v1/deployments` takes.
+//! The body of `POST /v1/deployments`.
 //!
-//! Read into members first, and only then into values: so the answer tells bad JSON from a bad
-//! field, names the field, and repeats nothing that a JSON library would repeat.
+//! The JSON becomes members first and values second. So a problem distinguishes bad JSON from a bad
+//! field, names the field, and repeats no value, as a JSON library's error would.
 
 use std::fmt;
 
@@ -38,12 +38,12 @@ impl DeployRequest {
             Ok(Document::Other) => {
                 return Err(invalid("body must be a JSON object: {\"image\": \"…\"}"));
             }
-            // The library's own words repeat values; the place does not.
+            // The library's message repeats values; the position does not.
             Err(error) => {
                 let (line, column) = (error.line(), error.column());
                 return Err(Problem::new(
                     ProblemType::InvalidJson,
-                    format!("body is not JSON: it goes wrong at line {line}, column {column}"),
+                    format!("body is not JSON: syntax error at line {line}, column {column}"),
                 ));
             }
         };
@@ -51,11 +51,11 @@ impl DeployRequest {
     }
 }
 
-/// In UTF-8. Implementations must not add one
+/// The byte order mark in UTF-8. Implementations must not add one
 /// (<https://www.rfc-editor.org/rfc/rfc8259#section-8.1>).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The members that there are, each a text, each at most once.
+/// The members of the body, each a string and at most once.
 #[derive(Default)]
 struct Fields {
     image: Option<String>,
@@ -78,7 +78,7 @@ impl Fields {
             };
             if seen.contains(&name.as_str()) {
                 return Err(invalid(format!(
-                    "field {name:?} is given twice: send it once"
+                    "field {name:?} is duplicate: send it once"
                 )));
             }
             seen.push(name);
@@ -94,7 +94,7 @@ impl Fields {
     fn into_request(self) -> Result<DeployRequest, Problem> {
         let written = self
             .image
-            .ok_or_else(|| invalid("field \"image\" is missing: say which image to deploy"))?;
+            .ok_or_else(|| invalid("field \"image\" is missing: send the image to deploy"))?;
         let reference: ImageReference =
             written
                 .parse()
@@ -113,11 +113,11 @@ impl Fields {
     }
 }
 
-/// A text that is neither empty nor too long, of visible ASCII characters.
+/// Returns the text if it is neither empty nor too long and contains only visible ASCII characters.
 fn visible<'a>(name: &str, text: &'a str, limit: usize) -> Result<&'a str, Problem> {
     if text.is_empty() {
         return Err(invalid(format!(
-            "field {name:?} is empty: leave it out or send a value"
+            "field {name:?} is empty: remove it or send a value"
         )));
     }
     if text.len() > limit {
@@ -125,10 +125,10 @@ fn visible<'a>(name: &str, text: &'a str, limit: usize) -> Result<&'a str, Probl
             "field {name:?} is longer than {limit} bytes"
         )));
     }
-    // The parser of references has a better sentence for an image.
+    // The parser of references has a better message for an image.
     if name != "image" && !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(invalid(format!(
-            "field {name:?} holds a character that is not visible ASCII"
+            "field {name:?} contains a character that is not visible ASCII"
         )));
     }
     Ok(text)
@@ -140,13 +140,13 @@ fn claimed(text: &str, in_image: Option<&Digest>) -> Result<Digest, Problem> {
         .map_err(|error| invalid(format!("field \"digest\" is not valid: {error}")))?;
     match in_image {
         Some(other) if *other != digest => Err(invalid(
-            "field \"digest\" is not the digest in the image: send one of them, or the same twice",
+            "field \"digest\" differs from the digest in the image: send only one of them",
         )),
         _ => Ok(digest),
     }
 }
 
-/// Shown to people as a link, so it must be one, and carry no password.
+/// Accepts only a link without a password, because user interfaces show it as a link.
 fn check_run_url(text: &str) -> Result<(), Problem> {
     let uri = text.parse::<Uri>().ok();
     let is_link = uri.as_ref().is_some_and(|uri| {
@@ -166,11 +166,11 @@ fn check_run_url(text: &str) -> Result<(), Problem> {
 
 fn unknown(name: &str) -> Problem {
     let short: String = name.chars().take(64).collect();
-    let problem = invalid(format!("field {short:?} is not known"));
+    let problem = invalid(format!("field {short:?} is unknown"));
     match name {
         "environment" => problem.help(
-            "leave it out: a deploy token deploys to the component's first environment, and \
-             promotion brings the image to the next",
+            "remove it: a deploy token deploys to the component's first environment, and \
+             promotion deploys the image to the next",
         ),
         "tag" | "imageTag" | "image_tag" => {
             problem.help("write the tag as part of the image: registry.example.com/shop/orders:1.4")
@@ -183,13 +183,13 @@ fn invalid(detail: impl AsRef<str>) -> Problem {
     Problem::new(ProblemType::InvalidField, detail)
 }
 
-/// The `Idempotency-Key` header, written as a structured-field string or bare
+/// Returns the `Idempotency-Key` header, which is a structured-field string or bare
 /// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let wrong = || {
         Problem::new(
             ProblemType::InvalidIdempotencyKey,
-            "header 'Idempotency-Key' must be given once, with 1 to 255 visible ASCII characters, \
+            "header 'Idempotency-Key' must appear once, with 1 to 255 visible ASCII characters, \
              quoted or not",
         )
     };
@@ -210,7 +210,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
     }
 }
 
-/// A JSON text: the members of an object, in order and with duplicates, or something else.
+/// A JSON value: the members of an object, in order and with duplicates, or another value.
 enum Document {
     Object(Vec<(String, Value)>),
     Other,
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_all_fields() {
+    fn accepts_all_fields() {
         let body = format!(
             r#"{{"run_url":"https://ci.example/runs/7","commit":"4b825dc","digest":"{DIGEST}","image":"nginx:1.26"}}"#
         );
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_as_good_as_nothing() {
+    fn null_means_absent() {
         let body = br#"{"image":"nginx","commit":null,"digest":null,"run_url":null}"#;
         let request = DeployRequest::parse(body).unwrap();
         assert_eq!(request.provenance, Provenance::default());
@@ -322,15 +322,12 @@ mod tests {
     }
 
     #[test]
-    fn refuses_each_wrong_field_by_name() {
+    fn rejects_each_invalid_field_by_name() {
         let other = DIGEST.replace("sha256:2", "sha256:3");
         for (body, detail) in [
             ("[]", "body must be a JSON object: {\"image\": \"…\"}"),
             ("7", "body must be a JSON object: {\"image\": \"…\"}"),
-            (
-                "{}",
-                "field \"image\" is missing: say which image to deploy",
-            ),
+            ("{}", "field \"image\" is missing: send the image to deploy"),
             (r#"{"image":null}"#, "field \"image\" must be a string"),
             (
                 r#"{"image":{"a":["hunter2"]}}"#,
@@ -338,27 +335,24 @@ mod tests {
             ),
             (
                 r#"{"image":""}"#,
-                "field \"image\" is empty: leave it out or send a value",
+                "field \"image\" is empty: remove it or send a value",
             ),
             (
                 r#"{"image":"a","image":"b"}"#,
-                "field \"image\" is given twice: send it once",
+                "field \"image\" is duplicate: send it once",
             ),
             (
                 r#"{"image":"a","digest":null,"digest":null}"#,
-                "field \"digest\" is given twice: send it once",
+                "field \"digest\" is duplicate: send it once",
             ),
-            (
-                r#"{"image":"a","hunter":2}"#,
-                "field \"hunter\" is not known",
-            ),
+            (r#"{"image":"a","hunter":2}"#, "field \"hunter\" is unknown"),
             (
                 r#"{"image":"a","commit":7}"#,
                 "field \"commit\" must be a string",
             ),
             (
                 r#"{"image":"a","commit":"a b"}"#,
-                "field \"commit\" holds a character that is not visible ASCII",
+                "field \"commit\" contains a character that is not visible ASCII",
             ),
             (
                 r#"{"image":"a","run_url":"javascript:alert(1)"}"#,
@@ -370,7 +364,7 @@ mod tests {
             ),
             (
                 &format!(r#"{{"image":"a@{DIGEST}","digest":"{other}"}}"#),
-                "field \"digest\" is not the digest in the image: send one of them, or the same twice",
+                "field \"digest\" differs from the digest in the image: send only one of them",
             ),
             (
                 &format!(r#"{{"image":"{}"}}"#, "a".repeat(1025)),
@@ -378,7 +372,7 @@ mod tests {
             ),
             (
                 &format!(r#"{{"{}":1}}"#, "x".repeat(999)),
-                &format!("field \"{}\" is not known", "x".repeat(64)),
+                &format!("field \"{}\" is unknown", "x".repeat(64)),
             ),
         ] {
             let (status, problem) = refusal(body);
@@ -391,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_place_of_bad_json_and_repeats_nothing() {
+    fn reports_the_position_of_bad_json_without_its_values() {
         for (body, column) in [
             ("", 0),
             ("{", 1),
@@ -403,7 +397,7 @@ mod tests {
             assert_eq!(status, 400, "{body}");
             assert_eq!(
                 problem["detail"],
-                format!("body is not JSON: it goes wrong at line 1, column {column}")
+                format!("body is not JSON: syntax error at line 1, column {column}")
             );
         }
     }
@@ -421,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_digest_and_a_wrong_image_have_the_parsers_sentence() {
+    fn a_wrong_digest_and_a_wrong_image_have_the_parsers_message() {
         let (status, problem) = refusal(r#"{"image":"a","digest":"sha256:12"}"#);
         assert_eq!(status, 422);
         let error = "sha256:12".parse::<Digest>().unwrap_err();
@@ -438,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn explains_why_an_environment_is_refused() {
+    fn explains_why_an_environment_is_rejected() {
         let (_, problem) = refusal(r#"{"image":"a","environment":"production"}"#);
         assert!(
             problem["help"].as_str().unwrap().contains("promotion"),
@@ -447,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_an_idempotency_key_quoted_or_bare() {
+    fn accepts_an_idempotency_key_quoted_or_bare() {
         let key = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {

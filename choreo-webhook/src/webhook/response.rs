@@ -8,12 +8,12 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
-/// The body of a response: a short JSON text, all of it at once.
+/// The body of a response: a short JSON text in one frame.
 #[derive(Clone, Debug, Default)]
 pub struct ResponseBody(Bytes);
 
 impl ResponseBody {
-    /// What is left of the body.
+    /// Returns the rest of the body that has not been polled.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
