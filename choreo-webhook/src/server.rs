@@ -1,19 +1,19 @@
-//! A server over HTTP/1.1 that slow, idle and many clients do not stop; feature `server`.
+//! A server for HTTP/1.1 that withstands slow, idle and numerous clients; feature `server`.
 //!
-//! `axum::serve` and hyper as it comes have no answer to clients that send a head byte by byte, send
-//! nothing, do not read what is answered, or open all the connections there are. [`Server`] has:
+//! `axum::serve` and hyper by default do not protect against clients that send a head byte by byte,
+//! send nothing, do not read responses, or open every possible connection. [`Server`] does:
 //!
-//! - Everything that a client does has a deadline: heads, bodies, pauses between requests, and
-//!   reading what is answered ([`ServerLimits`]).
-//! - A new connection is always accepted. When there is no place left, the oldest connection on which
-//!   no request is being answered is closed. So whoever sends a request at once is served, and a long
+//! - Every action of a client has a deadline: sending heads and bodies, pausing between requests, and
+//!   reading responses ([`ServerLimits`]).
+//! - The server always accepts a new connection. At its limit, it closes the oldest connection
+//!   without a request in progress. So a client that sends its request at once is served, and a long
 //!   poll (`?wait=25`) is never cut.
-//! - One address has only its share of the connections, and a client that sends many requests without
-//!   waiting for answers has one answered at a time, in turn with the others.
-//! - `/healthz` and `/readyz` are answered before everything else, from memory, and on a listener of
-//!   their own if you like ([`Health`]).
+//! - Each address has a limit of connections. If a client sends many requests without waiting for
+//!   responses, they are processed one at a time, in turn with those of other clients.
+//! - `/healthz` and `/readyz` take precedence over the service, are served from memory, and can have
+//!   a separate listener ([`Health`]).
 //!
-//! It serves any [`tower_service::Service`], a webhook alone or an axum router with more in it.
+//! It serves any [`tower_service::Service`], such as a webhook or an axum router that contains one.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -34,10 +34,9 @@
 //! # }
 //! ```
 //!
-//! A request is dropped when its client hangs up, also when it only says that it will send no more:
-//! who waits for a deployment and goes away leaves its place. It speaks neither TLS nor HTTP/2: a proxy
-//! in front of it does. Behind a proxy, say so in
-//! [`ServerLimits::connections_per_address`].
+//! When a client closes its connection, or only its sending side, the server drops the request. So
+//! a client that no longer waits for a deployment frees its place. The server supports neither TLS
+//! nor HTTP/2; use a proxy for them. Behind a proxy, set [`ServerLimits::connections_per_address`].
 
 mod body;
 mod connection;
@@ -68,7 +67,7 @@ use self::crowd::Crowd;
 pub use self::health::Health;
 pub use self::limits::ServerLimits;
 
-/// A server that listens already. The [module's page](self) says what it stands up to.
+/// A server that is already listening. The [module's documentation](self) lists its protections.
 #[derive(Debug)]
 pub struct Server<S> {
     listener: TcpListener,
@@ -79,14 +78,14 @@ pub struct Server<S> {
 }
 
 impl<S> Server<S> {
-    /// Listens on an address; on any free port for port 0. Up to 4,096 connections wait to be
-    /// accepted, if the system lets them.
+    /// Creates a server that listens on an address; port 0 selects a free port. Up to 4,096
+    /// connections can wait to be accepted, unless the system's limit is lower.
     ///
     /// # Errors
-    /// The system's, when it does not let the process listen there.
+    /// Returns the system's error if the process cannot listen on the address.
     ///
     /// # Panics
-    /// Outside a tokio runtime with I/O.
+    /// Panics outside a tokio runtime with I/O enabled.
     pub fn bind(address: SocketAddr, service: S) -> io::Result<Self> {
         Ok(Self {
             listener: listen(address)?,
@@ -97,13 +96,13 @@ impl<S> Server<S> {
         })
     }
 
-    /// On a socket that listens already: of a service manager, for example.
+    /// Creates a server from a socket that is already listening, such as one from a service manager.
     ///
     /// # Errors
-    /// The system's, when it is no socket that listens.
+    /// Returns the system's error if it rejects the socket.
     ///
     /// # Panics
-    /// Outside a tokio runtime with I/O.
+    /// Panics outside a tokio runtime with I/O enabled.
     pub fn from_listener(listener: std::net::TcpListener, service: S) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
@@ -115,13 +114,13 @@ impl<S> Server<S> {
         })
     }
 
-    /// With other limits.
+    /// Sets the limits.
     #[must_use]
     pub fn with_limits(self, limits: ServerLimits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Answers `/healthz` and `/readyz` itself. The service never sees requests for these paths.
+    /// Serves `/healthz` and `/readyz`. The service never receives requests for these paths.
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
         Self {
@@ -130,11 +129,12 @@ impl<S> Server<S> {
         }
     }
 
-    /// Answers `/healthz` and `/readyz` on another address as well, and nothing else there. What
-    /// happens on the first address takes none of its connections. Keep it from strangers.
+    /// Serves `/healthz` and `/readyz`, and nothing else, on another address as well. Its connections
+    /// are counted separately, so clients of the first address cannot exhaust them. Do not expose this
+    /// address to the public.
     ///
     /// # Errors
-    /// The system's, when it does not let the process listen there.
+    /// Returns the system's error if the process cannot listen on the address.
     pub fn with_health_at(self, address: SocketAddr) -> io::Result<Self> {
         Ok(Self {
             health_listener: Some(listen(address)?),
@@ -142,18 +142,18 @@ impl<S> Server<S> {
         })
     }
 
-    /// The address, with the port that was given for port 0.
+    /// Returns the address, with the port that the system selected for port 0.
     ///
     /// # Errors
-    /// The system's, when it does not know.
+    /// Returns the system's error if it cannot determine the address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// The address of [`with_health_at`](Self::with_health_at).
+    /// Returns the address of [`with_health_at`](Self::with_health_at), if it was called.
     ///
     /// # Errors
-    /// The system's, when it does not know.
+    /// Returns the system's error if it cannot determine the address.
     pub fn health_addr(&self) -> io::Result<Option<SocketAddr>> {
         self.health_listener
             .as_ref()
@@ -161,11 +161,12 @@ impl<S> Server<S> {
             .transpose()
     }
 
-    /// Serves until told to stop. Then it accepts nothing more, is not ready, ends what is idle, and
-    /// waits for the requests under way for [`ServerLimits::drain`] at most.
+    /// Serves until `shutdown` completes. Then the server accepts no more connections, is not ready,
+    /// closes idle connections, and waits for the requests in progress, for at most
+    /// [`ServerLimits::drain`].
     ///
-    /// Returns how many connections it cut off in the end. When the future is dropped, all
-    /// connections end at once.
+    /// Returns the number of connections that it then cut off. If the future is dropped, all
+    /// connections are closed at once.
     pub async fn run<B>(self, shutdown: impl Future<Output = ()> + Send) -> usize
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
@@ -216,9 +217,9 @@ impl<S> Server<S> {
     }
 }
 
-/// Enough for every orchestrator and monitor that looks at once.
+/// Enough for all orchestrators and monitors together.
 const HEALTH_CONNECTIONS: usize = 64;
-/// How long to wait when the process has no file descriptor for a connection.
+/// The pause after a connection could not be accepted, most likely for want of a file descriptor.
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -226,16 +227,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    // On other systems than Unix this would let others listen there as well.
+    // Outside Unix, this option would let other processes listen on the same address.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    // A flood fills a short queue faster than anybody accepts, and then clients wait for a second
-    // until their system tries again.
+    // A flood fills a short queue faster than a server can accept. Then other clients wait for one
+    // second, until their system retries.
     socket.listen(4096)
 }
 
-/// A listener, with who came in by it.
+/// A listener with its connections.
 struct Door<S> {
     listener: TcpListener,
     crowd: Arc<Crowd>,
@@ -250,7 +251,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    /// How many connections were cut off in the end.
+    /// Serves until told to stop, and returns the number of connections that were cut off.
     async fn serve(mut self, mut stopping: watch::Receiver<bool>) -> usize {
         let mut connections = JoinSet::new();
         let told = stopping.clone();
@@ -259,7 +260,7 @@ where
             _ = stopping.wait_for(|stopping| *stopping) => {}
             () = self.accept(&mut connections, &told) => {}
         }
-        // The port is free from now on.
+        // Frees the port.
         let Self { listener, site, .. } = self;
         drop(listener);
         let drained = async { while connections.join_next().await.is_some() {} };
@@ -267,14 +268,14 @@ where
         connections.len()
     }
 
-    /// Accepts connections for ever.
+    /// Accepts connections until the future is dropped.
     async fn accept(&mut self, connections: &mut JoinSet<()>, stopping: &watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {
-                        tracing::error!(%error, "connection ended by a panic");
+                        tracing::error!(%error, "connection ended with a panic");
                     }
                     continue;
                 }
@@ -282,17 +283,17 @@ where
             match accepted {
                 Ok((socket, peer)) => {
                     let address = self.site.limits.counted(peer.ip());
-                    // Dropped, and so closed, when everybody is busy.
+                    // Otherwise every connection is busy, and the socket is dropped and so closed.
                     if let Some(guest) = self.crowd.admit(address) {
                         let site = self.site.clone();
                         connections.spawn(site.serve(socket, guest, stopping.clone()));
                     }
-                    // Whoever is in is served before the next one comes in: a flood of connections
-                    // would otherwise shed those whose requests are there and wait for their turn.
+                    // Existing connections run before the next one is accepted. Otherwise a flood
+                    // would shed connections whose requests have arrived but have not been polled.
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
-                    // Of the process's file descriptors there are too few, most likely.
+                    // Most likely the process has no free file descriptor.
                     tracing::warn!(%error, "connection was not accepted");
                     self.crowd.shed(8);
                     tokio::time::sleep(PAUSE).await;

@@ -1,4 +1,4 @@
-//! The bodies of requests and of answers.
+//! The bodies of requests and responses.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::pace::Answering;
 
-/// The body of a request that came over a [`Server`](super::Server)'s connection. It ends with an
-/// error once [`ServerLimits::body`](super::ServerLimits::body) is over.
+/// The body of a request that a [`Server`](super::Server) received. It fails with an error after
+/// [`ServerLimits::body`](super::ServerLimits::body).
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
@@ -39,7 +39,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        // First, because frames of one byte are always ready in time.
+        // Checked first: a client that trickles bytes always has a frame ready.
         if Instant::now() >= self.until {
             return Poll::Ready(Some(Err(BodyError { source: None })));
         }
@@ -68,7 +68,7 @@ impl Body for RequestBody {
     }
 }
 
-/// Why a request's body did not come to its end.
+/// The error of a request's body that did not arrive completely.
 #[derive(Debug)]
 pub struct BodyError {
     source: Option<hyper::Error>,
@@ -77,7 +77,7 @@ pub struct BodyError {
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
-            Some(_) => "body broke off",
+            Some(_) => "body is incomplete",
             None => "body did not arrive in time",
         })
     }
@@ -90,7 +90,7 @@ impl StdError for BodyError {
     }
 }
 
-/// The body of an answer; the connection is busy until it is sent or dropped.
+/// The body of a response. The connection is busy until it is sent or dropped.
 #[derive(Debug)]
 pub(super) struct AnswerBody<B> {
     content: Content<B>,

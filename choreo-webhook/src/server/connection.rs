@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its end.
+//! A connection, from its first byte to its end.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -27,7 +27,7 @@ use super::pace::{Answering, Pace};
 use super::stream::Stream;
 use super::{Health, ServerLimits};
 
-/// What is served on a listener: health checks, and everything else by a service if there is one.
+/// The content that a listener serves: health checks, and a service for other paths.
 #[derive(Clone, Debug)]
 pub(super) struct Site<S> {
     pub(super) limits: Arc<ServerLimits>,
@@ -43,7 +43,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    /// Serves a connection until it ends, is too slow, or is shed.
+    /// Serves a connection until it ends, is too slow or is shed.
     pub(super) async fn serve(
         self,
         socket: TcpStream,
@@ -54,7 +54,7 @@ where
         let pace = Arc::new(Pace::new(Arc::clone(&self.limits), guest));
         let stream = TokioIo::new(Stream::new(socket, Arc::clone(&pace)));
         let answers = Arc::clone(&pace);
-        // hyper wants 8 KiB at least.
+        // hyper panics below 8 KiB.
         let buffer = self.limits.head_bytes.max(8 * 1024);
         let service = service_fn(move |request| self.clone().answer(request, answers.begin()));
         let connection = http1::Builder::new()
@@ -80,10 +80,10 @@ where
             if let Poll::Ready(result) = connection.as_mut().poll(context) {
                 return Poll::Ready(match result {
                     Ok(()) => "ended",
-                    Err(_) => "broke off",
+                    Err(_) => "failed",
                 });
             }
-            // The timer may be too early, never too late: most requests need not touch it.
+            // The timer may be early but never late, so most requests do not reset it.
             while let Some(deadline) = pace.deadline() {
                 if timer.is_elapsed() || deadline < timer.deadline() {
                     timer.as_mut().reset(deadline);
@@ -150,7 +150,7 @@ fn text<B>(
     answer
 }
 
-/// The connection's place was given to another one before its request came.
+/// The error of a request whose connection has lost its place to a newer one.
 #[derive(Debug)]
 struct Shed;
 

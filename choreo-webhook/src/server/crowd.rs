@@ -1,4 +1,4 @@
-//! Who is connected, and who has to go when there is no place left.
+//! The connections of a listener, and which of them is shed at the limit.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 
 /// All connections of a listener.
 ///
-/// A connection is *busy* while a request on it is being answered, and *quiet* otherwise: it sends
-/// a head, is idle, or does not take what was answered. Only quiet connections are shed, the oldest
-/// first. Nothing that a client does makes its connection younger: if answers did, whoever sends the
-/// most requests would stay, and whoever comes for the first one would go.
+/// A connection is *busy* while it has a request in progress, and *quiet* otherwise: its client sends
+/// a head, is idle, or does not read a response. Only quiet connections are shed, the oldest first.
+/// Requests do not make a connection younger. Otherwise the clients with the most requests would
+/// stay, and new clients would be shed.
 #[derive(Debug)]
 pub(super) struct Crowd {
     limit: usize,
@@ -21,7 +21,7 @@ pub(super) struct Crowd {
 
 #[derive(Debug, Default)]
 struct Inside {
-    /// Numbers grow, so an older connection has a smaller one.
+    /// The last number; an older connection has a smaller number.
     last: u64,
     guests: HashMap<u64, Entry>,
     addresses: HashMap<IpAddr, Address>,
@@ -49,7 +49,8 @@ impl Crowd {
         }
     }
 
-    /// A place for a new connection, which is quiet at first; of somebody else where need be.
+    /// Returns a place for a new connection, which is quiet at first. At the limit, another connection
+    /// is shed; returns `None` if all are busy.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Guest> {
         let mut inside = self.inside();
         let neighbours = inside.addresses.get(&address);
@@ -75,7 +76,7 @@ impl Crowd {
         Some(Guest { crowd, id, shed })
     }
 
-    /// Makes room when the process runs out of something else than places.
+    /// Sheds connections because the process has exhausted another resource.
     pub(super) fn shed(&self, count: usize) {
         let mut inside = self.inside();
         for _ in 0..count {
@@ -86,7 +87,7 @@ impl Crowd {
         }
     }
 
-    /// Whether more than three quarters of the places are taken.
+    /// Returns `true` if more than three quarters of the places are taken.
     pub(super) fn is_scarce(&self) -> bool {
         self.inside().guests.len() > self.limit / 4 * 3
     }
@@ -124,7 +125,7 @@ impl Inside {
         Some(entry)
     }
 
-    /// Its place is free at once; its connection ends as soon as it hears of it.
+    /// Frees the place at once. The connection ends when its task is notified.
     fn shed(&mut self, id: u64) {
         if let Some(entry) = self.remove(id) {
             entry.shed.notify_one();
@@ -132,7 +133,7 @@ impl Inside {
     }
 }
 
-/// One connection's place.
+/// The place of a connection.
 #[derive(Debug)]
 pub(super) struct Guest {
     crowd: Arc<Crowd>,
@@ -141,18 +142,18 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// A request has come. False when the place is somebody else's by now: then the request must not
-    /// be answered, for the connection is about to end.
+    /// Marks the connection as busy. Returns `false` if it has lost its place: then its request must
+    /// not be processed, because the connection is about to end.
     pub(super) fn is_busy(&self) -> bool {
         self.crowd.inside().set_quiet(self.id, false)
     }
 
-    /// The request is answered.
+    /// Marks the connection as quiet.
     pub(super) fn is_quiet(&self) {
         self.crowd.inside().set_quiet(self.id, true);
     }
 
-    /// Hears when the place is somebody else's.
+    /// Returns the notification that the connection has lost its place.
     pub(super) fn shed(&self) -> Arc<Notify> {
         Arc::clone(&self.shed)
     }
@@ -191,13 +192,13 @@ mod tests {
         let [first, second, third] = [1, 2, 3].map(|last| admit(&crowd, last).unwrap());
         assert!(first.is_busy());
         let _fourth = admit(&crowd, 4).unwrap();
-        assert!(!is_shed(&first).await, "it is being answered");
+        assert!(!is_shed(&first).await, "it has a request in progress");
         assert!(is_shed(&second).await);
-        assert!(!second.is_busy(), "its place is the fourth's");
+        assert!(!second.is_busy(), "the fourth has its place");
         second.is_quiet();
         first.is_quiet();
         let _fifth = admit(&crowd, 5).unwrap();
-        assert!(is_shed(&first).await, "an answer does not make it younger");
+        assert!(is_shed(&first).await, "a request does not make it younger");
         assert!(third.is_busy());
     }
 
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_when_all_are_busy_is_not_admitted() {
+    fn a_connection_is_rejected_when_all_are_busy() {
         let crowd = Arc::new(Crowd::new(2, 2));
         let guests = [1, 2].map(|last| admit(&crowd, last).unwrap());
         assert!(guests.iter().all(Guest::is_busy));
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_is_forgotten() {
+    fn a_dropped_connection_is_forgotten() {
         let crowd = Arc::new(Crowd::new(4, 4));
         let guests: Vec<_> = (0..4)
             .map(|last| admit(&crowd, last % 2).unwrap())

@@ -1,16 +1,17 @@
-//! What orchestrators ask.
+//! Health checks of orchestrators.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, StatusCode};
 
-/// What a [`Server`](super::Server) answers at `/healthz` and `/readyz`.
+/// The health that a [`Server`](super::Server) reports at `/healthz` and `/readyz`.
 ///
-/// `GET /healthz` is `200` while the server runs. `GET /readyz` is `200`, with a
-/// [warning](Self::warn) if there is one, or `503` with the reason, as it was last said here: whoever asks, and however often, costs nothing but the answer. So look at
-/// stores and the like in a task of its own, every few seconds, and say here what it found.
+/// `GET /healthz` returns `200` while the server runs. `GET /readyz` returns `200`, with the
+/// [warning](Self::warn) if there is one, or `503` with the reason. The server reports the last value
+/// that was set, so a flood of checks costs only responses. Check stores and other dependencies in a
+/// separate task, every few seconds, and set the result here.
 ///
-/// All clones are the same. It is not ready at first, because it is `starting`.
+/// All clones share one state. It starts as not ready, with the reason `starting`.
 ///
 /// ```
 /// use choreo_webhook::server::Health;
@@ -33,7 +34,7 @@ struct State {
 }
 
 impl Health {
-    /// Not ready yet.
+    /// Creates a health that is not ready yet.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -43,15 +44,15 @@ impl Health {
         })))
     }
 
-    /// Says whether it is ready, or why not. The reason is shown to strangers.
+    /// Sets whether the server is ready, or the reason why not. Every client can see the reason.
     pub fn set(&self, ready: Result<(), &'static str>) {
         self.state().ready = ready;
     }
 
-    /// Whether it is ready, or why not. A server that is told to stop is not.
+    /// Returns `Ok` if the server is ready. A server that is told to stop is not.
     ///
     /// # Errors
-    /// The reason that was [set](Self::set), `starting`, or `stopping`.
+    /// Returns the reason that was [set](Self::set), `starting` or `stopping`.
     pub fn is_ready(&self) -> Result<(), &'static str> {
         let state = self.state();
         match state.stopping {
@@ -60,9 +61,9 @@ impl Health {
         }
     }
 
-    /// Says what is wrong and yet leaves it ready, such as a part without which the rest goes on;
-    /// `None` when nothing is. While it is ready, `/readyz` answers this in the place of `ok`, to
-    /// strangers too.
+    /// Sets a warning that does not affect readiness, such as the loss of an optional dependency;
+    /// `None` clears it. While the server is ready, `/readyz` returns the warning instead of `ok`.
+    /// Every client can see it.
     ///
     /// ```
     /// use choreo_webhook::server::Health;
@@ -76,12 +77,12 @@ impl Health {
         self.state().warning = warning;
     }
 
-    /// Whatever is set from now on, it is not ready.
+    /// Makes the server not ready for good.
     pub(super) fn stop(&self) {
         self.state().stopping = true;
     }
 
-    /// The answer, when it is for this.
+    /// Returns the response if the path is one of a health check.
     pub(super) fn answer(&self, method: &Method, path: &str) -> Option<(StatusCode, &'static str)> {
         let ready = match path {
             "/healthz" => Ok("ok"),

@@ -1,9 +1,9 @@
-//! What a server lets its clients take.
+//! Limits of a server's clients.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What a [`Server`](super::Server) lets its clients take.
+/// The limits that a [`Server`](super::Server) sets its clients.
 ///
 /// ```
 /// use std::time::Duration;
@@ -11,47 +11,48 @@ use std::time::Duration;
 ///
 /// let mut limits = ServerLimits::default();
 /// assert_eq!(limits.connections, 4096);
-/// // Behind a proxy, all connections come from its address.
+/// // Behind a proxy, all connections come from the proxy's address.
 /// limits.connections_per_address = limits.connections;
 /// limits.keep_alive = Duration::from_secs(120);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerLimits {
-    /// Connections at once. 4,096 by default, and on Linux at most three quarters of the file
-    /// descriptors that the process may have: the rest is for stores and for connections of its own.
+    /// The maximum number of connections. 4,096 by default. On Linux it is at most three quarters of
+    /// the file descriptors that the process may open; the rest is for stores and outgoing connections.
     ///
-    /// A connection beyond the limit takes the place of the oldest on which no request is being
-    /// answered. Only when requests on all are being answered, it is closed at once.
+    /// At the limit, a new connection replaces the oldest one without a request in progress. If every
+    /// connection has a request in progress, the new one is closed at once.
     pub connections: usize,
-    /// Connections at once from one address, or from one IPv6 prefix. 1,024 by default. One more
-    /// takes the place of an older one of the same address. Behind a proxy, set it to
-    /// [`connections`](Self::connections), and let the proxy limit by address.
+    /// The maximum number of connections from one address, or from one IPv6 prefix. 1,024 by default.
+    /// At this limit, a new connection replaces an older one from the same address. Behind a proxy, set
+    /// it to [`connections`](Self::connections), and limit by address in the proxy.
     pub connections_per_address: usize,
-    /// How many bits of an IPv6 address count as the address. 64 by default: one subscriber has at
-    /// least so many addresses.
+    /// The number of leading bits that identify an IPv6 client. 64 by default, because one subscriber
+    /// usually has at least a /64 prefix.
     pub ipv6_prefix: u8,
-    /// How long a client may take from the connection, or from the first byte of a request, to the
-    /// end of the request's head. 5 seconds by default.
+    /// The time in which a client must send the head of a request. It starts with the connection for
+    /// the first request, and with the first byte for later requests. 5 seconds by default.
     pub head: Duration,
-    /// The longest head, in bytes, and the most that a connection buffers in each direction. 16 KiB
-    /// by default; 8 KiB at least.
+    /// The maximum size of a head, in bytes, and of a connection's buffers in each direction. 16 KiB
+    /// by default; a value below 8 KiB counts as 8 KiB.
     pub head_bytes: usize,
-    /// How long a connection may be idle between requests. 75 seconds by default: longer than the
-    /// 60 seconds of common proxies, which would send a request just when the connection is closed.
-    /// While more than three quarters of the connections are taken, each is closed after one answer.
+    /// The time for which a connection may be idle between requests. 75 seconds by default, which is
+    /// longer than the 60 seconds of common proxies: a proxy must not send a request just as the
+    /// server closes the connection. While more than three quarters of the connections are taken, each
+    /// is closed after its next response.
     pub keep_alive: Duration,
-    /// Requests on one connection. 1,000 by default.
+    /// The maximum number of requests on one connection. 1,000 by default.
     pub requests: u32,
-    /// How long a client may take to send a body. 30 seconds by default.
+    /// The time in which a client must send a body. 30 seconds by default.
     pub body: Duration,
-    /// How long a client may leave what is sent to it, before the time that
-    /// [`write_rate`](Self::write_rate) grants. 10 seconds by default.
+    /// The time for which a client may delay a response without reading it, in addition to the time
+    /// that [`write_rate`](Self::write_rate) grants. 10 seconds by default.
     pub write: Duration,
-    /// The bytes a second that a client must take on average once it does not take all at once.
-    /// 1,024 by default.
+    /// The minimum average rate, in bytes per second, at which a client must read a response that
+    /// does not fit into the buffers. 1,024 by default.
     pub write_rate: u32,
-    /// How long requests under way may take once the server is told to stop. 25 seconds by default.
+    /// The time that requests in progress have after the server is told to stop. 25 seconds by default.
     pub drain: Duration,
 }
 
@@ -74,7 +75,7 @@ impl Default for ServerLimits {
 }
 
 impl ServerLimits {
-    /// The address by which a connection is counted.
+    /// Returns the address or prefix by which a connection is counted.
     pub(super) fn counted(&self, address: IpAddr) -> IpAddr {
         match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
@@ -86,14 +87,14 @@ impl ServerLimits {
         }
     }
 
-    /// How long a client may have taken for so many bytes.
+    /// Returns the time in which a client must have read this number of bytes.
     pub(super) fn write_time(&self, taken: u64) -> Duration {
         let rate = u64::from(self.write_rate.max(1));
         self.write
             .saturating_add(Duration::from_millis(taken.saturating_mul(1000) / rate))
     }
 
-    /// [`connections`](Self::connections), or less where the process may not have so many files.
+    /// Returns [`connections`](Self::connections), or fewer if the process may not open enough files.
     pub(super) fn affordable(&self) -> usize {
         let files = std::fs::read_to_string("/proc/self/limits").ok();
         let files = files.as_deref().and_then(open_files);
@@ -102,14 +103,14 @@ impl ServerLimits {
             tracing::warn!(
                 wanted = self.connections,
                 most,
-                "fewer connections than wanted: raise the limit of open files"
+                "connections are limited by the number of open files: raise that limit"
             );
         }
         self.connections.min(most)
     }
 }
 
-/// The soft limit of open files
+/// Returns the soft limit of open files
 /// (<https://man7.org/linux/man-pages/man5/proc_pid_limits.5.html>).
 fn open_files(limits: &str) -> Option<usize> {
     let line = limits
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_grants_time() {
+    fn bytes_read_grant_time() {
         let limits = ServerLimits::default();
         assert_eq!(limits.write_time(0), Duration::from_secs(10));
         assert_eq!(limits.write_time(4096), Duration::from_secs(14));

@@ -1,4 +1,4 @@
-//! How long a connection may go on as it does.
+//! The deadlines of a connection.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::ServerLimits;
 use super::crowd::Guest;
 
-/// What a connection does at the moment, and until when it may.
+/// The phase of a connection and its deadline.
 #[derive(Debug)]
 pub(super) struct Pace {
     limits: Arc<ServerLimits>,
@@ -20,21 +20,21 @@ struct Now {
     phase: Phase,
     write: Option<Write>,
     requests: u32,
-    /// Whether a request was answered since the connection was polled last.
+    /// Whether a request was processed since the connection was last polled.
     has_had_its_turn: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// The head of a request is to come, and nothing of it has come yet.
+    /// No byte of the next request's head has arrived.
     Idle { until: Instant },
-    /// The head of a request is coming.
+    /// The head of a request is incomplete.
     Head { until: Instant },
-    /// A request is being answered.
+    /// A request is in progress.
     Busy,
 }
 
-/// Something could not be sent at once.
+/// A response that could not be written at once.
 #[derive(Clone, Copy, Debug)]
 struct Write {
     since: Instant,
@@ -56,7 +56,7 @@ impl Pace {
         }
     }
 
-    /// When the connection is too slow unless something happens; `None` while a request is answered.
+    /// Returns the time after which the connection is too slow; `None` while a request is in progress.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let now = self.now();
         match (now.write, now.phase) {
@@ -66,7 +66,7 @@ impl Pace {
         }
     }
 
-    /// Whether the client does not take what is sent.
+    /// Returns `true` if the client does not read a response.
     pub(super) fn is_stalled(&self) -> bool {
         self.now().write.is_some()
     }
@@ -75,16 +75,16 @@ impl Pace {
         &self.guest
     }
 
-    /// The connection is polled.
+    /// Starts a poll of the connection.
     pub(super) fn begin_turn(&self) {
         self.now().has_had_its_turn = false;
     }
 
-    /// Bytes have come.
+    /// Records that bytes have arrived.
     pub(super) fn has_read(&self) {
         let mut now = self.now();
         if let Phase::Idle { until } = now.phase {
-            // The first head's time began with the connection.
+            // The time of the first head started with the connection.
             let until = match now.requests {
                 0 => until,
                 _ => Instant::now() + self.limits.head,
@@ -93,8 +93,8 @@ impl Pace {
         }
     }
 
-    /// A whole head has come. `None` when the connection is about to end: then the request must not
-    /// be answered. Otherwise a guard for the time until it is answered.
+    /// Records that a head is complete. Returns a guard for the time of the request, or `None` if the
+    /// connection is about to end: then the request must not be processed.
     pub(super) fn begin(self: &Arc<Self>) -> Option<Answering> {
         if !self.guest.is_busy() {
             return None;
@@ -113,7 +113,7 @@ impl Pace {
         })
     }
 
-    /// The client does not take more at the moment.
+    /// Records that the client does not read.
     pub(super) fn is_stuck(&self) {
         self.now().write.get_or_insert_with(|| Write {
             since: Instant::now(),
@@ -127,7 +127,7 @@ impl Pace {
         }
     }
 
-    /// Everything is sent.
+    /// Records that everything is written.
     pub(super) fn has_flushed(&self) {
         self.now().write = None;
     }
@@ -137,19 +137,19 @@ impl Pace {
     }
 }
 
-/// A request is being answered until this is dropped.
+/// A request in progress, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Answering {
     pace: Arc<Pace>,
-    /// Whether the connection is to end with this answer.
+    /// Whether the connection ends with this response.
     pub(super) is_last: bool,
-    /// Whether the others come first: a client that sends one request after the other without waiting
-    /// for an answer would otherwise have many answered at a time.
+    /// Whether other connections come first. Otherwise a client that pipelines requests would have
+    /// many of them processed in one poll.
     must_yield: bool,
 }
 
 impl Answering {
-    /// Lets all others go first, if this connection has had its turn.
+    /// Lets other connections run first if this one has had its turn.
     pub(super) async fn wait_for_turn(&self) {
         if self.must_yield {
             tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! A socket that says how fast its peer is.
+//! A socket that records the pace of its peer.
 
 use std::io;
 use std::pin::Pin;
@@ -48,7 +48,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes once all that it had to send is written.
+        // hyper flushes after it has written all of its data.
         let result = Pin::new(&mut self.socket).poll_flush(context);
         if result.is_ready() {
             self.pace.has_flushed();
@@ -87,7 +87,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Otherwise the kernel keeps what the peer did not take, and goes on trying for minutes.
+        // Otherwise the kernel would keep the unread data and retry for minutes.
         if self.pace.is_stalled() {
             let _ = self.socket.set_zero_linger();
         }
