@@ -1,4 +1,4 @@
-//! Where the outside world reaches the webhook.
+//! The URL under which clients reach the webhook.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use http::Uri;
 
-/// The URL under which the webhook is mounted, as clients reach it: `https://cd.example.com/hooks`.
+/// The URL under which clients reach the webhook, such as `https://cd.example.com/hooks`.
 ///
-/// `https`, or `http` on loopback for tests: deploy tokens travel along with each request. No
-/// credentials, query or fragment. A slash at the end is dropped.
+/// The scheme is `https`, because each request contains a deploy token; `http` is valid on loopback,
+/// for tests. Credentials, a query and a fragment are not valid. A slash at the end is removed.
 ///
 /// ```
 /// use choreo_webhook::BaseUrl;
@@ -27,13 +27,13 @@ use http::Uri;
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// The URL, without a slash at its end.
+    /// Returns the URL, without a slash at the end.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// `http` or `https`.
+    /// Returns the scheme, `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &str {
         self.0
@@ -50,12 +50,12 @@ impl FromStr for BaseUrl {
             text: text.chars().take(64).collect(),
             rule,
         };
-        // A subset of what URLs may hold, so that the URL needs no quoting in shell or YAML.
+        // A subset of the characters of URLs, so that the URL needs no quoting in shell or YAML.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
         if text.contains('@') {
             return Err(ParseBaseUrlError {
                 text: String::new(),
-                rule: "leave user name and password out",
+                rule: "remove user name and password",
             });
         }
         if !text.bytes().all(plain) {
@@ -113,10 +113,10 @@ impl serde::Serialize for BaseUrl {
     }
 }
 
-/// Why a text is no base URL.
+/// The error of a text that is not a base URL.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseBaseUrlError {
-    /// Empty when it seems to carry a password.
+    /// The text, or empty if it may contain a password.
     text: String,
     rule: &'static str,
 }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_https_and_loopback() {
+    fn accepts_https_and_loopback() {
         for good in [
             "https://cd.example.com",
             "https://cd.example.com:8443/a/b",
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_and_hides_passwords() {
+    fn errors_explain_and_hide_passwords() {
         for (bad, rule) in [
             (
                 "",
@@ -167,7 +167,7 @@ mod tests {
             ),
             (
                 "https://me:hunter2@cd.example.com",
-                "base URL is not valid: leave user name and password out",
+                "base URL is not valid: remove user name and password",
             ),
             (
                 "ftp://cd.example.com",

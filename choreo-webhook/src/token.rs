@@ -1,20 +1,20 @@
-//! Deploy tokens: how they look, how they are minted and how they are checked.
+//! Deploy tokens: their format, how to mint and how to verify them.
 //!
-//! A token reads `chd_` + public id + `_` + secret + checksum, for example
+//! A token consists of `chd_`, a public id, `_`, a secret and a checksum, for example
 //! `chd_k2mz7qv4xw5a_0123456789ABCDEFGHIJKLMNOPQRSTUV2Kd9Lp`:
 //!
-//! | part | characters | what for |
+//! | part | characters | purpose |
 //! |---|---|---|
-//! | prefix | `chd_` | secret scanners and people know it at sight |
-//! | public id | 12 of `a`-`z`, `2`-`7` | finds the record; may be shown and logged |
+//! | prefix | `chd_` | secret scanners and people recognise it |
+//! | public id | 12 of `a`-`z`, `2`-`7` | identifies the record; not a secret, may be logged |
 //! | secret | 32 of `0`-`9`, `A`-`Z`, `a`-`z` | 190 random bits |
-//! | checksum | 6 of the same | CRC-32 of all that stands before, so a typing error needs no look-up |
+//! | checksum | 6 of the same | CRC-32 of everything before it, so that a typing error needs no look-up |
 //!
-//! Only letters, digits and `_`: a token needs no quoting in any shell, URL or CI system, a double
-//! click selects all of it, and every CI system can mask it in its logs.
+//! A token contains only letters, digits and `_`. So it needs no quoting in any shell, URL or CI
+//! system, a double click selects all of it, and every CI system can mask it in its logs.
 //!
-//! What is stored is SHA-256 of the secret. A slow password hash protects secrets that can be
-//! guessed; 190 random bits cannot be, and a slow hash would let strangers burn a server's
+//! The store contains the SHA-256 of the secret. A slow password hash protects secrets that can be
+//! guessed. 190 random bits cannot be guessed, and a slow hash would let anyone exhaust a server's
 //! processor with wrong tokens.
 
 mod base62;
@@ -32,10 +32,10 @@ use zeroize::Zeroizing;
 
 pub use self::lifetime::{Lifetime, LifetimeError};
 
-/// A deploy token: lets CI deploy images to one component, until it expires or is revoked.
+/// A deploy token, which lets CI deploy images to one component until it expires or is revoked.
 ///
-/// A secret: not `Clone`, not `Serialize`, not comparable, hidden in `Debug` and wiped on drop.
-/// [`expose`](Self::expose) is the one way to its text; show that once, when it is minted.
+/// It is a secret: not `Clone`, not `Serialize`, not comparable, redacted in `Debug` and zeroized on
+/// drop. Only [`expose`](Self::expose) returns its text; show it once, after minting.
 ///
 /// ```
 /// use choreo_deploy::id::ComponentKey;
@@ -46,7 +46,7 @@ pub use self::lifetime::{Lifetime, LifetimeError};
 /// let now: Timestamp = "2026-01-01T00:00:00Z".parse()?;
 /// let orders = ComponentKey::new("acme".parse()?, "orders".parse()?);
 /// let (token, record) = DeployToken::mint(orders, Lifetime::DEFAULT, now);
-/// println!("keep it, it is not shown again: {}", token.expose());
+/// println!("copy this token, it is not shown again: {}", token.expose());
 ///
 /// // CI sends the text; the record comes from the store.
 /// let sent: DeployToken = token.expose().parse()?;
@@ -61,10 +61,10 @@ pub struct DeployToken {
 }
 
 impl DeployToken {
-    /// Makes a token of a component, and the record of it to store.
+    /// Creates a token of a component, and its record for the store.
     ///
     /// # Panics
-    /// When the operating system has no random numbers.
+    /// Panics if the operating system does not provide random numbers.
     #[must_use]
     pub fn mint(
         component: ComponentKey,
@@ -88,21 +88,21 @@ impl DeployToken {
         (token, record)
     }
 
-    /// The public id. Not a secret.
+    /// Returns the public id, which is not a secret.
     #[must_use]
     pub fn id(&self) -> &TokenId {
         &self.id
     }
 
-    /// The whole token, in clear. For the one who asked for it, once.
+    /// Returns the whole token in clear text. Show it once, to the user who created it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// Whether this is the token of a record, and may be used now: neither expired nor revoked.
+    /// Returns `true` if this is the token of a record that is neither expired nor revoked.
     ///
-    /// Takes the same time whether one character is wrong or all are.
+    /// The comparison takes constant time.
     #[must_use]
     pub fn verify(&self, record: &TokenRecord, now: Timestamp) -> bool {
         self.has_digest(&record.digest) & (self.id == record.id) & record.is_live(now)
@@ -150,7 +150,7 @@ impl fmt::Debug for DeployToken {
     }
 }
 
-/// Why a text is no deploy token. It never repeats the text.
+/// The error of a text that is not a deploy token. It never repeats the text.
 ///
 /// ```
 /// use choreo_webhook::DeployToken;
@@ -161,25 +161,25 @@ impl fmt::Debug for DeployToken {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTokenError {
-    /// The checksum at its end is not that of what stands before.
+    /// The checksum at the end does not match.
     #[error("deploy token is not valid: its checksum is wrong, copy it again")]
     Checksum,
-    /// It begins with something else than `chd_`.
+    /// The text does not begin with `chd_`.
     #[error("deploy token is not valid: it must begin with \"chd_\"")]
     Prefix,
-    /// Its length or its characters are wrong.
+    /// The length or a character is wrong.
     #[error("deploy token is not valid: it must have {LENGTH} characters, copy all of it")]
     Shape,
 }
 
-/// Appends characters drawn evenly from an alphabet.
+/// Appends random characters, each character of the alphabet with the same probability.
 fn push_random(text: &mut String, letters: &[u8], count: usize) {
-    // The last bytes would favour the first letters of an alphabet that does not divide 256.
+    // Otherwise an alphabet whose length does not divide 256 would favour its first characters.
     let even = 256 - 256 % letters.len();
     let mut missing = count;
     while missing > 0 {
         let mut bytes = Zeroizing::new([0_u8; 64]);
-        getrandom::fill(&mut *bytes).expect("the operating system has random numbers");
+        getrandom::fill(&mut *bytes).expect("the operating system provides random numbers");
         for byte in bytes
             .iter()
             .map(|byte| usize::from(*byte))
@@ -194,7 +194,7 @@ fn push_random(text: &mut String, letters: &[u8], count: usize) {
 }
 
 pub(crate) const PREFIX: &str = "chd_";
-/// Lower case, for ids are DNS labels.
+/// Lower case, because ids are DNS labels.
 const ID_LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
 const ID_LENGTH: usize = 12;
 const SECRET_START: usize = PREFIX.len() + ID_LENGTH + 1;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn lives_ninety_days_by_default() {
+    fn is_valid_for_ninety_days_by_default() {
         let (token, record) = mint();
         assert_eq!(record.expires_at, now() + (90 * 24).hours());
         assert!(token.verify(&record, record.expires_at - 1.second()));
@@ -251,7 +251,7 @@ mod tests {
     fn a_token_verifies_for_its_own_record_only() {
         let ((mine, my_record), (_, mut other)) = (mint(), mint());
         assert!(!mine.verify(&other, now()));
-        // Not even where somebody gave the other record its id, or its secret.
+        // Not even if the other record has its id, or its secret.
         other.id = my_record.id.clone();
         assert!(!mine.verify(&other, now()));
         let (_, mut stolen) = mint();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_without_the_token() {
+    fn errors_do_not_repeat_the_token() {
         let (token, _) = mint();
         let text = token.expose();
         let swapped = format!("{}{}{}", &text[..17], &text[18..19], &text[17..18]) + &text[19..];
@@ -278,7 +278,7 @@ mod tests {
             (&text[..LENGTH - 1], ParseTokenError::Shape),
             (&format!("{text}0"), ParseTokenError::Shape),
             (
-                // As many bytes; not each such letter, for the prefix may have it too.
+                // The same number of bytes. Only one letter, because the prefix may contain it too.
                 &format!("{}é{}", &text[..20], &text[22..]),
                 ParseTokenError::Shape,
             ),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn is_hidden_in_debug() {
+    fn is_redacted_in_debug() {
         let (token, record) = mint();
         let secret = &token.expose()[SECRET_START..SECRET_START + SECRET_LENGTH];
         assert_eq!(
@@ -317,7 +317,7 @@ mod tests {
             // Ten standard deviations around 1000; with `byte % 62` the first eight have 1200.
             assert!(
                 (700..1300).contains(&count),
-                "{} stands there {count} times",
+                "{} appears {count} times",
                 *digit as char
             );
         }
@@ -325,7 +325,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_changed_character_is_refused(at in 0..LENGTH, to in "[0-9A-Za-z_]") {
+        fn any_changed_character_is_rejected(at in 0..LENGTH, to in "[0-9A-Za-z_]") {
             let (token, _) = mint();
             let mut text = token.expose().to_owned();
             text.replace_range(at..=at, &to);

@@ -1,11 +1,11 @@
-//! CRC-32 written with the digits `0`-`9`, `A`-`Z`, `a`-`z`, as secret scanners expect it.
+//! CRC-32 with the digits `0`-`9`, `A`-`Z`, `a`-`z`, as secret scanners expect it.
 
 pub(super) const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// 62 to the power of 6 is more than 2 to the power of 32.
 pub(super) const CHECKSUM_LENGTH: usize = 6;
 
-/// The CRC-32 (ISO-HDLC) of a text in six digits, the most significant first.
+/// Returns the CRC-32 (ISO-HDLC) of a text as six digits, the most significant first.
 pub(super) fn checksum(text: &str) -> String {
     encode(crc32fast::hash(text.as_bytes()))
 }

@@ -1,6 +1,6 @@
 use jiff::{SignedDuration, Timestamp};
 
-/// How long a token lives: 1 to 365 days, 90 by default.
+/// The lifetime of a token: 1 to 365 days, 90 by default.
 ///
 /// ```
 /// use choreo_webhook::token::Lifetime;
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 /// assert_eq!(Lifetime::from_days(30)?.days(), 30);
 /// assert_eq!(
 ///     Lifetime::from_days(366).unwrap_err().to_string(),
-///     "token lifetime of 366 days is not possible: choose 1 to 365 days",
+///     "token lifetime of 366 days is not valid: choose 1 to 365 days",
 /// );
 /// # Ok::<(), choreo_webhook::token::LifetimeError>(())
 /// ```
@@ -19,15 +19,15 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// 90 days.
+    /// The default, 90 days.
     pub const DEFAULT: Self = Self { days: 90 };
-    /// 365 days.
+    /// The maximum, 365 days.
     pub const MAX: Self = Self { days: 365 };
 
-    /// A number of days.
+    /// Creates a lifetime from a number of days.
     ///
     /// # Errors
-    /// When it is 0 or more than 365.
+    /// Returns [`LifetimeError`] if the number is 0 or more than 365.
     pub fn from_days(days: u16) -> Result<Self, LifetimeError> {
         if (1..=Self::MAX.days).contains(&days) {
             Ok(Self { days })
@@ -36,7 +36,7 @@ impl Lifetime {
         }
     }
 
-    /// The number of days, of 24 hours each.
+    /// Returns the number of days, of 24 hours each.
     #[must_use]
     pub fn days(self) -> u16 {
         self.days
@@ -55,9 +55,9 @@ impl Default for Lifetime {
     }
 }
 
-/// Why a number of days is no lifetime.
+/// The error of a number of days that is not a valid lifetime.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("token lifetime of {days} days is not possible: choose 1 to {max} days", max = Lifetime::MAX.days)]
+#[error("token lifetime of {days} days is not valid: choose 1 to {max} days", max = Lifetime::MAX.days)]
 pub struct LifetimeError {
     days: u16,
 }
