@@ -109,7 +109,7 @@ macro_rules! cis {
         /// assert_eq!(Ci::Curl.to_string(), "curl");
         /// assert_eq!(
         ///     "jenkins".parse::<Ci>().unwrap_err().to_string(),
-        ///     "CI system \"jenkins\" is not known: use one of curl, github-actions",
+        ///     "CI system \"jenkins\" is unknown: use one of curl, github-actions",
         /// );
         /// # Ok::<(), choreo_webhook::snippet::ParseCiError>(())
         /// ```
@@ -156,7 +156,7 @@ impl FromStr for Ci {
     }
 }
 
-/// Why a text is not the name of a CI system.
+/// The error of a text that is not the name of a CI system.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseCiError {
     text: String,
@@ -167,7 +167,7 @@ impl fmt::Display for ParseCiError {
         let known: Vec<_> = Ci::ALL.iter().map(|ci| ci.as_str()).collect();
         write!(
             f,
-            "CI system {:?} is not known: use one of {}",
+            "CI system {:?} is unknown: use one of {}",
             self.text,
             known.join(", ")
         )

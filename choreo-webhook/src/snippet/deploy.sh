@@ -24,18 +24,18 @@ stop() {
   exit "$1"
 }
 
-[ -n "${CHOREO_TOKEN:-}" ] || stop 2 'CHOREO_TOKEN is empty: is the secret set, and may this branch read it?'
+[ -n "${CHOREO_TOKEN:-}" ] || stop 2 'CHOREO_TOKEN is empty: set the secret, and allow this branch to read it'
 case $CHOREO_TOKEN in
-  *[!0-9A-Za-z_]*) stop 2 'CHOREO_TOKEN is no deploy token: it has letters, digits and _ only' ;;
+  *[!0-9A-Za-z_]*) stop 2 'CHOREO_TOKEN is not a deploy token: a token contains only letters, digits and _' ;;
 esac
-[ -n "${IMAGE:-}" ] || stop 2 'IMAGE is empty: say which image to deploy'
+[ -n "${IMAGE:-}" ] || stop 2 'IMAGE is empty: set it to the image to deploy'
 
 # Values are not escaped in the JSON, so none may contain a quote, a backslash or a line break.
 body=''
 add() {
   case $2 in
     '') ;;
-    *[!]0-9A-Za-z:/?#@!\$\&\(\)*+,\;=._~%[-]*) stop 2 "$3 holds a character that does not belong there" ;;
+    *[!]0-9A-Za-z:/?#@!\$\&\(\)*+,\;=._~%[-]*) stop 2 "$3 contains a character that is not allowed" ;;
     *) body="$body${body:+,}\"$1\":\"$2\"" ;;
   esac
 }
@@ -53,7 +53,7 @@ trap 'exit 143' INT TERM
 random=$(od -An -N16 -tx1 /dev/urandom 2>/dev/null | tr -d ' \n') || :
 key=${CHOREO_KEY:-sh-$(date +%s)-$$-${answer##*/}-$random}
 case $key in
-  *[!0-9A-Za-z._:-]*) stop 2 'CHOREO_KEY holds a character that does not belong there' ;;
+  *[!0-9A-Za-z._:-]*) stop 2 'CHOREO_KEY contains a character that is not allowed' ;;
 esac
 
 end=$(($(date +%s) + @PATIENCE@))
@@ -84,24 +84,25 @@ problem() { sed -n 's/^{"type":"urn:choreo:problem:\([a-z-]*\)".*/\1/p' "$answer
 # After an unexpected response: ends the step if a retry cannot help, and otherwise returns after a
 # pause. Connections break, and proxies respond for a server that restarts.
 try_again() {
+  unexpected="unexpected response from $url: status $status"
   case $status in
     'curl 1' | 'curl 2' | 'curl 3' | 'curl 4' | 'curl 60' | 'curl 77' | 'curl 126' | 'curl 127')
-      stop 7 "no answer from $url: curl ends with ${status#curl }" ;;
+      stop 7 "no answer from $url: curl exited with status ${status#curl }" ;;
     curl*) why="no answer from $url" ;;
-    3??) stop 7 "no answer from $url: it redirects ($status), which is not followed" ;;
+    3??) stop 7 "no answer from $url: redirects are not followed (status $status)" ;;
     [45]??)
       case $(problem) in
         held) stop 4 'target is held since a rollback: release the hold to deploy automatically again' ;;
-        body-too-slow | body-unreadable | busy | too-many-requests | unavailable) why='the server cannot answer now' ;;
-        '') why="the server answers $status, but not as choreo does" ;;
+        body-too-slow | body-unreadable | busy | too-many-requests | unavailable) why='the server cannot process the request at the moment' ;;
+        '') why=$unexpected ;;
         *)
           cat "$answer" >&2
           echo >&2 # The server sends no line break.
-          stop 6 'the deployment is refused'
+          stop 6 'the deployment was rejected'
           ;;
       esac
       ;;
-    *) why="the server answers $status, but not as choreo does" ;;
+    *) why=$unexpected ;;
   esac
   deadline=$end
   # Before the deployment is accepted, a 4xx of another server most likely means a wrong URL.
@@ -110,7 +111,7 @@ try_again() {
     *) ;;
   esac
   [ "$(date +%s)" -lt "$deadline" ] || stop 7 "$why"
-  printf 'choreo: %s: trying again\n' "$why" >&2
+  printf 'choreo: %s: retrying\n' "$why" >&2
   # Proxies time out after 10 to 60 seconds: use a shorter wait then.
   case $status in
     408 | 504 | 524) took=$((took + 2)) ;;
@@ -134,14 +135,14 @@ while :; do
 done
 printf 'choreo: deployment %s of %s is accepted\n' "$id" "$IMAGE"
 found=$(findings)
-[ -z "$found" ] || printf 'choreo: it is doubtful: %s\n' "$found" >&2
+[ -z "$found" ] || printf 'choreo: findings: %s\n' "$found" >&2
 
 wait=25 pause=1 why=''
 while [ -n "$why" ] || ! is_final; do
   left=$((end - $(date +%s)))
   if [ "$left" -le 0 ]; then
     [ -z "$why" ] || stop 7 "$why"
-    stop 5 'the deployment goes on, but not within @PATIENCE@ seconds'
+    stop 5 'still deploying after @PATIENCE@ seconds; no longer waiting'
   fi
   [ -n "$why" ] || sleep 1
   [ "$wait" -le "$left" ] || wait=$left
@@ -158,7 +159,7 @@ cat "$answer"
 echo # The server sends no line break.
 case $phase in
   ready) printf 'choreo: %s is ready\n' "$IMAGE" ;;
-  superseded) stop 3 'a newer deployment, or a removal, took its place' ;;
+  superseded) stop 3 'superseded by a newer deployment or a removal' ;;
   timed-out) stop 5 'the deployment was not ready by its deadline' ;;
-  *) stop 1 "the deployment ended: $phase" ;;
+  *) stop 1 "the deployment ended in phase $phase" ;;
 esac

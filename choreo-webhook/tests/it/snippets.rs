@@ -157,15 +157,11 @@ async fn the_exit_status_is_the_outcome() {
     }
     let outcomes = [
         (Phase::Ready, ExitStatus::Ready, "is ready"),
-        (
-            Phase::Failed,
-            ExitStatus::Failed,
-            "deployment ended: failed",
-        ),
+        (Phase::Failed, ExitStatus::Failed, "ended in phase failed"),
         (
             Phase::Superseded,
             ExitStatus::Superseded,
-            "newer deployment",
+            "superseded by a newer deployment",
         ),
         (Phase::TimedOut, ExitStatus::TimedOut, "deadline"),
     ];
@@ -219,7 +215,11 @@ async fn a_replay_that_was_replaced_ends_as_superseded() {
         let mut step = Step::new(&url, world.token.expose());
         step.shell = shell;
         let output = step.run().await;
-        ends(&output, ExitStatus::Superseded, "took its place");
+        ends(
+            &output,
+            ExitStatus::Superseded,
+            "superseded by a newer deployment or a removal",
+        );
         ends(&output, ExitStatus::Superseded, "\"superseded_by\":\"d-2\"");
     }
 }
@@ -238,7 +238,7 @@ async fn doubts_are_shown_and_change_nothing() {
         let mut step = Step::new(&url, world.token.expose());
         step.shell = shell;
         let output = step.run().await;
-        let shown = "choreo: it is doubtful: [{\"code\":\"latest-tag\",\"severity\":\"warning\",\
+        let shown = "choreo: findings: [{\"code\":\"latest-tag\",\"severity\":\"warning\",\
                      \"message\":\"moves \\\"[{}]\\\"\",\"help\":\"pin it\"}]\n";
         ends(&output, ExitStatus::Ready, shown);
     }
@@ -286,22 +286,26 @@ async fn wrong_use_sends_nothing() {
         (
             "CHOREO_TOKEN",
             "a\nX-Evil: 1",
-            "CHOREO_TOKEN is no deploy token",
+            "CHOREO_TOKEN is not a deploy token",
         ),
         ("IMAGE", "", "IMAGE is empty"),
         (
             "IMAGE",
             "a\",\"environment\":\"production",
-            "IMAGE holds a character",
+            "IMAGE contains a character",
         ),
-        ("IMAGE", "a\nb", "IMAGE holds a character"),
-        ("COMMIT", "a\\b", "COMMIT holds a character"),
-        ("DIGEST", "`id`", "DIGEST holds a character"),
-        ("CHOREO_KEY", "a\nX-Evil: 1", "CHOREO_KEY holds a character"),
+        ("IMAGE", "a\nb", "IMAGE contains a character"),
+        ("COMMIT", "a\\b", "COMMIT contains a character"),
+        ("DIGEST", "`id`", "DIGEST contains a character"),
+        (
+            "CHOREO_KEY",
+            "a\nX-Evil: 1",
+            "CHOREO_KEY contains a character",
+        ),
         (
             "RUN_URL",
             "https://ci.example/ x",
-            "RUN_URL holds a character",
+            "RUN_URL contains a character",
         ),
     ] {
         for shell in shells() {
@@ -421,7 +425,7 @@ async fn patience_ends() {
     ends(
         &step.run().await,
         ExitStatus::TimedOut,
-        "not within 1 seconds",
+        "still deploying after 1 seconds; no longer waiting",
     );
 }
 
@@ -434,11 +438,23 @@ async fn another_server_is_no_success() {
     use axum::http::StatusCode;
     use axum::routing::any;
     for (status, text) in [
-        (StatusCode::OK, "not as choreo does"),
-        (StatusCode::ACCEPTED, "not as choreo does"),
-        (StatusCode::MOVED_PERMANENTLY, "it redirects (301)"),
-        (StatusCode::NOT_FOUND, "not as choreo does"),
-        (StatusCode::UNAUTHORIZED, "not as choreo does"),
+        (StatusCode::OK, "unexpected response from http://127.0.0.1"),
+        (
+            StatusCode::ACCEPTED,
+            "unexpected response from http://127.0.0.1",
+        ),
+        (
+            StatusCode::MOVED_PERMANENTLY,
+            "redirects are not followed (status 301)",
+        ),
+        (
+            StatusCode::NOT_FOUND,
+            "unexpected response from http://127.0.0.1",
+        ),
+        (
+            StatusCode::UNAUTHORIZED,
+            "unexpected response from http://127.0.0.1",
+        ),
     ] {
         let page = move || async move { (status, [("location", "/")], "<html>::error::\n") };
         let url = serve_router(axum::Router::new().fallback(any(page))).await;
