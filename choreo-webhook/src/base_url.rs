@@ -28,12 +28,28 @@ pub struct BaseUrl(String);
 
 impl BaseUrl {
     /// Returns the URL, without a slash at the end.
+    ///
+    /// ```
+    /// use choreo_webhook::BaseUrl;
+    ///
+    /// let url: BaseUrl = "https://cd.example.com/".parse()?;
+    /// assert_eq!(url.as_str(), "https://cd.example.com");
+    /// # Ok::<(), choreo_webhook::base_url::ParseBaseUrlError>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns the scheme, `http` or `https`.
+    ///
+    /// ```
+    /// use choreo_webhook::BaseUrl;
+    ///
+    /// let url: BaseUrl = "https://cd.example.com".parse()?;
+    /// assert_eq!(url.scheme(), "https");
+    /// # Ok::<(), choreo_webhook::base_url::ParseBaseUrlError>(())
+    /// ```
     #[must_use]
     pub fn scheme(&self) -> &str {
         self.0

@@ -35,18 +35,36 @@ macro_rules! problem_types {
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// Returns the type as a response contains it.
+            ///
+            /// ```
+            /// use choreo_webhook::problem::ProblemType;
+            ///
+            /// assert_eq!(ProblemType::Busy.as_str(), "urn:choreo:problem:busy");
+            /// ```
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => concat!("urn:choreo:problem:", $urn),)* }
             }
 
             /// Returns the status of the response.
+            ///
+            /// ```
+            /// use choreo_webhook::problem::ProblemType;
+            ///
+            /// assert_eq!(ProblemType::Busy.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+            /// ```
             #[must_use]
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }
             }
 
             /// Returns the title, which is the same for every problem of this type.
+            ///
+            /// ```
+            /// use choreo_webhook::problem::ProblemType;
+            ///
+            /// assert_eq!(ProblemType::Busy.title(), "Server is busy");
+            /// ```
             #[must_use]
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }

@@ -86,6 +86,18 @@ impl<S> Server<S> {
     ///
     /// # Panics
     /// Panics outside a tokio runtime with I/O enabled.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use choreo_webhook::server::Server;
+    ///
+    /// let router: axum::Router = axum::Router::new(); // … with a webhook and other routes
+    /// let server = Server::bind(([127, 0, 0, 1], 0).into(), router)?;
+    /// assert!(server.local_addr()?.ip().is_loopback());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bind(address: SocketAddr, service: S) -> io::Result<Self> {
         Ok(Self {
             listener: listen(address)?,
@@ -103,6 +115,19 @@ impl<S> Server<S> {
     ///
     /// # Panics
     /// Panics outside a tokio runtime with I/O enabled.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use choreo_webhook::server::Server;
+    ///
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let server = Server::from_listener(listener, axum::Router::<()>::new())?;
+    /// assert_eq!(server.local_addr()?, address);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_listener(listener: std::net::TcpListener, service: S) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
@@ -115,12 +140,38 @@ impl<S> Server<S> {
     }
 
     /// Sets the limits.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use choreo_webhook::server::{Server, ServerLimits};
+    ///
+    /// let mut limits = ServerLimits::default();
+    /// limits.connections = 10_000;
+    /// let address = ([127, 0, 0, 1], 0).into();
+    /// let server = Server::bind(address, axum::Router::<()>::new())?.with_limits(limits);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_limits(self, limits: ServerLimits) -> Self {
         Self { limits, ..self }
     }
 
     /// Serves `/healthz` and `/readyz`. The service never receives requests for these paths.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use choreo_webhook::server::{Health, Server};
+    ///
+    /// let health = Health::new();
+    /// let address = ([127, 0, 0, 1], 0).into();
+    /// let server = Server::bind(address, axum::Router::<()>::new())?.with_health(health.clone());
+    /// health.set(Ok(())); // once the application has started
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
         Self {
@@ -135,6 +186,20 @@ impl<S> Server<S> {
     ///
     /// # Errors
     /// Returns the system's error if the process cannot listen on the address.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use choreo_webhook::server::{Health, Server};
+    ///
+    /// let address = ([127, 0, 0, 1], 0).into();
+    /// let server = Server::bind(address, axum::Router::<()>::new())?
+    ///     .with_health(Health::new())
+    ///     .with_health_at(address)?;
+    /// assert_ne!(server.health_addr()?, Some(server.local_addr()?));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_health_at(self, address: SocketAddr) -> io::Result<Self> {
         Ok(Self {
             health_listener: Some(listen(address)?),
@@ -146,6 +211,17 @@ impl<S> Server<S> {
     ///
     /// # Errors
     /// Returns the system's error if it cannot determine the address.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use choreo_webhook::server::Server;
+    ///
+    /// let server = Server::bind(([127, 0, 0, 1], 0).into(), axum::Router::<()>::new())?;
+    /// assert_ne!(server.local_addr()?.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -154,6 +230,19 @@ impl<S> Server<S> {
     ///
     /// # Errors
     /// Returns the system's error if it cannot determine the address.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use choreo_webhook::server::Server;
+    ///
+    /// let address = ([127, 0, 0, 1], 0).into();
+    /// let server = Server::bind(address, axum::Router::<()>::new())?;
+    /// assert_eq!(server.health_addr()?, None);
+    /// assert!(server.with_health_at(address)?.health_addr()?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn health_addr(&self) -> io::Result<Option<SocketAddr>> {
         self.health_listener
             .as_ref()
@@ -167,6 +256,21 @@ impl<S> Server<S> {
     ///
     /// Returns the number of connections that it then cut off. If the future is dropped, all
     /// connections are closed at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use choreo_webhook::server::Server;
+    ///
+    /// let server = Server::bind(([127, 0, 0, 1], 0).into(), axum::Router::new())?;
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let serving = tokio::spawn(server.run(async { _ = stopped.await }));
+    ///
+    /// drop(stop); // on SIGTERM
+    /// assert_eq!(serving.await?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn run<B>(self, shutdown: impl Future<Output = ()> + Send) -> usize
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,

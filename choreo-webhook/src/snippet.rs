@@ -49,6 +49,15 @@ pub struct Snippet {
 
 impl Snippet {
     /// Creates a snippet that deploys to a component through the webhook at this URL.
+    ///
+    /// ```
+    /// use choreo_webhook::Snippet;
+    /// use choreo_webhook::snippet::Ci;
+    ///
+    /// let snippet = Snippet::new("https://cd.example.com".parse()?, "orders".parse()?);
+    /// assert!(snippet.render(Ci::Curl).contains("https://cd.example.com/v1/deployments"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(base_url: BaseUrl, component: ComponentId) -> Self {
         let example = format!("registry.example.com/shop/{component}:1.4.0");
@@ -61,6 +70,16 @@ impl Snippet {
     }
 
     /// Sets the registry and repository that the instructions show.
+    ///
+    /// ```
+    /// use choreo_webhook::Snippet;
+    /// use choreo_webhook::snippet::Ci;
+    ///
+    /// let snippet = Snippet::new("https://cd.example.com".parse()?, "orders".parse()?)
+    ///     .with_example_image(&"ghcr.io/acme/orders:1.4.0".parse()?);
+    /// assert!(snippet.render(Ci::Curl).contains("ghcr.io/acme/orders:1.4.0"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_example_image(self, image: &choreo_registry::ImageReference) -> Self {
         Self {
@@ -72,12 +91,33 @@ impl Snippet {
     /// Sets how long the step waits for the outcome; 15 minutes by default, in whole seconds.
     /// Choose a value longer than the component's progress deadline, so that the platform's reason
     /// comes first.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use choreo_webhook::Snippet;
+    /// use choreo_webhook::snippet::Ci;
+    ///
+    /// let snippet = Snippet::new("https://cd.example.com".parse()?, "orders".parse()?)
+    ///     .with_patience(Duration::from_secs(1800));
+    /// assert!(snippet.render(Ci::Curl).contains("after 1800 seconds"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
     /// Returns the text to copy.
+    ///
+    /// ```
+    /// use choreo_webhook::Snippet;
+    /// use choreo_webhook::snippet::Ci;
+    ///
+    /// let snippet = Snippet::new("https://cd.example.com".parse()?, "orders".parse()?);
+    /// assert!(snippet.render(Ci::GitHubActions).contains("workflow_call:"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn render(&self, ci: Ci) -> String {
         match ci {
@@ -124,6 +164,12 @@ macro_rules! cis {
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// Returns its name, as it is parsed.
+            ///
+            /// ```
+            /// use choreo_webhook::snippet::Ci;
+            ///
+            /// assert_eq!(Ci::GitHubActions.as_str(), "github-actions");
+            /// ```
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -208,6 +254,12 @@ pub enum ExitStatus {
 
 impl ExitStatus {
     /// Returns the number.
+    ///
+    /// ```
+    /// use choreo_webhook::snippet::ExitStatus;
+    ///
+    /// assert_eq!(ExitStatus::TimedOut.code(), 5);
+    /// ```
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8

@@ -65,6 +65,19 @@ impl DeployToken {
     ///
     /// # Panics
     /// Panics if the operating system does not provide random numbers.
+    ///
+    /// ```
+    /// use choreo_deploy::id::ComponentKey;
+    /// use choreo_webhook::DeployToken;
+    /// use choreo_webhook::token::Lifetime;
+    ///
+    /// let now = jiff::Timestamp::now();
+    /// let orders = ComponentKey::new("acme".parse()?, "orders".parse()?);
+    /// let (token, record) = DeployToken::mint(orders, Lifetime::from_days(30)?, now);
+    /// assert_eq!(token.id(), &record.id);
+    /// assert_eq!(record.expires_at, now + jiff::SignedDuration::from_hours(30 * 24));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn mint(
         component: ComponentKey,
@@ -89,12 +102,34 @@ impl DeployToken {
     }
 
     /// Returns the public id, which is not a secret.
+    ///
+    /// ```
+    /// use choreo_deploy::id::ComponentKey;
+    /// use choreo_webhook::DeployToken;
+    /// use choreo_webhook::token::Lifetime;
+    ///
+    /// let orders = ComponentKey::new("acme".parse()?, "orders".parse()?);
+    /// let (token, record) = DeployToken::mint(orders, Lifetime::DEFAULT, jiff::Timestamp::now());
+    /// assert!(token.expose().starts_with(&format!("chd_{}_", token.id())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> &TokenId {
         &self.id
     }
 
     /// Returns the whole token in clear text. Show it once, to the user who created it.
+    ///
+    /// ```
+    /// use choreo_deploy::id::ComponentKey;
+    /// use choreo_webhook::DeployToken;
+    /// use choreo_webhook::token::Lifetime;
+    ///
+    /// let orders = ComponentKey::new("acme".parse()?, "orders".parse()?);
+    /// let (token, record) = DeployToken::mint(orders, Lifetime::DEFAULT, jiff::Timestamp::now());
+    /// let header = format!("Authorization: Bearer {}", token.expose());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
@@ -103,6 +138,20 @@ impl DeployToken {
     /// Returns `true` if this is the token of a record that is neither expired nor revoked.
     ///
     /// The comparison takes constant time.
+    ///
+    /// ```
+    /// use choreo_deploy::id::ComponentKey;
+    /// use choreo_webhook::DeployToken;
+    /// use choreo_webhook::token::Lifetime;
+    ///
+    /// let now = jiff::Timestamp::now();
+    /// let orders = ComponentKey::new("acme".parse()?, "orders".parse()?);
+    /// let (token, mut record) = DeployToken::mint(orders, Lifetime::DEFAULT, now);
+    /// assert!(token.verify(&record, now));
+    /// record.revoked_at = Some(now);
+    /// assert!(!token.verify(&record, now));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn verify(&self, record: &TokenRecord, now: Timestamp) -> bool {
         self.has_digest(&record.digest) & (self.id == record.id) & record.is_live(now)

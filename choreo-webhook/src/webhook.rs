@@ -48,6 +48,47 @@ use crate::token::PREFIX;
 /// It does not catch a panic of the intake or the store: the application has a policy for all its
 /// services. It does not limit the rate of requests. Tokens cannot be guessed, but a proxy should
 /// limit requests by address.
+///
+/// # Example
+/// ```
+/// # use std::collections::HashMap;
+/// use std::sync::Arc;
+///
+/// use choreo_deploy::clock::SystemClock;
+/// # use choreo_deploy::catalog::StaticCatalog;
+/// # use choreo_deploy::deployer::{Deployer, Parts};
+/// # use choreo_deploy::resolver::NeverResolver;
+/// # use choreo_deploy::sealer::{Sealer, SealingKey};
+/// # use choreo_deploy::store::InMemoryStore;
+/// use choreo_webhook::DeployWebhook;
+/// use choreo_webhook::webhook::{Limits, Share};
+/// use http::Request;
+/// use tower::ServiceExt as _;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let tokens = Arc::new(InMemoryStore::new());
+/// # let intake = Arc::new(Deployer::new(Parts {
+/// #     store: Arc::clone(&tokens) as _,
+/// #     catalog: Arc::new(StaticCatalog::new([])),
+/// #     backends: Arc::new(HashMap::new()),
+/// #     resolver: Arc::new(NeverResolver),
+/// #     sealer: Arc::new(Sealer::new(SealingKey::new("2026-11", [7; 32])?)),
+/// # }));
+/// let mut limits = Limits::default();
+/// limits.deploying = Share::new(128, 32, 8);
+/// let webhook = DeployWebhook::new(intake, tokens)
+///     .with_base_url("https://cd.example.com".parse()?)
+///     .with_clock(Arc::new(SystemClock))
+///     .with_limits(limits);
+///
+/// let request = Request::post("/v1/deployments").body(String::new())?;
+/// let response = webhook.oneshot(request).await?;
+/// assert_eq!(response.status(), 401);
+/// assert_eq!(response.headers()["www-authenticate"], "Bearer");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct DeployWebhook {
     shared: Arc<Shared>,

@@ -35,6 +35,13 @@ struct State {
 
 impl Health {
     /// Creates a health that is not ready yet.
+    ///
+    /// ```
+    /// use choreo_webhook::server::Health;
+    ///
+    /// let health = Health::new();
+    /// assert_eq!(health.is_ready(), Err("starting"));
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -45,6 +52,14 @@ impl Health {
     }
 
     /// Sets whether the server is ready, or the reason why not. Every client can see the reason.
+    ///
+    /// ```
+    /// use choreo_webhook::server::Health;
+    ///
+    /// let health = Health::new();
+    /// health.set(Err("the store does not respond"));
+    /// assert_eq!(health.is_ready(), Err("the store does not respond"));
+    /// ```
     pub fn set(&self, ready: Result<(), &'static str>) {
         self.state().ready = ready;
     }
@@ -53,6 +68,15 @@ impl Health {
     ///
     /// # Errors
     /// Returns the reason that was [set](Self::set), `starting` or `stopping`.
+    ///
+    /// ```
+    /// use choreo_webhook::server::Health;
+    ///
+    /// let health = Health::new();
+    /// assert!(health.is_ready().is_err());
+    /// health.set(Ok(()));
+    /// assert!(health.is_ready().is_ok());
+    /// ```
     pub fn is_ready(&self) -> Result<(), &'static str> {
         let state = self.state();
         match state.stopping {

@@ -28,6 +28,14 @@ impl Lifetime {
     ///
     /// # Errors
     /// Returns [`LifetimeError`] if the number is 0 or more than 365.
+    ///
+    /// ```
+    /// use choreo_webhook::token::Lifetime;
+    ///
+    /// assert_eq!(Lifetime::from_days(365)?, Lifetime::MAX);
+    /// assert!(Lifetime::from_days(0).is_err());
+    /// # Ok::<(), choreo_webhook::token::LifetimeError>(())
+    /// ```
     pub fn from_days(days: u16) -> Result<Self, LifetimeError> {
         if (1..=Self::MAX.days).contains(&days) {
             Ok(Self { days })
@@ -37,6 +45,12 @@ impl Lifetime {
     }
 
     /// Returns the number of days, of 24 hours each.
+    ///
+    /// ```
+    /// use choreo_webhook::token::Lifetime;
+    ///
+    /// assert_eq!(Lifetime::DEFAULT.days(), 90);
+    /// ```
     #[must_use]
     pub fn days(self) -> u16 {
         self.days

@@ -59,6 +59,15 @@ pub struct Share {
 
 impl Share {
     /// Creates a share from the maximum in total, of each organization and of each component.
+    ///
+    /// ```
+    /// use choreo_webhook::webhook::Share;
+    ///
+    /// let share = Share::new(64, 16, 8);
+    /// assert_eq!(share.total, 64);
+    /// assert_eq!(share.per_organization, 16);
+    /// assert_eq!(share.per_component, 8);
+    /// ```
     #[must_use]
     pub const fn new(total: usize, per_organization: usize, per_component: usize) -> Self {
         Self {

@@ -14,6 +14,13 @@ pub struct ResponseBody(Bytes);
 
 impl ResponseBody {
     /// Returns the rest of the body that has not been polled.
+    ///
+    /// ```
+    /// use choreo_webhook::problem::ProblemType;
+    ///
+    /// let response = ProblemType::NotFound.response("path does not exist");
+    /// assert!(response.body().as_bytes().starts_with(br#"{"type":"urn:choreo:problem:not-found""#));
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
