@@ -58,8 +58,10 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - When it returns `Ok`, the deployment is stored durably and will be worked on.
     /// - The generation is greater than that of every deployment of the target before.
     /// - The target's deployment before, unless final, becomes
-    ///   [`Superseded`](crate::deployment::Phase::Superseded) with the reason
-    ///   [`NewerDeployment`](crate::reason::ReasonCode::NewerDeployment).
+    ///   [`Superseded`](crate::deployment::Phase::Superseded), or
+    ///   [`Ready`](crate::deployment::Phase::Ready) if it is in the target's [`ReadyState`], with the
+    ///   reason [`NewerDeployment`](crate::reason::ReasonCode::NewerDeployment). See
+    ///   [`NewDeployment::outcome_of`].
     /// - Work on it begins anew: it is claimed as not applied and without an attempt, whatever was
     ///   put back about the one before.
     /// - Keys, releases, settings and holds are those of the target's organization: another one with a

@@ -3,7 +3,6 @@
 use choreo_deploy::deployment::Cause;
 use choreo_deploy::deployment::{Deployment, Generation, Hold, Phase, Subject};
 use choreo_deploy::id::DeploymentId;
-use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::release::ReleaseNumber;
 use choreo_deploy::store::{AcceptError, Accepted, Lane, NewDeployment};
 use rusqlite::named_params;
@@ -145,7 +144,8 @@ fn point_at(
     Ok(found)
 }
 
-/// Ends the deployment before, unless it has ended. One that cannot be read stays as it is.
+/// Ends the deployment before, unless it has ended, and returns it if it is superseded. One that
+/// cannot be read stays as it is.
 fn supersede(
     session: &mut Session<'_>,
     before: &Before,
@@ -156,18 +156,18 @@ fn supersede(
     let Some(mut deployment) = open.flatten() else {
         return Ok(None);
     };
-    let message = format!("deployment {} took its place", new.id);
-    let reasons = vec![Reason::new(ReasonCode::NewerDeployment, message)];
-    let end = (Phase::Superseded, reasons);
-    deployments::change(session, &mut deployment, end, new.accepted_at)?;
-    audit::Entry::new(
-        new.accepted_at,
-        "deployment-superseded",
-        format!("deployment {id}"),
-    )
-    .with(format!("by deployment {}", new.id))
-    .write(session)?;
-    Ok(Some(deployment.id))
+    let outcome = new.outcome_of(&deployment, before.ready.as_ref());
+    let phase = outcome.phase;
+    let (action, detail) = match phase {
+        Phase::Superseded => ("deployment-superseded", "by"),
+        _ => ("deployment-finished", "ready before"),
+    };
+    let end = (phase, outcome.reasons);
+    deployments::change(session, &mut deployment, end, outcome.at)?;
+    audit::Entry::new(outcome.at, action, format!("deployment {id}"))
+        .with(format!("{detail} deployment {}", new.id))
+        .write(session)?;
+    Ok((phase == Phase::Superseded).then_some(deployment.id))
 }
 
 fn tell(

@@ -88,13 +88,16 @@ fn ready(entry: &Entry<'_>) -> Result<ReadyState, Failure> {
 pub(crate) struct Before {
     /// The newest deployment.
     pub(crate) deployment: DeploymentId,
+    /// The deployment that is ready.
+    pub(crate) ready: Option<DeploymentId>,
     pub(crate) hold: Option<Hold>,
     pub(crate) planes: BTreeSet<DataPlaneId>,
 }
 
 pub(crate) fn before(connection: &Connection, target: &Target) -> Result<Option<Before>, Failure> {
     let sql = format!(
-        "SELECT id, deployment, hold_by, hold_since, planes FROM targets WHERE {IS_TARGET}"
+        "SELECT id, deployment, ready_deployment, hold_by, hold_since, planes
+         FROM targets WHERE {IS_TARGET}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(named_params! {
@@ -107,8 +110,13 @@ pub(crate) fn before(connection: &Connection, target: &Target) -> Result<Option<
         return Ok(None);
     };
     let entry = Entry::new(TABLE, row.get::<_, i64>("id")?.to_string(), row);
+    let ready = match entry.get::<Option<String>>("ready_deployment")? {
+        Some(_) => Some(entry.parsed("ready_deployment")?),
+        None => None,
+    };
     Ok(Some(Before {
         deployment: entry.parsed("deployment")?,
+        ready,
         hold: hold_of(&entry)?,
         planes: entry.json("planes")?,
     }))

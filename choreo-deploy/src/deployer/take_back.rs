@@ -77,8 +77,9 @@ impl Deployer {
     }
 
     /// The data planes with something that a superseded deployment or a removal may have left
-    /// half-way. What was on other ones when something got ready was removed then, or is said to be
-    /// there still.
+    /// half-way. A deployment that got ready removed what was on other ones, or its reasons say that
+    /// it is still there; one that a newer deployment ended before that decides on its own data plane
+    /// only.
     async fn left_half_way(
         &self,
         claimed: &ClaimedDeployment,
@@ -94,7 +95,8 @@ impl Deployer {
         planes.retain(|plane| {
             let decides = |older: &Deployment| match leaves(older) {
                 // What is taken back is taken back everywhere.
-                Some(false) if older.phase != Phase::Ready || plane != own => Some(false),
+                Some(false) if older.phase != Phase::Ready => Some(false),
+                Some(false) if plane != own && has_left(older) => Some(false),
                 leaves => leaves.filter(|_| is_about(older, plane)),
             };
             older().find_map(decides).unwrap_or(are_more)
@@ -240,6 +242,12 @@ fn leaves(ended: &Deployment) -> Option<bool> {
         _ if has(ReasonCode::NotTakenBack) => Some(true),
         _ => None,
     }
+}
+
+/// Whether a deployment that got ready had the time to leave its old places.
+fn has_left(ready: &Deployment) -> bool {
+    let mut reasons = ready.reasons.iter();
+    !reasons.any(|reason| reason.code == ReasonCode::NewerDeployment)
 }
 
 /// Whether a deployment changes a data plane: a removal changes each that the target may be on.

@@ -20,7 +20,7 @@ use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Subject};
 use crate::id::{
     ComponentKey, DataPlaneId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId,
 };
-use crate::reason::{Reason, ReasonCode};
+use crate::reason::Reason;
 use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
 use crate::settings::Settings;
 use crate::token::TokenRecord;
@@ -289,23 +289,23 @@ impl State {
         }
     }
 
+    /// Ends the deployment before, unless it has ended. Returns it if it is superseded.
     fn supersede(&mut self, new: &NewDeployment) -> Option<DeploymentId> {
-        let id = self.targets.get(&new.target)?.state.deployment.clone();
-        let row = self.deployments.get_mut(&id)?;
+        let target = &self.targets.get(&new.target)?.state;
+        let row = self.deployments.get_mut(&target.deployment)?;
         if row.deployment.phase.is_final() {
             return None;
         }
-        let reason = Reason::new(
-            ReasonCode::NewerDeployment,
-            format!("deployment {} took its place", new.id),
-        );
+        let ready = target.ready.as_ref().map(|ready| &ready.deployment);
+        let outcome = new.outcome_of(&row.deployment, ready);
+        let is_superseded = outcome.phase == Phase::Superseded;
         change(
             &mut row.deployment,
-            Phase::Superseded,
-            vec![reason],
-            new.accepted_at,
+            outcome.phase,
+            outcome.reasons,
+            outcome.at,
         );
-        Some(id)
+        is_superseded.then(|| row.deployment.id.clone())
     }
 
     /// The deployment that a claim is for, unless the target has moved on.

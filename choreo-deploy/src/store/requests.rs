@@ -6,7 +6,7 @@ use crate::Target;
 use crate::deployment::{Cause, Deployment, Generation, Hold, Phase, Provenance, Subject};
 use crate::finding::Finding;
 use crate::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId};
-use crate::reason::Reason;
+use crate::reason::{Reason, ReasonCode};
 use crate::release::{Release, ReleaseNumber};
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -93,6 +93,28 @@ impl NewDeployment {
             changed_at: self.accepted_at,
             revision: 1,
         }
+    }
+
+    /// Returns how the target's deployment `before` ends once this one is accepted, where `ready` is
+    /// the deployment of the target's [ready state](TargetState::ready).
+    ///
+    /// A deployment that is in the ready state took effect, so it ends as ready although it has not
+    /// left its old places. Any other one is superseded.
+    #[must_use]
+    pub fn outcome_of(&self, before: &Deployment, ready: Option<&DeploymentId>) -> Outcome {
+        let code = ReasonCode::NewerDeployment;
+        if ready != Some(&before.id) {
+            let reason = Reason::new(code, format!("deployment {} took its place", self.id));
+            return Outcome::new(Phase::Superseded, vec![reason], self.accepted_at);
+        }
+        let message = format!(
+            "it is ready, and deployment {} arrived before what ran elsewhere was removed",
+            self.id
+        );
+        let help = "if that deployment fails, deploy again to remove it there";
+        let mut reasons = before.reasons.clone();
+        reasons.push(Reason::new(code, message).with_help(help));
+        Outcome::new(Phase::Ready, reasons, self.accepted_at)
     }
 }
 

@@ -10,6 +10,7 @@
 mod endings;
 mod findings;
 mod layer;
+mod leaving;
 mod looks;
 mod moving;
 mod orphans;

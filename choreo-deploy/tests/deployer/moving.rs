@@ -73,13 +73,13 @@ impl Layer for Panicking {
 }
 
 /// The target of orders in development, in a project.
-fn orders(project: &str) -> Target {
+pub(crate) fn orders(project: &str) -> Target {
     let mut target = target("orders", "dev");
     target.project = id(project);
     target
 }
 
-fn plan(project: &str, plane: &str) -> Plan {
+pub(crate) fn plan(project: &str, plane: &str) -> Plan {
     let mut plan = service("orders");
     plan.component.project.id = id(project);
     for stage in &mut plan.stages {
@@ -114,7 +114,7 @@ fn hanging(world: &World, of: impl IntoIterator<Item = Target>) -> Arc<Hanging> 
     })
 }
 
-async fn accept(deployer: &Deployer, image: &str) -> Deployment {
+pub(crate) async fn accept(deployer: &Deployer, image: &str) -> Deployment {
     let image = submission("orders", image, Cause::Manual);
     deployer.accept(image).await.unwrap().deployment
 }
@@ -215,15 +215,15 @@ async fn a_removal_covers_what_a_component_was_in_another_project() {
 }
 
 /// What has moved to a new data plane by a process that ended while it left the old one.
-struct HalfMoved {
-    world: World,
+pub(crate) struct HalfMoved {
+    pub(crate) world: World,
     old: Arc<Hanging>,
-    new: Arc<InMemoryBackend>,
-    moved: Deployment,
+    pub(crate) new: Arc<InMemoryBackend>,
+    pub(crate) moved: Deployment,
 }
 
 impl HalfMoved {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = World::new().await;
         world.deploy("orders", "orders:1").await;
         let old = hanging(&world, [orders("shop")]);
@@ -243,7 +243,7 @@ impl HalfMoved {
     }
 
     /// Another process.
-    fn process(&self) -> Deployer {
+    pub(crate) fn process(&self) -> Deployer {
         process(&self.world, plan("shop", "eu-2"), (&self.old, &self.new))
     }
 }

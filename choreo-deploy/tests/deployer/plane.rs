@@ -22,6 +22,7 @@ pub(crate) struct Plane {
     forgets: Mutex<usize>,
     ahead: Mutex<Option<Generation>>,
     hangs: Mutex<bool>,
+    hangs_at_removal: Mutex<bool>,
 }
 
 impl Plane {
@@ -54,6 +55,11 @@ impl Plane {
     /// Does what the next apply says, and never answers it.
     pub(crate) fn hang(&self) {
         *self.hangs.lock().unwrap() = true;
+    }
+
+    /// Never answers to the next removal.
+    pub(crate) fn hang_at_removal(&self) {
+        *self.hangs_at_removal.lock().unwrap() = true;
     }
 
     fn note(&self, call: &'static str) -> Result<(), BackendError> {
@@ -127,6 +133,10 @@ impl Layer for Plane {
 
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         self.note("remove")?;
+        let hangs = std::mem::take(&mut *self.hangs_at_removal.lock().unwrap());
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         self.inner.remove(target, generation).await?;
         self.note("removed")
     }

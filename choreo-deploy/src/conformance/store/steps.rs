@@ -8,13 +8,15 @@ use jiff::{SignedDuration, Timestamp};
 use crate::conformance::fixture::{example_image, example_target};
 use crate::deployment::{Deployment, Phase, RequestedImage, Subject};
 use crate::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId, TokenId};
+use crate::reason::{Reason, ReasonCode};
 use crate::release::{Pin, Pinning, ReleaseDraft, ReleaseImage};
 use crate::store::{
     Accepted, Claim, ClaimRequest, ClaimedDeployment, Idempotency, NewDeployment, NewRun, Outcome,
-    Progress, Store, StoreError, StoreErrorKind,
+    Progress, Store, StoreError, StoreErrorKind, TargetState, WorkStage,
 };
 use crate::token::{TokenDigest, TokenRecord};
 use crate::workload::{ManualTask, Workload};
+
 /// So many seconds after the beginning of time.
 pub(super) fn at(seconds: u64) -> Timestamp {
     let seconds = i64::try_from(seconds).expect("the suite's times are small");
@@ -175,6 +177,24 @@ pub(super) async fn finish(store: &dyn Store, now: Timestamp, phase: Phase) -> C
         .await;
     assert_eq!(ended.expect("ends").phase, phase);
     claimed.claim
+}
+
+/// Claims what is due, makes its release unless it is a removal, and puts it back as leaving. Returns
+/// the state of the target `orders` afterwards.
+pub(super) async fn leave(store: &dyn Store, now: u64) -> TargetState {
+    let claimed = claim(store, at(now)).await.expect("something is due");
+    if claimed.deployment.subject != Subject::Absence {
+        record_release(store, &claimed, now).await;
+    }
+    let progress = Progress {
+        stage: WorkStage::Leaving,
+        reasons: vec![Reason::new(ReasonCode::Waiting, "it leaves its old places")],
+        ..Progress::new(Phase::Progressing, at(now), at(now))
+    };
+    let put_back = store.put_back(&claimed.claim, progress).await;
+    put_back.expect("puts back");
+    let state = store.target(&example_target("orders")).await;
+    state.expect("reads").expect("is there")
 }
 
 pub(super) async fn assert_all_stale(store: &dyn Store, claim: &Claim) {

@@ -2,8 +2,8 @@
 
 use super::StoreClause;
 use super::steps::{
-    accept, assert_all_stale, at, claim, deployment, finish, id, new, pin, plane, record_release,
-    workload,
+    accept, assert_all_stale, at, claim, deployment, finish, id, leave, new, pin, plane,
+    record_release, workload,
 };
 use crate::conformance::fixture::{example_image, example_target};
 use crate::deployment::{Phase, Subject};
@@ -239,25 +239,10 @@ impl StoreClause {
     /// What leaves the places where it is not to be says before it begins what is ready, and nothing
     /// that is superseded or fails on the way changes that.
     pub async fn what_leaves_is_the_targets_state(store: &dyn Store) {
-        let leave = async |now| {
-            let claimed = claim(store, at(now)).await.expect("claims");
-            let is_absence = claimed.deployment.subject == Subject::Absence;
-            if !is_absence {
-                record_release(store, &claimed, now).await;
-            }
-            let progress = Progress {
-                stage: WorkStage::Leaving,
-                ..Progress::new(Phase::Progressing, at(now), at(now))
-            };
-            let put_back = store.put_back(&claimed.claim, progress).await;
-            put_back.expect("puts back");
-            let state = store.target(&example_target("orders")).await;
-            state.expect("reads").expect("is there")
-        };
         accept(store, "orders", 1, at(0)).await;
         finish(store, at(1), Phase::Ready).await;
         accept(store, "orders", 2, at(2)).await;
-        let leaving = leave(2).await;
+        let leaving = leave(store, 2).await;
         let ready = leaving.ready.clone().expect("it is ready");
         assert_eq!(ready.deployment, id("d-2"));
         assert_eq!(leaving.planes, [plane("eu-1")].into());
@@ -272,9 +257,43 @@ impl StoreClause {
             ..new("orders", 4, at(4))
         };
         store.accept(removal).await.expect("accepts");
-        let removed = leave(4).await;
+        let removed = leave(store, 4).await;
         assert_eq!(removed.ready, None, "it is removed from now on");
         assert_eq!(removed.planes, [plane("eu-1")].into(), "it may be there");
+    }
+
+    /// A deployment that is ready and leaves its old places ends as ready when a newer one arrives. A
+    /// removal in the same stage is superseded.
+    pub async fn newer_deployment_ends_what_leaves(store: &dyn Store) {
+        accept(store, "orders", 1, at(0)).await;
+        leave(store, 1).await;
+        let newer = accept(store, "orders", 2, at(2)).await;
+        assert_eq!(newer.superseded, None, "it was ready before");
+        let ended = deployment(store, "d-1").await;
+        assert_eq!(ended.phase, Phase::Ready);
+        let codes: Vec<_> = ended.reasons.iter().map(|reason| reason.code).collect();
+        assert_eq!(
+            codes,
+            [ReasonCode::Waiting, ReasonCode::NewerDeployment],
+            "its own reasons stay, and the newer deployment is added"
+        );
+        assert_eq!(ended.changed_at, at(2));
+        let state = store.target(&example_target("orders")).await;
+        let state = state.expect("reads").expect("is there");
+        assert_eq!(state.ready.expect("it is ready").deployment, id("d-1"));
+        assert_eq!(state.planes, [plane("eu-1")].into(), "it left no place");
+
+        finish(store, at(3), Phase::Failed).await;
+        let removal = NewDeployment {
+            subject: Subject::Absence,
+            workload: None,
+            ..new("orders", 3, at(4))
+        };
+        store.accept(removal).await.expect("accepts");
+        leave(store, 4).await;
+        let newer = accept(store, "orders", 4, at(5)).await;
+        assert_eq!(newer.superseded, Some(id("d-3")), "it removed nothing yet");
+        assert_eq!(deployment(store, "d-3").await.phase, Phase::Superseded);
     }
 
     /// A final deployment never changes again and is never claimed.
