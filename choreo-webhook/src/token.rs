@@ -242,6 +242,25 @@ fn push_random(text: &mut String, letters: &[u8], count: usize) {
     }
 }
 
+/// Returns `true` if a text contains the secret of a token. The checksum may be missing or wrong,
+/// because a token that is cut off still exposes its secret.
+pub(crate) fn is_exposed_in(text: &str) -> bool {
+    text.match_indices(PREFIX).any(|(at, _)| {
+        let token = text
+            .as_bytes()
+            .get(at..at + LENGTH - base62::CHECKSUM_LENGTH);
+        token.is_some_and(|token| {
+            let (id, secret) = (
+                &token[PREFIX.len()..SECRET_START - 1],
+                &token[SECRET_START..],
+            );
+            id.iter().all(|byte| ID_LETTERS.contains(byte))
+                && token[SECRET_START - 1] == b'_'
+                && secret.iter().all(u8::is_ascii_alphanumeric)
+        })
+    })
+}
+
 pub(crate) const PREFIX: &str = "chd_";
 /// Lower case, because ids are DNS labels.
 const ID_LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -345,6 +364,28 @@ mod tests {
     }
 
     #[test]
+    fn finds_exposed_secrets() {
+        let (token, _) = mint();
+        let text = token.expose();
+        let cut = &text[..LENGTH - base62::CHECKSUM_LENGTH];
+        for exposing in [
+            text,
+            cut,
+            &format!("chd_é{text}"),
+            &format!("chd_chd_{cut}.x"),
+        ] {
+            assert!(is_exposed_in(exposing), "{exposing}");
+        }
+        let wrong_id = format!("chd_0{}", &cut[5..]);
+        let no_underscore = cut.replacen('_', "x", 2).replacen('x', "_", 1);
+        for harmless in ["", "chd_", &cut[..cut.len() - 1], &wrong_id, &no_underscore] {
+            assert!(!is_exposed_in(harmless), "{harmless}");
+        }
+        let symbol = format!("{}-", &cut[..cut.len() - 1]);
+        assert!(!is_exposed_in(&symbol), "{symbol}");
+    }
+
+    #[test]
     fn is_redacted_in_debug() {
         let (token, record) = mint();
         let secret = &token.expose()[SECRET_START..SECRET_START + SECRET_LENGTH];
@@ -384,6 +425,7 @@ mod tests {
         #[test]
         fn never_panics(text in "(chd_)?.{0,80}") {
             let _ = text.parse::<DeployToken>();
+            let _ = is_exposed_in(&text);
         }
     }
 }

@@ -20,13 +20,13 @@ use choreo_deploy::Intake;
 use choreo_deploy::clock::{Clock, SystemClock};
 use choreo_deploy::store::TokenStore;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use tower_service::Service;
 
 use self::gate::Gate;
 pub use self::gate::{Limits, Share};
-use self::problem::Problem;
+use self::problem::{Problem, ROTATE};
 pub use self::response::ResponseBody;
 use crate::BaseUrl;
 use crate::problem::ProblemType;
@@ -197,7 +197,7 @@ impl Shared {
         B: Body + Send,
         B::Data: Send,
     {
-        refuse_token_in_url(parts)?;
+        reject_token_in_url(&parts.uri)?;
         let route = Route::of(parts)?;
         let caller = self.authenticate(&parts.headers).await?;
         let answer = match route {
@@ -238,23 +238,67 @@ impl<'a> Route<'a> {
 }
 
 /// Proxies log URLs, so a token in one must be rotated.
-fn refuse_token_in_url(parts: &Parts) -> Result<(), Problem> {
-    let query = parts.uri.query().unwrap_or_default();
+fn reject_token_in_url(uri: &Uri) -> Result<(), Problem> {
+    let query = percent_decoded(uri.query().unwrap_or_default());
     let names_one = query
         .split('&')
         .filter_map(|pair| pair.split('=').next())
-        .any(|name| ["access_token", "token", "key", "secret"].contains(&name));
-    if names_one || query.contains(PREFIX) || parts.uri.path().contains(PREFIX) {
+        .any(|name| TOKEN_NAMES.contains(&name.to_ascii_lowercase().as_str()));
+    if names_one || percent_decoded(&uri.to_string()).contains(PREFIX) {
         return Err(Problem::new(
             ProblemType::TokenInUrl,
             "URL contains a token: proxies may have logged it",
         )
-        .help(
-            "rotate the token: create a new one, revoke this one, and send the new one in the \
-             header 'Authorization: Bearer'",
-        ));
+        .help(ROTATE));
     }
     Ok(())
 }
 
+/// Replaces escapes such as `%5F`, and keeps everything that is not an escape.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digit = |at: usize| char::from(*tail.get(at)?).to_digit(16);
+        let escaped = (*first == b'%')
+            .then(|| Some(digit(0)? * 16 + digit(1)?))
+            .flatten();
+        match escaped.and_then(|byte| u8::try_from(byte).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Names of parameters with which other webhooks accept a token in the URL.
+const TOKEN_NAMES: [&str; 4] = ["access_token", "token", "key", "secret"];
+
 const DEPLOYMENTS: &str = "/v1/deployments";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_escapes_are_decoded() {
+        for (text, decoded) in [
+            ("", ""),
+            ("a%5fb%5F", "a_b_"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%4g%+1%", "%4g%+1%"),
+            ("%255f", "%5f"),
+            ("%c3%a9", "é"),
+            ("%ff", "\u{fffd}"),
+        ] {
+            assert_eq!(percent_decoded(text), decoded);
+        }
+    }
+}

@@ -26,6 +26,10 @@ impl ProblemType {
     }
 }
 
+/// The help for a request that exposes a token.
+pub(super) const ROTATE: &str = "rotate the token: create a new one, revoke this one, and send the \
+                                 new one only in the header 'Authorization: Bearer'";
+
 /// A problem that becomes a response.
 #[derive(Debug)]
 pub(super) struct Problem {

@@ -11,8 +11,9 @@ use http::{HeaderMap, Uri};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::problem::Problem;
+use super::problem::{Problem, ROTATE};
 use crate::problem::ProblemType;
+use crate::token::is_exposed_in;
 
 /// A request to deploy an image.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ impl Fields {
         let mut fields = Self::default();
         let mut seen: Vec<&str> = Vec::new();
         for (name, value) in members {
+            reject_token(name, value)?;
             let (field, limit) = match name.as_str() {
                 "image" => (&mut fields.image, 1024),
                 "digest" => (&mut fields.digest, 255),
@@ -132,6 +134,20 @@ fn visible<'a>(name: &str, text: &'a str, limit: usize) -> Result<&'a str, Probl
         )));
     }
     Ok(text)
+}
+
+/// Rejects a token before a message repeats it or the store contains it. A mix-up of CI variables puts
+/// one into a field.
+fn reject_token(name: &str, value: &Value) -> Result<(), Problem> {
+    let detail = if is_exposed_in(name) {
+        "name of a field contains a deploy token".to_owned()
+    } else if value.as_str().is_some_and(is_exposed_in) {
+        let short: String = name.chars().take(64).collect();
+        format!("field {short:?} contains a deploy token")
+    } else {
+        return Ok(());
+    };
+    Err(invalid(detail).help(ROTATE))
 }
 
 fn claimed(text: &str, in_image: Option<&Digest>) -> Result<Digest, Problem> {
@@ -198,6 +214,10 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
         return Ok(None);
     };
     let text = value.to_str().map_err(|_| wrong())?.trim();
+    if is_exposed_in(text) {
+        let detail = "header 'Idempotency-Key' contains a deploy token";
+        return Err(Problem::new(ProblemType::InvalidIdempotencyKey, detail).help(ROTATE));
+    }
     let key = match text.strip_prefix('"') {
         Some(rest) => rest.strip_suffix('"').ok_or_else(wrong)?,
         None => text,

@@ -161,14 +161,61 @@ async fn a_token_in_the_url_must_be_rotated() {
         format!("/v1/deployments?x={}", world.token.expose()),
         format!("/v1/deployments/{}", world.token.expose()),
         "/v1/deployments?access_token=abc".to_owned(),
+        "/v1/deployments?x=1&Token=abc".to_owned(),
+        "/v1/deployments?to%6ben=abc".to_owned(),
+        format!("/v1/deployments/%63hd%5F{}", &world.token.expose()[4..]),
+        format!("http://{}@cd.example/v1/deployments", world.token.expose()),
+        format!(
+            "http://ci:{}@cd.example/v1/deployments",
+            world.token.expose()
+        ),
     ] {
         let request = world.post().uri(&url);
         let answer = world.send(request, json!({ "image": IMAGE })).await;
+        assert_eq!(answer.status, 400, "{url}");
         answer.is_problem(400, "token-in-url");
         assert!(answer.json()["help"].as_str().unwrap().contains("rotate"));
         assert!(!String::from_utf8_lossy(&answer.body).contains(world.token.expose()));
     }
     assert!(world.intake.submissions.lock().unwrap().is_empty());
+}
+
+/// Guards against CI variables that are mixed up: a response ends up in the log of the CI run, and what
+/// is accepted is stored and shown.
+#[tokio::test]
+async fn a_token_in_the_body_is_neither_repeated_nor_stored() {
+    let world = World::new().await;
+    let token = world.token.expose();
+    // The checksum is not part of the secret.
+    let cut = &token[..token.len() - 6];
+    for body in [
+        json!({ "image": token }),
+        json!({ "image": cut }),
+        json!({ "image": format!("registry.example.com/shop/orders:{token}") }),
+        json!({ "image": format!("registry.example.com/shop/orders@{token}") }),
+        json!({ "image": IMAGE, "digest": token }),
+        json!({ "image": IMAGE, "commit": token }),
+        json!({ "image": IMAGE, "run_url": format!("https://ci.example/?x={token}") }),
+        json!({ "image": IMAGE, token: "x" }),
+    ] {
+        let answer = world.send(world.post(), &body).await;
+        assert_eq!(answer.status, 422, "{body}");
+        answer.is_problem(422, "invalid-field");
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(!text.contains(cut), "{text}");
+        assert!(text.contains("contains a deploy token"), "{text}");
+        assert!(text.contains("rotate"), "{text}");
+    }
+    let request = world.post().header("idempotency-key", token);
+    let answer = world.send(request, json!({ "image": IMAGE })).await;
+    answer.is_problem(400, "invalid-idempotency-key");
+    assert!(answer.json()["help"].as_str().unwrap().contains("rotate"));
+    assert!(world.intake.submissions.lock().unwrap().is_empty());
+
+    // The control: a text that only looks similar.
+    let similar =
+        json!({ "image": "ghcr.io/acme/chd_tool:chd_1", "commit": &token[..token.len() - 7] });
+    assert_eq!(world.send(world.post(), similar).await.status, 202);
 }
 
 #[tokio::test]
