@@ -14,17 +14,17 @@ use crate::problem::ProblemType;
 
 /// Rejects a body that its headers show to be invalid, before it is read.
 pub(super) fn refuse_unread(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_json = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
+    let is_json = |value: &http::HeaderValue| {
+        value.to_str().is_ok_and(|value| {
             let essence = value.split(';').next().unwrap_or_default();
             essence.trim().eq_ignore_ascii_case("application/json")
-        });
-    if !is_json {
+        })
+    };
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    if !types.next().is_some_and(is_json) || types.next().is_some() {
         return Err(Problem::new(
             ProblemType::UnsupportedMediaType,
-            "body must be JSON: send the header 'Content-Type: application/json'",
+            "body must be JSON: send one header 'Content-Type: application/json'",
         ));
     }
     // A small body can decompress to a huge one.

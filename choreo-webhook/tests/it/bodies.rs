@@ -136,6 +136,13 @@ async fn only_plain_json_is_read() {
         .await
         .is_problem(415, "unsupported-media-type");
 
+    // Two types: each reader would choose its own.
+    for second in ["application/json", "text/plain"] {
+        let request = world.post().header("content-type", second);
+        let answer = world.send(request, json!({ "image": IMAGE })).await;
+        answer.is_problem(415, "unsupported-media-type");
+    }
+
     let request = world.post().header("content-encoding", "gzip");
     world
         .send(request, "{}")
