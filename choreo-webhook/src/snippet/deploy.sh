@@ -35,6 +35,7 @@ body=''
 add() {
   case $2 in
     '') ;;
+    *"$CHOREO_TOKEN"*) stop 2 "$3 contains the deploy token" ;;
     *[!]0-9A-Za-z:/?#@!\$\&\(\)*+,\;=._~%[-]*) stop 2 "$3 contains a character that is not allowed" ;;
     *) body="$body${body:+,}\"$1\":\"$2\"" ;;
   esac
@@ -53,6 +54,7 @@ trap 'exit 143' INT TERM
 random=$(od -An -N16 -tx1 /dev/urandom 2>/dev/null | tr -d ' \n') || :
 key=${CHOREO_KEY:-sh-$(date +%s)-$$-${answer##*/}-$random}
 case $key in
+  *"$CHOREO_TOKEN"*) stop 2 'CHOREO_KEY contains the deploy token' ;;
   *[!0-9A-Za-z._:-]*) stop 2 'CHOREO_KEY contains a character that is not allowed' ;;
 esac
 

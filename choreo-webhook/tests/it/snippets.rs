@@ -307,6 +307,21 @@ async fn wrong_use_sends_nothing() {
             "https://ci.example/ x",
             "RUN_URL contains a character",
         ),
+        (
+            "IMAGE",
+            world.token.expose(),
+            "IMAGE contains the deploy token",
+        ),
+        (
+            "COMMIT",
+            world.token.expose(),
+            "COMMIT contains the deploy token",
+        ),
+        (
+            "CHOREO_KEY",
+            world.token.expose(),
+            "CHOREO_KEY contains the deploy token",
+        ),
     ] {
         for shell in shells() {
             let mut step = Step::new(&url, world.token.expose()).with(name, value);
