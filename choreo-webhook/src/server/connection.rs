@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -107,11 +107,13 @@ where
         answering: Option<Answering>,
     ) -> Result<Response<AnswerBody<B>>, Shed> {
         let answering = answering.ok_or(Shed)?;
-        let is_last = answering.is_last;
+        let ambiguous = ambiguous(&request);
+        let is_last = answering.is_last || ambiguous.is_some();
         answering.wait_for_turn().await;
         let (method, path) = (request.method(), request.uri().path());
         let health = self.health.as_ref();
-        let mut answer = match health.and_then(|health| health.answer(method, path)) {
+        let by_health = || health.and_then(|health| health.answer(method, path));
+        let mut answer = match ambiguous.or_else(by_health) {
             Some(answer) => text(answer, answering),
             None => match &mut self.service {
                 Some(service) => {
@@ -131,6 +133,25 @@ where
         }
         Ok(answer)
     }
+}
+
+/// Returns the response to a request that a proxy could understand in another way than the server
+/// (<https://www.rfc-editor.org/rfc/rfc9112#section-3.2>,
+/// <https://www.rfc-editor.org/rfc/rfc9112#section-6.1>). hyper accepts these requests.
+fn ambiguous<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+    let headers = request.headers();
+    let hosts = headers.get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Some((StatusCode::BAD_REQUEST, "request must have one Host header"));
+    }
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    // 400 also where RFC 9112 recommends 501, because no request causes a server error.
+    let is_supported = codings.next().is_none_or(is_chunked) && codings.next().is_none();
+    (!is_supported).then_some((
+        StatusCode::BAD_REQUEST,
+        "request must not have a transfer coding except chunked",
+    ))
 }
 
 fn text<B>(

@@ -3,6 +3,7 @@
 mod crowds;
 mod deadlines;
 mod flood;
+mod framing;
 mod health;
 mod stopping;
 mod whatever;
