@@ -23,8 +23,10 @@ struct State {
     last: Option<(Timestamp, Instant)>,
     /// In the order in which they were seen.
     jumps: Vec<Jump>,
-    /// How often it went back and nothing was done about it.
-    went_back: u32,
+    /// How often it went back.
+    went_back: u64,
+    /// How many of these jumps need nothing more.
+    caught_up: u64,
 }
 
 /// The wall clock was set between two readings.
@@ -39,18 +41,20 @@ struct Jump {
 }
 
 impl Jumps {
-    /// Compares the wall clock with the other one. Says how often it went back without being
-    /// [caught up with](Self::caught_up).
-    pub(super) fn went_back(&self, wall: Timestamp) -> u32 {
+    /// Compares the wall clock with the steady clock. Returns how often the wall clock went back, or
+    /// `None` if a worker has [caught up](Self::caught_up) with all these jumps.
+    pub(super) fn went_back(&self, wall: Timestamp) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.look(wall, Instant::now());
-        state.went_back
+        (state.went_back > state.caught_up).then_some(state.went_back)
     }
 
-    /// What was put off by the clock before it went back so often is due now.
-    pub(super) fn caught_up(&self, times: u32) {
+    /// Records that the work that the first `times` jumps back had postponed was claimed.
+    ///
+    /// A total and not a difference: workers that share a deployer report the same jump.
+    pub(super) fn caught_up(&self, times: u64) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.went_back = state.went_back.saturating_sub(times);
+        state.caught_up = state.caught_up.max(times);
     }
 
     /// What the time would be without the jumps since something was accepted.
@@ -160,14 +164,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_jump_back_is_known_until_it_is_caught_up_with() {
         let jumps = Jumps::default();
-        assert_eq!(jumps.went_back(at(9000)), 0);
-        let first = jumps.went_back(at(6000));
-        assert_eq!((first, jumps.went_back(at(6000))), (1, 1));
-        assert_eq!(jumps.went_back(at(3000)), 2);
-        jumps.caught_up(first);
-        assert_eq!(jumps.went_back(at(3000)), 1);
+        assert_eq!(jumps.went_back(at(9000)), None);
+        assert_eq!(jumps.went_back(at(6000)), Some(1));
+        assert_eq!(jumps.went_back(at(6000)), Some(1));
+        assert_eq!(jumps.went_back(at(3000)), Some(2));
         jumps.caught_up(1);
-        assert_eq!(jumps.went_back(at(3000)), 0);
+        assert_eq!(jumps.went_back(at(3000)), Some(2));
+        jumps.caught_up(2);
+        assert_eq!(jumps.went_back(at(3000)), None);
+    }
+
+    /// Workers that share a deployer catch up with the same jump; a jump after it is another one.
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_that_two_workers_caught_up_with_hides_no_other() {
+        let jumps = Jumps::default();
+        jumps.went_back(at(9000));
+        let [one, two] = [(); 2].map(|()| jumps.went_back(at(6000)).unwrap());
+        jumps.went_back(at(3000));
+        jumps.caught_up(one);
+        jumps.caught_up(two);
+        assert_eq!(jumps.went_back(at(3000)), Some(2));
     }
 
     /// It had 15 minutes, and timed out in its first one.

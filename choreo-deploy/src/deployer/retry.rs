@@ -21,9 +21,9 @@ pub(super) fn after(now: Timestamp, wait: Duration) -> Timestamp {
 impl Deployer {
     /// What is put off further than this was put off by a clock that was ahead; and how often the
     /// clock went back, for [`Jumps::caught_up`](super::jumps::Jumps::caught_up) once work was claimed.
-    pub(super) fn horizon(&self, now: Timestamp) -> (Timestamp, u32) {
+    pub(super) fn horizon(&self, now: Timestamp) -> (Timestamp, Option<u64>) {
         let went_back = self.jumps.went_back(now);
-        let longest = if went_back > 0 {
+        let longest = if went_back.is_some() {
             slowest(self.options.poll)
         } else {
             self.options.longest_wait()

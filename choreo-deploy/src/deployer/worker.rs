@@ -107,7 +107,9 @@ impl<'a> Steps<'a> {
             .with_room(room)
             .with_horizon(horizon);
         let claimed = deployer.parts.store.claim(&request).await?;
-        deployer.jumps.caught_up(went_back);
+        if let Some(times) = went_back {
+            deployer.jumps.caught_up(times);
+        }
         for work in claimed.work {
             self.start(work);
         }
