@@ -214,16 +214,23 @@ pub(super) fn is_leaving(claimed: &ClaimedDeployment) -> bool {
     claimed.stage == WorkStage::Leaving && claimed.deployment.subject != Subject::Absence
 }
 
-/// What calls to several data planes came to, after one more has failed: they are tried again while
-/// another try may do anything, and the first to fail is told.
+/// Adds the failure of one more call to the result of calls to several data planes.
+///
+/// The result that needs the most work wins, and of equals the first: work is retried if a retry can
+/// change anything, and a refusal, which a person can correct, is reported before a newer deployment.
 pub(super) fn and_then_on(result: Result<(), Halt>, halt: Halt) -> Result<(), Halt> {
-    match (result, halt) {
-        (
-            Ok(()) | Err(Halt::Failed(_)),
-            halt @ (Halt::Later { .. } | Halt::Store(_) | Halt::Stale),
-        ) => Err(halt),
-        (Err(Halt::Later { .. }), halt @ (Halt::Store(_) | Halt::Stale)) => Err(halt),
-        (result, halt) => result.and(Err(halt)),
+    match result {
+        Err(first) if rank(&first) >= rank(&halt) => Err(first),
+        _ => Err(halt),
+    }
+}
+
+fn rank(halt: &Halt) -> u8 {
+    match halt {
+        Halt::Failed(reason) if reason.code == ReasonCode::NewerDeployment => 0,
+        Halt::Failed(_) => 1,
+        Halt::Later { .. } => 2,
+        Halt::Store(_) | Halt::Stale => 3,
     }
 }
 

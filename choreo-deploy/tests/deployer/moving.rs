@@ -429,3 +429,29 @@ async fn a_crash_after_the_old_project_is_left_removes_it_once() {
     assert!(world.backend.shown(&orders("shop")).is_none());
     assert!(world.backend.shown(&orders("web")).is_none());
 }
+
+/// A refusal can be corrected. The newer generation on the other data plane must not hide it.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_reported_before_a_newer_generation_elsewhere() {
+    let [ahead, refuses] = [(); 2].map(|()| Arc::new(Plane::default()));
+    let planes = || {
+        HashMap::from([
+            (id("eu-1"), layer::backend(&ahead)),
+            (id("eu-2"), layer::backend(&refuses)),
+        ])
+    };
+    let world = World::of(ahead.inner.clone(), planes(), [plan("shop", "eu-1")]).await;
+    world.deploy("orders", "orders:1").await;
+    ahead.fail("remove", BackendErrorKind::Stale, 10_000);
+    let deployer = world.over(planes(), [plan("shop", "eu-2")]);
+    accept(&deployer, "orders:2").await;
+    deployer.work_until_idle().await.unwrap();
+    refuses.fail("remove", BackendErrorKind::PermissionDenied, 10_000);
+    let removal = deployer.remove(&key("orders"), &id("dev")).await.unwrap();
+    deployer.work_until_idle().await.unwrap();
+    let removal = world.read(&removal.deployment).await;
+    assert_eq!(
+        (removal.phase, codes(&removal)),
+        (Phase::Failed, vec![ReasonCode::PermissionMissing])
+    );
+}
