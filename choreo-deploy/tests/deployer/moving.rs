@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use crate::layer::{self, Layer};
 use crate::plane::Plane;
+use crate::running::Longest;
 use crate::taken_back::deployed;
 use crate::world::{VirtualClock, World, codes, id, key, reason, service, submission, target};
 

@@ -5,14 +5,12 @@ use crate::world::{VirtualClock, World, codes, id, key, service, submission};
 use async_trait::async_trait;
 use choreo_deploy::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent};
 use choreo_deploy::catalog::{Catalog, CatalogError, Plan};
-use choreo_deploy::clock::Clock;
 use choreo_deploy::deployer::Parts;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::intake::IntakeErrorKind;
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::sealer::{Sealer, SealingKey};
-use choreo_deploy::store::{ClaimRequest, Store};
 use choreo_deploy::target::DataPlane;
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
 use std::collections::HashMap;
@@ -188,15 +186,9 @@ async fn waiting_ends_with_the_deployment_or_with_the_time() {
 /// Claims are made and their answers are lost, as in an outage of the store: no worker died of it.
 #[tokio::test(start_paused = true)]
 async fn a_store_whose_answers_are_lost_fails_nothing() {
-    let (world, clock) = (World::new().await, VirtualClock::new());
+    let world = World::new().await;
     let deployment = world.submit("orders", "orders:1").await;
-    let store: &dyn Store = &*world.store;
-    for _ in 0..12 {
-        let now = clock.now();
-        let lost = ClaimRequest::new("worker", now, now + Duration::from_secs(30));
-        assert_eq!(store.claim(&lost).await.unwrap().work.len(), 1);
-        tokio::time::sleep(Duration::from_secs(31)).await;
-    }
+    world.lose_claims(12).await;
     world.deployer.work_until_idle().await.unwrap();
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
 }

@@ -27,8 +27,8 @@ use crate::world::{World, codes, id, key, reason, service, submission, task};
 
 /// A data plane that notes when it was called, and does as the test says.
 #[derive(Debug, Default)]
-struct Plane {
-    inner: Arc<InMemoryBackend>,
+pub(crate) struct Plane {
+    pub(crate) inner: Arc<InMemoryBackend>,
     calls: Mutex<Vec<(&'static str, Instant)>>,
     failing: Mutex<Vec<(&'static str, BackendErrorKind)>>,
     /// A call that panics, always.
@@ -42,7 +42,7 @@ struct Plane {
     /// Rollouts are on their way until then.
     ready_at: Mutex<Option<Instant>>,
     /// What is said of a run until it is cancelled.
-    run: Mutex<Option<RunStatus>>,
+    pub(crate) run: Mutex<Option<RunStatus>>,
 }
 
 struct Ends<'a>(&'a Plane);
@@ -54,12 +54,12 @@ impl Drop for Ends<'_> {
 }
 
 impl Plane {
-    fn fail(&self, call: &'static str, kind: BackendErrorKind, times: usize) {
+    pub(crate) fn fail(&self, call: &'static str, kind: BackendErrorKind, times: usize) {
         let failures = std::iter::repeat_n((call, kind), times);
         self.failing.lock().unwrap().extend(failures);
     }
 
-    fn called(&self, call: &str) -> Vec<Instant> {
+    pub(crate) fn called(&self, call: &str) -> Vec<Instant> {
         let calls = self.calls.lock().unwrap();
         let calls = calls.iter().filter(|(name, _)| *name == call);
         calls.map(|(_, at)| *at).collect()
@@ -158,7 +158,7 @@ impl TaskRunner for Plane {
 
 /// Every pause is as long as it may be, and what it may be is noted.
 #[derive(Clone, Debug, Default)]
-struct Longest(Arc<Mutex<Vec<Duration>>>);
+pub(crate) struct Longest(Arc<Mutex<Vec<Duration>>>);
 
 impl Chance for Longest {
     fn deployment_id(&self) -> DeploymentId {
@@ -206,7 +206,7 @@ async fn world() -> (World, Arc<Plane>) {
 }
 
 /// A world in which the task is ready, and a run of it that was accepted.
-async fn running(chance: impl Chance) -> (World, Arc<Plane>, Run) {
+pub(crate) async fn running(chance: impl Chance) -> (World, Arc<Plane>, Run) {
     let (mut world, plane) = world().await;
     world.deployer = world.deployer.clone().with_chance(chance);
     world.deploy("report", "report:1").await;
@@ -215,7 +215,7 @@ async fn running(chance: impl Chance) -> (World, Arc<Plane>, Run) {
     (world, plane, run)
 }
 
-async fn ended(world: &World, run: &Run) -> Run {
+pub(crate) async fn ended(world: &World, run: &Run) -> Run {
     let working = world.deployer.work_until_idle();
     let day = Duration::from_secs(24 * 60 * 60);
     let worked = tokio::time::timeout(day, working).await;

@@ -13,7 +13,7 @@ use choreo_deploy::release::Release;
 use choreo_deploy::resolver::{ImageResolver, RegistryAccess, ResolveError};
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
 use choreo_deploy::settings::Settings;
-use choreo_deploy::store::{NewRegistry, Store, StoredCredential};
+use choreo_deploy::store::{ClaimRequest, NewRegistry, Store, StoredCredential};
 use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, Endpoint, ManualTask, Protocol, Scaling, Service};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::store::TestStore;
 
@@ -34,6 +35,7 @@ pub(crate) struct World {
     pub(crate) backend: Arc<InMemoryBackend>,
     pub(crate) registry: Arc<FakeRegistry>,
     pub(crate) deployer: Deployer,
+    pub(crate) clock: VirtualClock,
 }
 
 impl World {
@@ -53,6 +55,7 @@ impl World {
         let registry = Arc::new(FakeRegistry::default());
         let sealer = Sealer::new(SealingKey::new("test", [7; 32]).unwrap());
         register(&*store, &sealer, "images").await;
+        let clock = VirtualClock::new();
         let deployer = Deployer::new(Parts {
             store: store.clone(),
             catalog: Arc::new(StaticCatalog::new(plans)),
@@ -60,12 +63,13 @@ impl World {
             resolver: registry.clone(),
             sealer: Arc::new(sealer),
         })
-        .with_clock(VirtualClock::new());
+        .with_clock(clock);
         Self {
             store,
             backend,
             registry,
             deployer,
+            clock,
         }
     }
 
@@ -114,6 +118,18 @@ impl World {
         self.read(&deployment).await
     }
 
+    /// Claims all that is due so many times, as workers that die at once do.
+    pub(crate) async fn lose_claims(&self, times: usize) {
+        let store: &dyn Store = &*self.store;
+        for _ in 0..times {
+            tokio::time::sleep(Duration::from_secs(31)).await;
+            let now = self.clock.now();
+            let lost = ClaimRequest::new("worker", now, now + Duration::from_secs(30));
+            assert_eq!(store.claim(&lost).await.unwrap().work.len(), 1);
+        }
+        tokio::time::sleep(Duration::from_secs(31)).await;
+    }
+
     pub(crate) async fn read(&self, deployment: &Deployment) -> Deployment {
         let component = deployment.target.component_key();
         self.deployer
@@ -134,7 +150,7 @@ impl World {
 }
 
 /// Time that passes only while everybody waits.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct VirtualClock(tokio::time::Instant);
 
 impl VirtualClock {
