@@ -130,19 +130,27 @@ impl Deployer {
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
-    /// Goes on with what is ready and whose last steps wrote nothing, until it is late.
+    /// Retries to leave other places after a pause, or ends the deployment if it is late.
     pub(super) async fn leave_later(
         &self,
         claimed: &ClaimedDeployment,
         why: &Reason,
         late: bool,
     ) -> Result<(), Halt> {
-        let mut reasons = claimed.deployment.reasons.clone();
-        if !late {
-            return self.begin_to_leave(claimed, reasons).await;
+        let deployment = &claimed.deployment;
+        let mut reasons = deployment.reasons.clone();
+        if late {
+            reasons.push(may_be_elsewhere(why));
+            return self.end(claimed, (Phase::Ready, reasons)).await;
         }
-        reasons.push(may_be_elsewhere(why));
-        self.end(claimed, (Phase::Ready, reasons)).await
+        let next = self.next_try(claimed.attempt, None, deployment.deadline_at);
+        let progress = Progress {
+            reasons,
+            stage: WorkStage::Leaving,
+            attempt: claimed.attempt.saturating_add(1),
+            ..Progress::new(Phase::Progressing, self.clock.now(), next)
+        };
+        Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
     /// Has what a component was in other projects removed, once it is ready where the catalog has it.

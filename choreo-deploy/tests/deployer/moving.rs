@@ -456,3 +456,19 @@ async fn a_refusal_is_reported_before_a_newer_generation_elsewhere() {
         (Phase::Failed, vec![ReasonCode::PermissionMissing])
     );
 }
+
+/// Each step that leaves the old data plane may kill its worker, so the retries are spaced out.
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_leaves_a_data_plane_is_retried_after_a_pause() {
+    let half = HalfMoved::new().await;
+    half.world.lose_claims(8).await;
+    let process = half.process().with_clock(half.world.clock);
+    let process = process.with_chance(Longest::default());
+    let works_for = async |millis| {
+        let work = process.run(std::future::pending());
+        let _ = tokio::time::timeout(Duration::from_millis(millis), work).await;
+        half.world.read(&half.moved).await.phase
+    };
+    assert_eq!(works_for(900).await, Phase::Progressing);
+    assert_eq!(works_for(200).await, Phase::Ready);
+}
