@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Deployer;
 use super::abnormal::left_too_often;
 use super::admission::Wanted;
 use super::slots::Slot;
-use super::step::Halt;
+use super::step::{Access, Halt};
 use crate::backend::{Intent, RunIntent, TaskRunner};
 use crate::reason::{Reason, ReasonCode};
 use crate::rollout::RunStatus;
@@ -16,21 +18,14 @@ use crate::store::{ClaimedRun, RunOutcome, RunProgress};
 impl Deployer {
     /// Does what is next for a claimed run.
     pub(super) async fn run_step(&self, mut claimed: ClaimedRun, slot: &Slot) {
-        // A run's claim is not renewed. A step that outlived it could write nothing, and neither
-        // could any after it: on a data plane that does not answer, the run would never end.
-        let within = self.options.lease.saturating_mul(2) / 3;
         if !slot.goes_on() {
             return self.put_run_back_for_room(&claimed).await;
         }
-        let plane = claimed.run.data_plane.clone();
-        let advanced = async {
-            if let Some(halt) = left_too_often(claimed.claims) {
-                return Err(halt);
-            }
-            let advanced = tokio::time::timeout(within, self.advance_run(&mut claimed)).await;
-            advanced.unwrap_or_else(|_| Err(no_answer(within)))
+        let advanced = match left_too_often(claimed.claims) {
+            Some(halt) => Err(halt),
+            None => self.advance_run(&mut claimed).await,
         };
-        let result = match self.reach(&plane, advanced).await {
+        let result = match advanced {
             Ok(()) => Ok(()),
             Err(Halt::Failed(reason)) => self.fail_run(&claimed, vec![reason]).await,
             Err(Halt::Later { reason, .. }) if self.run_is_late(&claimed) => {
@@ -77,27 +72,48 @@ impl Deployer {
     }
 
     async fn advance_run(&self, claimed: &mut ClaimedRun) -> Result<(), Halt> {
-        let run = claimed.run.clone();
-        let backend = self.parts.backends.get(&run.data_plane).ok_or_else(|| {
-            let message = format!("data plane {} is not connected", run.data_plane);
-            let reason = Reason::new(ReasonCode::BackendUnreachable, message);
-            Halt::Later {
-                reason,
-                retry_after: None,
-            }
-        })?;
+        // A run's claim is not renewed. A step that outlives it can write nothing, and neither can any
+        // step after it: on a data plane that does not answer, the run would never end.
+        let within = self.options.lease.saturating_mul(2) / 3;
+        let began = Instant::now();
+        let plane = claimed.run.data_plane.clone();
+        let backend = self.backend(&plane)?;
         let Some(tasks) = backend.tasks() else {
-            let message = format!("data plane {} cannot run tasks", run.data_plane);
+            let message = format!("data plane {plane} cannot run tasks");
             return Err(Halt::Failed(Reason::new(
                 ReasonCode::AdmissionRefused,
                 message,
             )));
         };
-        let ends = run.cancel_requested || self.run_is_late(claimed);
-        // It may run although it is not known to be started: the answer was lost, or somebody starts
-        // it just now. So it is stopped all the same, and it is never started to be stopped at once.
-        if !claimed.started && !ends {
-            self.start_run(tasks, claimed).await?;
+        let ends = claimed.run.cancel_requested || self.run_is_late(claimed);
+        // A run that is to end is stopped even if it is not known to be started: the answer may be
+        // lost, or another worker may start it at this moment. It is never started to be stopped.
+        let access = if claimed.started || ends {
+            None
+        } else {
+            // A catalog that does not answer must not use up the time of the data plane.
+            Some(self.access_for_run(claimed, within / 2).await?)
+        };
+        let left = within.saturating_sub(began.elapsed());
+        let advanced = async {
+            let advanced = self.advance_run_on(tasks, claimed, access);
+            let advanced = tokio::time::timeout(left, advanced).await;
+            advanced.unwrap_or_else(|_| Err(no_answer(left)))
+        };
+        self.reach(&plane, advanced).await
+    }
+
+    /// Starts or stops a run on its data plane, and looks at it.
+    async fn advance_run_on(
+        &self,
+        tasks: &dyn TaskRunner,
+        claimed: &mut ClaimedRun,
+        access: Option<Access>,
+    ) -> Result<(), Halt> {
+        let run = claimed.run.clone();
+        let ends = access.is_none() && (claimed.run.cancel_requested || self.run_is_late(claimed));
+        if let Some(access) = access {
+            self.start_run(tasks, claimed, &access).await?;
         }
         if ends {
             self.call(tasks.cancel_run(&run.target, &run.id)).await?;
@@ -115,14 +131,28 @@ impl Deployer {
         self.follow_run(claimed, status).await
     }
 
+    /// Returns what the run is pulled with, within a limit of its own.
+    async fn access_for_run(&self, claimed: &ClaimedRun, within: Duration) -> Result<Access, Halt> {
+        let wanted = Wanted::of(&claimed.release);
+        let access = self.access(&claimed.run.target, &wanted);
+        let Ok(access) = tokio::time::timeout(within, access).await else {
+            let message = format!("the catalog did not answer within {within:.0?}");
+            return Err(Halt::Later {
+                reason: Reason::new(ReasonCode::Waiting, message),
+                retry_after: None,
+            });
+        };
+        let (_, access) = access?;
+        Ok(access)
+    }
+
     async fn start_run(
         &self,
         tasks: &dyn TaskRunner,
         claimed: &mut ClaimedRun,
+        access: &Access,
     ) -> Result<(), Halt> {
         let run = &claimed.run;
-        let wanted = Wanted::of(&claimed.release);
-        let (_, access) = self.access(&run.target, &wanted).await?;
         let intent = Intent::new(&run.target, run.generation, &claimed.release)
             .with_settings(&claimed.settings)
             .with_pull(access.pull());
@@ -201,7 +231,7 @@ impl Deployer {
 }
 
 fn no_answer(within: Duration) -> Halt {
-    let message = format!("the data plane did not answer within {within:?}");
+    let message = format!("the data plane did not answer within {within:.0?}");
     Halt::Later {
         reason: Reason::new(ReasonCode::BackendUnreachable, message),
         retry_after: None,

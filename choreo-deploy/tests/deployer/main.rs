@@ -20,6 +20,7 @@ mod platforms;
 mod progress;
 mod requests;
 mod running;
+mod runs;
 mod scenarios;
 mod sizes;
 mod taken_back;
