@@ -134,7 +134,8 @@ reason_codes! {
     Moved = "moved",
     /// Another deployment of the target took its place.
     NewerDeployment = "newer-deployment",
-    /// What failed could not be taken back: it is still on the data plane.
+    /// A failed deployment could not be taken back, or a late run could not be stopped: it may still
+    /// be on the data plane.
     NotTakenBack = "not-taken-back",
     /// The container used more memory than it may.
     OutOfMemory = "out-of-memory",

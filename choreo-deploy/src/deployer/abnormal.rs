@@ -4,14 +4,16 @@ use jiff::Timestamp;
 
 use super::Deployer;
 use super::places::{is_leaving, may_be_elsewhere};
+use super::run_step::may_still_run;
 use super::step::Halt;
 use super::take_back::not_taken_back;
 use crate::deployment::{Phase, Subject};
+use crate::id::DataPlaneId;
 use crate::reason::{Reason, ReasonCode};
 use crate::run::RunPhase;
 use crate::store::{
-    Claim, ClaimedDeployment, ClaimedWork, Outcome, Progress, RunClaim, RunOutcome, RunProgress,
-    StoreError, WorkStage,
+    Claim, ClaimedDeployment, ClaimedRun, ClaimedWork, Outcome, Progress, RunClaim, RunOutcome,
+    RunProgress, StoreError, WorkStage,
 };
 
 /// After so many claims without anything written about the work, whoever works on it may die of it.
@@ -29,7 +31,25 @@ pub(super) struct Brief {
 #[derive(Debug)]
 enum AnyClaim {
     Deployment(Claim, Left),
-    Run(RunClaim, RunPhase, bool),
+    Run(RunClaim, LeftRun),
+}
+
+/// How a run was when it was claimed.
+#[derive(Debug)]
+struct LeftRun {
+    phase: RunPhase,
+    started: bool,
+    data_plane: DataPlaneId,
+}
+
+impl LeftRun {
+    fn of(claimed: &ClaimedRun) -> Self {
+        Self {
+            phase: claimed.run.phase,
+            started: claimed.started,
+            data_plane: claimed.run.data_plane.clone(),
+        }
+    }
 }
 
 /// How a deployment was when it was claimed.
@@ -66,7 +86,7 @@ impl Brief {
                 accepted_at: claimed.deployment.accepted_at,
             },
             ClaimedWork::Run(claimed) => Self {
-                claim: AnyClaim::Run(claimed.claim.clone(), claimed.run.phase, claimed.started),
+                claim: AnyClaim::Run(claimed.claim.clone(), LeftRun::of(claimed)),
                 attempt: claimed.attempt,
                 deadline_at: claimed.run.deadline_at,
                 accepted_at: claimed.run.accepted_at,
@@ -89,6 +109,12 @@ enum Next {
     End(Outcome),
 }
 
+/// What becomes of a run whose step has panicked.
+enum NextOfRun {
+    Again(RunProgress),
+    End(RunOutcome),
+}
+
 impl Deployer {
     /// Counts a step that panicked as an attempt, and ends its work when it is late.
     pub(super) async fn after_panic(&self, brief: Brief) {
@@ -98,21 +124,10 @@ impl Deployer {
                 Next::Again(progress) => store.put_back(claim, progress).await,
                 Next::End(outcome) => store.finish(claim, outcome).await.map(drop),
             },
-            AnyClaim::Run(claim, ..) if self.is_over(&brief) => {
-                let (reasons, now) = (brief.too_late(), self.clock.now());
-                let outcome = RunOutcome::new(RunPhase::Failed, None, reasons, now);
-                store.finish_run(claim, outcome).await.map(drop)
-            }
-            AnyClaim::Run(claim, phase, started) => {
-                let next = self.next_try(brief.attempt, None, brief.deadline_at);
-                let progress = RunProgress {
-                    reasons: vec![panicked()],
-                    started: *started,
-                    attempt: brief.attempt.saturating_add(1),
-                    ..RunProgress::new(*phase, self.clock.now(), next)
-                };
-                store.put_back_run(claim, progress).await
-            }
+            AnyClaim::Run(claim, left) => match self.after_panic_of_run(&brief, left) {
+                NextOfRun::Again(progress) => store.put_back_run(claim, progress).await,
+                NextOfRun::End(outcome) => store.finish_run(claim, outcome).await.map(drop),
+            },
         };
         tell(result);
     }
@@ -162,6 +177,27 @@ impl Deployer {
             reasons,
             stage,
             ..Progress::new(phase, now, now)
+        })
+    }
+
+    fn after_panic_of_run(&self, brief: &Brief, left: &LeftRun) -> NextOfRun {
+        let now = self.clock.now();
+        let until = if self.is_over(brief) {
+            self.takes_back_until(brief.deadline_at)
+        } else {
+            brief.deadline_at
+        };
+        if self.deadline_is_over(brief.accepted_at, until) {
+            let mut reasons = brief.too_late();
+            reasons.push(may_still_run(&left.data_plane));
+            return NextOfRun::End(RunOutcome::new(RunPhase::Failed, None, reasons, now));
+        }
+        let next = self.next_try(brief.attempt, None, until);
+        NextOfRun::Again(RunProgress {
+            reasons: vec![panicked()],
+            started: left.started,
+            attempt: brief.attempt.saturating_add(1),
+            ..RunProgress::new(left.phase, now, next)
         })
     }
 

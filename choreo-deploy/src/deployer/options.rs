@@ -30,8 +30,8 @@ pub struct DeployerOptions {
     /// minutes more than the progress deadline of the workload, by which a rollout that stands still
     /// fails.
     pub deployment_deadline: Duration,
-    /// How long after the deadline of a deployment that has failed it is still tried to take it back
-    /// on its data plane. 5 min by default.
+    /// The time after its deadline in which a failed deployment can still be taken back on its data
+    /// plane, or a run that is late can still be stopped there. 5 min by default.
     pub take_back_grace: Duration,
     /// How much longer than its own deadline a run may take before it is given up: time to pull and
     /// to be scheduled. 5 min by default.

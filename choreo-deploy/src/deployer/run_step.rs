@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Deployer;
@@ -10,9 +11,10 @@ use super::admission::Wanted;
 use super::slots::Slot;
 use super::step::{Access, Halt};
 use crate::backend::{Intent, RunIntent, TaskRunner};
+use crate::id::DataPlaneId;
 use crate::reason::{Reason, ReasonCode};
 use crate::rollout::RunStatus;
-use crate::run::RunPhase;
+use crate::run::{Run, RunPhase};
 use crate::store::{ClaimedRun, RunOutcome, RunProgress};
 
 impl Deployer {
@@ -26,30 +28,12 @@ impl Deployer {
             None => self.advance_run(&mut claimed).await,
         };
         let result = match advanced {
-            Ok(()) => Ok(()),
             Err(Halt::Failed(reason)) => self.fail_run(&claimed, vec![reason]).await,
-            Err(Halt::Later { reason, .. }) if self.run_is_late(&claimed) => {
-                self.fail_run(&claimed, vec![self.too_long(&claimed), reason])
-                    .await
-            }
             Err(Halt::Later {
                 reason,
                 retry_after,
-            }) => {
-                let next = self.next_try(claimed.attempt, retry_after, claimed.run.deadline_at);
-                let progress = RunProgress {
-                    reasons: vec![reason],
-                    started: claimed.started,
-                    attempt: claimed.attempt.saturating_add(1),
-                    ..RunProgress::new(claimed.run.phase, self.clock.now(), next)
-                };
-                self.parts
-                    .store
-                    .put_back_run(&claimed.claim, progress)
-                    .await
-                    .map_err(Halt::from)
-            }
-            Err(halt) => Err(halt),
+            }) => self.run_later(&claimed, reason, retry_after).await,
+            advanced => advanced,
         };
         if let Err(Halt::Store(error)) = result {
             tracing::warn!(run = %claimed.run.id, %error, "store failed");
@@ -71,6 +55,34 @@ impl Deployer {
         }
     }
 
+    /// Schedules the next attempt, or ends the run if it cannot even be stopped in time.
+    async fn run_later(
+        &self,
+        claimed: &ClaimedRun,
+        reason: Reason,
+        retry_after: Option<Duration>,
+    ) -> Result<(), Halt> {
+        if self.is_beyond_stopping(claimed) {
+            let plane = &claimed.run.data_plane;
+            let reasons = vec![self.too_long(claimed), reason, may_still_run(plane)];
+            return self.fail_run(claimed, reasons).await;
+        }
+        let until = if self.run_is_late(claimed) {
+            self.stops_until(claimed)
+        } else {
+            claimed.run.deadline_at
+        };
+        let next = self.next_try(claimed.attempt, retry_after, until);
+        let progress = RunProgress {
+            reasons: vec![reason],
+            started: claimed.started,
+            attempt: claimed.attempt.saturating_add(1),
+            ..RunProgress::new(claimed.run.phase, self.clock.now(), next)
+        };
+        let store = &self.parts.store;
+        Ok(store.put_back_run(&claimed.claim, progress).await?)
+    }
+
     async fn advance_run(&self, claimed: &mut ClaimedRun) -> Result<(), Halt> {
         // A run's claim is not renewed. A step that outlives it can write nothing, and neither can any
         // step after it: on a data plane that does not answer, the run would never end.
@@ -85,10 +97,9 @@ impl Deployer {
                 message,
             )));
         };
-        let ends = claimed.run.cancel_requested || self.run_is_late(claimed);
         // A run that is to end is stopped even if it is not known to be started: the answer may be
         // lost, or another worker may start it at this moment. It is never started to be stopped.
-        let access = if claimed.started || ends {
+        let access = if claimed.started || self.ends(claimed) {
             None
         } else {
             // A catalog that does not answer must not use up the time of the data plane.
@@ -111,24 +122,51 @@ impl Deployer {
         access: Option<Access>,
     ) -> Result<(), Halt> {
         let run = claimed.run.clone();
-        let ends = access.is_none() && (claimed.run.cancel_requested || self.run_is_late(claimed));
+        let ends = access.is_none() && self.ends(claimed);
         if let Some(access) = access {
             self.start_run(tasks, claimed, &access).await?;
         }
-        if ends {
-            self.call(tasks.cancel_run(&run.target, &run.id)).await?;
-        }
+        let refused = if ends {
+            self.stop_run(tasks, &run).await?
+        } else {
+            None
+        };
         let status = self.look(tasks.observe_run(&run.target, &run.id)).await?;
-        if status.phase.is_none() && !claimed.started {
-            return self.end_unstarted(claimed).await;
+        let is_final = status.phase.is_some_and(RunPhase::is_final);
+        match refused {
+            // A run that ended by itself needs no stop. Any other is stopped once that is allowed.
+            Some(reason) if !is_final => Err(Halt::Later {
+                reason,
+                retry_after: None,
+            }),
+            _ if status.phase.is_none() && !claimed.started => self.end_unstarted(claimed).await,
+            _ if status.phase.is_some() && !is_final && status.is_stuck => {
+                self.end_stuck(tasks, claimed, status.reasons).await
+            }
+            _ => self.follow_run(claimed, status).await,
         }
-        let open = status.phase.is_some_and(|phase| !phase.is_final());
-        if open && status.is_stuck {
-            // A container that cannot start waits for ever by itself.
-            self.call(tasks.cancel_run(&run.target, &run.id)).await?;
-            return self.fail_run(claimed, status.reasons).await;
+    }
+
+    /// Stops a run. Returns why the data plane refuses that.
+    async fn stop_run(&self, tasks: &dyn TaskRunner, run: &Run) -> Result<Option<Reason>, Halt> {
+        match self.call(tasks.cancel_run(&run.target, &run.id)).await {
+            Ok(()) => Ok(None),
+            Err(Halt::Failed(reason)) => Ok(Some(reason)),
+            Err(halt) => Err(halt),
         }
-        self.follow_run(claimed, status).await
+    }
+
+    /// Ends a run that does not start without a change. Its container would wait until the deadline.
+    async fn end_stuck(
+        &self,
+        tasks: &dyn TaskRunner,
+        claimed: &ClaimedRun,
+        mut reasons: Vec<Reason>,
+    ) -> Result<(), Halt> {
+        if let Some(refused) = self.stop_run(tasks, &claimed.run).await? {
+            reasons.extend([refused, may_still_run(&claimed.run.data_plane)]);
+        }
+        self.fail_run(claimed, reasons).await
     }
 
     /// Returns what the run is pulled with, within a limit of its own.
@@ -176,6 +214,12 @@ impl Deployer {
                 let run = self.parts.store.finish_run(&claimed.claim, outcome).await?;
                 tracing::info!(run = %run.id, phase = %run.phase, "run ended");
             }
+            Some(_) if self.is_beyond_stopping(claimed) => {
+                let mut reasons = vec![self.too_long(claimed)];
+                reasons.extend(status.reasons);
+                reasons.push(may_still_run(&claimed.run.data_plane));
+                self.fail_run(claimed, reasons).await?;
+            }
             Some(phase) => {
                 let next = self.next_look(claimed.run.accepted_at, claimed.run.deadline_at);
                 let progress = RunProgress {
@@ -216,8 +260,22 @@ impl Deployer {
         Ok(())
     }
 
+    /// Returns `true` if the run is to be stopped.
+    fn ends(&self, claimed: &ClaimedRun) -> bool {
+        claimed.run.cancel_requested || self.run_is_late(claimed)
+    }
+
     fn run_is_late(&self, claimed: &ClaimedRun) -> bool {
         self.deadline_is_over(claimed.run.accepted_at, claimed.run.deadline_at)
+    }
+
+    /// The end of the attempts to stop a run that is late.
+    fn stops_until(&self, claimed: &ClaimedRun) -> Timestamp {
+        self.takes_back_until(claimed.run.deadline_at)
+    }
+
+    fn is_beyond_stopping(&self, claimed: &ClaimedRun) -> bool {
+        self.deadline_is_over(claimed.run.accepted_at, self.stops_until(claimed))
     }
 
     fn too_long(&self, claimed: &ClaimedRun) -> Reason {
@@ -228,6 +286,13 @@ impl Deployer {
         let message = format!("the run did not end within {} seconds", allowed.as_secs());
         Reason::new(ReasonCode::ProgressDeadlineExceeded, message)
     }
+}
+
+/// The reason that a run has ended here and not on its data plane.
+pub(super) fn may_still_run(plane: &DataPlaneId) -> Reason {
+    let message =
+        format!("the run could not be stopped and may still be running on data plane {plane}");
+    Reason::new(ReasonCode::NotTakenBack, message).with_help("stop it on the data plane")
 }
 
 fn no_answer(within: Duration) -> Halt {

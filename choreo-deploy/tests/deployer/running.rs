@@ -466,6 +466,7 @@ async fn a_run_whose_step_panics_ends_with_its_deadline() {
     let expected = [
         ReasonCode::ProgressDeadlineExceeded,
         ReasonCode::InternalError,
+        ReasonCode::NotTakenBack,
     ];
     assert_eq!(
         (run.phase, codes.as_slice()),

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use choreo_deploy::backend::DeploymentBackend;
+use choreo_deploy::backend::{BackendErrorKind, DeploymentBackend};
 use choreo_deploy::catalog::{Catalog, CatalogError, Plan, StaticCatalog};
-use choreo_deploy::deployer::{Parts, RunRequest};
+use choreo_deploy::clock::SystemChance;
+use choreo_deploy::deployer::{DeployerOptions, Parts, RunRequest};
 use choreo_deploy::deployment::{Cause, Phase};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::reason::ReasonCode;
-use choreo_deploy::run::Run;
+use choreo_deploy::rollout::RunStatus;
+use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::{Deployer, Intake as _};
 
+use crate::running::{Longest, ended, running};
 use crate::world::{World, id, key, service, submission, task};
 
 /// A catalog that answers for every component but `report`.
@@ -79,4 +82,92 @@ async fn a_catalog_that_hangs_makes_no_data_plane_silent() {
     let orders = deployer.accept(image).await.unwrap().deployment;
     works_for(&deployer, 2).await;
     assert_eq!(world.read(&orders).await.phase, Phase::Ready);
+}
+
+/// A run past its deadline must not continue to run because one call failed.
+#[tokio::test(start_paused = true)]
+async fn a_late_run_is_stopped_once_its_data_plane_answers_again() {
+    for kind in [
+        BackendErrorKind::Unreachable,
+        BackendErrorKind::PermissionDenied,
+    ] {
+        let (world, plane, run) = running(SystemChance).await;
+        *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
+        plane.fail("cancel", kind, 3);
+        let run = ended(&world, &run).await;
+        assert_eq!(plane.called("cancel").len(), 4, "{kind:?}");
+        assert_eq!(run.phase, RunPhase::Cancelled);
+        assert_eq!(reasons(&run), [ReasonCode::ProgressDeadlineExceeded]);
+    }
+}
+
+/// A person who reads that the run failed must not believe that it no longer runs.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_cannot_be_stopped_ends_and_says_that_it_may_still_run() {
+    for (kind, code) in [
+        (
+            BackendErrorKind::Unreachable,
+            ReasonCode::BackendUnreachable,
+        ),
+        (
+            BackendErrorKind::PermissionDenied,
+            ReasonCode::PermissionMissing,
+        ),
+    ] {
+        let (world, plane, run) = running(Longest::default()).await;
+        *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
+        plane.fail("cancel", kind, 10_000);
+        let run = ended(&world, &run).await;
+        assert_eq!(run.phase, RunPhase::Failed);
+        assert_eq!(
+            reasons(&run),
+            [
+                ReasonCode::ProgressDeadlineExceeded,
+                code,
+                ReasonCode::NotTakenBack,
+            ]
+        );
+        assert_eq!(
+            run.reasons[2].message,
+            "the run could not be stopped and may still be running on data plane eu-1"
+        );
+        let grace = DeployerOptions::default().take_back_grace;
+        assert!(run.changed_at >= run.deadline_at + grace);
+        assert!(
+            plane.called("cancel").len() < 13,
+            "the retries are spaced out"
+        );
+    }
+}
+
+/// That a run cannot be stopped hides nothing of how it ends by itself.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_could_not_be_stopped_is_as_it_ended() {
+    let (world, plane, run) = running(SystemChance).await;
+    *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
+    plane.fail("cancel", BackendErrorKind::PermissionDenied, 10_000);
+    works_for(&world.deployer, 3).await;
+    let cancelled = world.deployer.cancel_run(&key("report"), &run.id).await;
+    cancelled.unwrap();
+    works_for(&world.deployer, 60).await;
+    let run = read(&world, &run).await;
+    assert_eq!(run.phase, RunPhase::Running);
+    assert_eq!(reasons(&run), [ReasonCode::PermissionMissing]);
+    *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Succeeded));
+    let run = ended(&world, &run).await;
+    assert_eq!(run.phase, RunPhase::Succeeded);
+}
+
+/// Claims are lost over the deadline, and nothing of that says that the run has ended.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_workers_died_is_stopped_after_its_deadline() {
+    let (world, plane, run) = running(SystemChance).await;
+    *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
+    works_for(&world.deployer, 3).await;
+    let allowed = run.deadline_at.duration_since(run.accepted_at).as_secs();
+    tokio::time::sleep(Duration::from_secs(allowed.unsigned_abs() - 310)).await;
+    world.lose_claims(12).await;
+    let run = ended(&world, &run).await;
+    assert_eq!(plane.called("cancel").len(), 1);
+    assert_eq!(run.phase, RunPhase::Cancelled);
 }
