@@ -25,18 +25,23 @@ impl Deployer {
             let seen = format!("generation {newer} is there, {generation} was applied");
             return Err(Halt::Failed(ahead(&seen)));
         }
+        let late = self.is_late(claimed);
         if rollout.generation != Some(generation) {
-            return self.apply_again(claimed, Vec::new()).await;
+            if !late {
+                return self.apply_again(claimed, Vec::new()).await;
+            }
+            let reasons = claimed.deployment.reasons.clone();
+            return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
         }
         match rollout.phase {
             RolloutPhase::Ready => self.ready(backend, claimed, (release, rollout)).await,
             RolloutPhase::Failed => Ok(Some((Phase::Failed, rollout.reasons))),
-            RolloutPhase::Missing => self.apply_again(claimed, rollout.reasons).await,
-            // Looked at once more at its deadline, because it may have become ready meanwhile.
-            RolloutPhase::Progressing | RolloutPhase::Absent if self.is_late(claimed) => {
+            // The look at the deadline was for a rollout that is ready or has failed.
+            RolloutPhase::Missing | RolloutPhase::Progressing | RolloutPhase::Absent if late => {
                 let reasons = self.timed_out(claimed, rollout.reasons);
                 Ok(Some((Phase::TimedOut, reasons)))
             }
+            RolloutPhase::Missing => self.apply_again(claimed, rollout.reasons).await,
             RolloutPhase::Progressing | RolloutPhase::Absent => {
                 let progress = self.progress(claimed, rollout.reasons);
                 self.parts.store.put_back(&claimed.claim, progress).await?;

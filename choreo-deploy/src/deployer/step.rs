@@ -186,6 +186,11 @@ impl Deployer {
             Err(Halt::Later { reason, .. }) if is_leaving(claimed) => {
                 self.leave_later(claimed, &reason, late).await
             }
+            // The workers died before they looked at it, so it may be ready.
+            Err(Halt::Later { reason, .. }) if late && was_not_looked_at(claimed) => {
+                let reasons = self.timed_out(claimed, vec![reason]);
+                self.put_back(claimed, reasons, None).await
+            }
             Err(Halt::Later { reason, .. }) if late => {
                 let reasons = self.timed_out(claimed, vec![reason]);
                 self.give_up(claimed, (Phase::TimedOut, reasons)).await
@@ -193,7 +198,7 @@ impl Deployer {
             Err(Halt::Later {
                 reason,
                 retry_after,
-            }) => self.put_back(claimed, reason, retry_after).await,
+            }) => self.put_back(claimed, vec![reason], retry_after).await,
             Err(Halt::Failed(reason)) => self.give_up(claimed, (Phase::Failed, vec![reason])).await,
             Err(halt) => Err(halt),
         }
@@ -222,7 +227,11 @@ impl Deployer {
         }
         let plane = claimed.deployment.data_plane.clone();
         let backend = self.backend(&plane)?;
-        if self.is_late(claimed) && claimed.stage == WorkStage::ToApply {
+        let is_over = self.is_late(claimed) && claimed.stage == WorkStage::ToApply;
+        // A step may have applied it and then died, or got no answer.
+        let may_be_applied =
+            claimed.release.is_some() && claimed.deployment.phase == Phase::Progressing;
+        if is_over && !may_be_applied {
             let reasons = claimed.deployment.reasons.clone();
             return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
         }
@@ -235,14 +244,14 @@ impl Deployer {
             .await
     }
 
-    /// Applies what is not applied yet, and looks at it.
+    /// Applies what is not applied yet, and looks at it. Applies nothing after the deadline.
     async fn roll_out(
         &self,
         backend: &dyn DeploymentBackend,
         claimed: &mut ClaimedDeployment,
         release: Release,
     ) -> Result<Option<Ending>, Halt> {
-        if claimed.stage == WorkStage::ToApply {
+        if claimed.stage == WorkStage::ToApply && !self.is_late(claimed) {
             self.apply(backend, claimed, &release).await?;
             claimed.stage = WorkStage::Applied;
             claimed.attempt = 0;
@@ -530,14 +539,15 @@ impl Deployer {
     async fn put_back(
         &self,
         claimed: &ClaimedDeployment,
-        reason: Reason,
+        reasons: Vec<Reason>,
         retry_after: Option<Duration>,
     ) -> Result<(), Halt> {
         let deployment = &claimed.deployment;
         let next = self.next_try(claimed.attempt, retry_after, deployment.deadline_at);
-        tracing::info!(deployment = %deployment.id, %reason, next = %next, "will be tried again");
+        let reason = reasons.last().map(tracing::field::display);
+        tracing::info!(deployment = %deployment.id, reason, next = %next, "will be retried");
         let progress = Progress {
-            reasons: vec![reason],
+            reasons,
             stage: claimed.stage,
             attempt: claimed.attempt.saturating_add(1),
             ..Progress::new(deployment.phase, self.clock.now(), next)
@@ -562,6 +572,14 @@ impl Deployer {
 fn was_left_behind(claimed: &ClaimedDeployment) -> bool {
     let is_removal = claimed.deployment.subject == Subject::Absence;
     claimed.claims > 1 && claimed.release.is_some() && !is_removal
+}
+
+/// Returns `true` if all workers that claimed a deployment at its deadline died, and it was not put
+/// back for a last look yet.
+fn was_not_looked_at(claimed: &ClaimedDeployment) -> bool {
+    let mut reasons = claimed.deployment.reasons.iter();
+    let is_last_look = reasons.any(|reason| reason.code == ReasonCode::ProgressDeadlineExceeded);
+    left_too_often(claimed.claims).is_some() && !is_last_look
 }
 
 fn no_credential(registry: &RegisteredRegistry, chosen: AuthenticationType) -> Reason {

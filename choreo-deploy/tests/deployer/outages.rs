@@ -193,6 +193,26 @@ async fn a_store_whose_answers_are_lost_fails_nothing() {
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
 }
 
+/// The answer of the data plane and all claims after it are lost, until the deadline is over.
+#[tokio::test(start_paused = true)]
+async fn what_got_ready_while_its_workers_died_is_ready() {
+    let (world, plane) = crate::plane::world().await;
+    plane.hang();
+    let deployment = world.submit("orders", "orders:1").await;
+    let work = world.deployer.run(std::future::pending());
+    let _ = tokio::time::timeout(Duration::from_secs(3), work).await;
+    world.lose_claims(30).await;
+    world.deployer.work_until_idle().await.unwrap();
+    let deployment = world.read(&deployment).await;
+    assert!(deployment.changed_at > deployment.deadline_at);
+    assert_eq!(deployment.phase, Phase::Ready, "{:?}", deployment.reasons);
+    assert_eq!(
+        plane.called("apply"),
+        1,
+        "nothing is applied after the deadline"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_catalog_that_hangs_ends_steps_and_requests_with_its_reason() {
     let world = World::new().await;

@@ -339,6 +339,8 @@ async fn what_a_dead_worker_has_applied_is_taken_back() {
     assert_eq!(meanwhile.phase, Phase::Progressing, "it may be there");
     works(&unconnected, 779).await;
 
+    // Without this the deployment is found to be ready.
+    plane.fail("observe", BackendErrorKind::Unreachable, 1);
     world.deployer.work_until_idle().await.unwrap();
     let ended = world.read(&deployment).await;
     assert_eq!(ended.phase, Phase::TimedOut);
@@ -362,6 +364,7 @@ async fn what_a_worker_applies_after_it_lost_its_claim_is_taken_back() {
 
     // Past its deadline: in the second before it, it would get ready.
     tokio::time::sleep(Duration::from_secs(2)).await;
+    plane.fail("observe", BackendErrorKind::Unreachable, 1);
     world.deployer.work_until_idle().await.unwrap();
     let ended = world.read(&deployment).await;
     assert_eq!(ended.phase, Phase::TimedOut);
