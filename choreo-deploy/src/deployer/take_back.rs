@@ -14,6 +14,7 @@ use super::follow::Ending;
 use super::places::and_then_on;
 use super::slots::Slot;
 use super::step::Halt;
+use crate::Target;
 use crate::backend::Intent;
 use crate::deployment::{Deployment, Phase, Subject};
 use crate::id::DataPlaneId;
@@ -162,11 +163,13 @@ impl Deployer {
             planes.insert(own.clone());
         }
         let before = self.ready_before(claimed).await?;
+        let is_elsewhere = before
+            .as_ref()
+            .is_some_and(|before| before.data_plane != *own);
         let (mut said, mut result) = (Vec::new(), Ok(()));
         for plane in &planes {
-            let before = before.as_ref().filter(|before| before.data_plane == *plane);
-            match self.take_back_on(plane, claimed, before).await {
-                Ok(message) if plane == own => said.push(message),
+            match self.take_back_on(plane, claimed, before.as_ref()).await {
+                Ok(message) if plane == own && !is_elsewhere => said.push(message),
                 Ok(message) => said.push(format!("on data plane {plane}, {message}")),
                 Err(halt) => result = and_then_on(result, halt),
             }
@@ -174,7 +177,7 @@ impl Deployer {
         result.map(|()| said.join("; "))
     }
 
-    /// Takes a target back on one data plane; says what is there now.
+    /// Takes a target back on one data plane. Returns a sentence about what runs there now.
     async fn take_back_on(
         &self,
         plane: &DataPlaneId,
@@ -183,10 +186,10 @@ impl Deployer {
     ) -> Result<String, Halt> {
         let backend = self.backend(plane)?;
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
-        let Some(before) = before else {
+        let Some(before) = before.filter(|before| before.data_plane == *plane) else {
             let call = self.call(backend.take_back(target, generation, None));
             self.reach(plane, call).await?;
-            return Ok("nothing was ready before, so what it started was stopped".to_owned());
+            return Ok(stopped(target, before));
         };
         let wanted = Wanted::of(&before.release);
         let (_, access) = self.access(target, &wanted).await?;
@@ -226,6 +229,20 @@ impl Deployer {
             settings,
             data_plane,
         }))
+    }
+}
+
+/// The sentence about a data plane where no release was ready before.
+fn stopped(target: &Target, elsewhere: Option<&Before>) -> String {
+    match elsewhere {
+        None => format!(
+            "no release of {target} was ready before, so what the deployment started was stopped"
+        ),
+        Some(before) => format!(
+            "no release was ready before, so what the deployment started was stopped; release {} \
+             stays on data plane {}",
+            before.release.number, before.data_plane
+        ),
     }
 }
 

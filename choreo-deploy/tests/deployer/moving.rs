@@ -472,3 +472,23 @@ async fn a_deployment_that_leaves_a_data_plane_is_retried_after_a_pause() {
     assert_eq!(works_for(900).await, Phase::Progressing);
     assert_eq!(works_for(200).await, Phase::Ready);
 }
+
+/// The message must not claim that nothing was ready while a release runs on another data plane.
+#[tokio::test(start_paused = true)]
+async fn a_failure_on_the_new_data_plane_names_the_release_on_the_old_one() {
+    let world = World::new().await;
+    world.deploy("orders", "orders:1").await;
+    let new = Arc::new(InMemoryBackend::new());
+    let why = reason(ReasonCode::ConfigurationMissing);
+    new.fail_image(deployed("orders:2"), why);
+    let planes = [("eu-1", world.backend.clone()), ("eu-2", new)];
+    let deployer = world.with_plans(planes, [plan("shop", "eu-2")]);
+    let failed = accept(&deployer, "orders:2").await;
+    deployer.work_until_idle().await.unwrap();
+    assert_eq!(
+        world.read(&failed).await.reasons[1].message,
+        "on data plane eu-2, no release was ready before, so what the deployment started was \
+         stopped; release 1 stays on data plane eu-1"
+    );
+    assert!(world.backend.shown(&orders("shop")).is_some());
+}

@@ -74,6 +74,11 @@ async fn nothing_runs_after_a_first_failure() {
     breaks(&plane, "orders:1");
     let failed = world.deploy("orders", "orders:1").await;
     assert_eq!(failed.phase, Phase::Failed);
+    assert_eq!(
+        failed.reasons[1].message,
+        "no release of acme/shop/orders in dev was ready before, so what the deployment started \
+         was stopped"
+    );
     assert_eq!(runs(&plane, &failed), None);
     assert_eq!(plane.called("take back"), 1);
 }
