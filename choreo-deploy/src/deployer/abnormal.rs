@@ -147,11 +147,12 @@ impl Deployer {
             ..Progress::new(phase, now, next)
         };
         if let Some(verdict) = left.stage.verdict() {
-            let reasons = not_taken_back(left.reasons.clone(), &panicked());
             let until = self.takes_back_until(brief.deadline_at);
+            let reasons = |until| not_taken_back(left.reasons.clone(), &panicked(), until);
             return if self.deadline_is_over(brief.accepted_at, until) {
-                Next::End(Outcome::new(verdict, reasons, now))
+                Next::End(Outcome::new(verdict, reasons(None), now))
             } else {
+                let reasons = reasons(Some(until));
                 Next::Again(Progress { reasons, ..again })
             };
         }

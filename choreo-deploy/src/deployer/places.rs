@@ -3,7 +3,7 @@
 use super::Deployer;
 use super::accept::{refusal, unavailable};
 use super::retry::after;
-use super::step::Halt;
+use super::step::{Halt, retried};
 use crate::Target;
 use crate::deployment::{Phase, Subject};
 use crate::id::{DataPlaneId, DeploymentId, ProjectId};
@@ -50,7 +50,21 @@ impl Deployer {
                 Err(halt) => result = and_then_on(result, halt),
             }
         }
-        result
+        result.map_err(|halt| match halt {
+            Halt::Later {
+                mut reason,
+                retry_after,
+            } if !self.is_late(claimed) => {
+                let until = retried(claimed.deployment.deadline_at);
+                let help = reason.help.map(|help| format!("{help}; {until}"));
+                reason.help = help.or(Some(until));
+                Halt::Later {
+                    reason,
+                    retry_after,
+                }
+            }
+            halt => halt,
+        })
     }
 
     /// Accepts the removal of what a component that is in another project now left in an environment.
@@ -210,7 +224,7 @@ impl Deployer {
         claimed: &ClaimedDeployment,
         plane: &DataPlaneId,
     ) -> Result<(), Halt> {
-        let backend = self.backend(plane)?;
+        let backend = self.backend_of(plane, claimed)?;
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
         let removed = self.call(backend.remove(target, generation));
         self.reach(plane, removed).await

@@ -6,6 +6,7 @@ use std::time::Duration;
 use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, ImageReference, PullSecret};
+use jiff::Timestamp;
 
 use super::Deployer;
 use super::abnormal::{internal, left_too_often};
@@ -288,6 +289,32 @@ impl Deployer {
                 reason,
                 retry_after: None,
             }
+        })
+    }
+
+    /// Returns the backend of a data plane that a target may be on.
+    ///
+    /// If it is not connected, the reason says how to continue without it: every verdict of the target
+    /// waits for it otherwise.
+    pub(super) fn backend_of(
+        &self,
+        plane: &DataPlaneId,
+        claimed: &ClaimedDeployment,
+    ) -> Result<Arc<dyn DeploymentBackend>, Halt> {
+        let deployment = &claimed.deployment;
+        let is_needed = *plane == deployment.data_plane && deployment.subject != Subject::Absence;
+        self.backend(plane).map_err(|halt| match halt {
+            Halt::Later {
+                reason,
+                retry_after,
+            } if !is_needed => Halt::Later {
+                reason: reason.with_help(
+                    "connect the data plane, or make the control plane forget it \
+                     (`Deployer::forget_data_planes`) if it no longer exists",
+                ),
+                retry_after,
+            },
+            halt => halt,
         })
     }
 
@@ -580,6 +607,11 @@ fn was_not_looked_at(claimed: &ClaimedDeployment) -> bool {
     let mut reasons = claimed.deployment.reasons.iter();
     let is_last_look = reasons.any(|reason| reason.code == ReasonCode::ProgressDeadlineExceeded);
     left_too_often(claimed.claims).is_some() && !is_last_look
+}
+
+/// The part of a help text that says when a deployment ends whose data plane does not answer.
+pub(super) fn retried(until: Timestamp) -> String {
+    format!("this is retried until {until:.0}, and then the deployment ends in any case")
 }
 
 fn no_credential(registry: &RegisteredRegistry, chosen: AuthenticationType) -> Reason {

@@ -13,7 +13,7 @@ use super::admission::Wanted;
 use super::follow::Ending;
 use super::places::and_then_on;
 use super::slots::Slot;
-use super::step::Halt;
+use super::step::{Halt, retried};
 use crate::Target;
 use crate::backend::Intent;
 use crate::deployment::{Deployment, Phase, Subject};
@@ -133,14 +133,14 @@ impl Deployer {
             Err(Halt::Failed(reason)) => (reason, None),
             Err(halt) => return Err(halt),
         };
-        let reasons = not_taken_back(reasons, &reason);
         // What is newer on the data plane stays there.
         if late || reason.code == ReasonCode::NewerDeployment {
+            let reasons = not_taken_back(reasons, &reason, None);
             return self.end(claimed, (verdict, reasons)).await;
         }
         let next = self.next_try(claimed.attempt, retry_after, until);
         let progress = Progress {
-            reasons,
+            reasons: not_taken_back(reasons, &reason, Some(until)),
             stage: claimed.stage,
             attempt: claimed.attempt.saturating_add(1),
             ..Progress::new(Phase::Progressing, self.clock.now(), next)
@@ -184,7 +184,7 @@ impl Deployer {
         claimed: &ClaimedDeployment,
         before: Option<&Before>,
     ) -> Result<String, Halt> {
-        let backend = self.backend(plane)?;
+        let backend = self.backend_of(plane, claimed)?;
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
         let Some(before) = before.filter(|before| before.data_plane == *plane) else {
             let call = self.call(backend.take_back(target, generation, None));
@@ -277,11 +277,23 @@ fn taken_back(reasons: Vec<Reason>, message: String) -> Vec<Reason> {
     with(reasons, Reason::new(ReasonCode::TakenBack, message))
 }
 
-/// The reasons of a verdict, and that it is not true on the data plane, and why.
-pub(super) fn not_taken_back(reasons: Vec<Reason>, why: &Reason) -> Vec<Reason> {
+/// The reasons of a verdict, and why the data plane does not match it: yet, if it is retried until a
+/// time, or for good.
+pub(super) fn not_taken_back(
+    reasons: Vec<Reason>,
+    why: &Reason,
+    retried_until: Option<Timestamp>,
+) -> Vec<Reason> {
     let message = format!("what it changed could not be taken back: {}", why.message);
-    let mut reason = Reason::new(ReasonCode::NotTakenBack, message)
-        .with_help("deploy again or roll back: until then it may still become live");
+    let next = match retried_until {
+        Some(until) => retried(until),
+        None => "deploy again or roll back: until then it may still become live".to_owned(),
+    };
+    let help = match &why.help {
+        Some(help) => format!("{help}; {next}"),
+        None => next,
+    };
+    let mut reason = Reason::new(ReasonCode::NotTakenBack, message).with_help(help);
     reason.evidence.clone_from(&why.evidence);
     with(reasons, reason)
 }

@@ -492,3 +492,51 @@ async fn a_failure_on_the_new_data_plane_names_the_release_on_the_old_one() {
     );
     assert!(world.backend.shown(&orders("shop")).is_some());
 }
+
+/// A data plane that no longer exists delays a verdict only until it is forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_disconnected_data_plane_delays_a_verdict_and_can_be_forgotten() {
+    let old = Arc::new(Plane::default());
+    let planes = HashMap::from([(id("eu-1"), layer::backend(&old))]);
+    let world = World::of(old.inner.clone(), planes, [plan("shop", "eu-1")]).await;
+    old.fail("observe", BackendErrorKind::Unreachable, 10_000);
+    accept(&world.deployer, "orders:1").await;
+    let works_for = async |deployer: &Deployer, seconds| {
+        let work = deployer.run(std::future::pending());
+        let _ = tokio::time::timeout(Duration::from_secs(seconds), work).await;
+    };
+    works_for(&world.deployer, 3).await;
+
+    let new = Arc::new(InMemoryBackend::new());
+    let moved = world.with_plans([("eu-2", new)], [plan("shop", "eu-2")]);
+    let missing = ResolveError::Failed(reason(ReasonCode::ImageNotFound));
+    world.registry.will_say(missing, 2);
+    let failed = accept(&moved, "orders:2").await;
+    works_for(&moved, 90).await;
+    let waits = world.read(&failed).await;
+    assert_eq!(
+        codes(&waits),
+        [ReasonCode::ImageNotFound, ReasonCode::NotTakenBack]
+    );
+    let until = failed.deadline_at + Duration::from_secs(5 * 60);
+    let until = jiff::Timestamp::from_second(until.as_second()).unwrap();
+    assert_eq!(
+        waits.reasons[1].to_string(),
+        format!(
+            "what it changed could not be taken back: data plane eu-1 is not connected: connect \
+             the data plane, or make the control plane forget it (`Deployer::forget_data_planes`) \
+             if it no longer exists; this is retried until {until}, and then the deployment ends \
+             in any case"
+        )
+    );
+    let gone = [id("eu-1")].into();
+    let forgotten = moved.forget_data_planes(&orders("shop"), &gone).await;
+    assert!(forgotten.unwrap());
+    works_for(&moved, 61).await;
+    let failed = world.read(&failed).await;
+    assert_eq!(failed.phase, Phase::Failed);
+    assert_eq!(
+        codes(&failed),
+        [ReasonCode::ImageNotFound, ReasonCode::TakenBack]
+    );
+}

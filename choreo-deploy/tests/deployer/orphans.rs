@@ -147,7 +147,10 @@ async fn an_orphan_is_removed_wherever_it_can_be_reached() {
     let removal = deployer.remove_target(&target).await.unwrap();
     deployer.work_until_idle().await.unwrap();
     assert!(there.shown(&target).is_none(), "it is gone where it can be");
-    assert_eq!(world.read(&removal.deployment).await.phase, Phase::TimedOut);
+    let removal = world.read(&removal.deployment).await;
+    assert_eq!(removal.phase, Phase::TimedOut);
+    let help = removal.reasons[1].help.as_deref().unwrap();
+    assert!(help.contains("`Deployer::forget_data_planes`"), "{help}");
 
     let gone = [id("eu-1")].into();
     assert!(deployer.forget_data_planes(&target, &gone).await.unwrap());
