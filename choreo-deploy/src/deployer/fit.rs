@@ -2,35 +2,26 @@
 
 use choreo_registry::image::{Platform, ResolvedImage};
 
-use super::Deployer;
 use super::step::Halt;
+use crate::catalog::Plan;
 use crate::reason::{Reason, ReasonCode};
 use crate::store::ClaimedDeployment;
 use crate::target::DataPlane;
 use crate::workload::Workload;
 
-impl Deployer {
-    /// Refuses an image that its data plane could pull and not run.
-    pub(super) async fn check_fit(
-        &self,
-        claimed: &ClaimedDeployment,
-        image: &ResolvedImage,
-    ) -> Result<(), Halt> {
-        let component = claimed.claim.target.component_key();
-        // Without the catalog the data plane itself will say so, only later.
-        let Ok(Some(plan)) = self.look_up(&component).await else {
-            return Ok(());
-        };
-        let planes = plan.stages.iter().map(|stage| &stage.data_plane);
-        let plane = planes
-            .into_iter()
-            .find(|plane| plane.id == claimed.deployment.data_plane);
-        let misfit = plane.and_then(|plane| {
-            let workload = claimed.workload.as_ref();
-            other_platform(plane, image).or_else(|| forbidden_user(plane, image, workload))
-        });
-        misfit.map_or(Ok(()), |reason| Err(Halt::Failed(reason)))
-    }
+/// Refuses an image that its data plane could pull and not run.
+pub(super) fn check_fit(
+    plan: &Plan,
+    claimed: &ClaimedDeployment,
+    image: &ResolvedImage,
+) -> Result<(), Halt> {
+    let mut planes = plan.stages.iter().map(|stage| &stage.data_plane);
+    let plane = planes.find(|plane| plane.id == claimed.deployment.data_plane);
+    let misfit = plane.and_then(|plane| {
+        let workload = claimed.workload.as_ref();
+        other_platform(plane, image).or_else(|| forbidden_user(plane, image, workload))
+    });
+    misfit.map_or(Ok(()), |reason| Err(Halt::Failed(reason)))
 }
 
 fn other_platform(plane: &DataPlane, image: &ResolvedImage) -> Option<Reason> {

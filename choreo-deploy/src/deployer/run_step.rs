@@ -9,7 +9,7 @@ use super::Deployer;
 use super::abnormal::left_too_often;
 use super::admission::Wanted;
 use super::slots::Slot;
-use super::step::{Access, Halt};
+use super::step::{Halt, Source};
 use crate::backend::{Intent, RunIntent, TaskRunner};
 use crate::id::DataPlaneId;
 use crate::reason::{Reason, ReasonCode};
@@ -99,15 +99,15 @@ impl Deployer {
         };
         // A run that is to end is stopped even if it is not known to be started: the answer may be
         // lost, or another worker may start it at this moment. It is never started to be stopped.
-        let access = if claimed.started || self.ends(claimed) {
+        let source = if claimed.started || self.ends(claimed) {
             None
         } else {
             // A catalog that does not answer must not use up the time of the data plane.
-            Some(self.access_for_run(claimed, within / 2).await?)
+            Some(self.source_for_run(claimed, within / 2).await?)
         };
         let left = within.saturating_sub(began.elapsed());
         let advanced = async {
-            let advanced = self.advance_run_on(tasks, claimed, access);
+            let advanced = self.advance_run_on(tasks, claimed, source);
             let advanced = tokio::time::timeout(left, advanced).await;
             advanced.unwrap_or_else(|_| Err(no_answer(left)))
         };
@@ -119,12 +119,12 @@ impl Deployer {
         &self,
         tasks: &dyn TaskRunner,
         claimed: &mut ClaimedRun,
-        access: Option<Access>,
+        source: Option<Source>,
     ) -> Result<(), Halt> {
         let run = claimed.run.clone();
-        let ends = access.is_none() && self.ends(claimed);
-        if let Some(access) = access {
-            self.start_run(tasks, claimed, &access).await?;
+        let ends = source.is_none() && self.ends(claimed);
+        if let Some(source) = source {
+            self.start_run(tasks, claimed, &source).await?;
         }
         let refused = if ends {
             self.stop_run(tasks, &run).await?
@@ -169,31 +169,31 @@ impl Deployer {
         self.fail_run(claimed, reasons).await
     }
 
-    /// Returns what the run is pulled with, within a limit of its own.
-    async fn access_for_run(&self, claimed: &ClaimedRun, within: Duration) -> Result<Access, Halt> {
+    /// Returns the source of the run's image, within a limit of its own.
+    async fn source_for_run(&self, claimed: &ClaimedRun, within: Duration) -> Result<Source, Halt> {
         let wanted = Wanted::of(&claimed.release);
-        let access = self.access(&claimed.run.target, &wanted);
-        let Ok(access) = tokio::time::timeout(within, access).await else {
-            let message = format!("the catalog did not answer within {within:.0?}");
-            return Err(Halt::Later {
-                reason: Reason::new(ReasonCode::Waiting, message),
-                retry_after: None,
-            });
-        };
-        let (_, access) = access?;
-        Ok(access)
+        let source = self.source(&claimed.run.target, &wanted);
+        tokio::time::timeout(within, source)
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!("the catalog did not answer within {within:.0?}");
+                Err(Halt::Later {
+                    reason: Reason::new(ReasonCode::Waiting, message),
+                    retry_after: None,
+                })
+            })
     }
 
     async fn start_run(
         &self,
         tasks: &dyn TaskRunner,
         claimed: &mut ClaimedRun,
-        access: &Access,
+        source: &Source,
     ) -> Result<(), Halt> {
         let run = &claimed.run;
         let intent = Intent::new(&run.target, run.generation, &claimed.release)
             .with_settings(&claimed.settings)
-            .with_pull(access.pull());
+            .with_pull(source.pull());
         self.call(tasks.start(&RunIntent::new(&run.id, intent, &run.overrides)))
             .await?;
         tracing::info!(run = %run.id, target = %run.target, "run started");

@@ -11,10 +11,12 @@ use jiff::Timestamp;
 use super::Deployer;
 use super::abnormal::{internal, left_too_often};
 use super::admission::{NoRegistry, Wanted};
+use super::fit::check_fit;
 use super::follow::Ending;
 use super::places::is_leaving;
 use super::slots::Slot;
 use crate::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent, Pull};
+use crate::catalog::Plan;
 use crate::deployment::{Phase, RequestedImage, Subject};
 use crate::id::{DataPlaneId, RegistryId};
 use crate::reason::{Evidence, Reason, ReasonCode};
@@ -121,25 +123,47 @@ fn chain(error: &dyn std::error::Error) -> String {
         .join(": ")
 }
 
-/// How a registry is pulled from, with the credential while a step lasts.
-pub(super) enum Access {
+/// What a step reads and pulls an image with. It is looked up and opened once in a step, and the
+/// credential is dropped with it.
+pub(super) struct Source {
+    pub(super) plan: Plan,
+    pub(super) registry: RegisteredRegistry,
+    access: Access,
+}
+
+impl Source {
+    /// Returns how the data plane pulls the image.
+    pub(super) fn pull(&self) -> Pull<'_> {
+        match &self.access {
+            Access::Anonymous => Pull::Anonymous,
+            Access::NodeIdentity => Pull::NodeIdentity,
+            Access::Credential(_, secret) => Pull::Secret(secret),
+            Access::Existing(name) => Pull::Existing(name),
+            Access::External(reference) => Pull::External(reference),
+        }
+    }
+
+    /// Returns how the control plane reads the registry, or `None` if it has no credential for it.
+    pub(super) fn read(&self) -> Option<RegistryAccess<'_>> {
+        let registry = &self.registry;
+        let from = RegistryAccess::new(&registry.organization, &registry.id, &registry.host);
+        match &self.access {
+            Access::Credential(credential, _) => {
+                Some(from.with_credential(credential, registry.credential_version))
+            }
+            Access::Anonymous => Some(from),
+            Access::NodeIdentity | Access::Existing(_) | Access::External(_) => None,
+        }
+    }
+}
+
+/// The access to a registry.
+enum Access {
     Anonymous,
     NodeIdentity,
     Credential(Credential, PullSecret),
     Existing(String),
     External(String),
-}
-
-impl Access {
-    pub(super) fn pull(&self) -> Pull<'_> {
-        match self {
-            Self::Anonymous => Pull::Anonymous,
-            Self::NodeIdentity => Pull::NodeIdentity,
-            Self::Credential(_, secret) => Pull::Secret(secret),
-            Self::Existing(name) => Pull::Existing(name),
-            Self::External(reference) => Pull::External(reference),
-        }
-    }
 }
 
 impl Deployer {
@@ -236,24 +260,43 @@ impl Deployer {
             let reasons = claimed.deployment.reasons.clone();
             return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
         }
-        let release = self.release(claimed).await?;
+        let prepared = self.prepare(claimed).await?;
         if !slot.goes_on() {
             self.put_back_for_room(claimed).await?;
             return Ok(None);
         }
-        self.reach(&plane, self.roll_out(&*backend, claimed, release))
+        self.reach(&plane, self.roll_out(&*backend, claimed, prepared))
             .await
     }
 
-    /// Applies what is not applied yet, and looks at it. Applies nothing after the deadline.
+    /// Returns the deployment's release and, if it is to be applied, the source of its image. Nothing
+    /// is applied after the deadline.
+    async fn prepare(
+        &self,
+        claimed: &ClaimedDeployment,
+    ) -> Result<(Release, Option<Source>), Halt> {
+        let Some(release) = &claimed.release else {
+            let (release, source) = self.make_release(claimed).await?;
+            return Ok((release, Some(source)));
+        };
+        let is_applied = claimed.stage != WorkStage::ToApply;
+        if is_applied || self.is_late(claimed) {
+            return Ok((release.clone(), None));
+        }
+        let wanted = Wanted::of(release);
+        let source = self.source(&claimed.claim.target, &wanted).await?;
+        Ok((release.clone(), Some(source)))
+    }
+
+    /// Applies a release that has a source, and looks at it.
     async fn roll_out(
         &self,
         backend: &dyn DeploymentBackend,
         claimed: &mut ClaimedDeployment,
-        release: Release,
+        (release, source): (Release, Option<Source>),
     ) -> Result<Option<Ending>, Halt> {
-        if claimed.stage == WorkStage::ToApply && !self.is_late(claimed) {
-            self.apply(backend, claimed, &release).await?;
+        if let Some(source) = source {
+            self.apply(backend, claimed, (&release, &source)).await?;
             claimed.stage = WorkStage::Applied;
             claimed.attempt = 0;
         }
@@ -318,11 +361,8 @@ impl Deployer {
         })
     }
 
-    /// The deployment's release: the one it has, or a new one of the image that was asked for.
-    async fn release(&self, claimed: &ClaimedDeployment) -> Result<Release, Halt> {
-        if let Some(release) = &claimed.release {
-            return Ok(release.clone());
-        }
+    /// Makes the release of the image that was requested.
+    async fn make_release(&self, claimed: &ClaimedDeployment) -> Result<(Release, Source), Halt> {
         let (Subject::Image(image), Some(workload)) =
             (&claimed.deployment.subject, &claimed.workload)
         else {
@@ -332,17 +372,14 @@ impl Deployer {
             );
             return Err(Halt::Failed(reason));
         };
-        let (registry, access) = self
-            .access(&claimed.claim.target, &Wanted::Image(&image.reference))
-            .await?;
-        let image = self.pin(claimed, image, (&registry, &access)).await?;
-        let draft = ReleaseDraft::new(workload.clone(), image).from_registry(registry.id);
+        let wanted = Wanted::Image(&image.reference);
+        let source = self.source(&claimed.claim.target, &wanted).await?;
+        let image = self.pin(claimed, image, &source).await?;
+        let registry = source.registry.id.clone();
+        let draft = ReleaseDraft::new(workload.clone(), image).from_registry(registry);
         let now = self.clock.now();
-        Ok(self
-            .parts
-            .store
-            .record_release(&claimed.claim, draft, now)
-            .await?)
+        let release = self.parts.store.record_release(&claimed.claim, draft, now);
+        Ok((release.await?, source))
     }
 
     /// Finds out which digest the image stands for, as far as that can be known now.
@@ -350,32 +387,24 @@ impl Deployer {
         &self,
         claimed: &ClaimedDeployment,
         image: &RequestedImage,
-        (registry, access): (&RegisteredRegistry, &Access),
+        source: &Source,
     ) -> Result<ReleaseImage, Halt> {
         let unpinned = ReleaseImage::unpinned(image.reference.clone());
         let not_read = || match image.claimed {
             Some(digest) => unpinned.clone().pinned(Pin::new(digest, Pinning::Claimed)),
             None => unpinned.clone(),
         };
-        let from = RegistryAccess::new(&registry.organization, &registry.id, &registry.host);
-        let from = match access {
-            Access::Credential(credential, _) => {
-                from.with_credential(credential, registry.credential_version)
-            }
-            Access::Anonymous => from,
-            // The control plane has no credential of its own for these.
-            Access::NodeIdentity | Access::Existing(_) | Access::External(_) => {
-                return Ok(not_read());
-            }
+        let Some(from) = source.read() else {
+            return Ok(not_read());
         };
         let asked = match image.claimed {
             Some(digest) => image.reference.with_digest(digest),
             None => image.reference.clone(),
         };
         let resolved = self.resolve(&asked, &from);
-        match self.ask(&registry.host, resolved).await? {
+        match self.ask(from.host, resolved).await? {
             Some(resolved) => {
-                self.check_fit(claimed, &resolved).await?;
+                check_fit(&source.plan, claimed, &resolved)?;
                 Ok(unpinned.pinned(Pin::new(resolved.digest(), Pinning::Resolved)))
             }
             None => Ok(not_read()),
@@ -413,12 +442,12 @@ impl Deployer {
         }
     }
 
-    /// The registry that something is pulled from for a target, and how.
-    pub(super) async fn access(
+    /// Returns the source of a target's image.
+    pub(super) async fn source(
         &self,
         target: &Target,
         wanted: &Wanted<'_>,
-    ) -> Result<(RegisteredRegistry, Access), Halt> {
+    ) -> Result<Source, Halt> {
         let plan = self.look_up(&target.component_key()).await;
         let plan = plan.map_err(|error| {
             let mut reason = Reason::new(ReasonCode::Waiting, error.to_string());
@@ -446,7 +475,11 @@ impl Deployer {
             }
         })?;
         let access = self.open(&registry)?;
-        Ok((registry, access))
+        Ok(Source {
+            plan,
+            registry,
+            access,
+        })
     }
 
     fn open(&self, registry: &RegisteredRegistry) -> Result<Access, Halt> {
@@ -483,15 +516,13 @@ impl Deployer {
         &self,
         backend: &dyn DeploymentBackend,
         claimed: &mut ClaimedDeployment,
-        release: &Release,
+        (release, source): (&Release, &Source),
     ) -> Result<(), Halt> {
-        let wanted = Wanted::of(release);
-        let (_, access) = self.access(&claimed.claim.target, &wanted).await?;
         // From here on something of it may be on the data plane, whatever the call says.
         claimed.deployment.phase = Phase::Progressing;
         let intent = Intent::new(&claimed.claim.target, claimed.claim.generation, release)
             .with_settings(&claimed.settings)
-            .with_pull(access.pull());
+            .with_pull(source.pull());
         self.call(backend.apply(&intent)).await?;
         tracing::info!(
             deployment = %claimed.deployment.id,

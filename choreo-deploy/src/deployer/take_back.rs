@@ -192,10 +192,10 @@ impl Deployer {
             return Ok(stopped(target, before));
         };
         let wanted = Wanted::of(&before.release);
-        let (_, access) = self.access(target, &wanted).await?;
+        let source = self.source(target, &wanted).await?;
         let intent = Intent::new(target, generation, &before.release)
             .with_settings(&before.settings)
-            .with_pull(access.pull());
+            .with_pull(source.pull());
         let call = self.call(backend.take_back(target, generation, Some(&intent)));
         self.reach(plane, call).await?;
         let number = before.release.number;

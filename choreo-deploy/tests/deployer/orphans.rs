@@ -162,9 +162,9 @@ async fn an_orphan_is_removed_wherever_it_can_be_reached() {
 }
 
 #[derive(Debug)]
-struct Counting {
-    plans: StaticCatalog,
-    asked: Arc<AtomicUsize>,
+pub(crate) struct Counting {
+    pub(crate) plans: StaticCatalog,
+    pub(crate) asked: Arc<AtomicUsize>,
 }
 
 #[async_trait]

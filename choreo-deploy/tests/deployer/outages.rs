@@ -1,10 +1,11 @@
 //! What a deployer does on a data plane that hangs, panics or stays away.
 
 use crate::layer::{self, Layer};
+use crate::orphans::Counting;
 use crate::world::{VirtualClock, World, codes, id, key, service, submission};
 use async_trait::async_trait;
 use choreo_deploy::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent};
-use choreo_deploy::catalog::{Catalog, CatalogError, Plan};
+use choreo_deploy::catalog::{Catalog, CatalogError, Plan, StaticCatalog};
 use choreo_deploy::deployer::Parts;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase};
 use choreo_deploy::id::ComponentKey;
@@ -239,4 +240,30 @@ async fn a_catalog_that_hangs_ends_steps_and_requests_with_its_reason() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     world.deployer.work_until_idle().await.unwrap();
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+}
+
+/// Each further call can fail, and each further opened credential can leak.
+#[tokio::test(start_paused = true)]
+async fn a_step_calls_the_catalog_once() {
+    let world = World::new().await;
+    let plane: Arc<dyn DeploymentBackend> = world.backend.clone();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let catalog = Counting {
+        plans: StaticCatalog::new([service("orders")]),
+        asked: asked.clone(),
+    };
+    let deployer = Deployer::new(Parts {
+        store: world.store.clone(),
+        catalog: Arc::new(catalog),
+        backends: Arc::new(HashMap::from([(id("eu-1"), plane)])),
+        resolver: world.registry.clone(),
+        sealer: Arc::new(Sealer::new(SealingKey::new("test", [7; 32]).unwrap())),
+    })
+    .with_clock(world.clock);
+    let image = submission("orders", "orders:1", Cause::Manual);
+    let deployment = deployer.accept(image).await.unwrap().deployment;
+    asked.store(0, Ordering::SeqCst);
+    deployer.work_until_idle().await.unwrap();
+    assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
