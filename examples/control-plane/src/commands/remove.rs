@@ -36,7 +36,6 @@ pub(super) async fn remove(
     for state in &states {
         match begin(control_plane, state, choice.forget).await {
             Ok(removal) => accepted.extend(removal),
-            Err(failure) if states.len() == 1 => return Err(failure),
             Err(failure) => failed.push((state.target.environment.clone(), failure)),
         }
     }

@@ -75,8 +75,15 @@ fn a_data_plane_that_is_no_more_is_forgotten() {
     let configuration = in_memory(&registry.host());
     site.configure(&configuration.replace("\"local\"", "\"other\""));
     site.run(&["remove", "orders"]).expect(6).complains(
-        "orders is on data plane local, which the configuration does not have: add it again",
+        "error: orders is not removed from development: orders is on data plane local, which the \
+         configuration does not have: add it again",
     );
+    // One place fails in the same shape as one of several.
+    let failed = site.run(&["remove", "orders", "--json"]).expect(6).json();
+    assert_eq!(failed.as_array().map(Vec::len), Some(1), "{failed}");
+    assert_eq!(failed[0]["component"], "orders", "{failed}");
+    assert_eq!(failed[0]["environment"], "development", "{failed}");
+    assert_eq!(failed[0]["exit_status"], 6, "{failed}");
     let removed = site.run(&["remove", "orders", "--forget"]).expect(0);
     removed.complains("is forgotten, and runs on");
     site.run(&["remove", "orders"])
