@@ -139,8 +139,8 @@ fn read_with<'de, T: Read, D: Deserializer<'de>>(
     deserializer: D,
     is_lenient: bool,
 ) -> Result<T, D::Error> {
-    let (value, duplicates) = tree::read(deserializer)?;
-    read::read(value, duplicates, is_lenient).map_err(|problems| {
+    let (value, noted) = tree::read(deserializer)?;
+    read::read(value, noted, is_lenient).map_err(|problems| {
         let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
         D::Error::custom(shown.join("; "))
     })

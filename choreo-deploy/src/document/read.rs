@@ -43,14 +43,14 @@ pub(crate) fn parse<T: Read>(text: &str) -> Result<T, Vec<DocumentProblem>> {
     let tree = tree::read(&mut deserializer);
     let tree = tree.and_then(|tree| deserializer.end().map(|()| tree));
     // The error of a reader that takes every value is one of syntax, and quotes nothing.
-    let (value, duplicates) =
+    let (value, noted) =
         tree.map_err(|error| problem(Code::Syntax, format!("is not JSON: {error}")))?;
-    read(value, duplicates, false)
+    read(value, noted, false)
 }
 
 pub(super) fn read<T: Read>(
     value: Value,
-    duplicates: Vec<String>,
+    noted: Vec<DocumentProblem>,
     is_lenient: bool,
 ) -> Result<T, Vec<DocumentProblem>> {
     let notes = Notes {
@@ -64,11 +64,14 @@ pub(super) fn read<T: Read>(
     };
     let read = T::read(node);
     let mut problems = notes.problems.into_inner();
-    problems.extend(duplicates.into_iter().map(|path| DocumentProblem {
-        path,
-        code: Code::DuplicateMember,
-        message: "is there twice: leave one".to_owned(),
-    }));
+    // A number that is not finite was read as null, and nothing true is said of that.
+    problems.retain(|problem| {
+        let is_same = |noted: &DocumentProblem| {
+            noted.code == Code::InvalidValue && noted.path == problem.path
+        };
+        !noted.iter().any(is_same)
+    });
+    problems.extend(noted);
     match read {
         Some(read) if problems.is_empty() => Ok(read),
         _ => Err(problems),

@@ -2,6 +2,7 @@ use std::fmt::Debug;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::de::value::{Error as ValueError, MapDeserializer};
 use serde_json::{Value, json};
 
 use super::*;
@@ -113,6 +114,34 @@ fn members_that_are_there_twice_are_refused() {
             "suspended: is there twice: leave one",
         ]
     );
+}
+
+/// Guards that a number that JSON does not have is refused with its path. It used to be read as
+/// `null`, and so as a member that is missing.
+#[test]
+fn numbers_that_are_not_finite_are_refused() {
+    for (number, shown) in [
+        (f64::NAN, "nan"),
+        (f64::INFINITY, "inf"),
+        (f64::NEG_INFINITY, "-inf"),
+    ] {
+        let document = || {
+            let members = [("minimum", 1.0), ("maximum", 2.5), ("cpu_percent", number)];
+            let scaling = MapDeserializer::<_, ValueError>::new(members.into_iter());
+            MapDeserializer::<_, ValueError>::new([("scaling", scaling)].into_iter())
+        };
+        let wanted = format!("scaling.cpu_percent: {shown} is not valid: use a finite number");
+        let error = Settings::deserialize(document()).unwrap_err().to_string();
+        assert!(error.contains(&wanted), "{error}");
+        assert!(
+            error.contains("scaling.maximum: 2.5 is not valid"),
+            "{error}"
+        );
+        // It is not also called missing.
+        assert_eq!(error.matches("cpu_percent").count(), 1, "{error}");
+        let error = Stored::<Settings>::deserialize(document()).unwrap_err();
+        assert!(error.to_string().contains(&wanted), "{error}");
+    }
 }
 
 #[test]

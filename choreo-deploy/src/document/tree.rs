@@ -1,4 +1,4 @@
-//! JSON values with the members that are there twice.
+//! JSON values, with the problems that they cannot show.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -7,18 +7,20 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::read::{in_list, join};
+use super::{DocumentProblem, DocumentProblemCode as Code};
 
-/// The value, and the paths of members that are there more than once.
+/// Returns the value, and a problem for each duplicate member and for each number that JSON does not
+/// have. Such a number is `null` in the value.
 pub(super) fn read<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<(Value, Vec<String>), D::Error> {
-    let duplicates = RefCell::default();
+) -> Result<(Value, Vec<DocumentProblem>), D::Error> {
+    let problems = RefCell::default();
     let tree = Tree {
         place: &Place::Root,
-        duplicates: &duplicates,
+        problems: &problems,
     };
     let value = tree.deserialize(deserializer)?;
-    Ok((value, duplicates.into_inner()))
+    Ok((value, problems.into_inner()))
 }
 
 /// Where a value is. Few places are ever told, so none is written out before.
@@ -40,7 +42,17 @@ impl Place<'_> {
 
 struct Tree<'a> {
     place: &'a Place<'a>,
-    duplicates: &'a RefCell<Vec<String>>,
+    problems: &'a RefCell<Vec<DocumentProblem>>,
+}
+
+impl Tree<'_> {
+    fn note(&self, place: &Place<'_>, code: Code, message: impl Into<String>) {
+        self.problems.borrow_mut().push(DocumentProblem {
+            path: place.path(),
+            code,
+            message: message.into(),
+        });
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Tree<'_> {
@@ -71,7 +83,14 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+        if let Some(number) = Number::from_f64(value) {
+            return Ok(Value::Number(number));
+        }
+        // As TOML and YAML write it.
+        let number = value.to_string().to_lowercase();
+        let message = format!("{number} is not valid: use a finite number");
+        self.note(self.place, Code::InvalidValue, message);
+        Ok(Value::Null)
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -118,7 +137,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
                 ..self
             })?;
             if map.contains_key(&key) {
-                self.duplicates.borrow_mut().push(place.path());
+                self.note(&place, Code::DuplicateMember, "is there twice: leave one");
             }
             map.insert(key, value);
         }

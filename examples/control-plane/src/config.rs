@@ -164,7 +164,14 @@ impl Configuration {
                 return None;
             }
         };
-        let Document { root, components } = document;
+        let Document {
+            root,
+            components,
+            not_finite,
+        } = document;
+        not_finite
+            .into_iter()
+            .for_each(|problem| problems.add_unread(problem));
         let names = Names::of(&root, problems);
         let mut root = Section::root(root, problems);
         let organization: OrganizationId = root

@@ -2,12 +2,16 @@
 
 use toml::{Table, Value};
 
+use super::problem::Problem;
+
 /// What the document has, and each of its components as JSON, as compact as it was written.
 #[derive(Debug, PartialEq)]
 pub(super) struct Document {
     /// Without `components`, unless that is no list.
     pub(super) root: Table,
     pub(super) components: Vec<Box<str>>,
+    /// Numbers of components that JSON does not have. They are `false` there.
+    pub(super) not_finite: Vec<Problem>,
 }
 
 const HEADER: &str = "[[components]]";
@@ -33,39 +37,101 @@ impl Document {
         if root.contains_key("components") {
             return None;
         }
-        let mut components = Vec::new();
+        let (mut components, mut not_finite) = (Vec::new(), Vec::new());
         loop {
             let next = starts.next();
             let part: Table = toml::from_str(&text[start..next.unwrap_or(text.len())]).ok()?;
             for (key, value) in part {
                 if let ("components", Value::Array(list)) = (key.as_str(), &value) {
-                    components.extend(list.iter().map(to_json));
+                    for component in list {
+                        let path = format!("components[{}]", components.len());
+                        components.push(to_json(component, &path, &mut not_finite));
+                    }
                 } else if root.insert(key, value).is_some() {
                     return None;
                 }
             }
             match next {
                 Some(next) => start = next,
-                None => return Some(Self { root, components }),
+                None => {
+                    return Some(Self {
+                        root,
+                        components,
+                        not_finite,
+                    });
+                }
             }
         }
     }
 
     fn parse_whole(text: &str) -> Result<Self, toml::de::Error> {
         let mut root: Table = toml::from_str(text)?;
-        let mut components = Vec::new();
+        let (mut components, mut not_finite) = (Vec::new(), Vec::new());
         if let Some(Value::Array(list)) = root.get("components") {
-            components = list.iter().map(to_json).collect();
+            for (index, component) in list.iter().enumerate() {
+                let path = format!("components[{index}]");
+                components.push(to_json(component, &path, &mut not_finite));
+            }
             root.remove("components");
         }
-        Ok(Self { root, components })
+        Ok(Self {
+            root,
+            components,
+            not_finite,
+        })
     }
 }
 
-/// A value as JSON. What TOML has and JSON has not are dates, which become tables that have no place
-/// in a component.
-fn to_json(value: &Value) -> Box<str> {
-    serde_json::to_string(value).unwrap_or_default().into()
+/// Returns a value as JSON. Dates, which JSON does not have, become tables that are not valid in a
+/// component. Numbers that are not finite would become `null`, which is no value of TOML: they are
+/// noted and replaced.
+fn to_json(value: &Value, path: &str, not_finite: &mut Vec<Problem>) -> Box<str> {
+    let json = |value: &Value| serde_json::to_string(value).unwrap_or_default().into();
+    if is_finite(value) {
+        return json(value);
+    }
+    let mut value = value.clone();
+    replace_not_finite(&mut value, path, not_finite);
+    json(&value)
+}
+
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Float(number) => number.is_finite(),
+        Value::Array(items) => items.iter().all(is_finite),
+        Value::Table(members) => members.values().all(is_finite),
+        Value::String(_) | Value::Integer(_) | Value::Boolean(_) | Value::Datetime(_) => true,
+    }
+}
+
+fn replace_not_finite(value: &mut Value, path: &str, noted: &mut Vec<Problem>) {
+    match value {
+        Value::Float(number) if !number.is_finite() => {
+            let number = number.to_string().to_lowercase();
+            let message = format!("{number} is not valid: use a finite number");
+            noted.push(Problem::new(path, message));
+            *value = Value::Boolean(false);
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                replace_not_finite(item, &format!("{path}[{index}]"), noted);
+            }
+        }
+        Value::Table(members) => {
+            for (key, member) in members.iter_mut() {
+                replace_not_finite(member, &member_path(path, key), noted);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn member_path(path: &str, key: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    match !key.is_empty() && key.bytes().all(is_plain) {
+        true => format!("{path}.{key}"),
+        false => format!("{path}[{key:?}]"),
+    }
 }
 
 #[cfg(test)]

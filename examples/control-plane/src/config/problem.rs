@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: everything at once.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -32,18 +33,32 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Collects problems while reading goes on.
+/// The problems that are found while reading continues.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(RefCell<Vec<Problem>>);
+pub(crate) struct Problems {
+    found: RefCell<Vec<Problem>>,
+    /// The paths of values that could not be read at all.
+    unread: RefCell<BTreeSet<String>>,
+}
 
 impl Problems {
     pub(crate) fn add(&self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.borrow_mut().push(Problem::new(path, message));
+        let problem = Problem::new(path, message);
+        if !self.unread.borrow().contains(&problem.path) {
+            self.found.borrow_mut().push(problem);
+        }
+    }
+
+    /// Adds the problem of a value that cannot be read. Something else is read in its place, so what
+    /// is added at the same path later is ignored.
+    pub(crate) fn add_unread(&self, problem: Problem) {
+        self.unread.borrow_mut().insert(problem.path.clone());
+        self.found.borrow_mut().push(problem);
     }
 
     /// `Ok` when there was none.
     pub(crate) fn into_result(self) -> Result<(), Vec<Problem>> {
-        match self.0.into_inner() {
+        match self.found.into_inner() {
             problems if problems.is_empty() => Ok(()),
             problems => Err(problems),
         }

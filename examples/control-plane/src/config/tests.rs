@@ -277,6 +277,51 @@ fn fields_are_told_apart() {
     }
 }
 
+/// Guards that a number that TOML has and JSON does not is refused at its place. It used to be read
+/// as a member that is missing, and a default as if nothing was written.
+#[test]
+fn numbers_that_are_not_finite_are_refused() {
+    let directory = Directory::new();
+    for number in ["nan", "inf", "-inf"] {
+        for (good, bad, path) in [
+            (
+                "port = 8080",
+                "port = NUMBER",
+                "components[0].workload.endpoints[0].port",
+            ),
+            (
+                "scaling = { replicas = 3 }",
+                "scaling = NUMBER",
+                "components[0].settings.production.scaling",
+            ),
+            (
+                "scaling = { replicas = 3 }",
+                "variables = { \"a b\" = NUMBER }",
+                "components[0].settings.production.variables[\"a b\"]",
+            ),
+            (
+                "project = ",
+                "name = NUMBER\nproject = ",
+                "components[0].name",
+            ),
+        ] {
+            let problems = directory.changed(good, &bad.replace("NUMBER", number));
+            let wanted = format!("{path}: {number} is not valid: use a finite number");
+            let said: Vec<_> = { problems.lines() }
+                .filter(|line| line.starts_with(&format!("{path}: ")))
+                .collect();
+            assert_eq!(said, [wanted], "{problems}");
+        }
+        let steps = directory.changed("steps = 2", &format!("steps = {number}"));
+        assert!(steps.starts_with("deployer.steps: is "), "{steps}");
+        // A list that is written in one piece.
+        let whole = format!("components = [{{ id = \"a\", type = {number} }}]");
+        let problems = directory.problems(&whole);
+        let wanted = format!("components[0].type: {number} is not valid: use a finite number");
+        assert!(problems.contains(&wanted), "{problems}");
+    }
+}
+
 #[test]
 fn a_wrong_field_hides_no_other_problem_of_its_entry() {
     let directory = Directory::new();

@@ -54,7 +54,8 @@ fn wrong() -> Vec<Value> {
     let texts = ["", "x y", "memery", "127.0.0.1"];
     let mut values: Vec<Value> = texts.map(Value::from).into();
     values.extend([0_i64, -1, 1_i64 << 40].map(Value::from));
-    values.extend([Value::from(1.5), Value::from(true)]);
+    values.extend([1.5, f64::NAN, f64::NEG_INFINITY].map(Value::from));
+    values.push(Value::from(true));
     values.push(Value::Array(Vec::new()));
     values.push(Value::Array(vec!["a b".into(), 7.into()]));
     values.push(Value::Table(Table::new()));
