@@ -25,6 +25,7 @@ mod removing;
 mod restoring;
 mod rolling;
 mod task;
+mod terminated;
 mod webhook;
 
 use std::io::Write;
