@@ -170,19 +170,6 @@ pub(crate) enum ActCommand {
     },
 }
 
-impl ActCommand {
-    /// The component and the environment whose data plane the command needs now, if it is known.
-    pub(crate) fn place(&self) -> Option<(&ComponentId, Option<&EnvironmentId>)> {
-        let place = match self {
-            Self::Deploy { image } => return Some((&image.component, image.environment.as_ref())),
-            Self::Rollback { place, .. } => place,
-            Self::Run { place, .. } => place.as_ref()?,
-            Self::Promote { .. } | Self::ReleaseHold { .. } | Self::Remove { .. } => return None,
-        };
-        Some((&place.component, place.environment.as_ref()))
-    }
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunCommand {
     /// Stop a run, and follow it to its end.

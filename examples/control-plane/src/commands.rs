@@ -114,12 +114,6 @@ async fn act(
     command: ActCommand,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
-    if let Some((component, environment)) = command.place() {
-        let data_planes = &control_plane.data_planes;
-        control_plane
-            .records
-            .reaches(data_planes, component, environment)?;
-    }
     match command {
         ActCommand::Deploy { image } => deploy::deploy(control_plane, image, output).await,
         ActCommand::Promote { component, from } => {

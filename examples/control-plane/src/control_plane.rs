@@ -1,5 +1,6 @@
 //! The control plane, put together of its parts.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::future::Future;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use choreo_deploy::backend::Backends;
 use choreo_deploy::deployer::{Deployer, Parts};
-use choreo_deploy::id::{ComponentId, ComponentKey, EnvironmentId};
+use choreo_deploy::id::{ComponentId, ComponentKey, DataPlaneId, EnvironmentId};
 use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{InMemoryStore, Store, TargetQuery, TargetState};
@@ -89,25 +90,16 @@ impl Records {
         component(&self.configuration, id)
     }
 
-    /// An error when the data plane of a component is not connected, in an environment or the first.
-    pub(crate) fn reaches(
+    /// Returns the data plane of a component in an environment, or in the first one.
+    pub(crate) fn data_plane_of(
         &self,
-        data_planes: &DataPlanes,
         component: &ComponentId,
         environment: Option<&EnvironmentId>,
-    ) -> Result<(), Failure> {
-        let plan = self.configuration.plan(component);
-        let mut stages = plan.into_iter().flat_map(|plan| plan.stages);
+    ) -> Option<DataPlaneId> {
+        let stages = self.configuration.plan(component)?.stages;
+        let mut stages = stages.into_iter();
         let stage = stages.find(|stage| environment.is_none_or(|id| stage.environment.id == *id));
-        let Some(data_plane) = stage.map(|stage| stage.data_plane.id) else {
-            return Ok(());
-        };
-        match data_planes.why_out(&data_plane) {
-            Some(why) => Err(Failure::unavailable(format!(
-                "data plane {data_plane} is not connected: {why}"
-            ))),
-            None => Ok(()),
-        }
+        Some(stage?.data_plane.id)
     }
 
     /// The targets of a component, also of one that has left the configuration; a refusal when nobody
@@ -151,13 +143,13 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Opens everything and brings the store's registries up to date.
+    /// Opens everything and brings the store's registries up to date. No data plane is connected yet.
     pub(crate) async fn open(path: &Path, registering: Registering) -> Result<Self, Failure> {
         let (configuration, secrets) = unsealed(path)?;
         let records = Records::writing(configuration).await?;
         registration::register_all((&records, &secrets), registering).await?;
         let configuration = &records.configuration;
-        let data_planes = DataPlanes::connected(configuration).await;
+        let data_planes = Arc::<DataPlanes>::default();
         let Secrets {
             sealer, transport, ..
         } = secrets;
@@ -170,6 +162,35 @@ impl ControlPlane {
             data_planes,
             deployer,
         })
+    }
+
+    /// Connects data planes for a command that works on a component in an environment, or in the first
+    /// one. Returns a failure if the data plane there is not connected.
+    pub(crate) async fn reach(
+        &self,
+        component: &ComponentId,
+        environment: Option<&EnvironmentId>,
+    ) -> Result<(), Failure> {
+        let Some(data_plane) = self.records.data_plane_of(component, environment) else {
+            // There is no such place, and the deployer rejects it.
+            return Ok(());
+        };
+        let query = TargetQuery::of_component(self.records.key(component));
+        let mut needed = BTreeSet::from([data_plane.clone()]);
+        // A component that has moved is also removed from where it was.
+        for state in self.records.store.targets(&query).await? {
+            if environment.is_none_or(|id| state.target.environment == *id) {
+                needed.extend(state.planes);
+            }
+        }
+        self.connect(&needed).await;
+        self.data_planes.require(&data_plane)
+    }
+
+    /// Connects data planes, and waits for those that are needed.
+    pub(crate) async fn connect(&self, needed: &BTreeSet<DataPlaneId>) {
+        let configuration = &self.records.configuration;
+        self.data_planes.connect_needed(configuration, needed).await;
     }
 
     /// Waits for something while this process works on what is due, beside every other process

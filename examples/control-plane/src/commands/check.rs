@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use self::doubt::Doubt;
-use crate::config::{Configuration, OpenRegistry, Problem, Problems, Secrets};
-use crate::data_plane;
+use crate::config::{Configuration, DataPlaneEntry, OpenRegistry, Problem, Problems, Secrets};
+use crate::data_plane::{self, Link};
 use crate::failure::ExitStatus;
 use crate::output::Output;
 
@@ -33,17 +33,9 @@ const NOT_ASKED: &str = "no data plane or registry was asked: that needs a confi
 pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitStatus {
     let (looked, mut problems) = look(path);
     let (mut doubts, mut connections) = (Vec::new(), Vec::new());
+    let mut links = Vec::new();
     if let Some((configuration, secrets)) = &looked {
-        let connected = data_plane::connect_each(configuration).await;
-        for (entry, connected) in configuration.data_planes.iter().zip(connected) {
-            if let Err(why) = connected {
-                let (path, message) = (
-                    entry.path_of_access(),
-                    format!("cannot be connected: {why}"),
-                );
-                problems.push(Problem::new(path, message));
-            }
-        }
+        links = link(configuration, &mut problems).await;
         let sealer = secrets.as_ref().map(|secrets| &*secrets.sealer);
         let (found, doubted) = stored::look(configuration, sealer).await;
         problems.extend(found);
@@ -58,7 +50,7 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
     if connect {
         match looked {
             Some((configuration, Some(secrets))) => {
-                connections = connections::try_all(&Arc::new(configuration), secrets).await;
+                connections = connections::try_all(&Arc::new(configuration), secrets, links).await;
             }
             _ => is_asked = false,
         }
@@ -93,6 +85,19 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
         (true, 0) => ExitStatus::Ready,
         (true, _) => ExitStatus::Failed,
     }
+}
+
+/// Connects each data plane, and notes a problem for each that fails.
+async fn link(configuration: &Configuration, problems: &mut Vec<Problem>) -> Vec<Option<Link>> {
+    let linked = data_plane::connect_each(configuration).await;
+    let each = configuration.data_planes.iter().zip(linked);
+    let link = |(entry, linked): (&DataPlaneEntry, Result<Link, String>)| {
+        let failed = |why| format!("cannot be connected: {why}");
+        linked
+            .map_err(|why| problems.push(Problem::new(entry.path_of_access(), failed(why))))
+            .ok()
+    };
+    each.map(link).collect()
 }
 
 /// What can be read of the configuration, and what is wrong with the rest.

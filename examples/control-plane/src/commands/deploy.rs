@@ -36,6 +36,9 @@ pub(super) async fn deploy(
     if let Some(note) = exposure_note(&entry) {
         Output::note(note);
     }
+    control_plane
+        .reach(&component, environment.as_ref())
+        .await?;
     let image = RequestedImage::new(image);
     let component = control_plane.records.key(&component);
     let mut submission = Submission::new(component, image, Cause::Manual);
@@ -50,6 +53,9 @@ pub(super) async fn promote(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let (component, from) = whole(control_plane, place)?;
+    if let Some(next) = next(&control_plane.records, &component, &from) {
+        control_plane.reach(&component, Some(&next)).await?;
+    }
     let accepted = control_plane
         .deployer
         .promote(&control_plane.records.key(&component), &from)
@@ -65,6 +71,7 @@ pub(super) async fn rollback(
 ) -> Result<ExitStatus, Failure> {
     let place = (place.component, place.environment);
     let (component, environment) = whole(control_plane, place)?;
+    control_plane.reach(&component, Some(&environment)).await?;
     let key = control_plane.records.key(&component);
     let request = RollbackRequest::new(key, environment.clone());
     let request = match to {
@@ -170,6 +177,13 @@ pub(super) async fn release(
             .await?),
         None => Ok(None),
     }
+}
+
+/// Returns the environment that a component is promoted to from another one.
+fn next(records: &Records, component: &ComponentId, from: &EnvironmentId) -> Option<EnvironmentId> {
+    let stages = records.configuration.plan(component)?.stages;
+    let mut after = { stages.into_iter() }.skip_while(|stage| stage.environment.id != *from);
+    Some(after.nth(1)?.environment.id)
 }
 
 /// The place with the first environment where none is named.

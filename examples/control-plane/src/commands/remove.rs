@@ -32,6 +32,8 @@ pub(super) async fn remove(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let states = places(control_plane, component, &choice).await?;
+    let needed = states.iter().flat_map(|state| state.planes.clone());
+    control_plane.connect(&needed.collect()).await;
     let (mut accepted, mut failed) = (Vec::new(), Vec::new());
     for state in &states {
         match begin(control_plane, state, choice.forget).await {
@@ -84,6 +86,9 @@ async fn begin(
              remove what is there, or take --forget to leave it there",
             list(&gone)
         )));
+    }
+    for plane in state.planes.difference(&gone) {
+        control_plane.data_planes.require(plane)?;
     }
     if !gone.is_empty() {
         deployer.forget_data_planes(target, &gone).await?;

@@ -1,5 +1,7 @@
 //! `serve`.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::control_plane::ControlPlane;
@@ -7,11 +9,19 @@ use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::server::Server;
 
+/// The longest time that the server waits for data planes before it listens.
+const START: Duration = Duration::from_secs(10);
+
 /// Says where it listens, then serves until told to stop.
 pub(super) async fn serve(
     control_plane: ControlPlane,
     output: Output,
 ) -> Result<ExitStatus, Failure> {
+    let configuration = &control_plane.records.configuration;
+    control_plane
+        .data_planes
+        .connect(configuration, START)
+        .await;
     let server = Server::bind(control_plane).await?;
     let address = server.address().map_err(|error| {
         Failure::unavailable("the address of the listener is not known").caused_by(&error)

@@ -1,5 +1,8 @@
 //! `run`, `run cancel` and `logs`.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use choreo_deploy::backend::{LogLine, LogQuery};
 use choreo_deploy::deployer::RunRequest;
 use choreo_deploy::id::RunId;
@@ -29,6 +32,9 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     control_plane.records.component(&component)?;
+    control_plane
+        .reach(&component, environment.as_ref())
+        .await?;
     let mut request = RunRequest::new(control_plane.records.key(&component))
         .with_overrides(RunOverrides::args(args));
     request.environment = environment;
@@ -69,6 +75,10 @@ pub(super) async fn cancel(
         output.say(text, &document(&run));
         return Ok(ExitStatus::Ready);
     }
+    // The request is stored also if the data plane is not connected: another process may reach it.
+    control_plane
+        .connect(&BTreeSet::from([run.data_plane.clone()]))
+        .await;
     let component = run.target.component_key();
     let run = control_plane.deployer.cancel_run(&component, id).await?;
     let run = control_plane.work_until(wait(control_plane, run)).await?;
@@ -90,9 +100,15 @@ pub(super) async fn logs(
     output: Output,
 ) -> Result<ExitStatus, Failure> {
     let environment = environment.as_ref();
-    let data_planes = DataPlanes::connected(&records.configuration).await;
-    records.reaches(&data_planes, &component, environment)?;
     records.component(&component)?;
+    let data_planes = Arc::<DataPlanes>::default();
+    if let Some(id) = records.data_plane_of(&component, environment) {
+        let mut entries = records.configuration.data_planes.iter();
+        if let Some(entry) = entries.find(|entry| entry.data_plane.id == id) {
+            data_planes.connect_only(entry).await;
+        }
+        data_planes.require(&id)?;
+    }
     let mut query = LogQuery::last(lines);
     query.previous = previous;
     let lines = records

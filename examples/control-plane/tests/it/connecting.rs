@@ -199,23 +199,39 @@ fn the_service_account_of_a_pod_is_used() {
     );
 }
 
-/// A kubeconfig whose credential plugin does not end while anybody looks.
-const HANGING: &str = r#"{
+/// A kubeconfig whose credential plugin notes each start in a file, waits, and gives a token.
+const SLOW: &str = r#"{
     "apiVersion": "v1", "kind": "Config", "current-context": "eu-1",
     "clusters": [{ "name": "eu-1", "cluster": { "server": "http://127.0.0.1:1" } }],
     "users": [{ "name": "eu-1", "user": { "exec": {
         "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
-        "command": "sh", "args": ["-c", "echo >> plugin-starts; exec sleep 120"]
+        "command": "sh", "args": ["-c", "echo >> STARTS; sleep SECONDS; cat CREDENTIAL"]
     } } }],
     "contexts": [{ "name": "eu-1", "context": { "cluster": "eu-1", "user": "eu-1" } }]
 }"#;
 
-/// A configuration with so many clusters whose credential plugins hang, beside `local`.
-fn with_hanging(registry: &str, count: usize, site: &Path) -> String {
+/// What a credential plugin writes.
+const CREDENTIAL: &str = r#"{
+    "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+    "status": { "token": "abc" }
+}"#;
+
+/// Longer than any command waits.
+const HANGS: u32 = 120;
+/// Longer than most plugins take, and no longer than a command waits.
+const WORKS: u32 = 12;
+
+/// A configuration with so many clusters whose credential plugins take so long, beside `local`.
+fn with_plugins(registry: &str, (count, seconds): (usize, u32), site: &Path) -> String {
     let mut text = with_cluster(registry, "kubeconfig = \"eu-1.yaml\"");
+    let credential = site.join("credential.json");
+    std::fs::write(&credential, CREDENTIAL).expect("it is written");
     for number in 1..=count {
         let starts = site.join(format!("starts-{number}"));
-        let plugin = HANGING.replace("plugin-starts", &starts.display().to_string());
+        let plugin = SLOW
+            .replace("STARTS", &starts.display().to_string())
+            .replace("SECONDS", &seconds.to_string())
+            .replace("CREDENTIAL", &credential.display().to_string());
         std::fs::write(site.join(format!("eu-{number}.yaml")), plugin).expect("it is written");
         if number > 1 {
             text += &format!(
@@ -227,8 +243,14 @@ fn with_hanging(registry: &str, count: usize, site: &Path) -> String {
     text
 }
 
-/// What takes longer waits for one after the other, or for the end of one.
-const LATE: Duration = Duration::from_secs(18);
+/// How often the credential plugin of the first cluster was started.
+fn starts(site: &Site) -> usize {
+    let starts = std::fs::read_to_string(site.directory().join("starts-1"));
+    starts.map_or(0, |starts| starts.lines().count())
+}
+
+/// The longest that a command waits for a data plane, and some time to run.
+const LATE: Duration = Duration::from_secs(36);
 
 /// Guards that credential plugins that hang stop only their own data planes, together no longer than
 /// one of them, that everything names each, and that none is started again while it hangs.
@@ -238,37 +260,125 @@ fn credential_plugins_that_hang_stop_only_their_data_planes() {
         return;
     };
     let image = registry.push("shop/orders", "1", &Image::empty());
-    for count in [1, 3] {
-        let site = Site::new(&in_memory(&registry.host()), registry.password());
-        site.configure(&with_hanging(&registry.host(), count, site.directory()));
-        let begun = Instant::now();
-        let checking = site.start(&["check"]);
-        let serve = site.serve();
-        let mut check = checking.wait().expect(2);
-        assert!(begun.elapsed() < LATE, "{count}: {:?}", begun.elapsed());
-        for number in 1..=count {
-            check = check.says(&format!(
-                "data_planes[{number}].kubeconfig: cannot be connected: it is not connected within \
-                 10 seconds"
-            ));
+    std::thread::scope(|scope| {
+        for count in [1, 3] {
+            let (registry, image) = (&registry, &image);
+            scope.spawn(move || hanging_plugins(count, registry, image));
         }
-        let (status, body) = readyz(&serve);
-        assert_eq!(status, 200, "{body}");
-        assert!(body.contains("not every data plane"), "{body}");
-        let token = site.token("orders");
-        let deployment = serve.follow(&token, &serve.accept(&token, &image));
-        assert_eq!(deployment["phase"], "ready", "{deployment}");
-        // The server looks every 5 seconds.
-        std::thread::sleep(Duration::from_secs(7));
-        let starts = std::fs::read_to_string(site.directory().join("starts-1"));
-        let starts = starts.expect("it was started").lines().count();
-        assert_eq!(starts, 2, "by `check` and by `serve`, once each");
-        let begun = Instant::now();
-        let mut served = serve.terminate().expect(0);
-        let took = begun.elapsed();
-        assert!(took < Duration::from_secs(5), "{count}: {took:?}");
-        for number in 1..=count {
-            served = served.complains(&format!("data_plane=eu-{number}"));
-        }
+    });
+}
+
+fn hanging_plugins(count: usize, registry: &Registry, image: &str) {
+    let site = Site::new(&in_memory(&registry.host()), registry.password());
+    site.configure(&with_plugins(
+        &registry.host(),
+        (count, HANGS),
+        site.directory(),
+    ));
+    let begun = Instant::now();
+    let checking = site.start(&["check"]);
+    let serve = site.serve();
+    let (status, body) = readyz(&serve);
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("not every data plane"), "{body}");
+    let token = site.token("orders");
+    let deployment = serve.follow(&token, &serve.accept(&token, image));
+    assert_eq!(deployment["phase"], "ready", "{deployment}");
+    let mut check = checking.wait().expect(2);
+    assert!(begun.elapsed() < LATE, "{count}: {:?}", begun.elapsed());
+    for number in 1..=count {
+        check = check.says(&format!(
+            "data_planes[{number}].kubeconfig: cannot be connected: no connection within 30 seconds"
+        ));
     }
+    // The server has looked several times meanwhile, every 5 seconds.
+    assert_eq!(starts(&site), 2, "by `check` and by `serve`, once each");
+    let begun = Instant::now();
+    let mut served = serve.terminate().expect(0);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{count}: {took:?}");
+    for number in 1..=count {
+        served = served.complains(&format!("data_plane=eu-{number}"));
+    }
+}
+
+/// Guards that a command waits for a credential plugin that is slow and works, if it needs its data
+/// plane, and starts it once; and that a command that does not need it hardly waits.
+#[test]
+fn a_slow_credential_plugin_works() {
+    let Some(registry) = Registry::start() else {
+        return;
+    };
+    let image = registry.push("shop/orders", "1", &Image::empty());
+    let site = || {
+        let site = Site::new(&in_memory(&registry.host()), registry.password());
+        let plugins = with_plugins(&registry.host(), (1, WORKS), site.directory());
+        site.configure(&plugins);
+        site
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let site = site();
+            let deploy = ["deploy", "orders", &image, "--environment", "production"];
+            let mut running = site.start(&deploy);
+            // There is no cluster, so it goes no further than that.
+            let is_asked = || {
+                let text = running.text();
+                text.contains("the API server cannot be reached")
+                    .then_some(text)
+            };
+            let text = wait_for("connecting", LATE, is_asked, || running.text());
+            assert!(text.contains("waiting for data plane eu-1"), "{text}");
+            assert!(!text.contains("not connected"), "{text}");
+            assert!(!running.is_over(), "{text}");
+            assert_eq!(starts(&site), 1, "{text}");
+        });
+        scope.spawn(|| {
+            let site = site();
+            let logs = site.run(&["logs", "orders", "--environment", "production"]);
+            logs.expect(7)
+                .complains("data plane eu-1 does not show its logs now");
+            assert_eq!(starts(&site), 1);
+        });
+        scope.spawn(|| {
+            let site = site();
+            let begun = Instant::now();
+            site.ok(&["deploy", "orders", &image]);
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(9), "{took:?}");
+        });
+        scope.spawn(|| {
+            let site = site();
+            site.ok(&["check"]);
+            assert_eq!(starts(&site), 1);
+        });
+    });
+}
+
+/// Guards that `check --connect` starts a credential plugin that hangs once, waits for it once, and
+/// says so once; and that it asks a cluster with the connection that it has made.
+#[test]
+fn check_connects_once() {
+    let connect = |seconds: u32| {
+        let site = Site::new(&in_memory("localhost:5000"), "irrelevant");
+        let plugins = with_plugins("localhost:5000", (1, seconds), site.directory());
+        site.configure(&plugins);
+        let begun = Instant::now();
+        let checked = site.run(&["check", "--connect"]);
+        assert!(begun.elapsed() < LATE, "{:?}", begun.elapsed());
+        assert_eq!(starts(&site), 1, "{checked:?}");
+        checked
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let checked = connect(HANGS).expect(2);
+            let why = "no connection within 30 seconds";
+            assert_eq!(checked.stdout.matches(why).count(), 1, "{checked:?}");
+            checked.says("unknown  data plane eu-1: is not connected, so nothing was asked of it");
+        });
+        scope.spawn(|| {
+            let checked = connect(0).expect(1);
+            checked.says("failed   data plane eu-1: API server does not answer: ");
+        });
+    });
 }

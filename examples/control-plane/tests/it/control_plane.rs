@@ -277,7 +277,7 @@ impl Running {
     }
 
     /// What it has written so far.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for path in [&self.stdout, &self.stderr] {
             let written = std::fs::read_to_string(path).unwrap_or_default();

@@ -14,22 +14,17 @@ use tokio::task::JoinSet;
 
 use super::connections::{Connection, State};
 use super::permissions::{IN_NAMESPACES, OF_NAMESPACES, Permission};
-use crate::config::{ClusterAccess, Configuration, DataPlaneEntry};
-use crate::data_plane;
+use crate::config::{Configuration, DataPlaneEntry};
 use crate::failure::with_causes;
 
 /// Everything that can be seen of a cluster without changing it.
 pub(super) async fn look(
     configuration: &Configuration,
     entry: &DataPlaneEntry,
-    cluster: &ClusterAccess,
+    client: &Client,
 ) -> Vec<Connection> {
     let id = entry.data_plane.id.as_str();
     let failed = |message: String| vec![Connection::data_plane(id, State::Failed, message)];
-    let client = match data_plane::client(cluster).await {
-        Ok(client) => client,
-        Err(why) => return failed(format!("cannot be connected: {why}")),
-    };
     let version = match client.apiserver_version().await {
         Ok(version) => version.git_version,
         Err(kube::Error::Api(status)) if status.code == 401 => {
@@ -44,7 +39,7 @@ pub(super) async fn look(
             ));
         }
     };
-    let who = match whoami(&client).await {
+    let who = match whoami(client).await {
         Ok(who) => who,
         Err(kube::Error::Api(status)) if status.code == 401 => {
             return failed(format!(
@@ -59,7 +54,7 @@ pub(super) async fn look(
     match namespaces(configuration, entry) {
         Scope::Everywhere => {
             let all = IN_NAMESPACES.iter().chain([&OF_NAMESPACES]);
-            looked.push(permitted(id, &client, (None, all)).await);
+            looked.push(permitted(id, client, (None, all)).await);
         }
         Scope::In { names, unnamed } => {
             for place in unnamed {
@@ -68,9 +63,9 @@ pub(super) async fn look(
                 looked.push(look.with_help("add one to policy.namespaces.map"));
             }
             for name in names {
-                looked.extend(missing(id, &client, &name).await);
+                looked.extend(missing(id, client, &name).await);
                 let all = IN_NAMESPACES.iter();
-                looked.push(permitted(id, &client, (Some(&name), all)).await);
+                looked.push(permitted(id, client, (Some(&name), all)).await);
             }
         }
     }

@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 
 use super::clusters;
 use crate::commands::registry::access;
-use crate::config::{BackendEntry, Configuration, Secrets};
+use crate::config::{Configuration, DataPlaneEntry, Secrets};
+use crate::data_plane::Link;
 
-/// How long one data plane or registry may take.
+/// The longest time for the answers of one data plane or registry, once it is connected.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one look at a data plane or a registry showed.
@@ -73,34 +74,19 @@ impl Connection {
     }
 }
 
-/// Looks at everything, in the order of the configuration.
+/// Looks at everything, in the order of the configuration. `links` has the connection to each data
+/// plane, or none if it could not be connected.
 pub(super) async fn try_all(
     configuration: &Arc<Configuration>,
     secrets: Secrets,
+    links: Vec<Option<Link>>,
 ) -> Vec<Connection> {
     let mut looks = JoinSet::new();
-    for (index, entry) in configuration.data_planes.iter().enumerate() {
-        let (id, configuration) = (entry.data_plane.id.to_string(), Arc::clone(configuration));
+    for (index, link) in links.into_iter().enumerate() {
+        let configuration = Arc::clone(configuration);
         looks.spawn(async move {
-            let entry = &configuration.data_planes[index];
-            let look = async {
-                match &entry.backend {
-                    BackendEntry::Kubernetes(cluster) => {
-                        clusters::look(&configuration, entry, cluster).await
-                    }
-                    BackendEntry::Memory => {
-                        vec![Connection::data_plane(&id, State::Ok, "is in memory")]
-                    }
-                }
-            };
-            let looked = tokio::time::timeout(PATIENCE, look).await;
-            (
-                (0, index),
-                looked.unwrap_or_else(|_| {
-                    let message = format!("does not answer within {} seconds", PATIENCE.as_secs());
-                    vec![Connection::data_plane(&id, State::Failed, message)]
-                }),
-            )
+            let looked = look(&configuration, &configuration.data_planes[index], link).await;
+            ((0, index), looked)
         });
     }
     let transport: Arc<dyn HttpTransport> = secrets.transport;
@@ -127,6 +113,33 @@ pub(super) async fn try_all(
     let mut looked = looks.join_all().await;
     looked.sort_by_key(|(place, _)| *place);
     looked.into_iter().flat_map(|(_, looked)| looked).collect()
+}
+
+/// Looks at a data plane.
+async fn look(
+    configuration: &Configuration,
+    entry: &DataPlaneEntry,
+    link: Option<Link>,
+) -> Vec<Connection> {
+    let one = |state, message: String| {
+        let id = entry.data_plane.id.as_str();
+        vec![Connection::data_plane(id, state, message)]
+    };
+    let client = match link {
+        Some(Link::Cluster(client)) => client,
+        Some(Link::Memory) => return one(State::Ok, "is in memory".to_owned()),
+        // The problem of the configuration says why.
+        None => {
+            let message = "is not connected, so nothing was asked of it";
+            return one(State::Unknown, message.to_owned());
+        }
+    };
+    let looked = clusters::look(configuration, entry, &client);
+    let looked = tokio::time::timeout(PATIENCE, looked).await;
+    looked.unwrap_or_else(|_| {
+        let message = format!("does not answer within {} seconds", PATIENCE.as_secs());
+        one(State::Failed, message)
+    })
 }
 
 /// A line for each look.
