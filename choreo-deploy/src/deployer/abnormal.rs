@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::Deployer;
+use super::halt::Halt;
 use super::places::{is_leaving, may_be_elsewhere};
 use super::run_step::may_still_run;
-use super::step::Halt;
 use super::take_back::not_taken_back;
 use crate::deployment::{Phase, Subject};
 use crate::id::DataPlaneId;

@@ -2,7 +2,7 @@
 
 use choreo_registry::image::{Platform, ResolvedImage};
 
-use super::step::Halt;
+use super::halt::Halt;
 use crate::catalog::Plan;
 use crate::reason::{Reason, ReasonCode};
 use crate::store::ClaimedDeployment;

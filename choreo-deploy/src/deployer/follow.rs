@@ -1,7 +1,7 @@
 //! What a deployment comes to after it was applied.
 
 use super::Deployer;
-use super::step::{Halt, ahead};
+use super::halt::{Halt, ahead};
 use crate::backend::DeploymentBackend;
 use crate::deployment::Phase;
 use crate::reason::{Reason, ReasonCode};

@@ -2,8 +2,8 @@
 
 use super::Deployer;
 use super::accept::{refusal, unavailable};
+use super::halt::{Halt, retried};
 use super::retry::after;
-use super::step::{Halt, retried};
 use crate::Target;
 use crate::deployment::{Phase, Subject};
 use crate::id::{DataPlaneId, DeploymentId, ProjectId};

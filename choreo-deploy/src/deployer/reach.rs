@@ -1,15 +1,19 @@
 //! Calls to data planes and registries, as far as those answer.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_registry::RegistryHost;
 use tokio::time::Instant;
 
 use super::Deployer;
-use super::step::Halt;
+use super::halt::Halt;
+use crate::backend::{BackendError, DeploymentBackend};
+use crate::deployment::Subject;
 use crate::id::DataPlaneId;
 use crate::reason::{Reason, ReasonCode};
+use crate::store::ClaimedDeployment;
 
 /// After this long without an answer it counts as none, whoever gave up.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -53,6 +57,80 @@ impl Deployer {
         let result = question.await;
         pass.tell(self.is_answer(&result, began.elapsed()));
         result
+    }
+
+    /// The backend of a data plane.
+    pub(super) fn backend(&self, plane: &DataPlaneId) -> Result<Arc<dyn DeploymentBackend>, Halt> {
+        self.parts.backends.get(plane).ok_or_else(|| {
+            let message = format!("data plane {plane} is not connected");
+            let reason = Reason::new(ReasonCode::BackendUnreachable, message)
+                .with_help("connect the data plane, or deploy again once it is");
+            Halt::Later {
+                reason,
+                retry_after: None,
+            }
+        })
+    }
+
+    /// Returns the backend of a data plane that a target may be on.
+    ///
+    /// If it is not connected, the reason says how to continue without it: every verdict of the target
+    /// waits for it otherwise.
+    pub(super) fn backend_of(
+        &self,
+        plane: &DataPlaneId,
+        claimed: &ClaimedDeployment,
+    ) -> Result<Arc<dyn DeploymentBackend>, Halt> {
+        let deployment = &claimed.deployment;
+        let is_needed = *plane == deployment.data_plane && deployment.subject != Subject::Absence;
+        self.backend(plane).map_err(|halt| match halt {
+            Halt::Later {
+                reason,
+                retry_after,
+            } if !is_needed => Halt::Later {
+                reason: reason.with_help(
+                    "connect the data plane, or make the control plane forget it \
+                     (`Deployer::forget_data_planes`) if it no longer exists",
+                ),
+                retry_after,
+            },
+            halt => halt,
+        })
+    }
+
+    /// A call to a data plane that takes no longer than it may.
+    pub(super) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, Halt> {
+        match tokio::time::timeout(self.options.call_timeout, call).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(Halt::Later {
+                reason: Reason::new(
+                    ReasonCode::BackendUnreachable,
+                    format!(
+                        "the data plane did not answer within {:?}",
+                        self.options.call_timeout
+                    ),
+                ),
+                retry_after: None,
+            }),
+        }
+    }
+
+    /// A look at a data plane. It ends nothing: that a look was refused says nothing of what was
+    /// looked at.
+    pub(super) async fn look<T>(
+        &self,
+        look: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, Halt> {
+        self.call(look).await.map_err(|halt| match halt {
+            Halt::Failed(reason) => Halt::Later {
+                reason,
+                retry_after: None,
+            },
+            halt => halt,
+        })
     }
 
     /// Whether the other side said anything. What is refused at once says that it is there, or that
