@@ -1,18 +1,22 @@
 //! The orchestration: from an accepted deployment to a target that is ready.
 
 mod abnormal;
-mod accept;
 mod admission;
 mod findings;
 mod fit;
 mod follow;
 mod halt;
 mod health;
+mod intake;
 mod jumps;
+mod logs;
 mod options;
 mod orphans;
 mod places;
+mod plans;
+mod promotion;
 mod reach;
+mod refusal;
 mod request;
 mod resolve;
 mod retry;
@@ -21,6 +25,7 @@ mod slots;
 mod source;
 mod step;
 mod take_back;
+mod tasks;
 mod worker;
 
 use std::fmt;

@@ -3,7 +3,7 @@
 use choreo_registry::ImageReference;
 
 use super::Deployer;
-use super::accept::unavailable;
+use super::refusal::unavailable;
 use crate::backend::{is_pull_secret, named_pull_secret, refusal};
 use crate::catalog::Plan;
 use crate::id::RegistryId;

@@ -5,7 +5,7 @@ use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::finding::Code;
 
 use super::Deployer;
-use super::accept::unavailable;
+use super::refusal::unavailable;
 use crate::catalog::{Plan, Stage};
 use crate::deployment::{Deployment, RequestedImage};
 use crate::finding::{Finding, FindingCode};

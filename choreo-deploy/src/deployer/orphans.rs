@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Deployer;
-use super::accept::unavailable;
+use super::refusal::unavailable;
 use crate::Target;
 use crate::catalog::Plan;
 use crate::id::{ComponentKey, DataPlaneId, ProjectId};

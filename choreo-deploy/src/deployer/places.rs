@@ -1,12 +1,13 @@
 //! Where a target is besides the data plane that it is deployed to.
 
 use super::Deployer;
-use super::accept::{refusal, unavailable};
 use super::halt::{Halt, retried};
+use super::plans::position;
+use super::refusal::{refusal, unavailable};
 use super::retry::after;
 use crate::Target;
 use crate::deployment::{Phase, Subject};
-use crate::id::{DataPlaneId, DeploymentId, ProjectId};
+use crate::id::{ComponentKey, DataPlaneId, DeploymentId, EnvironmentId, ProjectId};
 use crate::intake::{IntakeError, IntakeErrorKind};
 use crate::reason::{Reason, ReasonCode};
 use crate::store::{
@@ -15,6 +16,31 @@ use crate::store::{
 };
 
 impl Deployer {
+    /// Removes a component from an environment: from every data plane that it may be on there, and also
+    /// as what it was in another project.
+    ///
+    /// # Errors
+    /// [`NotPossible`](IntakeErrorKind::NotPossible) when nothing was ever deployed there, and what
+    /// [`accept`](Intake::accept) may meet.
+    pub async fn remove(
+        &self,
+        component: &ComponentKey,
+        environment: &EnvironmentId,
+    ) -> Result<Accepted, IntakeError> {
+        let plan = self.plan(component).await?;
+        let stage = &plan.stages[position(&plan, environment)?];
+        let target = plan.component.target(stage.environment.id.clone());
+        let elsewhere = self.remove_from_other_projects(&target).await?;
+        let state = self.parts.store.target(&target).await;
+        if state.map_err(unavailable)?.is_none() && elsewhere.is_empty() {
+            let message =
+                format!("nothing was ever deployed to {target}: there is nothing to remove");
+            return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
+        }
+        let new = self.new_deployment(&plan, stage, Subject::Absence);
+        self.parts.store.accept(new).await.map_err(refusal)
+    }
+
     /// Removes a target from every data plane that it may be on. Needs no catalog: it is how what has
     /// left the catalog is removed. [`orphans`](Self::orphans) lists that.
     ///
