@@ -20,8 +20,8 @@ use http::{Method, StatusCode};
 /// assert_eq!(health.is_ready(), Err("starting"));
 /// health.set(Ok(()));
 /// assert_eq!(health.is_ready(), Ok(()));
-/// health.set(Err("the store does not answer"));
-/// assert_eq!(health.is_ready(), Err("the store does not answer"));
+/// health.set(Err("the store does not respond"));
+/// assert_eq!(health.is_ready(), Err("the store does not respond"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<State>>);
