@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 /// All connections of a listener.
 ///
-/// A connection is *busy* while it has a request in progress, and *quiet* otherwise: its client sends
-/// a head, is idle, or does not read a response. Only quiet connections are shed, the oldest first.
+/// A connection is *busy* while it has a request in progress whose client reads the response, and
+/// *quiet* otherwise. Only quiet connections are shed, the oldest first.
 /// Requests do not make a connection younger. Otherwise the clients with the most requests would
 /// stay, and new clients would be shed.
 #[derive(Debug)]

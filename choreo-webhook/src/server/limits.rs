@@ -21,8 +21,8 @@ pub struct ServerLimits {
     /// The maximum number of connections. 4,096 by default. On Linux it is at most three quarters of
     /// the file descriptors that the process may open; the rest is for stores and outgoing connections.
     ///
-    /// At the limit, a new connection replaces the oldest one without a request in progress. If every
-    /// connection has a request in progress, the new one is closed at once.
+    /// At the limit, a new connection replaces the oldest one without a request in progress, or whose
+    /// client does not read. If there is none, the new connection is closed at once.
     pub connections: usize,
     /// The maximum number of connections from one address, or from one IPv6 prefix. 1,024 by default.
     /// At this limit, a new connection replaces an older one from the same address. Behind a proxy, set

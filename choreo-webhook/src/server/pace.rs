@@ -113,12 +113,18 @@ impl Pace {
         })
     }
 
-    /// Records that the client does not read.
+    /// Records that the client does not read. Until it does, its connection can be shed, even if the
+    /// response is not complete: otherwise clients that do not read could take every place.
     pub(super) fn is_stuck(&self) {
-        self.now().write.get_or_insert_with(|| Write {
-            since: Instant::now(),
-            taken: 0,
-        });
+        let mut now = self.now();
+        if now.write.is_none() {
+            now.write = Some(Write {
+                since: Instant::now(),
+                taken: 0,
+            });
+            drop(now);
+            self.guest.is_quiet();
+        }
     }
 
     pub(super) fn has_written(&self, bytes: usize) {
@@ -129,7 +135,14 @@ impl Pace {
 
     /// Records that everything is written.
     pub(super) fn has_flushed(&self) {
-        self.now().write = None;
+        let mut now = self.now();
+        let was_stuck = now.write.take().is_some();
+        let is_busy = matches!(now.phase, Phase::Busy);
+        drop(now);
+        if was_stuck && is_busy {
+            // If the place is lost, the connection ends anyway.
+            self.guest.is_busy();
+        }
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {

@@ -1,12 +1,17 @@
 //! More connections than there are places for.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use choreo_webhook::server::{RequestBody, Server, ServerLimits};
 use http::{Request, Response};
-use tokio::io::AsyncWriteExt as _;
+use http_body::{Body, Frame};
+use http_body_util::Either;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{connect, get, hangs_up, loopback, read_answer, serve, serve_bytes, with};
 use crate::support::World;
@@ -97,6 +102,59 @@ async fn long_polls_stay() {
         let answer = poll.await.unwrap().unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
+}
+
+/// Serves 64 KiB at a time, without end.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 64 << 10])))))
+    }
+}
+
+/// Guards against clients that keep every place by requesting a long response and not reading it.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_make_room() {
+    let service = tower::service_fn(|request: Request<RequestBody>| async move {
+        let body = match request.uri().path() {
+            "/endless" => Either::Left(Endless),
+            _ => Either::Right(String::from("x")),
+        };
+        Ok::<_, Infallible>(Response::new(body))
+    });
+    let limits = with(limits(4), |limits| {
+        limits.write = Duration::from_secs(60);
+    });
+    let server = Server::bind(loopback(), service).unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(server.with_limits(limits).run(std::future::pending()));
+    let mut greedy = Vec::new();
+    for _ in 0..4 {
+        let mut stream = connect(address).await;
+        let request = b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        // Its response has begun.
+        stream.read_exact(&mut [0; 9]).await.unwrap();
+        greedy.push(stream);
+    }
+    // A place is free once the buffers of a connection are full.
+    let served = async {
+        while !get(address, "/1", "")
+            .await
+            .is_ok_and(|answer| answer.ends_with('x'))
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let patience = Duration::from_secs(10);
+    assert!(tokio::time::timeout(patience, served).await.is_ok());
 }
 
 /// While places are scarce, nobody keeps one for longer than a request.
