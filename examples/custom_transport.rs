@@ -13,9 +13,10 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use choreo_registry::client::conformance::{self, TransportFixture};
-use choreo_registry::client::{
-    Egress, HttpTransport, Outbound, TransportError as Error, TransportErrorKind as Kind,
+use choreo_registry_client::conformance::{self, TransportFixture};
+use choreo_registry_client::egress::Egress;
+use choreo_registry_client::transport::{
+    HttpTransport, Outbound, TransportError as Error, TransportErrorKind as Kind,
 };
 use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full};
@@ -123,4 +124,4 @@ fn main() -> io::Result<()> {
 }
 
 #[cfg(test)]
-choreo_registry::transport_conformance!(TransportFixture::new(Plain));
+choreo_registry_client::transport_conformance!(TransportFixture::new(Plain));

@@ -14,7 +14,8 @@ use std::{io, process::ExitCode};
 
 use choreo_examples::command_line::arguments;
 use choreo_examples::registry_flags::{Answer, Asked, image};
-use choreo_registry::{ImageReference, client::TagList};
+use choreo_registry::ImageReference;
+use choreo_registry_client::tags::TagList;
 use serde_json::json;
 
 pub(crate) const USAGE: &str = "\

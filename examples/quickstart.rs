@@ -32,11 +32,13 @@ use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, Endpoint, Protocol, Scaling, Service};
 use choreo_deploy::{Deployer, DeploymentBackend, InMemoryBackend, Intake, Target};
 use choreo_deploy_sqlite::SqliteStore;
-use choreo_registry::client::{
-    AccessClass, Egress, HttpTransport, RegistryClient, ReqwestTransport,
-};
 use choreo_registry::pull_secret::SecretMetadata;
 use choreo_registry::{Authentication, ContainerRegistry, Credential, PullSecret, RegistryHost};
+use choreo_registry_client::{
+    AccessClass, RegistryClient,
+    egress::Egress,
+    transport::{HttpTransport, ReqwestTransport},
+};
 use choreo_test_registry::{Image, TestRegistry, User};
 use choreo_webhook::token::Lifetime;
 use choreo_webhook::{DeployToken, DeployWebhook};

@@ -18,10 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use choreo_registry::{
-    Digest, ImageReference,
-    client::{Egress, RegistryClient, ReqwestTransport},
-};
+use choreo_registry::{Digest, ImageReference};
+use choreo_registry_client::{RegistryClient, egress::Egress, transport::ReqwestTransport};
 use oci_client::{
     Reference,
     client::{ClientConfig, ClientProtocol},

@@ -22,9 +22,12 @@ use choreo_deploy::target::{Component, DataPlane, Environment, Project};
 use choreo_deploy::workload::{ComponentType, ManualTask};
 use choreo_deploy::{Deployer, InMemoryBackend, Intake};
 use choreo_registry::authentication::AuthenticationType;
-use choreo_registry::client::{Egress, HttpTransport, Outbound, TransportError};
 use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, ImageReference, RegistryHost};
+use choreo_registry_client::{
+    egress::Egress,
+    transport::{HttpTransport, Outbound, TransportError},
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 

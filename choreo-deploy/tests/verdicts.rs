@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use choreo_deploy::resolver::{ClientResolver, ImageResolver, RegistryAccess, ResolveError};
-use choreo_registry::client::{Access, AccessClass, RegistryClient, ScriptedTransport};
 use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, Digest, ImageReference, RegistryHost};
+use choreo_registry_client::{Access, AccessClass, RegistryClient, transport::ScriptedTransport};
 use http::Response;
 
 const ROOT: &str = "https://registry.example.com";

@@ -172,7 +172,7 @@ impl fmt::Display for ParseAuthenticationTypeError {
         write!(
             f,
             "unknown authentication type {}: write public, basic, docker-config or vendor",
-            Quoted(&self.input)
+            Quoted::new(&self.input)
         )
     }
 }

@@ -277,7 +277,7 @@ impl fmt::Display for UnknownCode {
         write!(
             f,
             "unknown code {} of a finding: it may be one of a later version",
-            Quoted(&self.input)
+            Quoted::new(&self.input)
         )
     }
 }
@@ -351,7 +351,7 @@ impl fmt::Display for UnknownSeverity {
         write!(
             f,
             "unknown severity {}: write info or warning",
-            Quoted(&self.input)
+            Quoted::new(&self.input)
         )
     }
 }

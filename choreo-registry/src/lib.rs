@@ -63,11 +63,9 @@
 //! - Pin an image: [`ImageReference::with_digest`].
 //! - Put an image into a pod: [`ContainerRegistry::canonical_image`], then
 //!   [`PullSecret::expose_manifest`].
-//! - Contact the registry (feature `client`): `client::RegistryClient::for_registry` creates a
-//!   client for a registered registry; `verify` reports whether its login works and may pull an
-//!   image, `resolve` returns the digest of a tag.
-//! - Contact a vendor registry, which has no credential: `credential_source` gets a short-lived one
-//!   from the vendor; without one, return `client::Access::not_checkable`.
+//! - Contact the registry: the crate `choreo-registry-client` reports whether a login works and may
+//!   pull an image, and returns the digest of a tag. Its `credential_source` gets short-lived
+//!   credentials for vendor registries.
 //! - Store a registry: its display name, [`RegistryHost`] and
 //!   [`authentication::AuthenticationType`] serialise; the secret does not. Seal the secret
 //!   separately: user name and [`Credential::expose_password`] for
@@ -78,15 +76,10 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `client` | yes | the registry client, on a transport of yours |
-//! | `reqwest` | yes | the transport on reqwest, behind the guarded egress |
-//! | `tls` | yes | TLS for that transport: rustls with aws-lc-rs |
-//! | `acr` | no | short-lived credentials of Azure Container Registry |
-//! | `ecr` | no | short-lived credentials of Amazon ECR and ECR Public |
-//! | `gar` | no | short-lived credentials of Google's Artifact Registry |
 //! | `proptest` | no | `strategies`: generators of every value, for property tests |
 //!
-//! Without features the crate contains values only: no I/O, no async, no HTTP.
+//! The crate contains values only: no I/O, no async, no HTTP. `choreo-registry-client` contacts
+//! registries.
 //!
 //! # What this crate does not do
 //!
@@ -98,11 +91,7 @@
 //! Only methods named `expose…` return them, and their memory is overwritten on drop.
 
 pub mod authentication;
-#[cfg(feature = "client")]
-pub mod client;
 pub mod credential;
-#[cfg(feature = "client")]
-pub mod credential_source;
 pub mod digest;
 pub mod docker_config;
 pub mod finding;
@@ -110,13 +99,13 @@ pub mod host;
 pub mod image;
 pub mod keyring;
 pub mod pull_secret;
+pub mod quote;
 pub mod reference;
 pub mod registry;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 pub mod vendor;
 
-mod quote;
 mod scan;
 mod secret_base64;
 mod secret_json;

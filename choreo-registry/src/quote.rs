@@ -6,7 +6,25 @@ use std::fmt::{self, Write as _};
 const LIMIT: usize = 64;
 
 /// Displays a string in quotes, with control characters escaped, cut after 64 characters.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+///
+/// The errors of these crates show user input in this form. Use it for input in errors of your own.
+/// It does not know what is secret: never pass it a password.
+///
+/// ```
+/// use choreo_registry::quote::Quoted;
+///
+/// assert_eq!(Quoted::new("a\nb").to_string(), r#""a\nb""#);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a>(&'a str);
+
+impl<'a> Quoted<'a> {
+    /// Creates the display of `text`.
+    #[must_use]
+    pub const fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+}
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,13 +45,13 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_and_long_input_is_cut() {
-        assert_eq!(Quoted("a\n\u{1b}[0m").to_string(), r#""a\n\u{1b}[0m""#);
+        assert_eq!(Quoted::new("a\n\u{1b}[0m").to_string(), r#""a\n\u{1b}[0m""#);
         assert_eq!(
-            Quoted(&"é".repeat(65)).to_string(),
+            Quoted::new(&"é".repeat(65)).to_string(),
             format!("\"{}…\"", "é".repeat(64))
         );
         assert_eq!(
-            Quoted(&"é".repeat(64)).to_string(),
+            Quoted::new(&"é".repeat(64)).to_string(),
             format!("\"{}\"", "é".repeat(64))
         );
     }

@@ -308,12 +308,21 @@ impl Vendor {
         self.token_realm.as_ref().map(|realm| &*realm.url)
     }
 
-    /// Returns `true` if the [token service](Self::token_realm) has this host, and this port if the
+    /// Returns `true` if the [token service](Self::token_realm) has this host, and this port if its
     /// URL contains one.
-    #[cfg(feature = "client")]
-    pub(crate) fn trusts_token_server(&self, name: &str, port: Option<u16>) -> bool {
+    ///
+    /// ```
+    /// use choreo_registry::vendor::Vendor;
+    ///
+    /// let hub = Vendor::of(&"docker.io".parse()?);
+    /// assert!(hub.trusts_token_server("auth.docker.io", None));
+    /// assert!(!hub.trusts_token_server("auth.docker.io.example.com", None));
+    /// # Ok::<(), choreo_registry::host::ParseHostError>(())
+    /// ```
+    #[must_use]
+    pub fn trusts_token_server(&self, host: &str, port: Option<u16>) -> bool {
         let realm = self.token_realm.as_ref();
-        realm.is_some_and(|realm| realm.host.matches_authority(name, port))
+        realm.is_some_and(|realm| realm.host.matches_authority(host, port))
     }
 
     /// Returns `true` if nodes of the vendor's cloud can pull from this registry without a pull
@@ -371,17 +380,17 @@ impl fmt::Display for VendorError {
             Self::Id(id) => write!(
                 f,
                 "invalid vendor id {}: write lower-case letters and digits, parted by hyphens",
-                Quoted(id)
+                Quoted::new(id)
             ),
             Self::Name(name) => write!(
                 f,
                 "invalid vendor name {}: write a name for people, on one line",
-                Quoted(name)
+                Quoted::new(name)
             ),
             Self::Url(url) => write!(
                 f,
                 "invalid URL {} of a vendor: write one that begins with https:// and a host",
-                Quoted(url)
+                Quoted::new(url)
             ),
         }
     }

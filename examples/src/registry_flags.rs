@@ -19,13 +19,15 @@ use std::{
     sync::Arc,
 };
 
-use choreo_registry::client::{
-    Access, AccessClass, Egress, ParseNetworkError, RegistryClient, ReqwestTransport,
-};
 use choreo_registry::docker_config::DockerConfig;
 use choreo_registry::host::ParseHostError;
 use choreo_registry::reference::ParseReferenceError;
 use choreo_registry::{Credential, ImageReference, RegistryHost};
+use choreo_registry_client::{
+    Access, AccessClass, RegistryClient,
+    egress::{Egress, ParseNetworkError},
+    transport::ReqwestTransport,
+};
 use serde::Serialize;
 
 use crate::command_line::{read_file, read_password};

@@ -17,7 +17,7 @@ mod verify_access;
 mod tls;
 
 use choreo_examples::registry_flags::{self, Answer, Asked};
-use choreo_registry::client::AccessClass;
+use choreo_registry_client::AccessClass;
 use choreo_test_registry::{Fault, Image, TestRegistry, User};
 use http::{Method, StatusCode};
 

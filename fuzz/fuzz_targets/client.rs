@@ -4,15 +4,15 @@
 #![no_main]
 
 #[expect(dead_code, reason = "the test makes its scripts from seeds")]
-#[path = "../../choreo-registry/tests/client/hostile/script.rs"]
+#[path = "../../choreo-registry/client/tests/it/hostile/script.rs"]
 mod script;
 #[expect(dead_code, reason = "the test counts more, and plays a control")]
-#[path = "../../choreo-registry/tests/client/hostile/stage.rs"]
+#[path = "../../choreo-registry/client/tests/it/hostile/stage.rs"]
 mod stage;
 
 use std::{sync::Arc, time::Duration};
 
-use choreo_registry::client::{HttpTransport, RegistryClient};
+use choreo_registry_client::{RegistryClient, transport::HttpTransport};
 use choreo_registry::{Digest, ImageReference};
 use libfuzzer_sys::fuzz_target;
 

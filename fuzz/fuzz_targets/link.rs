@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use choreo_registry::client::fuzzing;
+use choreo_registry_client::fuzzing;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| fuzzing::link(input));

@@ -3,9 +3,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use choreo_registry::client::{ClientError, Egress, ErrorKind, HttpTransport, RegistryClient};
 use choreo_registry::image::ResolvedImage;
 use choreo_registry::{Credential, ImageReference, RegistryHost};
+use choreo_registry_client::{
+    ClientError, ErrorKind, RegistryClient, egress::Egress, transport::HttpTransport,
+};
 use subtle::ConstantTimeEq as _;
 
 use super::{ImageResolver, RegistryAccess, ResolveError};
@@ -180,7 +182,7 @@ impl fmt::Debug for ClientResolver {
 
 #[cfg(test)]
 mod tests {
-    use choreo_registry::client::{ScriptedTransport, TransportErrorKind};
+    use choreo_registry_client::transport::{ScriptedTransport, TransportErrorKind};
 
     use super::*;
 

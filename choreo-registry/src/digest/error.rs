@@ -32,7 +32,12 @@ impl ParseDigestError {
 
 impl fmt::Display for ParseDigestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid digest {}: {}", Quoted(&self.input), self.rule)
+        write!(
+            f,
+            "invalid digest {}: {}",
+            Quoted::new(&self.input),
+            self.rule
+        )
     }
 }
 

@@ -116,7 +116,7 @@ impl fmt::Display for ParseHostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("invalid registry host")?;
         if let Some(input) = &self.input {
-            write!(f, " {}", Quoted(input))?;
+            write!(f, " {}", Quoted::new(input))?;
         }
         write!(f, ": {}", self.rule)
     }
@@ -202,7 +202,7 @@ impl fmt::Display for Rule {
             Self::Path(host) => {
                 f.write_str("a host has no path: write ")?;
                 match host {
-                    Some(host) => write!(f, "{}", Quoted(host))?,
+                    Some(host) => write!(f, "{}", Quoted::new(host))?,
                     None => f.write_str("the host alone")?,
                 }
                 ", the rest belongs to the image"

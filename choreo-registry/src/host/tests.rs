@@ -143,7 +143,7 @@ fn refusals_say_what_to_do() {
         ),
     ] {
         let error = input.parse::<RegistryHost>().unwrap_err();
-        let quoted = crate::quote::Quoted(input);
+        let quoted = crate::quote::Quoted::new(input);
         assert_eq!(
             error.to_string(),
             format!("invalid registry host {quoted}: {rule}")

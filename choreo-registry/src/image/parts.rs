@@ -89,7 +89,7 @@ impl fmt::Display for ParseMediaTypeError {
         write!(
             f,
             "media type {} is not that of a container image",
-            Quoted(&self.input)
+            Quoted::new(&self.input)
         )
     }
 }
@@ -180,7 +180,7 @@ pub struct ParseExposedPortError {
 
 impl fmt::Display for ParseExposedPortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let input = Quoted(&self.input);
+        let input = Quoted::new(&self.input);
         write!(
             f,
             "exposed port {input} is not a port and a protocol: write 8080/tcp"

@@ -257,7 +257,7 @@ pub struct ParsePlatformError {
 
 impl fmt::Display for ParsePlatformError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let input = Quoted(&self.input);
+        let input = Quoted::new(&self.input);
         write!(
             f,
             "platform {input} is not of the form os/architecture: write linux/amd64"

@@ -10,7 +10,7 @@ pub(super) struct Shown<'a>(pub(super) &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Quoted(&without_user(self.0)).fmt(f)
+        Quoted::new(&without_user(self.0)).fmt(f)
     }
 }
 

@@ -72,7 +72,7 @@ impl fmt::Display for PullSecretError {
                 f,
                 "image {} is not of the registry \"{host}\": leave it out, or use the pull secret \
                  of its own registry",
-                Quoted(image)
+                Quoted::new(image)
             ),
             Self::TooLarge => f.write_str(
                 "pull secret is larger than 1 MiB with an entry for each spelling: spell the \

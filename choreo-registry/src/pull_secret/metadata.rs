@@ -162,7 +162,7 @@ impl fmt::Display for SecretMetadataError {
                     f,
                     "annotations of a Secret are larger than 256 KiB with {}: shorten it or leave \
                      it out",
-                    Quoted(&self.input)
+                    Quoted::new(&self.input)
                 );
             }
             Part::AnnotationKey => ("annotation key", KEY_RULE),
@@ -186,7 +186,7 @@ impl fmt::Display for SecretMetadataError {
         write!(
             f,
             "invalid {part} {} of a Secret: {rule}",
-            Quoted(&self.input)
+            Quoted::new(&self.input)
         )
     }
 }

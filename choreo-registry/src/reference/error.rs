@@ -96,7 +96,7 @@ impl fmt::Display for Details {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invalid {}", self.subject.as_str())?;
         if let Some(input) = &self.input {
-            write!(f, " {}", Quoted(input))?;
+            write!(f, " {}", Quoted::new(input))?;
         }
         write!(f, ": {}", self.violation.rule)?;
         match (self.violation.rule, self.found) {
@@ -113,11 +113,11 @@ impl fmt::Display for Details {
             rule => rule.help(),
         };
         match (&self.suggestion, help) {
-            (Some(suggestion), Some(help)) => write!(f, ": {help} {}", Quoted(suggestion)),
+            (Some(suggestion), Some(help)) => write!(f, ": {help} {}", Quoted::new(suggestion)),
             (Some(suggestion), None) if matches!(self.violation.rule, Rule::Digest(_)) => {
-                write!(f, ", for a tag write {}", Quoted(suggestion))
+                write!(f, ", for a tag write {}", Quoted::new(suggestion))
             }
-            (Some(suggestion), None) => write!(f, ": try {}", Quoted(suggestion)),
+            (Some(suggestion), None) => write!(f, ": try {}", Quoted::new(suggestion)),
             (None, Some(help)) => write!(f, ": {}", help.trim_end_matches(',')),
             (None, None) => Ok(()),
         }

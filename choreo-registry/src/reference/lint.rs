@@ -25,7 +25,7 @@ fn host(image: &ImageReference) -> Option<Finding> {
             Code::HostWithUnderscore,
             format!(
                 "{} holds an underscore, so it is no host but a part of the repository",
-                Quoted(host)
+                Quoted::new(host)
             ),
             "use another DNS name for the registry",
         ));
@@ -43,10 +43,13 @@ fn host(image: &ImageReference) -> Option<Finding> {
     if is_word && domain.bytes().any(|b| b.is_ascii_uppercase()) && domain != "LOCALHOST" {
         return Some(Finding::new(
             Code::NamespaceAsHost,
-            format!("{} has upper case, so it is read as a host", Quoted(domain)),
+            format!(
+                "{} has upper case, so it is read as a host",
+                Quoted::new(domain)
+            ),
             format!(
                 "for a namespace of Docker Hub write {}",
-                Quoted(
+                Quoted::new(
                     &image
                         .as_str()
                         .replacen(domain, &domain.to_ascii_lowercase(), 1)
@@ -69,15 +72,15 @@ fn host(image: &ImageReference) -> Option<Finding> {
     }
     let canonical = host.canonical_image(image);
     let help = canonical.map_or_else(
-        || format!("write the host as {}", Quoted(host.as_str())),
-        |image| format!("write {}", Quoted(image.as_str())),
+        || format!("write the host as {}", Quoted::new(host.as_str())),
+        |image| format!("write {}", Quoted::new(image.as_str())),
     );
     Some(if host.is_docker_hub() {
         Finding::new(
             Code::DockerHubAlias,
             format!(
                 "{} is Docker Hub, but nodes look for no credential of Docker Hub under that name",
-                Quoted(domain)
+                Quoted::new(domain)
             ),
             help,
         )
@@ -86,8 +89,8 @@ fn host(image: &ImageReference) -> Option<Finding> {
             Code::HostNotCanonical,
             format!(
                 "nodes compare hosts byte by byte, and {} is {} in another spelling",
-                Quoted(domain),
-                Quoted(host.as_str())
+                Quoted::new(domain),
+                Quoted::new(host.as_str())
             ),
             help,
         )
@@ -100,7 +103,10 @@ fn network(image: &ImageReference) -> Option<Finding> {
     if host.is_loopback() {
         return Some(Finding::new(
             Code::LoopbackHost,
-            format!("{} is another machine on each node", Quoted(host.as_str())),
+            format!(
+                "{} is another machine on each node",
+                Quoted::new(host.as_str())
+            ),
             "write the name by which nodes reach the registry",
         ));
     }
@@ -131,11 +137,11 @@ fn name(image: &ImageReference) -> Option<Finding> {
             Code::HostAsName,
             format!(
                 "{} looks like a host, and is read as an image of Docker Hub",
-                Quoted(image.familiar())
+                Quoted::new(image.familiar())
             ),
             format!(
                 "write a repository after it, as in {}",
-                Quoted(&format!("{}/acme/app", image.familiar()))
+                Quoted::new(&format!("{}/acme/app", image.familiar()))
             ),
         )
     })
@@ -161,7 +167,7 @@ fn version(image: &ImageReference) -> Option<Finding> {
             Code::TagBesideDigest,
             format!(
                 "the digest decides, and the tag {} is ignored",
-                Quoted(tag.as_str())
+                Quoted::new(tag.as_str())
             ),
             "leave the tag out, or keep it as a note for people",
         )),

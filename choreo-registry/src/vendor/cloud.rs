@@ -106,7 +106,7 @@ impl fmt::Display for ParseCloudError {
             f,
             "unknown cloud {}: write alibaba, aws, azure, digitalocean, gcp, ibm, oracle or \
              scaleway",
-            Quoted(&self.input)
+            Quoted::new(&self.input)
         )
     }
 }

@@ -178,7 +178,7 @@ enum Why {
 
 impl fmt::Display for ParseHostPatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid host pattern {}: ", Quoted(&self.input))?;
+        write!(f, "invalid host pattern {}: ", Quoted::new(&self.input))?;
         f.write_str(match &self.why {
             Why::Host(error) => return write!(f, "{}", error.reason()),
             Why::Decorated => {

@@ -47,7 +47,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use choreo_registry::client::{Egress, RegistryClient, ReqwestTransport};
+//! use choreo_registry_client::{RegistryClient, egress::Egress, transport::ReqwestTransport};
 //! use choreo_registry::{Credential, RegistryHost};
 //! use choreo_test_registry::{Image, TestRegistry, User};
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

@@ -26,7 +26,7 @@ use choreo_deploy::deployer::DeployerOptions;
 use choreo_deploy::id::{ComponentId, ComponentKey, OrganizationId, RegistryId};
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::target::Environment;
-use choreo_registry::client::{Egress, ReqwestTransport};
+use choreo_registry_client::{egress::Egress, transport::ReqwestTransport};
 use choreo_webhook::BaseUrl;
 
 use crate::failure::plain;

@@ -14,7 +14,7 @@ use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{InMemoryStore, Store, TargetQuery, TargetState};
 use choreo_deploy_sqlite::{OpenError, SqliteStore};
-use choreo_registry::client::{Egress, ReqwestTransport};
+use choreo_registry_client::{egress::Egress, transport::ReqwestTransport};
 
 use crate::config::{ComponentEntry, Configuration, Secrets};
 use crate::data_plane::DataPlanes;

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use choreo_registry::client::{Egress, ReqwestTransport};
+use choreo_registry_client::{egress::Egress, transport::ReqwestTransport};
 use tempfile::TempDir;
 
 use crate::{run, seen};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use choreo_deploy::id::{ComponentId, RegistryId};
 use choreo_registry::authentication::AuthenticationType;
-use choreo_registry::client::{Access, AccessClass, HttpTransport, RegistryClient};
 use choreo_registry::{Credential, ImageReference};
+use choreo_registry_client::{Access, AccessClass, RegistryClient, transport::HttpTransport};
 use serde_json::json;
 
 use crate::config::{Configuration, OpenRegistry, RegistryEntry, Secrets};

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use choreo_registry::RegistryHost;
-use choreo_registry::client::{Egress, IpNetwork, ReqwestTransport};
+use choreo_registry_client::{
+    egress::{Egress, IpNetwork},
+    transport::ReqwestTransport,
+};
 
 use super::problem::Problems;
 use super::section::Section;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use choreo_registry::client::{Access, AccessClass, HttpTransport};
+use choreo_registry_client::{Access, AccessClass, transport::HttpTransport};
 use serde::Serialize;
 use tokio::task::JoinSet;
 

@@ -1,0 +1,286 @@
+//! The outcome of verifying: what a credential is good for, in plain words.
+
+use std::fmt;
+
+use choreo_registry::{ImageReference, RegistryHost, image::ResolvedImage, quote::Quoted};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::{ClientError, ErrorKind, Evidence};
+
+/// What a registry lets a credential do.
+///
+/// It serialises to an object with `class`, `message`, `help`, `evidence` and `image`, for a web
+/// interface or a machine; the last three only where there is something to say. `Display` is the message and the help.
+///
+/// ```
+/// use choreo_registry_client::{Access, AccessClass};
+///
+/// // What to answer for a registry that only the cluster's nodes have access to.
+/// let access = Access::not_checkable("the nodes log in to \"acme.azurecr.io\" as themselves");
+/// assert_eq!(access.class(), AccessClass::NotCheckable);
+/// assert!(access.class().may_work());
+/// # let json = serde_json::to_value(&access).unwrap();
+/// # assert!(json.get("evidence").is_none());
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Access {
+    class: AccessClass,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+    #[serde(skip_serializing_if = "Evidence::is_empty")]
+    evidence: Evidence,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<ResolvedImage>,
+}
+
+/// The classes of [`Access`], from good to bad.
+///
+/// ```
+/// use choreo_registry_client::AccessClass;
+///
+/// assert_eq!(AccessClass::PullAllowed.to_string(), "pull_allowed");
+/// assert!(AccessClass::PullAllowed.may_work());
+/// assert!(!AccessClass::CredentialRefused.may_work());
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AccessClass {
+    /// The image, or the repository when no tag was named, can be pulled.
+    PullAllowed,
+    /// The login works. What it may pull is not known.
+    LoginAccepted,
+    /// It cannot be told from here; it may work.
+    NotCheckable,
+    /// The repository or the tag does not exist, or is hidden from this login.
+    MissingOrHidden,
+    /// The login works, and may not pull.
+    PullDenied,
+    /// The registry asks for a login and there is none.
+    LoginRequired,
+    /// The registry refuses the user name or the password.
+    CredentialRefused,
+    /// What stands under the name is no image that nodes can run.
+    UnsupportedImage,
+    /// Too many requests; ask again later.
+    RateLimited,
+    /// The registry does not answer, or with a failure of its own.
+    Unreachable,
+    /// The host answers, but not as a container registry.
+    NotARegistry,
+    /// The platform's egress policy forbids the way to the registry. The data plane's may allow it.
+    Blocked,
+}
+
+impl AccessClass {
+    /// The class as a stable code: `pull_allowed`, `credential_refused`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::CredentialRefused => "credential_refused",
+            Self::LoginAccepted => "login_accepted",
+            Self::LoginRequired => "login_required",
+            Self::MissingOrHidden => "missing_or_hidden",
+            Self::NotARegistry => "not_a_registry",
+            Self::NotCheckable => "not_checkable",
+            Self::PullAllowed => "pull_allowed",
+            Self::PullDenied => "pull_denied",
+            Self::RateLimited => "rate_limited",
+            Self::Unreachable => "unreachable",
+            Self::UnsupportedImage => "unsupported_image",
+        }
+    }
+
+    /// Whether a deployment may work as things stand.
+    #[must_use]
+    pub fn may_work(self) -> bool {
+        matches!(
+            self,
+            Self::PullAllowed | Self::LoginAccepted | Self::NotCheckable
+        )
+    }
+}
+
+impl fmt::Display for AccessClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Access {
+    /// An outcome for what this client cannot ask: a registry that only a data plane reaches, or
+    /// whose credentials are the nodes' own. `reason` is shown as the message.
+    #[must_use]
+    pub fn not_checkable(reason: impl Into<String>) -> Self {
+        Self::new(AccessClass::NotCheckable, reason)
+            .advise("the first deployment shows whether it works")
+    }
+
+    /// The class, to decide by.
+    #[must_use]
+    pub fn class(&self) -> AccessClass {
+        self.class
+    }
+
+    /// What was found, in plain words.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it, where there is something to do.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// What was seen on the wire.
+    #[must_use]
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// The image, if one with a tag or digest was asked for and can be pulled.
+    #[must_use]
+    pub fn image(&self) -> Option<&ResolvedImage> {
+        self.image.as_ref()
+    }
+
+    pub(super) fn login_accepted(registry: &RegistryHost) -> Self {
+        let message = format!(
+            "registry {} accepts the login",
+            Quoted::new(registry.as_str())
+        );
+        Self::new(AccessClass::LoginAccepted, message)
+            .advise("name an image as well to see whether it may be pulled")
+    }
+
+    pub(super) fn login_not_asked(registry: &RegistryHost) -> Self {
+        let message = format!(
+            "registry {} answers without asking for a login, so the credential was not checked",
+            Quoted::new(registry.as_str())
+        );
+        Self::new(AccessClass::NotCheckable, message)
+            .advise("name an image in a private repository to see whether it may be pulled")
+    }
+
+    pub(super) fn open(registry: &RegistryHost) -> Self {
+        let message = format!(
+            "registry {} answers without a login",
+            Quoted::new(registry.as_str())
+        );
+        Self::new(AccessClass::LoginAccepted, message)
+            .advise("name an image as well to see whether it may be pulled")
+    }
+
+    pub(super) fn pull_allowed(
+        image: &ImageReference,
+        resolved: Option<ResolvedImage>,
+        login_used: bool,
+    ) -> Self {
+        let what = if resolved.is_some() {
+            "image"
+        } else {
+            "repository"
+        };
+        let how = if login_used {
+            "with this login"
+        } else {
+            "without a login"
+        };
+        let message = format!("{what} {} can be pulled {how}", Quoted::new(image.as_str()));
+        Self {
+            image: resolved,
+            ..Self::new(AccessClass::PullAllowed, message)
+        }
+    }
+
+    /// A repository without a tag, whose tags may not be listed.
+    pub(super) fn not_listed(error: ClientError, is_proven: bool) -> Self {
+        let class = if is_proven {
+            AccessClass::LoginAccepted
+        } else {
+            AccessClass::NotCheckable
+        };
+        Self {
+            class,
+            ..Self::from(error)
+        }
+    }
+
+    pub(super) fn seen(self, host: &str, status: StatusCode) -> Self {
+        Self {
+            evidence: Evidence::of(host, status),
+            ..self
+        }
+    }
+
+    fn new(class: AccessClass, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            message: message.into(),
+            help: None,
+            evidence: Evidence::default(),
+            image: None,
+        }
+    }
+
+    fn advise(self, help: impl Into<String>) -> Self {
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
+    }
+}
+
+/// What an error means for the person who registered the registry, one row for each:
+///
+/// | [`ErrorKind`] | [`AccessClass`] |
+/// |---|---|
+/// | `Blocked` | `Blocked` |
+/// | `CredentialRefused` | `CredentialRefused` |
+/// | `Denied` | `PullDenied` |
+/// | `InvalidResponse`, `NotARegistry` | `NotARegistry` |
+/// | `NotFound`, `WrongRegistry` | `MissingOrHidden` |
+/// | `RateLimited` | `RateLimited` |
+/// | `RealmNotTrusted` | `NotCheckable` |
+/// | `Timeout`, `Tls`, `Unavailable`, `Unreachable` | `Unreachable` |
+/// | `Unauthorized` | `LoginRequired` |
+/// | `DigestMismatch`, `TooLarge`, `UnsupportedImage` | `UnsupportedImage` |
+impl From<ClientError> for Access {
+    fn from(error: ClientError) -> Self {
+        let class = match error.kind() {
+            ErrorKind::Blocked => AccessClass::Blocked,
+            // Nodes ask the token server themselves.
+            ErrorKind::RealmNotTrusted => AccessClass::NotCheckable,
+            ErrorKind::CredentialRefused => AccessClass::CredentialRefused,
+            ErrorKind::Denied => AccessClass::PullDenied,
+            ErrorKind::InvalidResponse | ErrorKind::NotARegistry => AccessClass::NotARegistry,
+            ErrorKind::NotFound | ErrorKind::WrongRegistry => AccessClass::MissingOrHidden,
+            ErrorKind::RateLimited => AccessClass::RateLimited,
+            ErrorKind::Timeout
+            | ErrorKind::Tls
+            | ErrorKind::Unavailable
+            | ErrorKind::Unreachable => AccessClass::Unreachable,
+            ErrorKind::Unauthorized => AccessClass::LoginRequired,
+            ErrorKind::DigestMismatch | ErrorKind::TooLarge | ErrorKind::UnsupportedImage => {
+                AccessClass::UnsupportedImage
+            }
+        };
+        let access = Self::new(class, error.message()).advise(error.help());
+        Self {
+            evidence: error.evidence().clone(),
+            ..access
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.help.iter().try_for_each(|help| write!(f, "; {help}"))
+    }
+}

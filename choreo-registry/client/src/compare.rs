@@ -1,0 +1,138 @@
+//! Has a tag moved? One request that carries no manifest.
+
+use std::time::Instant;
+
+use choreo_registry::{Digest, ImageReference, reference::RepositoryRef};
+use http::StatusCode;
+use tracing::Instrument as _;
+
+use crate::{
+    ClientError, RegistryClient,
+    registry_client::{claimed_digest, tag_of},
+    request::Resource,
+};
+
+/// What a name has become, beside the digest it once had.
+///
+/// ```
+/// use choreo_registry::Digest;
+/// use choreo_registry_client::Comparison;
+///
+/// let now = Digest::sha256_of(b"a newer manifest");
+/// assert!(Comparison::Same.is_same());
+/// assert!(!Comparison::Moved(now).is_same());
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a name has the same digest or another"
+)]
+pub enum Comparison {
+    /// The name still has the digest.
+    Same,
+    /// The name has this digest now, as the registry says it; [`RegistryClient::resolve`] reads
+    /// and hashes what is behind it.
+    Moved(Digest),
+}
+
+impl Comparison {
+    /// Whether the name still has the digest.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        matches!(self, Self::Same)
+    }
+}
+
+impl RegistryClient {
+    /// Does this name still have this digest? One `HEAD` request, which no registry counts as a
+    /// pull; only of a registry that does not name digests is the manifest read and hashed.
+    ///
+    /// A digest in the reference does not matter, its tag does; without a tag it is `latest`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use choreo_registry::Digest;
+    /// use choreo_registry_client::{Comparison, RegistryClient, transport::ScriptedTransport};
+    ///
+    /// let (deployed, newer) = (Digest::sha256_of(b"deployed"), Digest::sha256_of(b"newer"));
+    /// let moved = http::Response::builder()
+    ///     .header("docker-content-digest", newer.as_str())
+    ///     .body("")?;
+    /// let transport = ScriptedTransport::new()
+    ///     .answer("GET https://registry.example.com/v2/", http::Response::new(""))
+    ///     .answer("HEAD https://registry.example.com/v2/team/app/manifests/1", moved);
+    /// let client = RegistryClient::new("registry.example.com".parse()?, None, Arc::new(transport));
+    ///
+    /// let image = "registry.example.com/team/app:1".parse()?;
+    /// assert_eq!(client.compare(&image, &deployed).await?, Comparison::Moved(newer));
+    /// assert_eq!(client.compare(&image, &newer).await?, Comparison::Same);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] of any kind; [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when the tag is no longer there.
+    pub async fn compare(
+        &self,
+        image: &ImageReference,
+        digest: &Digest,
+    ) -> Result<Comparison, ClientError> {
+        let span = tracing::debug_span!("compare", registry = self.registry().as_str());
+        self.compare_by(image, digest, self.deadline())
+            .instrument(span)
+            .await
+            .map_err(|error| error.about(image))
+    }
+
+    async fn compare_by(
+        &self,
+        image: &ImageReference,
+        digest: &Digest,
+        deadline: Instant,
+    ) -> Result<Comparison, ClientError> {
+        self.check_registry(image)?;
+        let (repository, tag) = (image.repository(), tag_of(image));
+        let is_of_kind = |claimed: &Digest| claimed.algorithm() == digest.algorithm();
+        let now = match self.claimed(repository, tag, deadline).await? {
+            Some(claimed) if is_of_kind(&claimed) => claimed,
+            // No claim, or one that cannot be compared: the bytes decide.
+            _ => {
+                let resource = Resource::manifest(repository, tag);
+                let answer = self.fetch(&resource, deadline).await?;
+                if digest.matches(answer.response.body()) {
+                    *digest
+                } else {
+                    self.hashed_manifest(&answer, None)?.0
+                }
+            }
+        };
+        Ok(if now == *digest {
+            Comparison::Same
+        } else {
+            Comparison::Moved(now)
+        })
+    }
+
+    /// The digest that the registry names without sending the manifest; `None` when it names none,
+    /// or answers in a way of which a whole answer tells more.
+    pub(super) async fn claimed(
+        &self,
+        repository: RepositoryRef<'_>,
+        tag_or_digest: &str,
+        deadline: Instant,
+    ) -> Result<Option<Digest>, ClientError> {
+        let resource = Resource::manifest_head(repository, tag_or_digest);
+        let answer = self.session.get(&resource, deadline).await?;
+        match answer.response.status() {
+            StatusCode::OK => Ok(claimed_digest(answer.response.headers())),
+            // To ask again would bring the same, or make it worse.
+            StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED => {
+                Err(self.session.failure(&answer))
+            }
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The promises of [`HttpTransport`], as tests that you run against a transport of your own.
+//!
+//! One clause for each sentence under *Contract* there. The macro makes one `#[test]` of each:
+//!
+//! ```
+//! # #[cfg(feature = "reqwest")]
+//! # mod tests {
+//! use choreo_registry_client::{conformance::TransportFixture, transport::ReqwestTransport};
+//!
+//! choreo_registry_client::transport_conformance!(TransportFixture::new(|egress| {
+//!     ReqwestTransport::new(egress).expect("the system has certificates")
+//! }));
+//! # }
+//! ```
+//!
+//! Call them outside a Tokio runtime: each clause builds one. Each starts servers of its own on loopback, asks them through the transport, and panics
+//! with a sentence that says what was promised. Nothing leaves the machine, unless the transport
+//! goes elsewhere than it is told. TLS, proxies and names
+//! that do not exist are not covered: to look one up would ask a name server elsewhere. The suite is exempt from
+//! semantic versioning: a stricter clause is no breaking change.
+
+mod clauses;
+mod peer;
+
+use std::{fmt, sync::Arc};
+
+pub use self::clauses::TransportClause;
+use crate::{egress::Egress, transport::HttpTransport};
+
+/// Makes one `#[test]` of each clause for transports.
+///
+/// Takes an expression of a
+/// [`TransportFixture`](crate::conformance::TransportFixture); it is evaluated for each
+/// clause.
+#[macro_export]
+macro_rules! transport_conformance {
+    (@tests $fixture:expr; $($clause:ident,)*) => {
+        $(
+            #[test]
+            fn $clause() {
+                $crate::conformance::TransportClause::$clause(&$fixture);
+            }
+        )*
+    };
+    (@all; $($clause:ident,)*) => {
+        vec![$((stringify!($clause), TransportClause::$clause as _),)*]
+    };
+    (@list $($then:tt)*) => {
+        $crate::transport_conformance! {@$($then)*;
+            request_line_is_unchanged, headers_are_unchanged, body_is_unchanged, nothing_is_added,
+            answer_is_unchanged, answer_is_not_decompressed, redirects_are_returned,
+            nothing_is_retried, cookies_are_not_kept, head_has_no_body, cut_body_is_no_success,
+            limit_is_exact, endless_body_is_left, silence_ends_at_the_deadline,
+            dribble_ends_at_the_deadline, cancelled_exchange_is_closed, calls_do_not_wait,
+            addresses_are_judged_in_any_spelling, names_are_judged_by_their_addresses,
+            plain_http_needs_leave, other_schemes_are_blocked, user_info_is_blocked,
+            failures_are_told_apart, errors_hold_no_secret,
+        }
+    };
+    ($fixture:expr) => {
+        $crate::transport_conformance!(@list tests $fixture);
+    };
+}
+
+/// A function that panics when the transport does not keep its promise.
+pub type Clause = fn(&TransportFixture);
+
+/// Every clause with its name, to run outside a test.
+///
+/// ```no_run
+/// use choreo_registry_client::conformance::{self, TransportFixture};
+///
+/// fn check(fixture: &TransportFixture) {
+///     for (name, clause) in conformance::all() {
+///         clause(fixture);
+///         println!("{name}: kept");
+///     }
+/// }
+/// ```
+#[must_use]
+pub fn all() -> Vec<(&'static str, Clause)> {
+    crate::transport_conformance!(@list all)
+}
+
+/// How to build the transport that is examined.
+pub struct TransportFixture {
+    make: Box<dyn Fn(Egress) -> Arc<dyn HttpTransport> + Send + Sync>,
+}
+
+impl TransportFixture {
+    /// A fixture that builds transports with this function, each for a policy of its own. It is
+    /// called inside a Tokio runtime.
+    pub fn new<T: HttpTransport + 'static>(
+        make: impl Fn(Egress) -> T + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            make: Box::new(move |egress| Arc::new(make(egress))),
+        }
+    }
+
+    fn transport(&self, egress: Egress) -> Arc<dyn HttpTransport> {
+        (self.make)(egress)
+    }
+}
+
+impl fmt::Debug for TransportFixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportFixture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! `/v2/`: what a registry wants before it answers, if it says so there.
+//!
+//! Nodes never ask `/v2/`, and registries behind gateways that pass `/v2/<name>/` alone do not serve
+//! it. So an odd answer decides nothing: the resource itself is asked, and its challenge is answered.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use super::{
+    super::{ClientError, ErrorKind, challenge, disguise, request::Resource},
+    Answer, Authorization, Plan, Session,
+};
+
+/// An answer of `/v2/` that does not say what the registry wants. It is kept as long as the client,
+/// so of its body no more than has an error code.
+pub(crate) enum Odd {
+    Answer(Answer),
+    /// One beyond the limit: a page, and a long one.
+    Page {
+        host: String,
+    },
+}
+
+/// Without what a server says, which may be anything.
+impl fmt::Debug for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Odd").finish_non_exhaustive()
+    }
+}
+
+impl Odd {
+    fn new(mut answer: Answer) -> Self {
+        if super::error::error_code(answer.response.body()).is_none() {
+            *answer.response.body_mut() = Bytes::new();
+        }
+        Self::Answer(answer)
+    }
+}
+
+impl Plan {
+    /// Whether the next call may rely on it: a failure of the server's own passes.
+    pub(super) fn lasts(&self) -> bool {
+        match self {
+            Self::Silent(odd) => match &**odd {
+                Odd::Answer(answer) => !answer.response.status().is_server_error(),
+                Odd::Page { .. } => true,
+            },
+            Self::Basic | Self::Bearer { .. } | Self::Open => true,
+        }
+    }
+}
+
+impl Answer {
+    fn is_page(&self) -> bool {
+        disguise::is_page(self.response.headers())
+    }
+
+    /// Whether a registry gave it: it says so, or it is what was asked for.
+    pub(super) fn is_from_registry(&self, resource: &Resource<'_>) -> bool {
+        let headers = self.response.headers();
+        let is_success = self.response.status() == StatusCode::OK && !self.is_page();
+        // What answers a HEAD has no body to tell by.
+        is_success
+            || resource.method == http::Method::HEAD
+            || self.response.status() == StatusCode::TOO_MANY_REQUESTS
+            || headers.contains_key("docker-distribution-api-version")
+            || super::error::error_code(self.response.body()).is_some()
+    }
+}
+
+impl Session {
+    pub(super) async fn ping(&self, deadline: Instant) -> Result<Plan, ClientError> {
+        let ping = Resource::api();
+        let answer = match self.request(&ping, &Authorization::Nothing, deadline).await {
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                let host = error.evidence().host().to_owned();
+                return Ok(Plan::Silent(Arc::new(Odd::Page { host })));
+            }
+            answer => answer?,
+        };
+        match answer.response.status() {
+            StatusCode::OK if !answer.is_page() => return Ok(Plan::Open),
+            StatusCode::UNAUTHORIZED if !answer.foreign => {
+                match self.offer(answer.response.headers()) {
+                    Ok(Some((plan, _))) => {
+                        self.is_guarded.store(true, Ordering::Relaxed);
+                        return Ok(plan);
+                    }
+                    // A login of another kind may be a known one at the resource. A Bearer challenge
+                    // that cannot be used ends it: see `offer`.
+                    Err(error) if !only_unknown_logins(answer.response.headers()) => {
+                        return Err(error);
+                    }
+                    Ok(None) | Err(_) => {}
+                }
+            }
+            // To ask for more would make it worse.
+            StatusCode::TOO_MANY_REQUESTS => return Err(self.failure(&answer)),
+            _ => {}
+        }
+        Ok(Plan::Silent(Arc::new(Odd::new(answer))))
+    }
+
+    /// The error where neither `/v2/` nor the resource answers like a registry.
+    pub(crate) fn silence(&self, odd: &Odd) -> ClientError {
+        let answer = match odd {
+            Odd::Page { host } => return self.error(ErrorKind::NotARegistry).with_host(host),
+            Odd::Answer(answer) => answer,
+        };
+        if answer.response.status() == StatusCode::UNAUTHORIZED
+            && !answer.foreign
+            && let Err(error) = self.offer(answer.response.headers())
+        {
+            return error;
+        }
+        let is_registry_like = match answer.response.status() {
+            StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => false,
+            // It offers no login, so the one that is there cannot be what it lacks.
+            StatusCode::FORBIDDEN => !self.has_credential(),
+            _ => true,
+        };
+        if is_registry_like {
+            self.failure(answer)
+        } else {
+            self.error(ErrorKind::NotARegistry)
+                .with_evidence(&answer.host(), answer.response.status())
+        }
+    }
+
+    /// Shows the credential to `/v2/`, where that asks for one: whether it is accepted there tells a
+    /// missing right from a wrong login. Best effort; a failure leaves the doubt.
+    pub(super) async fn prove_at_root(&self, deadline: Instant) {
+        let Some(held) = self.credential.clone() else {
+            return;
+        };
+        if !self.is_guarded.load(Ordering::Relaxed) {
+            return;
+        }
+        let basic = Authorization::Basic(held);
+        let answer = self.request(&Resource::api(), &basic, deadline).await;
+        match answer.map(|answer| answer.response.status()) {
+            Ok(StatusCode::OK) => self.is_proven.store(true, Ordering::Relaxed),
+            Ok(StatusCode::UNAUTHORIZED) => self.is_refused.store(true, Ordering::Relaxed),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn only_unknown_logins(headers: &HeaderMap) -> bool {
+    challenge::parse_all(headers).is_ok_and(|challenges| {
+        challenges
+            .iter()
+            .all(|challenge| !matches!(challenge.scheme(), "basic" | "bearer"))
+    })
+}

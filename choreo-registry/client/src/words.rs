@@ -1,0 +1,201 @@
+//! What developers read: one message and one piece of advice for each kind of failure.
+
+use choreo_registry::quote::Quoted;
+
+use crate::{
+    error::{ErrorKind, Inner},
+    transport::TransportError,
+};
+
+pub(super) struct Words<'a> {
+    pub(super) error: &'a Inner,
+}
+
+impl Words<'_> {
+    /// Subject first; the registry's own code where it tells more.
+    pub(super) fn message(&self) -> String {
+        let host = Quoted::new(&self.error.registry);
+        let of_registry = |what: &str| format!("registry {host} {what}");
+        let detailed = |what: &str| format!("registry {host} {what}{}", self.detail());
+        match self.error.kind {
+            ErrorKind::Blocked => detailed("is out of bounds for this platform"),
+            ErrorKind::CredentialRefused if self.error.is_ambiguous => {
+                of_registry("refuses the login, or its right to pull") + &self.image_after(" ")
+            }
+            ErrorKind::CredentialRefused => of_registry("refuses the user name or the password"),
+            ErrorKind::Denied if self.error.is_list => {
+                of_registry("does not allow listing the tags") + &self.image_after(" of ")
+            }
+            ErrorKind::Denied => {
+                of_registry("does not allow pulling") + &self.image_after(" ") + &self.detail()
+            }
+            ErrorKind::DigestMismatch => {
+                of_registry("serves content that is not the one of its digest")
+            }
+            ErrorKind::InvalidResponse => detailed("gives an answer that breaks the protocol"),
+            ErrorKind::NotARegistry => {
+                format!("host {host} does not answer like a container registry")
+            }
+            ErrorKind::NotFound => self.not_found(),
+            ErrorKind::RateLimited => of_registry("has answered too many requests"),
+            ErrorKind::RealmNotTrusted => {
+                detailed("sends logins to a host that is not trusted with them")
+            }
+            ErrorKind::Timeout => of_registry("did not answer in time"),
+            ErrorKind::Tls if self.lacks_tls() => {
+                of_registry("needs https, for which this platform's transport was not built")
+            }
+            ErrorKind::Tls => of_registry("offers no secure connection that can be trusted"),
+            ErrorKind::TooLarge => of_registry("gives an answer that is too large"),
+            ErrorKind::Unauthorized => {
+                of_registry("asks for a login") + &self.image_after(" to pull ")
+            }
+            ErrorKind::Unavailable => of_registry("has a failure of its own") + &self.status(),
+            ErrorKind::Unreachable => of_registry("cannot be reached") + &self.cause(),
+            ErrorKind::UnsupportedImage => {
+                format!("image{} cannot run{}", self.image_after(" "), self.detail())
+            }
+            ErrorKind::WrongRegistry => {
+                format!("image{} is not in registry {host}", self.image_after(" "))
+            }
+        }
+    }
+
+    pub(super) fn help(&self) -> String {
+        let help = match self.error.kind {
+            ErrorKind::Blocked => {
+                "ask the operator of the platform to allow this registry's address"
+            }
+            ErrorKind::Denied if self.error.is_page => {
+                "ask whoever runs the registry whether a firewall or proxy in front of it refuses \
+                 this platform's address; if none does, check that the token has not expired, and \
+                 give this login the right to pull the repository"
+            }
+            ErrorKind::CredentialRefused | ErrorKind::Denied
+                if self.error.is_ambiguous && !self.error.is_list =>
+            {
+                "check that the password or token is complete and has not expired; if it is right, \
+                 give this login the right to pull the repository, and check the repository's \
+                 spelling"
+            }
+            ErrorKind::CredentialRefused => {
+                "enter both again, completely; check that the token has not expired, and whether \
+                 this registry wants a token instead of the password"
+            }
+            ErrorKind::Denied if self.error.is_list => {
+                "name a tag: at many registries the right to pull is another one than the right to \
+                 list; to list, give this login that right as well"
+            }
+            ErrorKind::Denied => {
+                "give this login the right to pull the repository, and check the repository's \
+                 spelling: many registries deny what does not exist"
+            }
+            ErrorKind::DigestMismatch => {
+                "do not deploy it; push the image again, and tell whoever runs the registry"
+            }
+            ErrorKind::InvalidResponse => {
+                "check that the host is the registry's, and tell whoever runs the registry"
+            }
+            ErrorKind::NotARegistry => {
+                "check the host: it is what stands before the first slash of the image's name, \
+                 not the address of a web page"
+            }
+            ErrorKind::NotFound => {
+                "check the spelling, and that the push has finished; a registry may also hide \
+                 what this login may not see"
+            }
+            ErrorKind::RateLimited => return self.wait(),
+            ErrorKind::RealmNotTrusted => {
+                "nothing was sent there; if it is this registry's token server, ask the operator \
+                 of the platform to trust it; behind https only one with https can be trusted"
+            }
+            ErrorKind::Timeout | ErrorKind::Unavailable => {
+                "try again later, and look at the registry's status page"
+            }
+            ErrorKind::Tls if self.lacks_tls() => {
+                "tell the operator of the platform to build it with the feature \"tls\""
+            }
+            ErrorKind::Tls => {
+                "check the registry's certificate, its names and its time; the operator of the \
+                 platform can add a company's own certificate authority or the registry's \
+                 self-signed certificate, or allow plain HTTP if it has no TLS"
+            }
+            ErrorKind::TooLarge => "check that the name is the one of a container image",
+            ErrorKind::Unauthorized => {
+                "register a user name and a password or token for it; for a public repository, \
+                 check the spelling"
+            }
+            ErrorKind::Unreachable => {
+                "check the host's spelling, and that the platform's network leads to it"
+            }
+            ErrorKind::UnsupportedImage => {
+                "check that the name is the one of a container image, or build and push it again \
+                 with a current tool"
+            }
+            ErrorKind::WrongRegistry => "ask the client of that image's registry",
+        };
+        help.to_owned()
+    }
+
+    fn not_found(&self) -> String {
+        let registry = Quoted::new(&self.error.registry);
+        let Some(image) = &self.error.image else {
+            return format!("registry {registry} does not know what was asked for");
+        };
+        let image = Quoted::new(image);
+        match self.error.evidence.code() {
+            Some("NAME_UNKNOWN") => format!("repository of image {image} was not found"),
+            Some("MANIFEST_UNKNOWN") => {
+                format!("image {image} was not found: its repository has no such tag or digest")
+            }
+            _ => format!("image {image} was not found"),
+        }
+    }
+
+    fn wait(&self) -> String {
+        let when = match self.error.retry_after {
+            Some(wait) => format!("try again in {} seconds", wait.as_secs()),
+            None => "try again later".to_owned(),
+        };
+        format!("{when}; many registries allow more to those who log in")
+    }
+
+    fn detail(&self) -> String {
+        self.error
+            .detail
+            .as_ref()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default()
+    }
+
+    fn cause(&self) -> String {
+        self.error
+            .source
+            .as_ref()
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default()
+    }
+
+    fn lacks_tls(&self) -> bool {
+        self.error
+            .source
+            .as_ref()
+            .is_some_and(TransportError::lacks_tls)
+    }
+
+    fn status(&self) -> String {
+        self.error
+            .evidence
+            .status()
+            .map(|status| format!(" (status {status})"))
+            .unwrap_or_default()
+    }
+
+    fn image_after(&self, before: &str) -> String {
+        self.error
+            .image
+            .as_ref()
+            .map(|image| format!("{before}{}", Quoted::new(image)))
+            .unwrap_or_default()
+    }
+}
