@@ -3,8 +3,9 @@
 use choreo_deploy::backend::BackendError;
 use serde_json::Value;
 
+use super::object::Object;
+use super::plan::{Plan, refused};
 use super::pod::CONTAINER;
-use super::{Object, Plan, refused};
 use crate::kind::Kind;
 
 /// Parts of an object that say what it is, whose, and what it runs.

@@ -4,7 +4,9 @@ use choreo_deploy::backend::BackendError;
 use choreo_deploy::workload::{Concurrency, ScheduledTask};
 use serde_json::json;
 
-use super::{Object, Plan, job, unsupported};
+use super::job;
+use super::object::Object;
+use super::plan::{Plan, unsupported};
 use crate::kind::Kind;
 use crate::labels::{self, ROLE_SCHEDULE};
 

@@ -4,8 +4,9 @@ use choreo_deploy::backend::BackendError;
 use choreo_deploy::workload::{Container, Probes, ProgressDeadline, Scaling, Workload};
 use serde_json::{Value, json};
 
+use super::object::Object;
+use super::plan::{Plan, unsupported, without_nulls};
 use super::pod::{self, Shape};
-use super::{Object, Plan, unsupported, without_nulls};
 use crate::kind::Kind;
 use crate::labels::{self, ROLE_SERVER};
 

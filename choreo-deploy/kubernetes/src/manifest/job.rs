@@ -4,8 +4,9 @@ use choreo_deploy::backend::{BackendError, RunIntent};
 use choreo_deploy::workload::{Container, RunLimits, Value as Variable, Workload};
 use serde_json::{Value, json};
 
+use super::object::Object;
+use super::plan::Plan;
 use super::pod::{self, Shape};
-use super::{Object, Plan};
 use crate::kind::Kind;
 use crate::labels::{ROLE_RUN, RUN};
 use crate::name;

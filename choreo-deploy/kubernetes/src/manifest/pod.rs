@@ -11,7 +11,8 @@ use choreo_deploy::workload::{
 };
 use serde_json::{Value, json};
 
-use super::{Plan, support, unsupported, without_nulls};
+use super::plan::{Plan, unsupported, without_nulls};
+use super::support;
 use crate::labels;
 use crate::policy::{PullPolicy, Scratch, SecurityProfile};
 

@@ -3,7 +3,8 @@
 use choreo_deploy::backend::{BackendError, Pull, is_pull_secret};
 use serde_json::Value;
 
-use super::{Object, Plan, refused};
+use super::object::Object;
+use super::plan::{Plan, refused};
 use crate::kind::Kind;
 use crate::name;
 

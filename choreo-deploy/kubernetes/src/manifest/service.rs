@@ -4,7 +4,9 @@ use choreo_deploy::backend::BackendError;
 use choreo_deploy::workload::{Endpoint, Protocol};
 use serde_json::{Value, json};
 
-use super::{Object, Plan, pod, unsupported, without_nulls};
+use super::object::Object;
+use super::plan::{Plan, unsupported, without_nulls};
+use super::pod;
 use crate::kind::Kind;
 use crate::labels::{self, ROLE_SERVER};
 

@@ -7,7 +7,8 @@ use choreo_registry::PullSecret;
 use choreo_registry::pull_secret::SecretMetadata;
 use serde_json::{Value, json};
 
-use super::{Object, Plan, namespace_of, refused, unsupported};
+use super::object::Object;
+use super::plan::{Plan, namespace_of, refused, unsupported};
 use crate::kind::Kind;
 use crate::labels;
 use crate::name;
