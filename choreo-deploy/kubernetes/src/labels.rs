@@ -140,6 +140,11 @@ pub(crate) fn query(labels: &Map) -> String {
         .join(",")
 }
 
+/// Returns the label selector of a Job's pods.
+pub(crate) fn pods_of(job: &str) -> String {
+    format!("batch.kubernetes.io/job-name={job}")
+}
+
 fn type_label(component_type: ComponentType) -> &'static str {
     match component_type {
         ComponentType::Service => "service",

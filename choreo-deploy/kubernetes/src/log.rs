@@ -15,7 +15,6 @@ use crate::manifest::CONTAINER;
 use crate::name;
 use crate::status::Crash;
 use crate::status::pod::explain as add_lines;
-use crate::task;
 
 /// The longest line, in bytes.
 const LINE_LIMIT: usize = 4096;
@@ -39,7 +38,7 @@ pub(crate) async fn tail(
         return Ok(Vec::new());
     }
     let selector = match &query.run {
-        Some(run) => task::pods_of(&name::run(target, run)),
+        Some(run) => labels::pods_of(&name::run(target, run)),
         None => format!("{}={}", labels::INSTANCE, name::object(target)),
     };
     let mut pods = cluster.list(Kind::Pod, &selector).await?;

@@ -81,7 +81,10 @@ impl Runs<'_> {
             return Ok(RunStatus::unknown());
         };
         self.owned(&job)?;
-        let pods = self.cluster.list(Kind::Pod, &pods_of(&id.name)).await?;
+        let pods = self
+            .cluster
+            .list(Kind::Pod, &labels::pods_of(&id.name))
+            .await?;
         let seen = Seen {
             events: events::read(self.cluster, &pods, now).await,
             pods,
@@ -158,9 +161,4 @@ impl Runs<'_> {
     fn id(&self, run: &RunId) -> ObjectId {
         ObjectId::new(Kind::Job, name::run(self.target, run))
     }
-}
-
-/// The pods of a Job.
-pub(crate) fn pods_of(job: &str) -> String {
-    format!("batch.kubernetes.io/job-name={job}")
 }
