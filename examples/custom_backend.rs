@@ -21,8 +21,16 @@ use choreo_deploy::conformance::{BackendClause, BackendFixture, block_on};
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
 
-/// A generation, and whether it was taken back: that comes after it and before the next.
-type Place = (Generation, bool);
+/// The order within a generation: a digest comes after a tag, and what takes it back comes last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+enum Rank {
+    #[default]
+    ByTag,
+    ByDigest,
+    TakenBack,
+}
+
+type Place = (Generation, Rank);
 
 /// The newest place of each target, and the image that runs unless it was removed.
 #[derive(Debug, Default)]
@@ -49,8 +57,11 @@ impl Table {
 #[async_trait]
 impl DeploymentBackend for Table {
     async fn apply(&self, new: &Intent<'_>) -> Result<(), Error> {
-        let image = new.release.image.deployed().to_string();
-        self.change(new.target, (new.generation, false), |_| Ok(Some(image)))
+        let image = new.release.image.deployed();
+        let is_pinned = image.digest().is_some();
+        let rank = if is_pinned { Rank::ByDigest } else { Rank::ByTag };
+        let at = (new.generation, rank);
+        self.change(new.target, at, |_| Ok(Some(image.to_string())))
     }
     async fn observe(&self, target: &Target) -> Result<Rollout, Error> {
         let table = self.0.lock().expect("nobody panics under the lock");
@@ -61,7 +72,7 @@ impl DeploymentBackend for Table {
         Ok(table.get(target).map_or_else(Rollout::absent, rollout))
     }
     async fn settle(&self, target: &Target, at: Generation) -> Result<(), Error> {
-        self.change(target, (at, false), Ok)
+        self.change(target, (at, Rank::ByDigest), Ok)
     }
     async fn take_back(
         &self,
@@ -70,7 +81,7 @@ impl DeploymentBackend for Table {
         before: Option<&Intent<'_>>,
     ) -> Result<(), Error> {
         let image = before.map(|before| before.release.image.deployed().to_string());
-        self.change(target, (at, true), |_| Ok(image))
+        self.change(target, (at, Rank::TakenBack), |_| Ok(image))
     }
     async fn update_pull_secret(
         &self,
@@ -79,12 +90,12 @@ impl DeploymentBackend for Table {
         _: &Pull<'_>,
     ) -> Result<(), Error> {
         let nothing = || Error::new(Kind::NotFound, "update", "nothing runs");
-        self.change(target, (at, true), |image| {
+        self.change(target, (at, Rank::TakenBack), |image| {
             Ok(Some(image.ok_or_else(nothing)?))
         })
     }
     async fn remove(&self, target: &Target, at: Generation) -> Result<(), Error> {
-        self.change(target, (at, false), |_| Ok(None))
+        self.change(target, (at, Rank::ByDigest), |_| Ok(None))
     }
     fn tasks(&self) -> Option<&dyn TaskRunner> {
         None

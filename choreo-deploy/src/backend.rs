@@ -59,6 +59,8 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// # Contract
     /// - Returns once the data plane has taken the desired state; the rollout goes on by itself.
     /// - The same generation again is the same state again.
+    /// - Within a generation, a release by digest comes after a release by tag: an apply by tag after
+    ///   an apply by digest fails with [`Stale`](BackendErrorKind::Stale) and changes nothing.
     /// - The release runs with the settings, and pulls as [`Intent::pull`] says.
     ///
     /// # Errors

@@ -18,6 +18,7 @@
 
 mod backend;
 mod fixture;
+mod pinned;
 mod store;
 mod taken_back;
 
@@ -38,7 +39,8 @@ macro_rules! backend_conformance {
     ($fixture:expr) => {
         $crate::backend_conformance!(@tests $fixture;
             absent_until_applied, applied_becomes_ready, applying_again_changes_nothing,
-            older_generations_are_refused, newer_generation_wins, paused_apply_cannot_undo,
+            older_generations_are_refused, newer_generation_wins, digest_comes_after_tag,
+            paused_apply_cannot_undo,
             concurrent_applies_end_with_the_newest, targets_are_apart,
             failed_rollout_is_an_observation, missing_until_applied_again, taken_back_is_what_was_before,
             taken_back_without_anything_before_is_absent, taken_back_cannot_be_applied,

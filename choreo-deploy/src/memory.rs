@@ -66,7 +66,7 @@ struct State {
 #[derive(Debug)]
 struct Applied {
     generation: Generation,
-    is_taken_back: bool,
+    rank: Rank,
     shown: Option<Shown>,
     is_lost: bool,
     /// When the generation was applied first.
@@ -74,6 +74,23 @@ struct Applied {
     takes: Duration,
     failure: Option<Reason>,
     pull_secret: Option<u64>,
+}
+
+/// The order within one generation.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    ByTag,
+    ByDigest,
+    TakenBack,
+}
+
+impl Rank {
+    fn of(intent: &Intent<'_>) -> Self {
+        match intent.release.image.deployed().digest() {
+            Some(_) => Self::ByDigest,
+            None => Self::ByTag,
+        }
+    }
 }
 
 /// A run, and how it ends.
@@ -224,31 +241,34 @@ impl State {
         generation: Generation,
         operation: &'static str,
     ) -> Result<(), BackendError> {
-        self.guard_at(target, (generation, true), operation)
+        self.guard_at(target, (generation, Rank::TakenBack), operation)
     }
 
-    /// Refuses what comes before what is there: a generation that was taken back comes after itself.
+    /// Fails if the target has a newer generation, or a higher rank of the same generation.
     fn guard_at(
         &self,
         target: &Target,
-        (generation, takes_back): (Generation, bool),
+        (generation, rank): (Generation, Rank),
         operation: &'static str,
     ) -> Result<(), BackendError> {
-        match self.targets.get(target) {
-            Some(applied)
-                if (generation, takes_back) < (applied.generation, applied.is_taken_back) =>
-            {
-                Err(BackendError::new(
-                    BackendErrorKind::Stale,
-                    operation,
-                    format!(
-                        "generation {generation} is older than {}",
-                        applied.generation
-                    ),
-                ))
-            }
-            _ => Ok(()),
+        let Some(newest) = self.targets.get(target) else {
+            return Ok(());
+        };
+        if (generation, rank) >= (newest.generation, newest.rank) {
+            return Ok(());
         }
+        let message = if generation < newest.generation {
+            format!(
+                "generation {generation} is older than {}",
+                newest.generation
+            )
+        } else if newest.rank == Rank::TakenBack {
+            format!("generation {generation} was taken back")
+        } else {
+            format!("generation {generation} is applied by digest already")
+        };
+        let kind = BackendErrorKind::Stale;
+        Err(BackendError::new(kind, operation, message))
     }
 }
 
@@ -256,7 +276,8 @@ impl State {
 impl DeploymentBackend for InMemoryBackend {
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         let mut state = self.lock();
-        state.guard_at(intent.target, (intent.generation, false), "apply")?;
+        let rank = Rank::of(intent);
+        state.guard_at(intent.target, (intent.generation, rank), "apply")?;
         // The same generation again is the same rollout.
         let before = state.targets.remove(intent.target);
         let before = before.filter(|before| before.generation == intent.generation);
@@ -266,7 +287,7 @@ impl DeploymentBackend for InMemoryBackend {
         };
         let applied = Applied {
             generation: intent.generation,
-            is_taken_back: false,
+            rank,
             shown: Some(Shown::of(intent)),
             is_lost: false,
             since,
@@ -314,7 +335,8 @@ impl DeploymentBackend for InMemoryBackend {
 
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         // Applying replaces everything, so nothing old is ever left.
-        self.lock().guard_at(target, (generation, false), "settle")
+        let place = (generation, Rank::ByDigest);
+        self.lock().guard_at(target, place, "settle")
     }
 
     async fn take_back(
@@ -327,7 +349,7 @@ impl DeploymentBackend for InMemoryBackend {
         state.guard(target, generation, "take back")?;
         let applied = Applied {
             generation,
-            is_taken_back: true,
+            rank: Rank::TakenBack,
             shown: before.map(Shown::of),
             is_lost: false,
             since: Instant::now(),
@@ -372,7 +394,7 @@ impl DeploymentBackend for InMemoryBackend {
             target.clone(),
             Applied {
                 generation,
-                is_taken_back: false,
+                rank: Rank::ByDigest,
                 shown: None,
                 is_lost: false,
                 since: Instant::now(),

@@ -24,6 +24,8 @@ enum Breaks {
     Fence,
     /// `apply` judges the generation, waits, and then writes without judging again.
     FenceAcrossWaiting,
+    /// `apply` takes a tag after the digest of the same generation.
+    TagAfterDigest,
     /// Everything is one target.
     Apartness,
     /// `remove` forgets the generation.
@@ -114,6 +116,14 @@ impl DeploymentBackend for Broken {
         let intent = &intent;
         match self.breaks {
             Breaks::Fence => self.force(intent).await,
+            Breaks::TagAfterDigest => match self.inner.apply(intent).await {
+                Err(error) if intent.release.image.deployed().digest().is_none() => {
+                    let present = self.inner.observe(&target).await?.generation;
+                    let is_same = present == Some(intent.generation);
+                    if is_same { Ok(()) } else { Err(error) }
+                }
+                applied => applied,
+            },
             Breaks::FenceAcrossWaiting => {
                 let present = self.inner.observe(&target).await?.generation;
                 if present > Some(intent.generation) {
@@ -277,6 +287,7 @@ macro_rules! fails {
 fails! {
     absent_until_applied: Absence,
     older_generations_are_refused: Fence,
+    digest_comes_after_tag: TagAfterDigest,
     paused_apply_cannot_undo: FenceAcrossWaiting,
     concurrent_applies_end_with_the_newest: Fence,
     targets_are_apart: Apartness,

@@ -27,6 +27,8 @@ impl BackendClause {
         Self::older_generations_are_refused(fixture).await;
         told("newer_generation_wins");
         Self::newer_generation_wins(fixture).await;
+        told("digest_comes_after_tag");
+        Self::digest_comes_after_tag(fixture).await;
         told("paused_apply_cannot_undo");
         Self::paused_apply_cannot_undo(fixture).await;
         told("concurrent_applies_end_with_the_newest");

@@ -126,6 +126,16 @@ impl BackendFixture {
         )
     }
 
+    /// A release whose image has a tag and no digest. The tag need not exist.
+    pub(super) fn release_by_tag(&self) -> Release {
+        let image = format!("{}:by-tag", self.images[0].name());
+        let image = image.parse().expect("the reference is valid");
+        Release {
+            image: ReleaseImage::unpinned(image),
+            ..self.release(1)
+        }
+    }
+
     /// Applies and waits until it has settled.
     pub(super) async fn deploy(
         &self,
