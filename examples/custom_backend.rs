@@ -57,9 +57,14 @@ impl Table {
 #[async_trait]
 impl DeploymentBackend for Table {
     async fn apply(&self, new: &Intent<'_>) -> Result<(), Error> {
+        new.pull.unless_as_before("apply")?;
         let image = new.release.image.deployed();
         let is_pinned = image.digest().is_some();
-        let rank = if is_pinned { Rank::ByDigest } else { Rank::ByTag };
+        let rank = if is_pinned {
+            Rank::ByDigest
+        } else {
+            Rank::ByTag
+        };
         let at = (new.generation, rank);
         self.change(new.target, at, |_| Ok(Some(image.to_string())))
     }
@@ -87,8 +92,9 @@ impl DeploymentBackend for Table {
         &self,
         target: &Target,
         at: Generation,
-        _: &Pull<'_>,
+        pull: &Pull<'_>,
     ) -> Result<(), Error> {
+        pull.unless_as_before("update")?;
         let nothing = || Error::new(Kind::NotFound, "update", "nothing runs");
         self.change(target, (at, Rank::TakenBack), |image| {
             Ok(Some(image.ok_or_else(nothing)?))

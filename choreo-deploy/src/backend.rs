@@ -62,6 +62,8 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// - Within a generation, a release by digest comes after a release by tag: an apply by tag after
     ///   an apply by digest fails with [`Stale`](BackendErrorKind::Stale) and changes nothing.
     /// - The release runs with the settings, and pulls as [`Intent::pull`] says.
+    /// - [`Pull::AsBefore`] fails with [`Unsupported`](BackendErrorKind::Unsupported) and changes
+    ///   nothing.
     ///
     /// # Errors
     /// [`Stale`](BackendErrorKind::Stale), [`Refused`](BackendErrorKind::Refused) when the data
@@ -106,6 +108,7 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// - A generation that was taken back cannot be applied or settled: that is
     ///   [`Stale`](BackendErrorKind::Stale), also where the taking back came before the apply.
     /// - A newer generation can be applied.
+    /// - With [`Pull::AsBefore`] the restored pods pull as the generation that was ready last.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
@@ -279,6 +282,35 @@ pub enum Pull<'a> {
     Existing(&'a str),
     /// With a Secret that External Secrets makes of this key of its store.
     External(&'a str),
+    /// As the generation that was ready last on the target. Its pull secret stays as it is on the data
+    /// plane: the backend neither writes nor removes it.
+    ///
+    /// For [`take_back`](DeploymentBackend::take_back), if the credential is not available. Other calls
+    /// fail with [`Unsupported`](BackendErrorKind::Unsupported).
+    AsBefore,
+}
+
+impl Pull<'_> {
+    /// Rejects [`AsBefore`](Self::AsBefore) in a call that does not take a generation back.
+    ///
+    /// ```
+    /// use choreo_deploy::backend::{BackendErrorKind, Pull};
+    ///
+    /// assert!(Pull::Anonymous.unless_as_before("apply").is_ok());
+    /// let error = Pull::AsBefore.unless_as_before("apply").unwrap_err();
+    /// assert_eq!(error.kind(), BackendErrorKind::Unsupported);
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`Unsupported`](BackendErrorKind::Unsupported) if this is `AsBefore`.
+    pub fn unless_as_before(&self, operation: &'static str) -> Result<(), BackendError> {
+        if !matches!(self, Self::AsBefore) {
+            return Ok(());
+        }
+        let kind = BackendErrorKind::Unsupported;
+        let message = "pulling as before is only possible when a generation is taken back: name the credential";
+        Err(BackendError::new(kind, operation, message))
+    }
 }
 
 /// Which log lines to read.

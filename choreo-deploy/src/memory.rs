@@ -74,6 +74,8 @@ struct Applied {
     takes: Duration,
     failure: Option<Reason>,
     pull_secret: Option<u64>,
+    /// How the generation that was ready last pulls, and the fingerprint of its pull secret.
+    ready_pull: Option<(String, Option<u64>)>,
 }
 
 /// The order within one generation.
@@ -276,10 +278,12 @@ impl State {
 impl DeploymentBackend for InMemoryBackend {
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         let mut state = self.lock();
+        intent.pull.unless_as_before("apply")?;
         let rank = Rank::of(intent);
         state.guard_at(intent.target, (intent.generation, rank), "apply")?;
         // The same generation again is the same rollout.
         let before = state.targets.remove(intent.target);
+        let ready_pull = before.as_ref().and_then(|before| before.ready_pull.clone());
         let before = before.filter(|before| before.generation == intent.generation);
         let (since, failure) = match before {
             Some(before) if before.shown.is_some() => (before.since, before.failure),
@@ -294,6 +298,7 @@ impl DeploymentBackend for InMemoryBackend {
             takes: self.delay,
             failure,
             pull_secret: self.fingerprint(&intent.pull),
+            ready_pull,
         };
         state.targets.insert(intent.target.clone(), applied);
         Ok(())
@@ -335,8 +340,15 @@ impl DeploymentBackend for InMemoryBackend {
 
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         // Applying replaces everything, so nothing old is ever left.
-        let place = (generation, Rank::ByDigest);
-        self.lock().guard_at(target, place, "settle")
+        let mut state = self.lock();
+        state.guard_at(target, (generation, Rank::ByDigest), "settle")?;
+        if let Some(applied) = state.targets.get_mut(target)
+            && let Some(shown) = &applied.shown
+            && applied.generation == generation
+        {
+            applied.ready_pull = Some((shown.pull.clone(), applied.pull_secret));
+        }
+        Ok(())
     }
 
     async fn take_back(
@@ -347,15 +359,24 @@ impl DeploymentBackend for InMemoryBackend {
     ) -> Result<(), BackendError> {
         let mut state = self.lock();
         state.guard(target, generation, "take back")?;
+        let ready_pull = { state.targets.get(target) }.and_then(|known| known.ready_pull.clone());
+        let mut shown = before.map(Shown::of);
+        let mut pull_secret = before.and_then(|before| self.fingerprint(&before.pull));
+        if let Some(shown) = &mut shown
+            && let Some(Pull::AsBefore) = before.map(|before| before.pull)
+        {
+            (shown.pull, pull_secret) = ready_pull.clone().unwrap_or_default();
+        }
         let applied = Applied {
             generation,
             rank: Rank::TakenBack,
-            shown: before.map(Shown::of),
+            shown,
             is_lost: false,
             since: Instant::now(),
             takes: Duration::ZERO,
             failure: None,
-            pull_secret: before.and_then(|before| self.fingerprint(&before.pull)),
+            pull_secret,
+            ready_pull,
         };
         state.targets.insert(target.clone(), applied);
         Ok(())
@@ -369,6 +390,7 @@ impl DeploymentBackend for InMemoryBackend {
     ) -> Result<(), BackendError> {
         let mut state = self.lock();
         state.guard(target, generation, "update pull secret")?;
+        pull.unless_as_before("update pull secret")?;
         let applied = state.targets.get_mut(target);
         let Some(Applied {
             shown: Some(shown),
@@ -401,6 +423,7 @@ impl DeploymentBackend for InMemoryBackend {
                 takes: Duration::ZERO,
                 failure: None,
                 pull_secret: None,
+                ready_pull: None,
             },
         );
         state.runs.retain(|(of, _), _| of != target);
@@ -419,6 +442,7 @@ impl DeploymentBackend for InMemoryBackend {
 #[async_trait]
 impl TaskRunner for InMemoryBackend {
     async fn start(&self, run: &RunIntent<'_>) -> Result<(), BackendError> {
+        run.intent.pull.unless_as_before("start run")?;
         let mut state = self.lock();
         let end = match state.failing_runs {
             None => RunStatus::new(RunPhase::Succeeded).with_exit_code(0),
@@ -476,6 +500,7 @@ fn describe(pull: &Pull<'_>) -> String {
         Pull::Secret(secret) => format!("pull secret for {}", secret.auths_key()),
         Pull::Existing(name) => format!("existing secret {name}"),
         Pull::External(reference) => format!("external secret {reference}"),
+        Pull::AsBefore => "as before".to_owned(),
     }
 }
 

@@ -44,6 +44,8 @@ enum Breaks {
     TakingBack,
     /// What `take_back` took back can be applied again.
     TakenBackForGood,
+    /// `apply` pulls without a credential where it is to pull as before.
+    AsBefore,
     /// `apply` stops half way and does not go on when called again.
     Repetition,
     /// The same run id starts again.
@@ -113,6 +115,9 @@ impl DeploymentBackend for Broken {
         let target = self.target(intent.target);
         let mut intent = *intent;
         intent.target = &target;
+        if self.is(Breaks::AsBefore) && matches!(intent.pull, Pull::AsBefore) {
+            intent.pull = Pull::Anonymous;
+        }
         let intent = &intent;
         match self.breaks {
             Breaks::Fence => self.force(intent).await,
@@ -296,6 +301,8 @@ fails! {
     taken_back_without_anything_before_is_absent: TakingBack,
     taken_back_cannot_be_applied: TakenBackForGood,
     taken_back_before_it_was_applied: TakenBackForGood,
+    taken_back_pulls_as_before: TakingBack,
+    pulling_as_before_is_only_for_taking_back: AsBefore,
     cancelled_apply_can_be_repeated: Repetition,
     settling_keeps_what_is_needed: Settling,
     pull_secret_of_nothing_is_not_found: NotFound,

@@ -37,6 +37,10 @@ pub(crate) struct Anchor {
     pub(crate) digest: String,
     /// The stamp that the objects were written with: an older one where a generation changed nothing.
     pub(crate) since: Stamp,
+    /// The Secret that the generation's pods pull with; empty without one.
+    pub(crate) pull_secret: String,
+    /// The Secret that the pods of the generation that was ready last pull with; empty without one.
+    pub(crate) ready_pull_secret: String,
 }
 
 /// An anchor as it was read or written last.
@@ -213,6 +217,8 @@ impl Anchors<'_> {
                 "deferred": Value::from(anchor.deferred.clone()).to_string(),
                 "digest": anchor.digest,
                 "since": anchor.since.to_string(),
+                "pullSecret": anchor.pull_secret,
+                "readyPullSecret": anchor.ready_pull_secret,
             },
         })
     }
@@ -243,5 +249,7 @@ fn parse(live: &Live) -> Option<Anchor> {
         deferred,
         digest: live.text("/data/digest").to_owned(),
         since: live.text("/data/since").parse().unwrap_or(stamp),
+        pull_secret: live.text("/data/pullSecret").to_owned(),
+        ready_pull_secret: live.text("/data/readyPullSecret").to_owned(),
     })
 }

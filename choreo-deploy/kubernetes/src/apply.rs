@@ -59,9 +59,36 @@ pub(crate) struct Writer<'a> {
     pub(crate) stamp: Stamp,
 }
 
+/// What a generation consists of.
+#[derive(Clone, Copy)]
+pub(crate) struct Planned<'a> {
+    pub(crate) ids: &'a BTreeSet<ObjectId>,
+    /// The digest of what the objects say; empty if it is not compared.
+    pub(crate) digest: &'a str,
+    /// The Secret that its pods pull with; empty without one.
+    pub(crate) pull_secret: &'a str,
+}
+
+impl Planned<'_> {
+    /// Returns the plan of a target without objects.
+    pub(crate) fn nothing() -> Self {
+        const NOTHING: &BTreeSet<ObjectId> = &BTreeSet::new();
+        Self {
+            ids: NOTHING,
+            digest: "",
+            pull_secret: "",
+        }
+    }
+}
+
 impl Writer<'_> {
-    /// Makes the target consist of these objects. What it had beyond them is left for `settle`.
-    pub(crate) async fn apply(&self, objects: &[Object]) -> Result<(), BackendError> {
+    /// Makes the target consist of these objects, whose pods pull with a Secret. What it had beyond them
+    /// is left for `settle`.
+    pub(crate) async fn apply(
+        &self,
+        objects: &[Object],
+        pull_secret: &str,
+    ) -> Result<(), BackendError> {
         let planned: BTreeSet<ObjectId> =
             objects.iter().map(|object| object.id().clone()).collect();
         let digest = unchanged::digest(objects);
@@ -75,7 +102,12 @@ impl Writer<'_> {
             held = self.anchors().load().await?;
         }
         let is_first = held.is_none();
-        let held = self.claim(held, (&planned, &digest)).await?;
+        let plan = Planned {
+            ids: &planned,
+            digest: &digest,
+            pull_secret,
+        };
+        let held = self.claim(held, plan).await?;
         let mut done = Done::of(State::Applied);
         let possible = match is_first {
             true => self.possible(held.as_ref()),
@@ -191,7 +223,7 @@ impl Writer<'_> {
                     _ => State::Removing,
                 };
                 let inventory = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
-                Some(self.anchor(state, (BTreeSet::new(), ""), inventory))
+                Some(self.anchor(state, Planned::nothing(), inventory))
             })
             .await?;
         for id in removal_order(self.possible(held.as_ref())) {
@@ -228,47 +260,61 @@ impl Writer<'_> {
                 .ok_or_else(|| self.cluster.unreadable("a deferred object"))?;
             self.write(&object, &[]).await?;
         }
+        // Before the leftovers are removed: the generation is ready even if one of them stays.
+        let noted = self.change_own(Some(held), |anchor| Anchor {
+            ready_pull_secret: anchor.pull_secret.clone(),
+            ..anchor
+        });
+        let Some(held) = noted.await? else {
+            return Ok(());
+        };
         let cleared = self.clear(held, anchor).await;
         cleared.map_err(BackendError::about_leftovers)
     }
 
     /// Removes what is not part of the generation, once everything of it is written.
     async fn clear(&self, held: Held, anchor: &Anchor) -> Result<(), BackendError> {
-        let stamp = self.stamp;
         for id in removal_order(anchor.inventory.difference(&anchor.current).cloned()) {
             self.delete(&id).await?;
         }
-        let anchors = self.anchors();
-        let settled = anchors.change(stamp, Some(held), |anchor| {
-            let anchor = anchor?;
-            if anchor.stamp() < stamp {
-                return Some(anchor);
-            }
-            Some(Anchor {
-                inventory: anchor.current.clone(),
-                deferred: Vec::new(),
-                ..anchor
-            })
+        let settled = self.change_own(Some(held), |anchor| Anchor {
+            inventory: anchor.current.clone(),
+            deferred: Vec::new(),
+            ..anchor
         });
         settled.await.map(drop)
     }
 
-    /// The anchor of what this worker writes.
-    fn anchor(
+    /// Changes the anchor of this writer's generation.
+    async fn change_own(
         &self,
-        state: State,
-        (current, digest): (BTreeSet<ObjectId>, &str),
-        inventory: BTreeSet<ObjectId>,
-    ) -> Anchor {
+        held: Option<Held>,
+        change: impl Fn(Anchor) -> Anchor + Send,
+    ) -> Result<Option<Held>, BackendError> {
+        let stamp = self.stamp;
+        let anchors = self.anchors();
+        let changed = anchors.change(stamp, held, move |anchor| {
+            anchor.map(|anchor| match anchor.stamp() < stamp {
+                true => anchor,
+                false => change(anchor),
+            })
+        });
+        changed.await
+    }
+
+    /// The anchor of what this worker writes.
+    fn anchor(&self, state: State, plan: Planned<'_>, inventory: BTreeSet<ObjectId>) -> Anchor {
         Anchor {
             generation: self.stamp.generation,
             rank: self.stamp.rank,
             state,
-            current,
+            current: plan.ids.clone(),
             inventory,
             deferred: Vec::new(),
-            digest: digest.to_owned(),
+            digest: plan.digest.to_owned(),
             since: self.stamp,
+            pull_secret: plan.pull_secret.to_owned(),
+            ready_pull_secret: plan.pull_secret.to_owned(),
         }
     }
 
@@ -282,7 +328,7 @@ impl Writer<'_> {
     pub(crate) async fn claim(
         &self,
         held: Option<Held>,
-        (planned, digest): (&BTreeSet<ObjectId>, &str),
+        plan: Planned<'_>,
     ) -> Result<Option<Held>, BackendError> {
         let stamp = self.stamp;
         self.anchors()
@@ -290,15 +336,22 @@ impl Writer<'_> {
                 let same = |anchor: &Anchor| {
                     anchor.stamp() == stamp
                         && anchor.state == State::Applied
-                        && anchor.current == *planned
+                        && anchor.current == *plan.ids
+                        && anchor.pull_secret == plan.pull_secret
                 };
                 if anchor.as_ref().is_some_and(same) {
                     return anchor;
                 }
-                let mut inventory = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
-                inventory.extend(planned.iter().cloned());
-                let current = (planned.clone(), digest);
-                Some(self.anchor(State::Applying, current, inventory))
+                let (mut inventory, ready) = match anchor {
+                    Some(anchor) => (anchor.inventory, anchor.ready_pull_secret),
+                    // Where nothing was ready before, nothing is brought back.
+                    None => (BTreeSet::new(), plan.pull_secret.to_owned()),
+                };
+                inventory.extend(plan.ids.iter().cloned());
+                Some(Anchor {
+                    ready_pull_secret: ready,
+                    ..self.anchor(State::Applying, plan, inventory)
+                })
             })
             .await
     }

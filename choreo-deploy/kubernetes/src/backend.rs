@@ -104,14 +104,17 @@ impl KubernetesBackend {
             target: intent.target,
             stamp: Stamp::of(intent),
         };
-        writer.apply(&objects).await
+        let pull_secret = manifest::pull_secret_name(intent);
+        writer.apply(&objects, &pull_secret).await
     }
 
-    /// Brings back what an intent says, or stops what there is.
+    /// Brings back what an intent says, or stops what there is. The intent's objects are rendered
+    /// unless it pulls as before.
     async fn take_objects_back(
         &self,
         (target, generation): (&Target, Generation),
-        objects: Option<Vec<Object>>,
+        before: Option<&Intent<'_>>,
+        rendered: Option<Vec<Object>>,
     ) -> Result<(), BackendError> {
         let namespace = self.namespace(target, TAKE_BACK)?;
         let cluster = self.cluster(&namespace, TAKE_BACK);
@@ -122,13 +125,21 @@ impl KubernetesBackend {
             target,
             stamp: Stamp::taking_back(generation),
         };
-        match objects {
-            Some(mut objects) => {
-                objects.retain(|object| object.id().kind != Kind::Namespace);
-                writer.bring_back(&objects).await
+        let Some(before) = before else {
+            return writer.stop().await;
+        };
+        let (mut objects, pull_secret) = match rendered {
+            Some(objects) => (objects, manifest::pull_secret_name(before).into_owned()),
+            None => {
+                let anchor = writer.anchors().read().await?;
+                let pull_secret = anchor.map(|anchor| anchor.ready_pull_secret);
+                let pull_secret = pull_secret.unwrap_or_default();
+                let objects = manifest::render_as_before(before, &self.policy, &pull_secret)?;
+                (objects, pull_secret)
             }
-            None => writer.stop().await,
-        }
+        };
+        objects.retain(|object| object.id().kind != Kind::Namespace);
+        writer.bring_back(&objects, &pull_secret).await
     }
 
     /// Makes the namespace, or sees that it is the right one and enforces what it should.
@@ -258,6 +269,7 @@ impl KubernetesBackend {
         pull: &Pull<'_>,
     ) -> Result<(), BackendError> {
         const OPERATION: &str = "update pull secret";
+        pull.unless_as_before(OPERATION)?;
         let namespace = self.namespace(target, OPERATION)?;
         let cluster = self.cluster(&namespace, OPERATION);
         let anchors = Anchors {
@@ -349,10 +361,11 @@ impl DeploymentBackend for KubernetesBackend {
         generation: Generation,
         before: Option<&Intent<'_>>,
     ) -> Result<(), BackendError> {
-        let objects = before
+        let rendered = before
+            .filter(|before| !matches!(before.pull, Pull::AsBefore))
             .map(|before| render(before, &self.policy))
             .transpose()?;
-        let call = self.take_objects_back((target, generation), objects);
+        let call = self.take_objects_back((target, generation), before, rendered);
         self.within(TAKE_BACK, call).await
     }
 

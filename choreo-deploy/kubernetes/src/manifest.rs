@@ -25,7 +25,7 @@ use crate::policy::Policy;
 pub use self::object::Object;
 pub(crate) use self::plan::namespace_of;
 pub(crate) use self::pod::CONTAINER;
-pub(crate) use self::support::{namespace_object, pull_secret};
+pub(crate) use self::support::{namespace_object, pull_secret, pull_secret_name};
 
 /// Renders what an intent asks for: every object, in the order they are applied.
 ///
@@ -56,10 +56,24 @@ pub(crate) use self::support::{namespace_object, pull_secret};
 /// changed what it must not; [`Unsupported`](BackendErrorKind::Unsupported) for what this backend
 /// cannot render.
 pub fn render(intent: &Intent<'_>, policy: &Policy) -> Result<Vec<Object>, BackendError> {
-    let plan = Plan::new(intent, policy)?;
+    objects_of(&Plan::new(intent, policy)?)
+}
+
+/// Renders an intent that pulls [as before](choreo_deploy::backend::Pull::AsBefore): its pods name this
+/// Secret, and none if the name is empty.
+pub(crate) fn render_as_before(
+    intent: &Intent<'_>,
+    policy: &Policy,
+    pull_secret: &str,
+) -> Result<Vec<Object>, BackendError> {
+    objects_of(&Plan::pulled_with(intent, policy, pull_secret.into())?)
+}
+
+fn objects_of(plan: &Plan<'_>) -> Result<Vec<Object>, BackendError> {
+    let (intent, policy) = (plan.intent, plan.policy);
     let mut objects = Vec::new();
-    objects.extend(support::namespace(&plan));
-    objects.push(support::service_account(&plan));
+    objects.extend(support::namespace(plan));
+    objects.push(support::service_account(plan));
     objects.extend(pull_secret(
         policy,
         intent.target,
@@ -67,15 +81,15 @@ pub fn render(intent: &Intent<'_>, policy: &Policy) -> Result<Vec<Object>, Backe
     )?);
     match &*plan.workload {
         Workload::Service(_) | Workload::WebApplication(_) => {
-            objects.push(service::render(&plan)?);
-            objects.extend(deployment::disruption_budget(&plan));
-            objects.push(deployment::render(&plan)?);
-            objects.extend(deployment::autoscaler(&plan));
+            objects.push(service::render(plan)?);
+            objects.extend(deployment::disruption_budget(plan));
+            objects.push(deployment::render(plan)?);
+            objects.extend(deployment::autoscaler(plan));
         }
-        Workload::ScheduledTask(task) => objects.push(cron_job::render(&plan, task)?),
+        Workload::ScheduledTask(task) => objects.push(cron_job::render(plan, task)?),
         Workload::ManualTask(_) => {}
     }
-    secrets::checked(check::patched(objects, &plan)?, &plan)
+    secrets::checked(check::patched(objects, plan)?, plan)
 }
 
 /// Renders the Job of one run.

@@ -8,19 +8,37 @@ use std::collections::BTreeSet;
 use choreo_deploy::backend::BackendError;
 
 use crate::anchor::State;
-use crate::apply::{Done, Writer, removal_order};
+use crate::apply::{Done, Planned, Writer, removal_order};
 use crate::held_back;
 use crate::kind::{Kind, ObjectId};
 use crate::manifest::Object;
+use crate::name;
 
 impl Writer<'_> {
     /// Makes the target consist of these objects, which it did before. Their pods are there, so
     /// nothing waits for them to be ready: what the generation had beyond them goes at once.
-    pub(crate) async fn bring_back(&self, objects: &[Object]) -> Result<(), BackendError> {
-        let planned: BTreeSet<ObjectId> =
+    ///
+    /// A pull secret of the target that the pods name and that is not among the objects stays as it is.
+    pub(crate) async fn bring_back(
+        &self,
+        objects: &[Object],
+        pull_secret: &str,
+    ) -> Result<(), BackendError> {
+        let mut planned: BTreeSet<ObjectId> =
             objects.iter().map(|object| object.id().clone()).collect();
+        let own = ObjectId::new(Kind::Secret, name::pull_secret(self.target));
+        let kept = Some(own).filter(|own| own.name == pull_secret && !planned.contains(own));
+        planned.extend(kept.clone());
+        let plan = Planned {
+            ids: &planned,
+            digest: "",
+            pull_secret,
+        };
         let held = self.anchors().load().await?;
-        let held = self.claim(held, (&planned, "")).await?;
+        let held = self.claim(held, plan).await?;
+        if let Some(kept) = &kept {
+            self.touch(kept).await?;
+        }
         for object in objects {
             let reached = self.reached(object).await?;
             self.write(reached.as_ref().unwrap_or(object), objects)
@@ -53,7 +71,7 @@ impl Writer<'_> {
     /// so does the next generation.
     pub(crate) async fn stop(&self) -> Result<(), BackendError> {
         let held = self.anchors().load().await?;
-        let held = self.claim(held, (&BTreeSet::new(), "")).await?;
+        let held = self.claim(held, Planned::nothing()).await?;
         for id in removal_order(self.possible(held.as_ref())) {
             match id.kind {
                 Kind::CronJob | Kind::Deployment | Kind::HorizontalPodAutoscaler => {

@@ -47,6 +47,10 @@ impl BackendClause {
         Self::taken_back_cannot_be_applied(fixture).await;
         told("taken_back_before_it_was_applied");
         Self::taken_back_before_it_was_applied(fixture).await;
+        told("taken_back_pulls_as_before");
+        Self::taken_back_pulls_as_before(fixture).await;
+        told("pulling_as_before_is_only_for_taking_back");
+        Self::pulling_as_before_is_only_for_taking_back(fixture).await;
         told("cancelled_apply_can_be_repeated");
         Self::cancelled_apply_can_be_repeated(fixture).await;
         told("settling_keeps_what_is_needed");

@@ -1,8 +1,8 @@
 //! The clauses about taking a generation back.
 
 use super::BackendClause;
-use super::fixture::{BackendFixture, assert_stale, generation};
-use crate::backend::Intent;
+use super::fixture::{BackendFixture, assert_stale, example_registry, generation};
+use crate::backend::{BackendErrorKind, Intent, Pull};
 use crate::rollout::RolloutPhase;
 
 impl BackendClause {
@@ -82,5 +82,41 @@ impl BackendClause {
         assert_stale(backend.apply(&intent).await);
         let rollout = backend.observe(&target).await.expect("looks");
         assert_eq!(rollout.phase, RolloutPhase::Absent, "{rollout:?}");
+    }
+
+    /// A failed generation is taken back without the credential of the release that was ready before.
+    pub async fn taken_back_pulls_as_before(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let (target, release) = (fixture.target("as-before"), fixture.release(1));
+        let secret = example_registry("before");
+        let intent = Intent::new(&target, generation(1), &release).with_pull(Pull::Secret(&secret));
+        backend.apply(&intent).await.expect("applies");
+        fixture.assert_runs(&target, generation(1), &release).await;
+        let settled = backend.settle(&target, generation(1)).await;
+        settled.expect("settles");
+        let failed = fixture.missing().unwrap_or_else(|| fixture.release(2));
+        let intent = Intent::new(&target, generation(2), &failed);
+        backend.apply(&intent).await.expect("applies");
+        let before = Intent::new(&target, generation(2), &release).with_pull(Pull::AsBefore);
+        for _ in 0..2 {
+            let taken = backend.take_back(&target, generation(2), Some(&before));
+            taken.await.expect("takes it back, and again");
+            fixture.assert_runs(&target, generation(2), &release).await;
+        }
+    }
+
+    /// A call that deploys a release needs to know how its image is pulled.
+    pub async fn pulling_as_before_is_only_for_taking_back(fixture: &BackendFixture) {
+        let backend = fixture.backend();
+        let (target, release) = (fixture.target("not-as-before"), fixture.release(1));
+        fixture.deploy(&target, generation(1), &release).await;
+        let intent = Intent::new(&target, generation(2), &release).with_pull(Pull::AsBefore);
+        let applied = backend.apply(&intent).await;
+        let updated = backend.update_pull_secret(&target, generation(1), &Pull::AsBefore);
+        for refused in [applied, updated.await] {
+            let error = refused.expect_err("the call is refused");
+            assert_eq!(error.kind(), BackendErrorKind::Unsupported, "{error}");
+        }
+        fixture.assert_runs(&target, generation(1), &release).await;
     }
 }

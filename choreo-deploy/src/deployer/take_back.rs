@@ -14,8 +14,9 @@ use super::follow::Ending;
 use super::halt::{Halt, retried};
 use super::places::and_then_on;
 use super::slots::Slot;
+use super::source::Source;
 use crate::Target;
-use crate::backend::Intent;
+use crate::backend::{Intent, Pull};
 use crate::deployment::{Deployment, Phase, Subject};
 use crate::id::DataPlaneId;
 use crate::reason::{Reason, ReasonCode};
@@ -192,14 +193,24 @@ impl Deployer {
             return Ok(stopped(target, before));
         };
         let wanted = Wanted::of(&before.release);
-        let source = self.source(target, &wanted).await?;
+        // Nothing is pulled, so a missing credential prevents nothing.
+        let source = match self.source(target, &wanted).await {
+            Ok(source) => Ok(source),
+            Err(Halt::Failed(reason)) => Err(reason),
+            Err(halt) => return Err(halt),
+        };
+        let pull = source.as_ref().map_or(Pull::AsBefore, Source::pull);
         let intent = Intent::new(target, generation, &before.release)
             .with_settings(&before.settings)
-            .with_pull(source.pull());
+            .with_pull(pull);
         let call = self.call(backend.take_back(target, generation, Some(&intent)));
         self.reach(plane, call).await?;
         let number = before.release.number;
-        Ok(format!("release {number}, which was ready before, runs"))
+        let runs = format!("release {number}, which was ready before, runs");
+        Ok(match source {
+            Ok(_) => runs,
+            Err(reason) => format!("{runs} and keeps its pull secret: {}", reason.message),
+        })
     }
 
     /// What was ready last on the target.

@@ -10,7 +10,7 @@ use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::{DeploymentStore, Store};
-use choreo_registry::{Digest, ImageReference};
+use choreo_registry::{Credential, Digest, ImageReference, PullSecret};
 
 use crate::plane::{Plane, world};
 use crate::world::{World, codes, id, key, reason, register, service};
@@ -287,31 +287,44 @@ async fn what_is_refused_is_taken_back_once_it_is_allowed() {
     }
 }
 
-/// Its registration is not there for a while.
+/// The pods of the earlier release pull nothing, so its credential must not be needed. The failed
+/// release would run until the registry is registered again.
 #[tokio::test(start_paused = true)]
-async fn what_ran_before_is_taken_back_once_its_registry_is_registered_again() {
-    let (world, plane) = world().await;
-    breaks(&plane, "orders:2");
-    world.deploy("orders", "orders:1").await;
-    plane.fail("observe", BackendErrorKind::Unreachable, 6);
-    let failed = world.submit("orders", "orders:2").await;
-    works_for(&world, 1).await;
-    assert_eq!(plane.called("take back"), 0);
-    let store: &dyn Store = &*world.store;
-    let removed = store.remove_registry(&id("acme"), &id("images")).await;
-    assert!(removed.unwrap());
-    works_for(&world, 200).await;
-    let meanwhile = world.read(&failed).await;
-    assert_eq!(meanwhile.phase, Phase::Progressing, "it is not true yet");
-    let last = meanwhile.reasons.last().unwrap();
-    assert_eq!(last.code, ReasonCode::NotTakenBack);
-    assert!(last.message.contains("registry images"), "{last}");
-    let sealer = Sealer::new(SealingKey::new("test", [7; 32]).unwrap());
-    register(store, &sealer, "images").await;
-    world.deployer.work_until_idle().await.unwrap();
-    let failed = world.read(&failed).await;
-    assert_eq!(codes(&failed).last(), Some(&ReasonCode::TakenBack));
-    assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
+async fn a_deployment_is_taken_back_without_the_credential_of_the_earlier_release() {
+    for (is_removed, why) in [
+        (true, "registry images"),
+        (false, "the credential of registry images cannot be opened"),
+    ] {
+        let (world, plane) = world().await;
+        breaks(&plane, "orders:2");
+        world.deploy("orders", "orders:1").await;
+        plane.fail("observe", BackendErrorKind::Unreachable, 6);
+        let failed = world.submit("orders", "orders:2").await;
+        works_for(&world, 1).await;
+        assert_eq!(plane.called("take back"), 0);
+        let store: &dyn Store = &*world.store;
+        let removed = store.remove_registry(&id("acme"), &id("images")).await;
+        assert!(removed.unwrap());
+        if !is_removed {
+            let other = Sealer::new(SealingKey::new("other", [8; 32]).unwrap());
+            register(store, &other, "images").await;
+        }
+        works_for(&world, 200).await;
+        let failed = world.read(&failed).await;
+        assert_eq!(failed.phase, Phase::Failed);
+        let last = failed.reasons.last().unwrap();
+        assert_eq!(last.code, ReasonCode::TakenBack, "{last}");
+        assert!(last.message.contains(why), "{last}");
+        assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
+        let secret = plane.inner.pulls_with(&failed.target, &pull_secret());
+        assert!(secret, "the pull secret stays as it is");
+    }
+}
+
+/// The pull secret of the registry that [`world`] registers.
+fn pull_secret() -> PullSecret {
+    let credential = Credential::new("ada", "correct horse").unwrap();
+    PullSecret::new(&"registry.example.com".parse().unwrap(), &credential)
 }
 
 #[tokio::test(start_paused = true)]

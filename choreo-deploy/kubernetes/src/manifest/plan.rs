@@ -7,6 +7,7 @@ use choreo_deploy::workload::{Workload, too_large};
 use serde_json::{Value, json};
 
 use super::object::Object;
+use super::support;
 use crate::kind::{Kind, ObjectId};
 use crate::labels::{self, Map};
 use crate::name;
@@ -19,10 +20,24 @@ pub(crate) struct Plan<'a> {
     pub(crate) workload: Cow<'a, Workload>,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    /// The Secret that pods pull with; empty without one.
+    pub(super) pull_secret: Cow<'a, str>,
 }
 
 impl<'a> Plan<'a> {
+    /// Plans an intent that says itself how its image is pulled.
     pub(crate) fn new(intent: &'a Intent<'a>, policy: &'a Policy) -> Result<Self, BackendError> {
+        intent.pull.unless_as_before("render")?;
+        let pull_secret = support::pull_secret_name(intent);
+        Self::pulled_with(intent, policy, pull_secret)
+    }
+
+    /// Plans an intent whose pods pull with this Secret; with none if the name is empty.
+    pub(super) fn pulled_with(
+        intent: &'a Intent<'a>,
+        policy: &'a Policy,
+        pull_secret: Cow<'a, str>,
+    ) -> Result<Self, BackendError> {
         let version = intent.release.render_version;
         if version != 1 {
             return Err(refused(format!(
@@ -40,6 +55,7 @@ impl<'a> Plan<'a> {
             workload,
             namespace: namespace_of(intent.target, policy, "render")?,
             name: name::object(intent.target),
+            pull_secret,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::name;
 /// at what is sent, whoever put it there: variables, files, the registration or the operator's patch.
 pub(super) fn checked(objects: Vec<Object>, plan: &Plan<'_>) -> Result<Vec<Object>, BackendError> {
     let own = match plan.intent.pull {
-        Pull::Secret(_) => Some(name::pull_secret(plan.intent.target)),
+        Pull::Secret(_) | Pull::AsBefore => Some(name::pull_secret(plan.intent.target)),
         _ => None,
     };
     let sent = objects

@@ -1,7 +1,9 @@
 //! What a workload needs around it: namespace, ServiceAccount and pull Secret.
 
+use std::borrow::Cow;
+
 use choreo_deploy::Target;
-use choreo_deploy::backend::{BackendError, Pull};
+use choreo_deploy::backend::{BackendError, Intent, Pull};
 use choreo_deploy::deployment::Generation;
 use choreo_registry::PullSecret;
 use choreo_registry::pull_secret::SecretMetadata;
@@ -87,13 +89,28 @@ fn expose_secret_body(secret: &PullSecret, name: &str) -> Result<Value, BackendE
     Ok(secret.expose_manifest(&metadata))
 }
 
+/// Returns the name of the Secret that an intent's pods pull with; empty without one.
+pub(crate) fn pull_secret_name<'a>(intent: &Intent<'a>) -> Cow<'a, str> {
+    match intent.pull {
+        Pull::Secret(_) => name::pull_secret(intent.target).into(),
+        Pull::Existing(name) => name.into(),
+        _ => "".into(),
+    }
+}
+
 /// The pull secrets that a pod names.
 pub(super) fn image_pull_secrets(plan: &Plan<'_>) -> Result<Value, BackendError> {
-    Ok(match plan.intent.pull {
-        Pull::Anonymous | Pull::NodeIdentity => Value::Null,
-        Pull::Secret(_) => json!([{ "name": name::pull_secret(plan.intent.target) }]),
-        Pull::Existing(name) => json!([{ "name": name }]),
+    match plan.intent.pull {
+        Pull::Anonymous
+        | Pull::AsBefore
+        | Pull::Existing(_)
+        | Pull::NodeIdentity
+        | Pull::Secret(_) => {}
         Pull::External(_) => return Err(unsupported("way of pulling (an external secret)")),
         _ => return Err(unsupported("way of pulling")),
+    }
+    Ok(match &*plan.pull_secret {
+        "" => Value::Null,
+        name => json!([{ "name": name }]),
     })
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod as_before;
 mod server;
 
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,102 @@
+//! A generation is taken back without the credential of the release that was ready before.
+
+use choreo_deploy::backend::{BackendError, DeploymentBackend, Intent, Pull};
+use choreo_deploy::conformance::{example_registry, example_release, example_target};
+use choreo_deploy_kubernetes::KubernetesBackend;
+use serde_json::Value;
+
+use crate::server::{Server, status};
+use crate::{DEPLOYMENTS, generation, policy, settle};
+
+const SECRETS: &str = "/secrets/";
+
+async fn apply(server: &Server, number: u64, pull: Pull<'_>) {
+    let (target, release) = (example_target("orders"), example_release(number));
+    let call = async |backend: KubernetesBackend| {
+        let intent = Intent::new(&target, generation(number), &release);
+        backend.apply(&intent.with_pull(pull)).await
+    };
+    server.call(policy(), call).await.unwrap();
+}
+
+/// Takes a generation back to the first release.
+async fn take_back(server: &Server, number: u64, pull: Pull<'_>) -> Result<(), BackendError> {
+    let (target, release) = (example_target("orders"), example_release(1));
+    let call = async |backend: KubernetesBackend| {
+        let intent = Intent::new(&target, generation(number), &release).with_pull(pull);
+        backend
+            .take_back(&target, generation(number), Some(&intent))
+            .await
+    };
+    server.call(policy(), call).await
+}
+
+fn template(server: &Server) -> Value {
+    server.look(DEPLOYMENTS)["spec"]["template"].clone()
+}
+
+/// Another template would restart the pods that are ready, and without their pull secret they could not
+/// start on another node.
+#[tokio::test]
+async fn what_was_ready_pulls_with_the_secret_that_is_there() {
+    let (first, second) = (example_registry("ada"), example_registry("grace"));
+    let before = [
+        Pull::Secret(&first),
+        Pull::Existing("team"),
+        Pull::Anonymous,
+    ];
+    let failed = [
+        Pull::Anonymous,
+        Pull::Existing("other"),
+        Pull::Secret(&second),
+    ];
+    for (before, failed) in before.into_iter().flat_map(|b| failed.map(|f| (b, f))) {
+        let server = Server::new();
+        apply(&server, 1, before).await;
+        settle(&server, 1).await.unwrap();
+        let (ready, has_secret) = (template(&server), server.has(SECRETS));
+        apply(&server, 2, failed).await;
+        assert_ne!(template(&server), ready);
+        // Nothing of it was ready, and neither is what supersedes it.
+        apply(&server, 3, failed).await;
+        for _ in 0..2 {
+            take_back(&server, 3, Pull::AsBefore).await.unwrap();
+            assert_eq!(template(&server), ready, "{before:?} {failed:?}");
+            assert_eq!(server.has(SECRETS), has_secret, "{before:?} {failed:?}");
+        }
+    }
+}
+
+/// A generation is ready also if something that an older one left behind cannot be removed.
+#[tokio::test]
+async fn what_got_ready_with_leftovers_counts_as_before() {
+    let secret = example_registry("ada");
+    let server = Server::new();
+    apply(&server, 1, Pull::Secret(&secret)).await;
+    settle(&server, 1).await.unwrap();
+    apply(&server, 2, Pull::Anonymous).await;
+    server.before("DELETE", SECRETS, |_| Some(status(403, "refused")));
+    let error = settle(&server, 2).await.unwrap_err();
+    assert!(error.is_about_leftovers(), "{error}");
+    let ready = template(&server);
+    apply(&server, 3, Pull::Existing("other")).await;
+    take_back(&server, 3, Pull::AsBefore).await.unwrap();
+    let spec = |template: &Value| template["spec"]["imagePullSecrets"].clone();
+    assert_eq!(spec(&template(&server)), spec(&ready));
+    assert!(spec(&ready).is_null());
+}
+
+/// A worker that still applies the failed generation must not write its credential afterwards.
+#[tokio::test]
+async fn the_secret_that_stays_belongs_to_the_taken_back_generation() {
+    let secret = example_registry("ada");
+    let server = Server::new();
+    apply(&server, 1, Pull::Secret(&secret)).await;
+    settle(&server, 1).await.unwrap();
+    apply(&server, 2, Pull::Secret(&secret)).await;
+    take_back(&server, 2, Pull::AsBefore).await.unwrap();
+    let kept = server.look(SECRETS);
+    let marked = &kept["metadata"]["annotations"]["choreo.dev/generation"];
+    assert_eq!(marked, "0.2-taken-back");
+    assert_ne!(kept["data"], Value::Null);
+}
