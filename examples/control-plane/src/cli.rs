@@ -13,18 +13,18 @@ const STATUSES: &str = "\
 Exit status:
   0  ready, succeeded, or done
   1  failed; the output says why
-  2  wrong use, or a wrong configuration
+  2  invalid arguments, or an invalid configuration
   3  superseded by a newer deployment
-  4  held since a rollback
+  4  the environment is held since a rollback
   5  timed out
-  6  refused: an unknown component, an image outside its registry, a token, ...
-  7  unavailable: the store or a data plane does not do it now";
+  6  rejected: an unknown component, an image outside its registry, ...
+  7  unavailable: the store or a data plane cannot do it now";
 
-/// A complete small control plane: deploys container images from your registries.
+/// A complete small control plane that deploys container images from your registries.
 #[derive(Debug, Parser)]
 #[command(name = "control-plane", version, after_help = STATUSES)]
 pub(crate) struct Cli {
-    /// The configuration.
+    /// The configuration file.
     #[arg(
         long,
         global = true,
@@ -32,7 +32,7 @@ pub(crate) struct Cli {
         default_value = "control-plane.toml"
     )]
     pub(crate) config: PathBuf,
-    /// Write one JSON value to standard output, for machines.
+    /// Write one JSON value to standard output.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -41,130 +41,130 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the webhook and work on deployments until told to stop.
+    /// Serve the webhook and work on deployments until SIGTERM or Ctrl-C.
     Serve,
-    /// Check the configuration and all that it names, and say every problem at once.
+    /// Check the configuration and everything that it names, and report all problems.
     Check {
-        /// Ask data planes and registries too: versions, permissions, namespaces and logins.
+        /// Also query data planes and registries: versions, permissions, namespaces and logins.
         #[arg(long)]
         connect: bool,
     },
-    /// Container registries.
+    /// Manage container registries.
     #[command(subcommand)]
     Registry(RegistryCommand),
-    /// Deploy tokens, with which CI deploys.
+    /// Manage the tokens that CI deploys with.
     #[command(subcommand)]
     Token(TokenCommand),
     #[command(flatten)]
     Act(ActCommand),
-    /// Show what runs where, since when, and what is held.
+    /// Show the releases that run in each environment, and the holds.
     Status {
-        /// The component; all by default.
+        /// The id of a component [default: all components]
         component: Option<ComponentId>,
     },
-    /// List the newest deployments.
+    /// List the most recent deployments.
     Deployments {
-        /// The component; all by default.
+        /// The id of a component [default: all components]
         component: Option<ComponentId>,
         #[command(flatten)]
         newest: Newest,
     },
-    /// List the newest releases of a component.
+    /// List the most recent releases of a component.
     Releases {
-        /// The component, by its id.
+        /// The id of the component.
         component: ComponentId,
         #[command(flatten)]
         newest: Newest,
     },
-    /// List the newest runs of a task.
+    /// List the most recent runs of a task.
     Runs {
-        /// The component, by its id.
+        /// The id of the component.
         component: ComponentId,
         #[command(flatten)]
         newest: Newest,
     },
-    /// Show the last lines that a component wrote.
+    /// Show the last lines of the log of a component.
     Logs {
         #[command(flatten)]
         place: Place,
-        /// At most so many.
+        /// The maximum number of lines.
         #[arg(long, value_name = "N", default_value = "100", value_parser = lines)]
         lines: u32,
-        /// Those of the container before the last restart.
+        /// Show the log of the container before the last restart.
         #[arg(long)]
         previous: bool,
     },
-    /// List what may run somewhere and is not as the configuration says, and why.
+    /// List the components that may run in a place that the configuration does not have, and why.
     Orphans,
-    /// Put a store to work again that was restored from a backup, or begun anew. Stop the server
-    /// before.
+    /// Prepare a store that was restored from a backup, or created after a loss. Stop the server
+    /// first.
     Restore,
-    /// Show the Kubernetes objects of an image as YAML, without any secret and without asking
-    /// anybody.
+    /// Show the Kubernetes objects for an image as YAML. Secrets are redacted, and no connection is
+    /// made.
     Render {
         #[command(flatten)]
         image: Image,
     },
-    /// Show the CI step that deploys a component.
+    /// Show a CI step that deploys a component.
     Snippet {
         /// The CI system: curl or github-actions.
         ci: Ci,
-        /// The component, by its id.
+        /// The id of the component.
         component: ComponentId,
     },
 }
 
-/// The commands that work on data planes.
+/// The commands that act on data planes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ActCommand {
-    /// Deploy an image and follow it to its end.
+    /// Deploy an image, and wait for the outcome.
     Deploy {
         #[command(flatten)]
         image: Image,
     },
-    /// Deploy what is ready in one environment to the next, and follow it.
+    /// Deploy the release that is ready in one environment to the next, and wait for the outcome.
     Promote {
-        /// The component, by its id.
+        /// The id of the component.
         component: ComponentId,
-        /// The environment to promote from; the first by default.
+        /// The environment to promote from [default: the first]
         #[arg(long, value_name = "ENV")]
         from: Option<EnvironmentId>,
     },
-    /// Bring an older release back, and hold the environment against CI.
+    /// Deploy an older release again, and hold the environment so that CI cannot deploy.
     Rollback {
         #[command(flatten)]
         place: Place,
-        /// The release; the one that was ready before by default.
+        /// The release [default: the one that was ready before]
         #[arg(long, value_name = "RELEASE", value_parser = release_number)]
         to: Option<ReleaseNumber>,
     },
-    /// Let CI deploy again after a rollback.
+    /// End the hold of a rollback, so that CI can deploy again.
     ReleaseHold {
         #[command(flatten)]
         place: Place,
     },
-    /// Remove a component from an environment, also one that has left the configuration.
+    /// Remove a component from an environment. The configuration need not contain it.
     Remove {
-        /// The component, by its id.
+        /// The id of the component.
         component: ComponentId,
-        /// The environment; needed where the component is in several.
+        /// The environment. Required if the component is in several.
         #[arg(long, value_name = "ENV")]
         environment: Option<EnvironmentId>,
         /// Remove it from every environment.
         #[arg(long, conflicts_with = "environment")]
         all: bool,
-        /// Forget data planes that have left the configuration; what runs there runs on.
+        /// Forget data planes that the configuration does not contain. What runs there keeps running.
         #[arg(long)]
         forget: bool,
     },
-    /// Run a task and follow it to its end, or cancel a run.
+    /// Run a task and wait for the outcome, or cancel a run.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Run {
         #[command(subcommand)]
         command: Option<RunCommand>,
         #[command(flatten)]
         place: Option<Place>,
-        /// Arguments in place of the workload's.
+        /// Arguments that replace those of the workload.
         #[arg(last = true)]
         args: Vec<String>,
     },
@@ -172,17 +172,17 @@ pub(crate) enum ActCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunCommand {
-    /// Stop a run, and follow it to its end.
+    /// Stop a run, and wait for its end.
     Cancel {
-        /// The run, by its id: `runs` lists them.
+        /// The id of the run. `runs` lists them.
         id: RunId,
     },
 }
 
-/// How many of a list.
+/// The length of a list.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Newest {
-    /// At most so many.
+    /// The maximum number of entries.
     #[arg(long, value_name = "N", default_value = "50", value_parser = limit)]
     pub(crate) limit: u16,
 }
@@ -190,9 +190,9 @@ pub(crate) struct Newest {
 /// A component in an environment.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// The component, by its id.
+    /// The id of the component.
     pub(crate) component: ComponentId,
-    /// The environment; the first by default.
+    /// The environment [default: the first]
     #[arg(long, value_name = "ENV")]
     pub(crate) environment: Option<EnvironmentId>,
 }
@@ -200,79 +200,79 @@ pub(crate) struct Place {
 /// An image of a component in an environment.
 #[derive(Debug, Args)]
 pub(crate) struct Image {
-    /// The component, by its id.
+    /// The id of the component.
     pub(crate) component: ComponentId,
     /// The image, such as registry.example.com/shop/orders:1.4.
     pub(crate) image: ImageReference,
-    /// The environment; the first by default.
+    /// The environment [default: the first]
     #[arg(long, value_name = "ENV")]
     pub(crate) environment: Option<EnvironmentId>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegistryCommand {
-    /// List the registries, and which components use them.
+    /// List the registries, and the components that use them.
     List,
-    /// Ask a registry whether the login works, and whether it may pull an image.
+    /// Check that a registry accepts the login, and that the login may pull an image.
     Verify {
-        /// The registry, by its id.
+        /// The id of the registry.
         name: RegistryId,
-        /// An image to ask for, such as registry.example.com/shop/orders:1.4.
+        /// An image to check, such as registry.example.com/shop/orders:1.4.
         image: Option<ImageReference>,
     },
-    /// Forget a registry that has left the configuration, and its credential.
+    /// Delete a registry that the configuration does not contain, and its credential.
     Remove {
-        /// The registry, by its id.
+        /// The id of the registry.
         name: RegistryId,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Make a token of a component. It is shown now, and never again.
+    /// Create a token for a component. It is shown once.
     Create {
-        /// The component, by its id.
+        /// The id of the component.
         component: ComponentId,
-        /// What people call it; its id by default.
+        /// The name of the token [default: its id]
         #[arg(long)]
         name: Option<String>,
-        /// How many days it lives; 90 by default, 365 at most.
+        /// The number of days until it expires, 1 to 365 [default: 90]
         #[arg(long, value_parser = lifetime)]
         days: Option<Lifetime>,
     },
     /// List the tokens of a component.
     List {
-        /// The component, by its id.
+        /// The id of the component.
         component: ComponentId,
     },
-    /// End a token now.
+    /// Revoke a token now.
     Revoke {
-        /// The component, by its id.
+        /// The id of the component.
         component: ComponentId,
-        /// The token, by its id: `token list` shows them.
+        /// The id of the token. `token list` shows it.
         token_id: TokenId,
     },
 }
 
 fn release_number(text: &str) -> Result<ReleaseNumber, String> {
     let number = text.parse().ok().and_then(ReleaseNumber::new);
-    number.ok_or_else(|| "a release is a number, counting from 1".to_owned())
+    number.ok_or_else(|| "write the number of a release, 1 or more".to_owned())
 }
 
 fn limit(text: &str) -> Result<u16, String> {
     let limit = text.parse().ok().filter(|limit| *limit > 0);
-    limit.ok_or_else(|| format!("a limit is a whole number, 1 to {}", u16::MAX))
+    limit.ok_or_else(|| format!("write a whole number from 1 to {}", u16::MAX))
 }
 
 fn lines(text: &str) -> Result<u32, String> {
     let lines = text.parse().ok();
-    lines.ok_or_else(|| "lines are a whole number, 0 or more".to_owned())
+    lines.ok_or_else(|| "write a whole number, 0 or more".to_owned())
 }
 
 fn lifetime(text: &str) -> Result<Lifetime, String> {
     let days = text
         .parse::<u16>()
-        .map_err(|_| "days are a number, 1 to 365".to_owned())?;
+        .map_err(|_| "write a whole number from 1 to 365".to_owned())?;
     Lifetime::from_days(days).map_err(|error| error.to_string())
 }
 
@@ -287,7 +287,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// Guards that whoever asks for help is told what each argument is.
+    /// Guards that the help describes each argument.
     #[test]
     fn every_argument_has_a_line_of_help() {
         fn check(command: &clap::Command) {
@@ -301,9 +301,9 @@ mod tests {
         check(&Cli::command());
     }
 
-    /// Guards that whatever is mistyped is answered without a word of Rust.
+    /// Guards that no message about a wrong argument contains a word of Rust.
     #[test]
-    fn wrong_use_is_answered_in_plain_words() {
+    fn wrong_arguments_are_reported_in_plain_words() {
         for args in [
             "",
             "deploi",
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_or_no_lifetime_is_wrong_use() {
+    fn values_that_do_not_parse_are_wrong_use() {
         for (args, message) in [
             (
                 &["deploy", "orders", "BAD"][..],
@@ -369,15 +369,15 @@ mod tests {
             ),
             (
                 &["rollback", "orders", "--to", "0"],
-                "a release is a number, counting from 1",
+                "write the number of a release, 1 or more",
             ),
             (
                 &["logs", "orders", "--lines", "many"],
-                "lines are a whole number, 0 or more",
+                "write a whole number, 0 or more",
             ),
             (
                 &["snippet", "jenkins", "orders"],
-                "CI system \"jenkins\" is not known",
+                "CI system \"jenkins\" is unknown",
             ),
         ] {
             let parsed = Cli::try_parse_from([&["control-plane"], args].concat());

@@ -1,13 +1,12 @@
 //! A complete small control plane built on the choreo crates: one program, one TOML file, one
 //! SQLite file.
 //!
-//! Read it from here: [`cli`] has the commands, [`commands`] what each does, [`control_plane`] how
-//! the parts are put together, [`server`] how the webhook is served, and [`config`] how the
-//! configuration is read.
+//! Start to read here: [`cli`] defines the commands, [`commands`] implements them, [`control_plane`]
+//! assembles the parts, [`server`] serves the webhook, and [`config`] reads the configuration.
 //!
-//! Every command opens the configuration and the store by itself, also while `serve` runs. One that
-//! only shows something opens the store to read only. One that starts something has it stored durably,
-//! works on it, and follows it to its end, whichever process does the work.
+//! Each command opens the configuration and the store itself, also while `serve` runs. A command that
+//! only shows something opens the store read-only. A command that starts something stores it durably,
+//! works on it and waits for its end. Another process may do the work.
 //!
 //! # Exit statuses
 //!
@@ -15,14 +14,14 @@
 //! |---|---|
 //! | 0 | ready, succeeded, or done |
 //! | 1 | failed; the output says why |
-//! | 2 | wrong use, or a wrong configuration |
+//! | 2 | invalid arguments, or an invalid configuration |
 //! | 3 | superseded by a newer deployment |
-//! | 4 | held since a rollback |
+//! | 4 | the environment is held since a rollback |
 //! | 5 | timed out |
-//! | 6 | refused: an unknown component, an image outside its registry, a token, … |
-//! | 7 | unavailable: the store or a data plane does not do it now |
+//! | 6 | rejected: an unknown component, an image outside its registry, … |
+//! | 7 | unavailable: the store or a data plane cannot do it now |
 //!
-//! They are those of the CI snippets ([`choreo_webhook::snippet::ExitStatus`]).
+//! The CI snippets use the same statuses ([`choreo_webhook::snippet::ExitStatus`]).
 
 mod cli;
 mod commands;
@@ -50,19 +49,19 @@ use self::cli::{Cli, Command};
 use self::failure::{ExitStatus, Failure};
 use self::output::Output;
 
-/// How long threads that wait for something get to end with the process.
+/// The time that blocked threads get to end before the process exits.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            Output::note(format_args!("error: no thread can be started: {error}"));
+            Output::note(format_args!("error: threads cannot be started: {error}"));
             return ExitCode::from(ExitStatus::NoAnswer.code());
         }
     };
     let status = runtime.block_on(run());
-    // A credential plugin that hangs must not keep the process.
+    // A credential plugin that hangs must not keep the process alive.
     runtime.shutdown_timeout(LAST_WORD);
     status
 }
@@ -91,7 +90,7 @@ async fn run() -> ExitCode {
     ExitCode::from(status.code())
 }
 
-/// Ends as clap does, and answers machines in JSON like every other error.
+/// Exits as clap does, and reports the error as JSON if `--json` is among the arguments.
 fn wrong_use(error: &clap::Error) -> ExitCode {
     let options = std::env::args_os().take_while(|argument| argument != "--");
     let wants_json = { options }.any(|argument| argument == "--json");
@@ -111,9 +110,9 @@ fn wrong_use(error: &clap::Error) -> ExitCode {
     ExitCode::from(ExitStatus::WrongUse.code())
 }
 
-/// Logs go to standard error, as `RUST_LOG` says.
+/// Writes logs to standard error, filtered by `RUST_LOG`.
 fn start_logging(serving: bool) {
-    // What fails at a data plane is said in the outcome; the client's own word for it is for servers.
+    // The outcome of a command reports failures of a data plane. The logs of the client repeat them.
     let default = if serving {
         "info"
     } else {
