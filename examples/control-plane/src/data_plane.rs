@@ -251,7 +251,7 @@ async fn open(access: &ClusterAccess) -> Result<kube::Client, Box<dyn Error + Se
         ClusterAccess::InCluster => {
             let config = kube::Config::incluster().map_err(|error| {
                 let why = with_causes(&error);
-                format!("this runs in no pod with a service account: {why}")
+                format!("the service account of a pod was not found: {why}")
             })?;
             return Ok(kube::Client::try_from(config)?);
         }

@@ -21,15 +21,15 @@ use crate::output::Output;
 
 pub(super) use self::exposure::note as exposure_note;
 
-/// How many doubts of a kind people are shown.
+/// The maximum number of doubts of one kind in the text.
 const SHOWN: usize = 20;
 
-/// Why `--connect` shows nothing.
-const NOT_ASKED: &str = "no data plane or registry was asked: that needs a configuration that can be \
-                         read, a sealing key and a way out (egress); mend the problems above first";
+/// The reason why `--connect` shows nothing.
+const NOT_ASKED: &str = "no data plane or registry was checked: this needs a readable configuration, a \
+                         sealing key and a valid [egress]; fix the problems above first";
 
-/// Reads the configuration and all that it names, and says every problem and every doubt. Where it
-/// is to connect, it asks data planes and registries too.
+/// Reads the configuration and everything that it names, and reports every problem and every doubt.
+/// With `connect`, it also queries data planes and registries.
 pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitStatus {
     let (looked, mut problems) = look(path);
     let (mut doubts, mut connections) = (Vec::new(), Vec::new());
@@ -77,7 +77,7 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
         value["not_asked"] = json!(NOT_ASKED);
     }
     if failed > 0 {
-        let _ = write!(text, "\n{failed} of {} looks failed", connections.len());
+        let _ = write!(text, "\n{failed} of {} checks failed", connections.len());
     }
     output.say(text, &value);
     match (problems.is_empty(), failed) {
@@ -87,7 +87,7 @@ pub(super) async fn check(path: &Path, connect: bool, output: Output) -> ExitSta
     }
 }
 
-/// Connects each data plane, and notes a problem for each that fails.
+/// Connects each data plane, and adds a problem for each that fails.
 async fn link(configuration: &Configuration, problems: &mut Vec<Problem>) -> Vec<Option<Link>> {
     let linked = data_plane::connect_each(configuration).await;
     let each = configuration.data_planes.iter().zip(linked);
@@ -100,14 +100,14 @@ async fn link(configuration: &Configuration, problems: &mut Vec<Problem>) -> Vec
     each.map(link).collect()
 }
 
-/// What can be read of the configuration, and what is wrong with the rest.
+/// Returns as much of the configuration as can be read, and its problems.
 fn look(path: &Path) -> (Option<(Configuration, Option<Secrets>)>, Vec<Problem>) {
     let problems = Problems::default();
     let looked = Configuration::look(path, &problems);
     (looked, problems.into_result().err().unwrap_or_default())
 }
 
-/// What is doubtful about the registries.
+/// Returns the findings about the registries.
 fn findings(configuration: &Configuration, secrets: Option<&Secrets>) -> Vec<Doubt> {
     let mut doubts = Vec::new();
     for entry in &configuration.registries {
@@ -120,7 +120,7 @@ fn findings(configuration: &Configuration, secrets: Option<&Secrets>) -> Vec<Dou
     doubts
 }
 
-/// The doubts for people; of many of a kind, some.
+/// Returns the doubts as text, with a limited number of each kind.
 fn told(doubts: &[Doubt]) -> String {
     let mut text = String::new();
     for (index, doubt) in doubts.iter().enumerate() {

@@ -25,7 +25,7 @@ fn the_folder_of_the_store_is_looked_for() {
     site.run(&["check"])
         .expect(2)
         .says("store.path: folder ")
-        .says("missing\" does not exist: make it, or name another");
+        .says("missing\" does not exist: create it, or choose another");
     assert!(!site.directory().join("missing").exists());
     // What is no database is one thing, and what is broken beside it another.
     std::fs::write(
@@ -58,8 +58,8 @@ fn a_sealing_key_that_does_not_open_the_store_is_a_problem() {
         ),
         (
             "key = { id = \"new\", file = \"other.key\" }",
-            "sealing.older: lacks key \"2026-11\", which sealed images in the store: add it, or start \
-             the server once to seal anew what the configuration has",
+            "sealing.older: key \"2026-11\", which sealed images in the store, is missing: add it, or \
+             start the server once to seal their credentials again",
         ),
     ] {
         site.configure(&configuration.replace(KEY, key));
@@ -165,17 +165,17 @@ fn what_has_no_effect_yet_is_said() {
     site.run(&["check"])
         .expect(0)
         .says(
-            "warning: components[0].workload.endpoints[0].visibility: is \"public\", and nothing \
-             outside the cluster reaches it yet; route to its Service by an Ingress",
+            "warning: components[0].workload.endpoints[0].visibility: \"public\" has no effect yet: \
+             the endpoint cannot be reached from outside the cluster; add your own Ingress",
         )
         .says(
-            "warning: components[0].workload.endpoints[0].base_path: is written down, and no route",
+            "warning: components[0].workload.endpoints[0].base_path: has no effect yet",
         )
-        .says("warning: components[2].type: is a Web Application, and nothing outside the cluster");
+        .says("warning: components[2].type: a Web Application cannot be reached from outside the cluster");
     let image = registry.push("shop/orders", "1", &Image::empty());
     site.run(&["deploy", "orders", &image])
         .expect(0)
-        .complains("nothing outside the cluster reaches orders yet");
+        .complains("orders cannot be reached from outside the cluster yet");
 }
 
 /// What was seen of one data plane or registry.
@@ -192,7 +192,7 @@ fn everything_is_tried_at_once() {
     };
     site.run(&["check", "--connect"])
         .expect(0)
-        .says("ok       data plane local: is in memory\n")
+        .says("ok       data plane local: in memory\n")
         .says(&format!(
             "ok       registry images: registry \"{}\" accepts the login",
             registry.host()
@@ -210,14 +210,14 @@ fn everything_is_tried_at_once() {
     let outcome = site
         .run_with(&["check", "--connect"], "wrong")
         .expect(1)
-        .says("failed   data plane eu-1: API server does not answer: ")
+        .says("failed   data plane eu-1: the API server does not answer: ")
         .says(&format!(
             "failed   registry dead: registry \"{dead}\" cannot be reached"
         ))
         .says("failed   registry images: ")
         .says("refuses the user name or the password")
         .says("unknown  registry acr: ")
-        .says("3 of 5 looks failed");
+        .says("3 of 5 checks failed");
     assert!(!outcome.stdout.contains("os error"), "{}", outcome.stdout);
     let value = site.run(&["check", "--connect", "--json"]).expect(1).json();
     assert_eq!(value["ok"], false, "{value}");
@@ -273,7 +273,7 @@ fn an_api_server_that_refuses_the_credential_is_told() {
     let kubeconfig = kubeconfig.to_string();
     std::fs::write(site.directory().join("kubeconfig"), kubeconfig).unwrap();
     site.run(&["check", "--connect"]).expect(1).says(
-        "failed   data plane local: API server refuses the credential: renew what the kubeconfig has",
+        "failed   data plane local: the API server rejects the credential: renew the one in the kubeconfig",
     );
 }
 
@@ -286,12 +286,12 @@ fn what_is_not_asked_is_told() {
     let site = Site::new(&configuration.replace(password, "NEVER_SET"), "password");
     site.run(&["check", "--connect"])
         .expect(2)
-        .says("unknown  registry images: the credential could not be read");
+        .says("unknown  registry images: the credential cannot be read");
     let site = Site::new(
         &configuration.replace("CHOREO_SEALING_KEY", "NEVER_SET"),
         "password",
     );
-    let said = "no data plane or registry was asked";
+    let said = "no data plane or registry was checked";
     site.run(&["check", "--connect"]).expect(2).says(said);
     let value = site.run(&["check", "--connect", "--json"]).expect(2).json();
     assert!(
@@ -315,7 +315,7 @@ fn a_cluster_says_what_it_permits() {
     site.run(&["check", "--connect"])
         .expect(0)
         .says("ok       data plane local: Kubernetes v1.")
-        .says("ok       data plane local: permits all that is needed in all namespaces");
+        .says("ok       data plane local: all needed permissions are granted in all namespaces");
 
     let (there, gone) = (
         format!("{}-acme", cluster.prefix()),
@@ -331,7 +331,7 @@ fn a_cluster_says_what_it_permits() {
     let base = crate::control_plane::base(&registry.host());
     site.configure(&format!("{base}{plane}{}", service("orders")));
     site.run(&["check", "--connect"]).expect(1).says(&format!(
-        "failed   data plane local: namespace {gone} does not exist; make it"
+        "failed   data plane local: namespace {gone} does not exist; create it"
     ));
 
     // Somebody who may do a few things in one namespace, and whose other namespace is not there.
@@ -368,12 +368,12 @@ fn a_cluster_says_what_it_permits() {
         .collect();
     let said = said.join("\n");
     for expected in [
-        format!("answers, to system:serviceaccount:{there}:control"),
+        format!("answers as system:serviceaccount:{there}:control"),
         format!(
-            "does not permit in namespace {there}: create secrets, delete secrets, get secrets, patch \
+            "permissions are missing in namespace {there}: create secrets, delete secrets, get secrets, patch \
              secrets"
         ),
-        format!("does not permit in namespace {gone}: "),
+        format!("permissions are missing in namespace {gone}: "),
     ] {
         assert!(said.contains(&expected), "{expected} is not in\n{said}");
     }

@@ -59,7 +59,7 @@ fn a_web_application_answers() {
         .expect(0)
         .says("front is ready in development")
         .says(".svc:8080 inside the cluster")
-        .complains("nothing outside the cluster reaches front yet");
+        .complains("front cannot be reached from outside the cluster yet");
     assert_eq!(cluster.answers("front"), ["front one"]);
     site.run(&["promote", "front"])
         .expect(0)

@@ -120,7 +120,7 @@ fn the_service_account_of_no_pod_is_told() {
     );
     site.run(&["check"])
         .expect(2)
-        .says("data_planes[1].in_cluster: cannot be connected: this runs in no pod with a service account: ");
+        .says("data_planes[1].in_cluster: cannot be connected: the service account of a pod was not found: ");
     // Beside what else is wrong.
     let broken = with_cluster("localhost:5000", "in_cluster = true")
         .replace("CHOREO_SEALING_KEY", "CHOREO_TEST_NEVER_SET");
@@ -374,11 +374,11 @@ fn check_connects_once() {
             let checked = connect(HANGS).expect(2);
             let why = "no connection within 30 seconds";
             assert_eq!(checked.stdout.matches(why).count(), 1, "{checked:?}");
-            checked.says("unknown  data plane eu-1: is not connected, so nothing was asked of it");
+            checked.says("unknown  data plane eu-1: not connected, so not checked");
         });
         scope.spawn(|| {
             let checked = connect(0).expect(1);
-            checked.says("failed   data plane eu-1: API server does not answer: ");
+            checked.says("failed   data plane eu-1: the API server does not answer: ");
         });
     });
 }

@@ -1,4 +1,4 @@
-//! Asks a cluster for its version, who asks, and what is permitted and there.
+//! Queries a cluster for its version, the user, the permissions and the namespaces.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,10 @@ use super::permissions::{IN_NAMESPACES, OF_NAMESPACES, Permission};
 use crate::config::{Configuration, DataPlaneEntry};
 use crate::failure::with_causes;
 
-/// Everything that can be seen of a cluster without changing it.
+/// The user in messages if the API server does not name it.
+const UNKNOWN_USER: &str = "an unknown user";
+
+/// Checks everything about a cluster that can be checked without a change to it.
 pub(super) async fn look(
     configuration: &Configuration,
     entry: &DataPlaneEntry,
@@ -29,12 +32,12 @@ pub(super) async fn look(
         Ok(version) => version.git_version,
         Err(kube::Error::Api(status)) if status.code == 401 => {
             return failed(
-                "API server refuses the credential: renew what the kubeconfig has".to_owned(),
+                "the API server rejects the credential: renew the one in the kubeconfig".to_owned(),
             );
         }
         Err(error) => {
             return failed(format!(
-                "API server does not answer: {}",
+                "the API server does not answer: {}",
                 with_causes(&error)
             ));
         }
@@ -43,13 +46,13 @@ pub(super) async fn look(
         Ok(who) => who,
         Err(kube::Error::Api(status)) if status.code == 401 => {
             return failed(format!(
-                "Kubernetes {version} refuses the credential: renew what the kubeconfig has"
+                "Kubernetes {version} rejects the credential: renew the one in the kubeconfig"
             ));
         }
-        // It may be that only this may not be asked.
-        Err(_) => "somebody that it does not name".to_owned(),
+        // The review itself may be forbidden.
+        Err(_) => UNKNOWN_USER.to_owned(),
     };
-    let message = format!("Kubernetes {version} answers, to {who}");
+    let message = format!("Kubernetes {version} answers as {who}");
     let mut looked = vec![Connection::data_plane(id, State::Ok, message)];
     match namespaces(configuration, entry) {
         Scope::Everywhere => {
@@ -58,7 +61,7 @@ pub(super) async fn look(
         }
         Scope::In { names, unnamed } => {
             for place in unnamed {
-                let message = format!("has no namespace for {place}");
+                let message = format!("no namespace is configured for {place}");
                 let look = Connection::data_plane(id, State::Failed, message);
                 looked.push(look.with_help("add one to policy.namespaces.map"));
             }
@@ -72,11 +75,11 @@ pub(super) async fn look(
     looked
 }
 
-/// Where the targets of a data plane go.
+/// The namespaces of the targets of a data plane.
 enum Scope {
-    /// To namespaces that are made for them.
+    /// Namespaces that are created for them.
     Everywhere,
-    /// To these, which are there. Some places may have none.
+    /// These, which exist. Some places may have none.
     In {
         names: BTreeSet<String>,
         unnamed: BTreeSet<String>,
@@ -112,23 +115,24 @@ async fn whoami(client: &Client) -> Result<String, kube::Error> {
     let answer = reviews.create(&params, &review).await?;
     let user = answer.status.and_then(|status| status.user_info);
     let name = user.and_then(|user| user.username);
-    Ok(name.unwrap_or_else(|| "nobody that it names".to_owned()))
+    Ok(name.unwrap_or_else(|| UNKNOWN_USER.to_owned()))
 }
 
-/// A namespace that is not there. Who may not look sees it by what is permitted there.
+/// Returns a failure if a namespace does not exist. If the user may not read namespaces, the
+/// permissions show it.
 async fn missing(id: &str, client: &Client, name: &str) -> Option<Connection> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     match namespaces.get_opt(name).await {
         Ok(None) => {
             let message = format!("namespace {name} does not exist");
             let look = Connection::data_plane(id, State::Failed, message);
-            Some(look.with_help("make it, or name another in policy.namespaces"))
+            Some(look.with_help("create it, or choose another in policy.namespaces"))
         }
         _ => None,
     }
 }
 
-/// Whether all of this is permitted, in a namespace or in all.
+/// Checks that all of this is permitted, in one namespace or in all.
 async fn permitted(
     id: &str,
     client: &Client,
@@ -156,7 +160,7 @@ async fn permitted(
             Ok(false) => _ = helpful.insert(format!("{verb} {resource}")),
             Err(error) => {
                 let why = with_causes(&error);
-                let message = format!("does not say what is permitted: {why}");
+                let message = format!("the permissions cannot be read: {why}");
                 return Connection::data_plane(id, State::Unknown, message);
             }
         }
@@ -167,15 +171,18 @@ async fn permitted(
     };
     let list = |verbs: BTreeSet<String>| verbs.into_iter().collect::<Vec<_>>().join(", ");
     if !denied.is_empty() {
-        let message = format!("does not permit {place}: {}", list(denied));
+        let message = format!("permissions are missing {place}: {}", list(denied));
         let look = Connection::data_plane(id, State::Failed, message);
-        return look.with_help("grant it by a Role or ClusterRole");
+        return look.with_help("grant them with a Role or ClusterRole");
     }
-    let message = format!("permits all that is needed {place}");
+    let message = format!("all needed permissions are granted {place}");
     let look = Connection::data_plane(id, State::Ok, message);
     match helpful.is_empty() {
         true => look,
-        false => look.with_help(format!("for better reasons grant also: {}", list(helpful))),
+        false => look.with_help(format!(
+            "for more precise reasons, also grant {}",
+            list(helpful)
+        )),
     }
 }
 

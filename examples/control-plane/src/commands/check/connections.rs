@@ -1,4 +1,4 @@
-//! Asks data planes and registries whether all is well there, all at once.
+//! Checks data planes and registries, concurrently.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::commands::registry::access;
 use crate::config::{Configuration, DataPlaneEntry, Secrets};
 use crate::data_plane::Link;
 
-/// The longest time for the answers of one data plane or registry, once it is connected.
+/// The maximum time for the answers of one data plane or registry, once it is connected.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What one look at a data plane or a registry showed.
+/// The result of one check of a data plane or a registry.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Connection {
     /// `data-plane` or `registry`.
@@ -32,7 +32,7 @@ pub(super) struct Connection {
 pub(super) enum State {
     Ok,
     Failed,
-    /// It cannot be told from here.
+    /// It cannot be checked from here.
     Unknown,
 }
 
@@ -74,8 +74,8 @@ impl Connection {
     }
 }
 
-/// Looks at everything, in the order of the configuration. `links` has the connection to each data
-/// plane, or none if it could not be connected.
+/// Checks everything, and returns the results in the order of the configuration. `links` contains the
+/// connection to each data plane, or `None` if it could not be connected.
 pub(super) async fn try_all(
     configuration: &Arc<Configuration>,
     secrets: Secrets,
@@ -103,7 +103,7 @@ pub(super) async fn try_all(
                     kind: "registry",
                     id: entry.id.to_string(),
                     state: State::Failed,
-                    message: format!("does not answer within {} seconds", PATIENCE.as_secs()),
+                    message: format!("no answer within {} seconds", PATIENCE.as_secs()),
                     help: None,
                 },
             };
@@ -115,7 +115,7 @@ pub(super) async fn try_all(
     looked.into_iter().flat_map(|(_, looked)| looked).collect()
 }
 
-/// Looks at a data plane.
+/// Checks a data plane.
 async fn look(
     configuration: &Configuration,
     entry: &DataPlaneEntry,
@@ -127,22 +127,22 @@ async fn look(
     };
     let client = match link {
         Some(Link::Cluster(client)) => client,
-        Some(Link::Memory) => return one(State::Ok, "is in memory".to_owned()),
-        // The problem of the configuration says why.
+        Some(Link::Memory) => return one(State::Ok, "in memory".to_owned()),
+        // The problem of the configuration contains the reason.
         None => {
-            let message = "is not connected, so nothing was asked of it";
+            let message = "not connected, so not checked";
             return one(State::Unknown, message.to_owned());
         }
     };
     let looked = clusters::look(configuration, entry, &client);
     let looked = tokio::time::timeout(PATIENCE, looked).await;
     looked.unwrap_or_else(|_| {
-        let message = format!("does not answer within {} seconds", PATIENCE.as_secs());
+        let message = format!("no answer within {} seconds", PATIENCE.as_secs());
         one(State::Failed, message)
     })
 }
 
-/// A line for each look.
+/// Returns a line for each result.
 pub(super) fn told(connections: &[Connection]) -> String {
     let mut text = String::new();
     for Connection {

@@ -5,17 +5,17 @@ use serde::Serialize;
 
 use crate::config::{Login, RegistryEntry};
 
-/// What may be meant so, and may be a mistake.
+/// A finding: it may be intended, or a mistake.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Doubt {
-    /// Where it stands in the configuration.
+    /// The path in the configuration.
     pub(super) path: String,
-    /// What kind: stable, for machines.
+    /// The kind. It is stable, for programs.
     pub(super) code: &'static str,
     /// `info` or `warning`.
     pub(super) severity: &'static str,
     pub(super) message: String,
-    /// What to do.
+    /// The action that resolves it.
     pub(super) help: String,
 }
 
@@ -34,7 +34,7 @@ impl Doubt {
         }
     }
 
-    /// What was found about a registry, at the field that it is about.
+    /// Creates a doubt from a finding about a registry, at the field that it is about.
     pub(super) fn of_registry(entry: &RegistryEntry, finding: &Finding) -> Self {
         let (path, field) = (&entry.path, field(finding.code(), &entry.login));
         Self {

@@ -1,30 +1,30 @@
-//! What is written down about who reaches a component, and what nothing acts on yet.
+//! Settings about the exposure of a component that have no effect yet.
 
 use choreo_deploy::workload::{ComponentType, Visibility, Workload};
 
 use super::doubt::Doubt;
 use crate::config::{ComponentEntry, Configuration};
 
-const HELP: &str = "route to its Service by an Ingress or a Gateway of your own";
+const HELP: &str = "add your own Ingress or Gateway that routes to its Service";
 
-/// Says of every component what is taken and changes nothing.
+/// Returns a doubt for each setting that is accepted and has no effect.
 pub(super) fn doubts(configuration: &Configuration) -> Vec<Doubt> {
     let components = configuration.components.with_paths();
     let doubts = components.flat_map(|(path, entry)| of(&path, &entry));
     doubts.collect()
 }
 
-/// What to say with a deployment of a component that others than the cluster are to reach.
+/// Returns a note for the deployment of a component that should be reachable from outside the cluster.
 pub(crate) fn note(entry: &ComponentEntry) -> Option<String> {
     let doubts = of("", entry);
     let is_public = doubts.iter().any(|doubt| doubt.code == "not-exposed");
     let id = &entry.component.id;
-    is_public.then(|| format!("nothing outside the cluster reaches {id} yet: {HELP}"))
+    is_public.then(|| format!("{id} cannot be reached from outside the cluster yet: {HELP}"))
 }
 
 fn of(path: &str, entry: &ComponentEntry) -> Vec<Doubt> {
     if entry.component.component_type == ComponentType::WebApplication {
-        let message = "is a Web Application, and nothing outside the cluster reaches it yet";
+        let message = "a Web Application cannot be reached from outside the cluster yet";
         return vec![Doubt::warning(
             format!("{path}.type"),
             "not-exposed",
@@ -39,7 +39,7 @@ fn of(path: &str, entry: &ComponentEntry) -> Vec<Doubt> {
         let at = |field| format!("{path}.workload.endpoints[{index}].{field}");
         match endpoint.visibility {
             Visibility::Public => {
-                let message = "is \"public\", and nothing outside the cluster reaches it yet";
+                let message = "\"public\" has no effect yet: the endpoint cannot be reached from outside the cluster";
                 doubts.push(Doubt::warning(
                     at("visibility"),
                     "not-exposed",
@@ -47,9 +47,9 @@ fn of(path: &str, entry: &ComponentEntry) -> Vec<Doubt> {
                 ));
             }
             Visibility::Organization => {
-                let message = "is \"organization\", and changes nothing yet: whatever runs in the \
-                               cluster reaches it";
-                let help = "keep others away by a NetworkPolicy of your own";
+                let message = "\"organization\" has no effect yet: everything in the cluster can reach \
+                               the endpoint";
+                let help = "restrict access with your own NetworkPolicy";
                 doubts.push(Doubt::warning(
                     at("visibility"),
                     "no-effect",
@@ -59,7 +59,7 @@ fn of(path: &str, entry: &ComponentEntry) -> Vec<Doubt> {
             _ => {}
         }
         if endpoint.base_path.is_some() {
-            let message = "is written down, and no route uses it yet";
+            let message = "has no effect yet: no route uses it";
             doubts.push(Doubt::warning(
                 at("base_path"),
                 "no-effect",

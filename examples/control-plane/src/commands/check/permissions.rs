@@ -1,18 +1,18 @@
-//! What the control plane must be allowed to do on a cluster.
+//! The permissions that the control plane needs on a cluster.
 
-/// A kind of object, and what is done with it.
+/// A kind of object, and the verbs that are used on it.
 pub(super) struct Permission {
     pub(super) group: &'static str,
-    /// With `/` before a part of it.
+    /// A subresource is separated by `/`.
     pub(super) resource: &'static str,
     pub(super) verbs: &'static [&'static str],
-    /// Whether a deployment needs it, and not only a good reason of one that fails.
+    /// `true` if a deployment needs it, `false` if it only makes the reason of a failure more precise.
     pub(super) is_needed: bool,
 }
 
 const OBJECT: &[&str] = &["get", "create", "patch", "delete"];
 
-/// As the role of the Kubernetes backend has them, in the namespaces of the targets.
+/// The permissions in the namespaces of the targets, as in the role of the Kubernetes backend.
 pub(super) const IN_NAMESPACES: &[Permission] = &[
     needed("", "configmaps", &["get", "create", "update"]),
     needed("", "secrets", OBJECT),
@@ -40,7 +40,7 @@ pub(super) const IN_NAMESPACES: &[Permission] = &[
     },
 ];
 
-/// What it takes to make namespaces.
+/// The permission to create namespaces.
 pub(super) const OF_NAMESPACES: Permission = needed("", "namespaces", &["get", "create", "patch"]);
 
 const fn needed(
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// The role that a test on a real cluster holds to what is used.
+    /// The role. A test on a real cluster compares it with the requests of the backend.
     const ROLE: &str = include_str!("../../../../../choreo-deploy/kubernetes/rbac.yaml");
 
     /// The items of a list such as `verbs: [get, list]`.
@@ -76,7 +76,7 @@ mod tests {
         )
     }
 
-    /// Guards that `check --connect` asks for what the role of the backend has, and nothing else.
+    /// Guards that `check --connect` checks the permissions in the role of the backend, and no others.
     #[test]
     fn what_is_asked_for_is_the_role() {
         let mut role = BTreeSet::new();

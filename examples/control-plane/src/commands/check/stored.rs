@@ -1,4 +1,4 @@
-//! What the store shows to who may not change it.
+//! Checks of the store that only read it.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use crate::config::{Configuration, Problem};
 use crate::failure::Failure;
 use crate::registration;
 
-/// Where the store stands in the configuration.
+/// The path of the store in the configuration.
 const PATH: &str = "store.path";
 
-/// Looks at the store without making or changing it: whether it opens, whether the sealing keys open
-/// what is in it, and what in it cannot be read.
+/// Checks the store without creating or changing it: that it opens, that the sealing keys open the
+/// credentials, and that all rows can be read.
 pub(super) async fn look(
     configuration: &Configuration,
     sealer: Option<&Sealer>,
@@ -28,15 +28,18 @@ pub(super) async fn look(
     if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
     {
         return problem(format!(
-            "folder {folder:?} does not exist: make it, or name another"
+            "folder {folder:?} does not exist: create it, or choose another"
         ));
     }
     let store = match SqliteStore::open_read_only(&configuration.store).await {
         Ok(store) => store,
-        // The first start makes it.
+        // The first start creates it.
         Err(OpenError::Missing(_)) => return (Vec::new(), Vec::new()),
         Err(error @ OpenError::Outdated { .. }) => {
-            let words = (error.to_string(), "the next start of the server does it");
+            let words = (
+                error.to_string(),
+                "the next start of the server upgrades it",
+            );
             return (
                 Vec::new(),
                 vec![Doubt::warning(PATH, "store-outdated", words)],
@@ -58,8 +61,8 @@ pub(super) async fn look(
         .unwrap_or_else(|error| problem(Failure::from(error).to_string()))
 }
 
-/// Each key that does not open what it is to open, with the registries that it concerns. A registry
-/// that is not in the configuration is used by nothing: of such a one it is a doubt.
+/// Returns a problem for each key that does not open the credentials that name it. A registry that is
+/// not in the configuration is not used, so it is only a doubt.
 async fn check_keys(
     configuration: &Configuration,
     sealer: &Sealer,
@@ -95,8 +98,8 @@ async fn check_keys(
             false => Problem::new(
                 "sealing.older",
                 format!(
-                    "lacks key {key:?}, which sealed {registries} in the store: add it, or start the \
-                     server once to seal anew what the configuration has"
+                    "key {key:?}, which sealed {registries} in the store, is missing: add it, or \
+                     start the server once to seal their credentials again"
                 ),
             ),
         }
@@ -104,12 +107,12 @@ async fn check_keys(
     Ok((closed.into_iter().map(problem).collect(), doubts))
 }
 
-/// A registry that has left the configuration, and does not open.
+/// Returns a doubt about a registry that is not in the configuration and cannot be opened.
 fn left_closed(id: &RegistryId, key: &str) -> Doubt {
     let words = (
         format!(
-            "registry {id} is stored, is not in the configuration, and does not open: it is sealed \
-             with key {key:?}"
+            "the store contains registry {id}, which is not in the configuration and cannot be \
+             opened: it is sealed with key {key:?}"
         ),
         format!("remove it with \"registry remove {id}\""),
     );
@@ -125,7 +128,7 @@ fn doubt(row: Unreadable) -> Doubt {
         "unreadable-row",
         (
             format!("row {key:?} of {table} cannot be read: {why}"),
-            "it is left alone and not worked on; use the version that has written it",
+            "it is ignored; use the version of the program that wrote it",
         ),
     )
 }
