@@ -1,4 +1,4 @@
-//! The configuration: one TOML file, read whole, with every problem at once.
+//! The configuration: one TOML file. All its problems are reported at once.
 
 mod component;
 mod data_plane;
@@ -41,16 +41,16 @@ pub(crate) use self::registry::{Login, OpenRegistry, RegistryEntry};
 use self::secret::{Orphans, SecretSource};
 use self::section::{Section, join};
 
-/// The configuration, without its secrets.
+/// The configuration without its secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct Configuration {
     pub(crate) organization: OrganizationId,
     pub(crate) listen: SocketAddr,
-    /// Where the health checks are answered as well, out of the reach of clients.
+    /// A second address for the health checks, which clients need not reach.
     pub(crate) health_listen: Option<SocketAddr>,
-    /// Where clients reach the webhook, as snippets say it.
+    /// The URL of the webhook for clients, which snippets contain.
     pub(crate) public_url: BaseUrl,
-    /// The database.
+    /// The path of the database.
     pub(crate) store: PathBuf,
     sealing: Option<KeyEntry>,
     older_sealing: Vec<KeyEntry>,
@@ -63,16 +63,16 @@ pub(crate) struct Configuration {
     pub(crate) components: Components,
 }
 
-/// What the secrets of a configuration make.
+/// The secrets of a configuration, opened.
 #[derive(Debug)]
 pub(crate) struct Secrets {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) registries: BTreeMap<RegistryId, OpenRegistry>,
-    /// Carries what the registry client asks, where the egress policy lets it.
+    /// The transport of the registry client, within the egress policy.
     pub(crate) transport: Arc<ReqwestTransport>,
 }
 
-/// A sealing key: its name, and where it is.
+/// The id of a sealing key and its source.
 #[derive(Clone, Debug)]
 struct KeyEntry {
     id: String,
@@ -81,7 +81,7 @@ struct KeyEntry {
 }
 
 impl Configuration {
-    /// Reads a file, but no secret.
+    /// Reads a file, but no secrets.
     pub(crate) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         let problems = Problems::default();
         let read = Self::parse_file(path, &problems);
@@ -98,7 +98,7 @@ impl Configuration {
         opened.ok_or_else(Vec::new)
     }
 
-    /// Reads what there is to read beside the problems, for whoever wants to know all of them.
+    /// Reads as much as can be read, and adds all problems.
     pub(crate) fn look(path: &Path, problems: &Problems) -> Option<(Self, Option<Secrets>)> {
         let (read, orphans) = Self::parse_file(path, problems)?;
         let secrets = read.secrets(problems);
@@ -106,14 +106,14 @@ impl Configuration {
         Some((read, secrets))
     }
 
-    /// Where a sealing key stands in the configuration, by its id.
+    /// Returns the path of a sealing key in the configuration.
     pub(crate) fn path_of_key(&self, id: &str) -> String {
         let keys = self.sealing.iter().chain(&self.older_sealing);
         let key = { keys }.find(|key| key.id == id);
         key.map_or_else(|| "sealing".to_owned(), |key| key.path.clone())
     }
 
-    /// The plan of a component: its environments in promotion order with its settings there.
+    /// Returns the plan of a component: its environments in promotion order, with its settings.
     pub(crate) fn plan(&self, component: &ComponentId) -> Option<Plan> {
         let mut entry = self.component(component)?;
         let stages = self.environments.iter().filter_map(|environment| {
@@ -149,13 +149,13 @@ impl Configuration {
         Self::parse(&text, directory, problems)
     }
 
-    /// Reads as much as there is to read. What is wrong is noted and left out, or stands in by its
-    /// default: the result is good only when there was no problem.
+    /// Reads as much as can be read. An invalid part is reported, and is missing or has its default in the
+    /// result. The result is complete only if there was no problem.
     fn parse(text: &str, directory: &Path, problems: &Problems) -> Option<(Self, Orphans)> {
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(error) => {
-                // Its own text shows the line, and with it what may be a secret.
+                // Its own text quotes the line, which may contain a secret.
                 let at = error
                     .span()
                     .map(|span| place(text, span.start))
@@ -191,7 +191,7 @@ impl Configuration {
             DataPlaneEntry::of(section, directory)
         });
         let environments = each(&mut root, "environments", environment);
-        // What is there apart is known; what is no list of tables is here, and said to be.
+        // The components were read separately. A value that is not a list of tables is still here.
         root.tables("components");
         root.finish();
         let components = Components::of(components, (organization.clone(), &names), problems);
@@ -213,7 +213,7 @@ impl Configuration {
         Some((read, orphans))
     }
 
-    /// Reads every secret, and tries everything that is made of them.
+    /// Reads every secret, and creates everything that needs them.
     fn secrets(&self, problems: &Problems) -> Option<Secrets> {
         let key = self.sealing.as_ref().and_then(|key| key.read(problems));
         let older = self.older_sealing.iter();
@@ -237,7 +237,7 @@ impl Configuration {
     }
 }
 
-/// A plan is put together when it is asked for: thousands of them would be the configuration again.
+/// A plan is created on demand: thousands of them would take as much memory as the configuration.
 #[async_trait]
 impl Catalog for Configuration {
     async fn plan(&self, component: &ComponentKey) -> Result<Option<Plan>, CatalogError> {
@@ -279,7 +279,7 @@ fn server(mut section: Section<'_>) -> Option<(SocketAddr, Option<SocketAddr>, B
     let public_url = section.optional("public_url");
     section.finish();
     let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
-    // Only an address of this machine makes a URL by itself; others are behind something with TLS.
+    // Only a local address is a valid URL without TLS. Others are behind a proxy.
     let local = || format!("http://127.0.0.1:{}", listen.port()).parse().ok();
     Some((listen, health_listen, public_url.or_else(local)?))
 }
@@ -333,7 +333,7 @@ fn environment(mut section: Section<'_>) -> Option<Environment> {
     Some(environment)
 }
 
-/// The entries of a list that can be read.
+/// Returns the entries of a list that can be read.
 fn each<T>(
     section: &mut Section<'_>,
     list: &'static str,
@@ -342,7 +342,7 @@ fn each<T>(
     section.tables(list).into_iter().filter_map(entry).collect()
 }
 
-/// `line 3, column 5: ` of a position in a text.
+/// Returns the line and column of a position, such as `line 3, column 5: `.
 fn place(text: &str, position: usize) -> String {
     let before = text.get(..position).unwrap_or(text);
     let line = before.matches('\n').count() + 1;

@@ -1,4 +1,4 @@
-//! `[[components]]`: what is deployed, from which registry, and how it runs where.
+//! `[[components]]`: what is deployed, its registry, and its settings in each environment.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,12 +16,12 @@ use super::problem::Problems;
 use super::section::{Section, join};
 use crate::nearest;
 
-/// The components. Each was read once, for its problems, and is kept as the JSON that it was read
-/// from: of thousands, few are used at a time.
+/// The components. Each is read once for its problems and kept as JSON, because few of thousands are
+/// used at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Components {
     organization: OrganizationId,
-    /// With the place that each has in the list.
+    /// The position in the list, and the JSON.
     documents: BTreeMap<ComponentId, (usize, Box<str>)>,
 }
 
@@ -41,7 +41,7 @@ impl Components {
         for (index, document) in documents.into_iter().enumerate() {
             let path = format!("components[{index}]");
             let Ok(Value::Table(table)) = serde_json::from_str(&document) else {
-                problems.add(path, "is no table");
+                problems.add(path, "is not a table");
                 continue;
             };
             if let Some(id) = table.get("id").and_then(Value::as_str)
@@ -61,22 +61,22 @@ impl Components {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of components.
     pub(crate) fn len(&self) -> usize {
         self.documents.len()
     }
 
-    /// All ids, sorted.
+    /// Returns all ids in order.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &ComponentId> {
         self.documents.keys()
     }
 
-    /// Every component, by its id.
+    /// Returns every component in the order of the ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = ComponentEntry> {
         self.with_paths().map(|(_, entry)| entry)
     }
 
-    /// Every component, by its id, with where it stands in the configuration.
+    /// Returns every component in the order of the ids, with its path in the configuration.
     pub(crate) fn with_paths(&self) -> impl Iterator<Item = (String, ComponentEntry)> {
         self.documents.values().filter_map(|(index, text)| {
             let path = format!("components[{index}]");
@@ -90,14 +90,14 @@ impl Components {
 
     fn read(&self, document: &str) -> Option<ComponentEntry> {
         let table = serde_json::from_str(document).ok()?;
-        // There were none when it was read first.
+        // There were none when it was read the first time.
         let problems = Problems::default();
         let section = Section::new(String::new(), table, &problems);
         ComponentEntry::of(section, &self.organization, &problems)
     }
 }
 
-/// A component with its workload and its settings by environment.
+/// A component with its workload, and its settings in each environment.
 #[derive(Clone, Debug)]
 pub(crate) struct ComponentEntry {
     pub(crate) component: Component,
@@ -133,7 +133,8 @@ impl ComponentEntry {
     }
 }
 
-/// The workload, by the rules of the component's type. Where that is not known, what all types have.
+/// Reads the workload by the rules of the component's type. If the type is not known, only the parts
+/// that all types share are read.
 fn workload(
     section: &mut Section<'_>,
     component_type: Option<ComponentType>,
@@ -144,7 +145,7 @@ fn workload(
     if table.contains_key("type") {
         problems.add(
             format!("{path}.type"),
-            "is the component's: leave it out here",
+            "belongs to the component: remove it here",
         );
     }
     let known = component_type.unwrap_or(ComponentType::ManualTask);
@@ -158,7 +159,7 @@ fn workload(
     };
     for problem in found {
         if component_type.is_some() || problem.path.starts_with("container") {
-            // The type is the component's.
+            // The type is a member of the component, not of the workload.
             let message = problem.message.replace("use one of type, ", "use one of ");
             problems.add(join(&path, &problem.path), message);
         }
@@ -166,7 +167,7 @@ fn workload(
     None
 }
 
-/// A probe at a port that no endpoint has looks at something that nobody is sent to.
+/// Reports a probe of a port that no endpoint has: it would not check what clients use.
 fn check_probes(workload: &Workload, path: &str, problems: &Problems) {
     let probes = match workload {
         Workload::Service(service) => &service.probes,
@@ -190,13 +191,13 @@ fn check_probes(workload: &Workload, path: &str, problems: &Problems) {
             let instead = nearest::instead("", &ports);
             problems.add(
                 format!("{path}.probes.{name}.{kind}.port"),
-                format!("is {port}, which is the port of no endpoint: {instead}"),
+                format!("{port} is not the port of an endpoint: {instead}"),
             );
         }
     }
 }
 
-/// The settings, by environment.
+/// Reads the settings of each environment.
 fn settings(section: Section<'_>, problems: &Problems) -> BTreeMap<EnvironmentId, Settings> {
     let mut settings = BTreeMap::new();
     let path = section.path();
@@ -214,11 +215,11 @@ fn settings(section: Section<'_>, problems: &Problems) -> BTreeMap<EnvironmentId
     settings
 }
 
-/// A part of the file as the document that it is.
+/// Reads a part of the file as a document.
 fn document<T>(
     part: &impl Serialize,
     read: impl Fn(&str) -> Result<T, Vec<DocumentProblem>>,
 ) -> Result<T, Vec<DocumentProblem>> {
-    // What TOML has and JSON has not are dates, which are tables here and refused as such.
+    // Dates, which JSON does not have, are tables here and rejected as such.
     read(&serde_json::to_string(part).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! `[[data_planes]]`: where components run.
+//! `[[data_planes]]`: the places where components run.
 
 use std::path::{Path, PathBuf};
 
@@ -8,35 +8,35 @@ use serde::Deserialize;
 
 use super::section::Section;
 
-/// A data plane and how it is reached.
+/// A data plane, and the access to it.
 #[derive(Clone, Debug)]
 pub(crate) struct DataPlaneEntry {
     pub(crate) data_plane: DataPlane,
     pub(crate) backend: BackendEntry,
-    /// What its operator decides. Rendering follows it, also in memory.
+    /// The policy of its operator. Rendering uses it, also for a data plane in memory.
     pub(crate) policy: Policy,
-    /// Where it stands in the configuration.
+    /// The path in the configuration.
     pub(crate) path: String,
 }
 
-/// What runs the components of a data plane.
+/// The backend of a data plane.
 #[derive(Clone, Debug)]
 pub(crate) enum BackendEntry {
-    /// A Kubernetes cluster, and how it is reached.
+    /// A Kubernetes cluster, and the access to it.
     Kubernetes(ClusterAccess),
-    /// Nothing: for trying out. Everything is ready at once, and forgotten with the process.
+    /// None, for a trial. Everything is ready at once, and lost at the end of the process.
     Memory,
 }
 
-/// How a cluster is reached.
+/// The access to a cluster.
 #[derive(Clone, Debug)]
 pub(crate) enum ClusterAccess {
-    /// By a kubeconfig: the named one, else `$KUBECONFIG`, else `~/.kube/config`.
+    /// A kubeconfig: the named one, or else `$KUBECONFIG`, or else `~/.kube/config`.
     Kubeconfig {
         file: Option<PathBuf>,
         context: Option<String>,
     },
-    /// By the service account of the pod that the control plane runs in.
+    /// The service account of the pod that the control plane runs in.
     InCluster,
 }
 
@@ -71,7 +71,7 @@ impl DataPlaneEntry {
 }
 
 impl DataPlaneEntry {
-    /// Where it stands in the configuration how the data plane is reached.
+    /// Returns the path in the configuration of the access to the data plane.
     pub(crate) fn path_of_access(&self) -> String {
         let path = self.path.as_str();
         match &self.backend {
@@ -89,7 +89,7 @@ fn backend(section: &mut Section<'_>, directory: &Path) -> Option<BackendEntry> 
         Some(BackendName::Memory) => Some(BackendEntry::Memory),
         Some(BackendName::Kubernetes) => Some(BackendEntry::Kubernetes(access(section, directory))),
         None => {
-            // What all backends have may be meant.
+            // The fields of a backend may still be there.
             access(section, directory);
             None
         }
@@ -107,13 +107,13 @@ fn access(section: &mut Section<'_>, directory: &Path) -> ClusterAccess {
     if file.is_some() || context.is_some() {
         section.problem(
             "in_cluster",
-            "is the service account's access: leave out kubeconfig and context",
+            "uses the service account: remove kubeconfig and context",
         );
     }
     ClusterAccess::InCluster
 }
 
-/// What the operator decides, field by field.
+/// Reads the policy of the operator, field by field.
 fn policy(mut section: Section<'_>) -> Policy {
     let mut policy = Policy::default();
     set(&mut policy.namespaces, section.optional("namespaces"));

@@ -1,13 +1,13 @@
-//! The document as TOML, with its components apart.
+//! The document as TOML, with its components separate.
 
 use toml::{Table, Value};
 
 use super::problem::Problem;
 
-/// What the document has, and each of its components as JSON, as compact as it was written.
+/// The document, and each of its components as JSON, which is as compact as the text.
 #[derive(Debug, PartialEq)]
 pub(super) struct Document {
-    /// Without `components`, unless that is no list.
+    /// The document without `components`, unless that is not a list.
     pub(super) root: Table,
     pub(super) components: Vec<Box<str>>,
     /// Numbers of components that JSON does not have. They are `false` there.
@@ -17,18 +17,18 @@ pub(super) struct Document {
 const HEADER: &str = "[[components]]";
 
 impl Document {
-    /// Reads a document one component at a time, or whole where it is not written so: as tables,
-    /// thousands of components take fifty times the memory of their text.
+    /// Reads a document one component at a time, or as a whole if it is not written that way. As tables,
+    /// thousands of components would take fifty times the memory of their text.
     pub(super) fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        // Whatever may be wrong, the whole document has the right words and positions for it.
+        // An error in the whole document has the right message and position.
         Self::parse_apart(text).map_or_else(|| Self::parse_whole(text), Ok)
     }
 
-    /// Parses what is before the first component, and each component with what is after it.
+    /// Parses the text before the first component, and each component with the text after it.
     ///
-    /// Where each part is a document by itself, the line between two is no part of a text or a list:
-    /// that would be open at the end of one. So they say together what they say apart, as long as no
-    /// two say something of the same table.
+    /// If each part is a valid document, the line between two parts is not inside a string or a list,
+    /// which would be open at the end of the first. So the parts mean the same together and separately,
+    /// as long as no two of them contain the same table.
     fn parse_apart(text: &str) -> Option<Self> {
         let lines = text.match_indices(HEADER).map(|(at, _)| at);
         let mut starts = lines.filter(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n');
@@ -138,10 +138,10 @@ fn member_path(path: &str, key: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Guards that a document read in parts says what it says whole, and is read whole where its
-    /// parts say something else.
+    /// Guards that a document that is read in parts has the same content as the whole, and is read as a
+    /// whole if its parts would differ.
     #[test]
-    fn parts_say_what_the_whole_says() {
+    fn parts_have_the_content_of_the_whole() {
         const QUOTES: &str = "\"\"\"";
         const TWO: &str = "\n[[components]]\nid = 'a'\n[components.workload]\nport = 1\n\
                            [[components]]\nid = 'b'\nargs = [\n'x']\n";
@@ -151,7 +151,7 @@ mod tests {
                 format!("organization = 'acme'\n[server]\nlisten = 'x'{TWO}"),
                 true,
             ),
-            // Something else after the components, and an entry like that before them.
+            // Another table after the components, and one before them.
             (
                 format!("[store]\npath = 'x'{TWO}[server]\nlisten = 'x'\n"),
                 true,
@@ -164,7 +164,7 @@ mod tests {
                 format!("[server]\nlisten = 'x'{TWO}[server.limits]\nconnections = 1\n"),
                 false,
             ),
-            // The header within a text, which is open at the end of its part.
+            // The header inside a string, which is open at the end of its part.
             (format!("a = {QUOTES}{TWO}{QUOTES}\n"), false),
             (format!("{TWO}a = {QUOTES}{TWO}{QUOTES}\n"), false),
             (format!("{TWO}a = '''{TWO}'''\n"), false),

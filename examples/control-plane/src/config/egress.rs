@@ -1,4 +1,4 @@
-//! `[egress]`: what the registry client may reach beyond public addresses over https.
+//! `[egress]`: the destinations of the registry client other than public addresses over https.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::problem::Problems;
 use super::section::Section;
 use crate::failure::plain;
 
-/// The operator's policy, with the files of its certificates not read yet.
+/// The policy of the operator. The files of its certificates are not read yet.
 #[derive(Clone, Debug)]
 pub(super) struct EgressEntry {
     networks: Vec<IpNetwork>,
@@ -41,7 +41,7 @@ impl EgressEntry {
         }
     }
 
-    /// Reads the certificates and makes the policy.
+    /// Reads the certificates and creates the policy.
     pub(super) fn open(&self, problems: &Problems) -> Egress {
         let entry = self.clone();
         let egress = entry

@@ -1,4 +1,4 @@
-//! Ids and who refers to them: each is used once, and nobody refers to one that is not there.
+//! Ids and references to them: each id is unique, and each reference has an id.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Checks the ids of a document without its components. It looks at what is written, so that an
-    /// entry that is wrong elsewhere still has its id.
+    /// Checks the ids of a document without its components. It uses the tables as written, so that an
+    /// entry with another problem still has its id.
     pub(super) fn of(document: &Table, problems: &Problems) -> Self {
         let registries = unique(document, "registries", problems);
         let data_planes = unique(document, "data_planes", problems);
@@ -30,7 +30,7 @@ impl Names {
         }
     }
 
-    /// Checks what a component refers to.
+    /// Checks the references of a component.
     pub(super) fn check(&self, (path, component): (&str, &Table), problems: &Problems) {
         refers((path, component), "registry", &self.registries, problems);
         let settings = component.get("settings").and_then(Value::as_table);
@@ -42,13 +42,13 @@ impl Names {
         }
     }
 
-    /// Whether there is an environment.
+    /// Returns `true` if there is an environment.
     pub(super) fn has_environments(&self) -> bool {
         !self.environments.is_empty()
     }
 }
 
-/// The ids of a list. One that is used twice is a problem.
+/// Returns the ids of a list. A duplicate is a problem.
 fn unique(document: &Table, list: &str, problems: &Problems) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for (path, entry) in entries(document, list) {
@@ -62,10 +62,10 @@ fn unique(document: &Table, list: &str, problems: &Problems) -> BTreeSet<String>
 }
 
 pub(super) fn used_twice(id: &str) -> String {
-    format!("{id:?} is used twice: choose another")
+    format!("{id:?} is a duplicate: choose another id")
 }
 
-/// A field of an entry names one of these ids.
+/// Checks that a field of an entry contains one of these ids.
 fn refers((path, entry): (&str, &Table), field: &str, ids: &BTreeSet<String>, problems: &Problems) {
     match entry.get(field).and_then(Value::as_str) {
         Some(id) if !ids.contains(id) => {

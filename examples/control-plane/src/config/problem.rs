@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: everything at once.
+//! The problems of a configuration, which are reported together.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -6,12 +6,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// One thing that is wrong, and where.
+/// A problem, and its place.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct Problem {
-    /// The place in the TOML document, such as `registries[0].host`; empty for the file itself.
+    /// The path in the TOML document, such as `registries[0].host`. It is empty for the file itself.
     pub(crate) path: String,
-    /// What is wrong there and what to do. Never a secret.
+    /// The problem and its solution. It never contains a secret.
     pub(crate) message: String,
 }
 
@@ -56,7 +56,7 @@ impl Problems {
         self.found.borrow_mut().push(problem);
     }
 
-    /// `Ok` when there was none.
+    /// Returns the problems as an error, or `Ok` if there are none.
     pub(crate) fn into_result(self) -> Result<(), Vec<Problem>> {
         match self.found.into_inner() {
             problems if problems.is_empty() => Ok(()),

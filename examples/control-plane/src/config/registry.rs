@@ -1,4 +1,4 @@
-//! `[[registries]]`: the container registries and where their credentials are.
+//! `[[registries]]`: the container registries and the sources of their credentials.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use choreo_registry::{Authentication, ContainerRegistry, RegistryHost};
 use super::secret::{Orphans, SecretSource};
 use super::section::{Section, join};
 
-/// A container registry as the configuration has it: without its secret.
+/// A container registry in the configuration, without its secret.
 #[derive(Clone, Debug)]
 pub(crate) struct RegistryEntry {
     pub(crate) id: RegistryId,
@@ -21,37 +21,37 @@ pub(crate) struct RegistryEntry {
     pub(crate) host: RegistryHost,
     pub(crate) authentication_type: AuthenticationType,
     pub(crate) login: Login,
-    /// Where it stands in the configuration.
+    /// The path in the configuration.
     pub(crate) path: String,
 }
 
-/// Where the credential of a registry is.
+/// The source of the credential of a registry.
 #[derive(Clone, Debug)]
 pub(crate) enum Login {
-    /// There is none: the registry is public, or the nodes have access by themselves.
+    /// None: the registry is public, or the nodes use their own identity.
     None,
-    /// Of the type Basic.
+    /// A user name and a password.
     Basic {
         username: String,
         password: SecretSource,
     },
-    /// Of the type docker-config.
+    /// A Docker config.
     DockerConfig(SecretSource),
-    /// In a Secret of this name, which is on every data plane already.
+    /// A Secret of this name, which already exists on every data plane.
     ExistingSecret(String),
 }
 
 /// A registry with its secret.
 #[derive(Debug)]
 pub(crate) enum OpenRegistry {
-    /// Its credential, if it needs one, is known here.
+    /// The credential, if it needs one, is known.
     Known(ContainerRegistry),
-    /// Its credential is on the data planes only, in a Secret of this name.
+    /// Only the data planes have the credential, in a Secret of this name.
     ExistingSecret(String),
 }
 
 impl RegistryEntry {
-    /// Reads an entry. The secrets of one that is not complete are orphans.
+    /// Reads an entry. The secrets of an incomplete entry are orphans.
     pub(super) fn of(
         mut section: Section<'_>,
         directory: &Path,
@@ -82,12 +82,12 @@ impl RegistryEntry {
         }
     }
 
-    /// Reads the secret and puts the registry together, by all its rules. An error is one of a field.
+    /// Reads the secret and creates the registry. An error contains the field that it is about.
     pub(super) fn open(&self) -> Result<OpenRegistry, (&'static str, String)> {
         let authentication = match &self.login {
             Login::ExistingSecret(name) if is_pull_secret(name) => {
                 let message =
-                    format!("{name:?} is the pull secret of a component: name one of your own");
+                    format!("{name:?} is the pull secret of a component: use your own Secret");
                 return Err(("existing_secret", message));
             }
             Login::ExistingSecret(name) => return Ok(OpenRegistry::ExistingSecret(name.clone())),
@@ -137,15 +137,16 @@ fn field_of_login(error: &CredentialError) -> &'static str {
     }
 }
 
-/// Says of an error which field it is one of.
+/// Adds the field to an error message.
 fn of(field: &'static str) -> impl Fn(String) -> (&'static str, String) {
     move |message| (field, message)
 }
 
-/// The secrets of an entry, by their fields.
+/// The secrets of an entry and their fields.
 type Secrets = Vec<(&'static str, SecretSource)>;
 
-/// The fields of an authentication type, and no others of these; and the secrets that are named.
+/// Reads the fields of an authentication type, which must be present, and no others. Also returns the
+/// secrets that the entry names.
 fn login(
     section: &mut Section<'_>,
     kind: Option<AuthenticationType>,
@@ -188,9 +189,9 @@ fn login(
         ) => {
             return (existing_secret.map(Login::ExistingSecret), secrets);
         }
-        (AuthenticationType::Basic, _) => "needs username and password, or existing_secret, alone",
-        (AuthenticationType::DockerConfig, _) => "needs docker_config, or existing_secret, alone",
-        _ => "takes neither username, password, docker_config nor existing_secret",
+        (AuthenticationType::Basic, _) => "needs either username and password, or existing_secret",
+        (AuthenticationType::DockerConfig, _) => "needs either docker_config or existing_secret",
+        _ => "does not accept username, password, docker_config or existing_secret",
     };
     section.problem("authentication", format!("{kind} {needs}"));
     (None, secrets)

@@ -1,4 +1,4 @@
-//! Secrets: where they are, and how they are read. They never stand in the configuration itself.
+//! The sources of secrets. The configuration itself never contains a secret.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -11,17 +11,17 @@ use super::problem::Problems;
 use super::section::Section;
 use crate::failure::plain;
 
-/// Where a secret is.
+/// The source of a secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum SecretSource {
-    /// In an environment variable.
+    /// An environment variable.
     Variable(String),
-    /// In a file.
+    /// A file.
     File(PathBuf),
 }
 
-/// Secrets of entries that are not complete, with where they stand: they are looked for all the same,
-/// so that all that is wrong is said at once.
+/// The secrets of incomplete entries, with their paths. They are read too, so that all problems are
+/// reported at once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Orphans(RefCell<Vec<(String, SecretSource)>>);
 
@@ -30,7 +30,7 @@ impl Orphans {
         self.0.borrow_mut().push((path, secret));
     }
 
-    /// Says which of them cannot be read.
+    /// Adds a problem for each that cannot be read.
     pub(super) fn check(&self, problems: &Problems) {
         for (path, secret) in &*self.0.borrow() {
             if let Err(message) = secret.read() {
@@ -40,12 +40,12 @@ impl Orphans {
     }
 }
 
-/// How a secret is named.
+/// The way to write a secret.
 const HINT: &str =
-    "write { env = \"NAME\" } or { file = \"PATH\" }, for secrets never stand in this file";
+    "write { env = \"NAME\" } or { file = \"PATH\" }, because this file must not contain secrets";
 
 impl SecretSource {
-    /// The field of a table, such as `password = { env = "IMAGES_PASSWORD" }`.
+    /// Reads a field of a table, such as `password = { env = "IMAGES_PASSWORD" }`.
     pub(super) fn optional(section: &mut Section<'_>, key: &'static str) -> Option<Self> {
         let mut table = section.table(key, HINT)?;
         let source = Self::of(&mut table);
@@ -53,7 +53,7 @@ impl SecretSource {
         source
     }
 
-    /// The fields `env` and `file` of a table, of which one must be there.
+    /// Reads the fields `env` and `file` of a table. Exactly one must be present.
     pub(super) fn of(table: &mut Section<'_>) -> Option<Self> {
         let both = (table.has("env"), table.has("file"));
         let variable = table.optional("env").map(Self::Variable);
@@ -68,7 +68,7 @@ impl SecretSource {
         }
     }
 
-    /// The same, with a file that is relative to a directory.
+    /// Resolves a file relative to a directory.
     pub(super) fn relative_to(self, directory: &Path) -> Self {
         match self {
             Self::File(file) => Self::File(directory.join(file)),
@@ -76,7 +76,7 @@ impl SecretSource {
         }
     }
 
-    /// Reads the secret. One line end after it is dropped. The error never shows what was read.
+    /// Reads the secret without one line end after it. The error never contains the content.
     pub(crate) fn read(&self) -> Result<Zeroizing<String>, String> {
         let (mut secret, what) = match self {
             Self::Variable(name) => (variable(name)?, format!("environment variable {name:?}")),
@@ -86,7 +86,7 @@ impl SecretSource {
         let end = end.strip_suffix('\r').unwrap_or(end).len();
         secret.truncate(end);
         if secret.is_empty() {
-            return Err(format!("{what} is empty: put the secret into it"));
+            return Err(format!("{what} is empty: write the secret to it"));
         }
         Ok(secret)
     }
@@ -99,7 +99,7 @@ fn variable(name: &str) -> Result<Zeroizing<String>, String> {
             "environment variable {name:?} is not set: set it to the secret"
         )),
         Err(std::env::VarError::NotUnicode(_)) => Err(format!(
-            "environment variable {name:?} is not UTF-8: set it again"
+            "environment variable {name:?} is not UTF-8: set it to UTF-8 text"
         )),
     }
 }
@@ -118,7 +118,7 @@ fn file(path: &Path) -> Result<Zeroizing<String>, String> {
         .map_err(unreadable)?;
     if secret.len() as u64 > LIMIT {
         return Err(format!(
-            "file {path:?} is longer than 1 MiB: name the file of the secret"
+            "file {path:?} is longer than 1 MiB: choose the file that contains the secret"
         ));
     }
     Ok(secret)

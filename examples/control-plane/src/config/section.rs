@@ -1,4 +1,4 @@
-//! Reads a TOML table field by field, so that one wrong field does not hide the next.
+//! Reads a TOML table field by field, so that an invalid field does not hide the next problem.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use super::problem::Problems;
 use super::words::plain;
 use crate::nearest;
 
-/// A table of the document that is being read. What nobody asked for is a problem in the end.
+/// A table of the document that is being read. A field that is not read is a problem at the end.
 pub(super) struct Section<'p> {
     path: String,
     table: Table,
@@ -19,7 +19,7 @@ pub(super) struct Section<'p> {
 }
 
 impl<'p> Section<'p> {
-    /// The document itself.
+    /// Creates the section of the document itself.
     pub(super) fn root(table: Table, problems: &'p Problems) -> Self {
         Self::new(String::new(), table, problems)
     }
@@ -34,7 +34,7 @@ impl<'p> Section<'p> {
         }
     }
 
-    /// Where a field of this table is.
+    /// Returns the path of a field of this table.
     pub(super) fn at(&self, key: &str) -> String {
         match self.path.as_str() {
             "" => key.to_owned(),
@@ -42,33 +42,33 @@ impl<'p> Section<'p> {
         }
     }
 
-    /// Where this table is.
+    /// Returns the path of this table.
     pub(super) fn path(&self) -> String {
         self.path.clone()
     }
 
-    /// Whether the field is there.
+    /// Returns `true` if the field is present.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// Notes a problem of a field.
+    /// Adds a problem of a field.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
         self.problems.add(self.at(key), message);
     }
 
-    /// Notes a problem of this table.
+    /// Adds a problem of this table.
     pub(super) fn problem_here(&self, message: impl Into<String>) {
         self.problems.add(self.path.as_str(), message);
     }
 
-    /// A field; `None` when it is absent or wrong.
+    /// Reads a field. Returns `None` if it is absent or not valid.
     pub(super) fn optional<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
         let value = self.take(key)?;
         read(&self.at(key), value, self.problems)
     }
 
-    /// A field that must be there.
+    /// Reads a field that must be present.
     pub(super) fn required<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
         if !self.has(key) {
             self.known.push(key);
@@ -77,7 +77,7 @@ impl<'p> Section<'p> {
         self.optional(key)
     }
 
-    /// A list of texts that are parsed one by one; empty when it is absent.
+    /// Reads a list of strings and parses each. The list is empty if it is absent.
     pub(super) fn list<T>(&mut self, key: &'static str) -> Vec<T>
     where
         T: FromStr<Err: Display>,
@@ -93,19 +93,19 @@ impl<'p> Section<'p> {
         texts.into_iter().enumerate().filter_map(parse).collect()
     }
 
-    /// A table, or `None` when it is absent or no table; `hint` says how to write it.
+    /// Reads a table. Returns `None` if it is absent or not a table. `hint` describes how to write it.
     pub(super) fn table(&mut self, key: &'static str, hint: &str) -> Option<Self> {
         match self.take(key)? {
             Value::Table(table) => Some(Self::new(self.at(key), table, self.problems)),
-            // The value is not shown: it may be a secret at the wrong place.
+            // The value is not shown: it may be a secret in the wrong place.
             _ => {
-                self.problem(key, format!("is no table: {hint}"));
+                self.problem(key, format!("is not a table: {hint}"));
                 None
             }
         }
     }
 
-    /// A table as it was written, or `None` when it is absent or no table.
+    /// Returns a table as written. Returns `None` if it is absent or not a table.
     pub(super) fn written(&mut self, key: &'static str) -> Option<Table> {
         match self.take(key)? {
             Value::Table(table) => Some(table),
@@ -113,13 +113,13 @@ impl<'p> Section<'p> {
         }
     }
 
-    /// A table that may be left out.
+    /// Reads an optional table.
     pub(super) fn table_or_empty(&mut self, key: &'static str) -> Self {
         let table = self.table(key, &format!("write [{}]", self.at(key)));
         table.unwrap_or_else(|| Self::new(self.at(key), Table::new(), self.problems))
     }
 
-    /// A list of tables; empty when it is absent.
+    /// Reads a list of tables, which is empty if it is absent.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Self> {
         let items = match self.take(key) {
             None => Vec::new(),
@@ -127,7 +127,7 @@ impl<'p> Section<'p> {
             Some(_) => {
                 self.problem(
                     key,
-                    format!("is no list of tables: write [[{}]]", self.at(key)),
+                    format!("is not a list of tables: write [[{}]]", self.at(key)),
                 );
                 Vec::new()
             }
@@ -137,7 +137,7 @@ impl<'p> Section<'p> {
             match item {
                 Value::Table(table) => Some(Self::new(path, table, self.problems)),
                 _ => {
-                    self.problems.add(path, "is no table");
+                    self.problems.add(path, "is not a table");
                     None
                 }
             }
@@ -145,12 +145,12 @@ impl<'p> Section<'p> {
         items.into_iter().enumerate().filter_map(section).collect()
     }
 
-    /// All that was not asked for, as tables by their keys.
+    /// Returns the fields that were not read.
     pub(super) fn rest(mut self) -> Vec<(String, Value)> {
         std::mem::take(&mut self.table).into_iter().collect()
     }
 
-    /// Ends reading: what nobody asked for is a problem.
+    /// Ends reading. A field that was not read is a problem.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
             let instead = nearest::instead(key, &self.known);
@@ -166,7 +166,7 @@ impl<'p> Section<'p> {
     }
 }
 
-/// Reads a value with all that is in it. What is in it and not known is a problem too.
+/// Reads a value with everything in it. An unknown member is a problem too.
 fn read<T: DeserializeOwned>(path: &str, value: Value, problems: &Problems) -> Option<T> {
     let mut unknown =
         |inner: serde_ignored::Path<'_>| problems.add(join(path, &place(&inner)), "is not known");
@@ -193,7 +193,7 @@ pub(super) fn join(path: &str, inner: &str) -> String {
     }
 }
 
-/// A path as TOML's readers know it: `endpoints[0].name`.
+/// Returns a path in the form `endpoints[0].name`.
 fn place(path: &serde_ignored::Path<'_>) -> String {
     use serde_ignored::Path;
     match path {

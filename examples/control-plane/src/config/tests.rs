@@ -1,4 +1,4 @@
-//! What is said about wrong configurations, to the letter.
+//! The exact messages about invalid configurations.
 
 mod sample;
 mod words;
@@ -50,7 +50,7 @@ endpoints = [{ name = "http", port = 8080, protocol = "http" }]
 scaling = { replicas = 3 }
 "#;
 
-/// A directory with the files that the configurations here name.
+/// A directory with the files that these configurations name.
 struct Directory(tempfile::TempDir);
 
 impl Directory {
@@ -71,7 +71,7 @@ impl Directory {
         path
     }
 
-    /// All problems of a configuration, one per line.
+    /// Returns all problems of a configuration, one per line.
     fn problems(&self, text: &str) -> String {
         let directory = format!("{}/", self.path().display());
         match Configuration::open(&self.write(text)) {
@@ -83,7 +83,7 @@ impl Directory {
         }
     }
 
-    /// The problems of the good configuration with something changed in it.
+    /// Returns the problems of the good configuration after one change.
     fn changed(&self, good: &str, bad: &str) -> String {
         assert!(GOOD.contains(good), "{good}");
         self.problems(&GOOD.replacen(good, bad, 1))
@@ -131,7 +131,7 @@ fn a_good_configuration_makes_plans() {
 }
 
 #[test]
-fn every_problem_is_said_at_once() {
+fn every_problem_is_reported_at_once() {
     let directory = Directory::new();
     let text = r#"
         organisation = "acme"
@@ -172,9 +172,9 @@ fn every_problem_is_said_at_once() {
     let problems = directory.problems(text);
     assert!(
         !problems.contains("hunter2"),
-        "a secret at the wrong place is not shown: {problems}"
+        "a secret in the wrong place is not shown: {problems}"
     );
-    let expected = r#"registries[1].id: "images" is used twice: choose another
+    let expected = r#"registries[1].id: "images" is a duplicate: choose another id
 environments[0].data_plane: data plane "lokal" does not exist: did you mean "local"? use one of local
 "#;
     assert!(problems.starts_with(expected), "{problems}");
@@ -206,7 +206,7 @@ components[0].settings.prod: environment "prod" does not exist: use one of devel
 }
 
 #[test]
-fn fields_are_told_apart() {
+fn each_problem_has_its_message() {
     let directory = Directory::new();
     for (good, bad, problem) in [
         (
@@ -249,15 +249,15 @@ fn fields_are_told_apart() {
             "protocol = \"http\" }]",
             "protocol = \"http\" }]\n[components.workload.probes]\n\
              startup = { tcp = { port = 9090 } }\nliveness = { http = { path = \"/\", port = 8081 } }",
-            "components[0].workload.probes.liveness.http.port: is 8081, which is the port of no \
+            "components[0].workload.probes.liveness.http.port: 8081 is not the port of an \
              endpoint: use one of 8080\n\
-             components[0].workload.probes.startup.tcp.port: is 9090, which is the port of no \
+             components[0].workload.probes.startup.tcp.port: 9090 is not the port of an \
              endpoint: use one of 8080",
         ),
         (
             "cloud = \"azure\"",
             "in_cluster = true\ncontext = \"eu-1\"",
-            "data_planes[0].in_cluster: is the service account's access: leave out kubeconfig and \
+            "data_planes[0].in_cluster: uses the service account: remove kubeconfig and \
              context",
         ),
         (
@@ -277,10 +277,10 @@ fn fields_are_told_apart() {
     }
 }
 
-/// Guards that a number that TOML has and JSON does not is refused at its place. It used to be read
-/// as a member that is missing, and a default as if nothing was written.
+/// Guards that a number that TOML has and JSON does not have is rejected at its path. It used to turn
+/// the component into "not a table".
 #[test]
-fn numbers_that_are_not_finite_are_refused() {
+fn numbers_that_are_not_finite_are_rejected() {
     let directory = Directory::new();
     for number in ["nan", "inf", "-inf"] {
         for (good, bad, path) in [
@@ -314,7 +314,7 @@ fn numbers_that_are_not_finite_are_refused() {
         }
         let steps = directory.changed("steps = 2", &format!("steps = {number}"));
         assert!(steps.starts_with("deployer.steps: is "), "{steps}");
-        // A list that is written in one piece.
+        // An inline list.
         let whole = format!("components = [{{ id = \"a\", type = {number} }}]");
         let problems = directory.problems(&whole);
         let wanted = format!("components[0].type: {number} is not valid: use a finite number");
@@ -358,7 +358,7 @@ fn a_wrong_field_hides_no_other_problem_of_its_entry() {
 }
 
 #[test]
-fn a_schedule_that_the_api_server_refuses_is_found_before() {
+fn a_schedule_that_the_api_server_rejects_is_reported() {
     let directory = Directory::new();
     let text = GOOD
         .replace("\"service\"", "\"scheduled-task\"")
@@ -377,9 +377,9 @@ fn a_schedule_that_the_api_server_refuses_is_found_before() {
     }
 }
 
-/// Guards that a secret is looked for also where its entry is wrong elsewhere.
+/// Guards that a secret is read also if its entry has another problem.
 #[test]
-fn secrets_of_entries_that_are_wrong_are_looked_for() {
+fn secrets_of_invalid_entries_are_read() {
     let directory = Directory::new();
     let missing = "env = \"CHOREO_TEST_NEVER_SET\"";
     let said = "environment variable \"CHOREO_TEST_NEVER_SET\" is not set: set it to the secret";
@@ -417,7 +417,7 @@ fn secrets_of_entries_that_are_wrong_are_looked_for() {
 }
 
 #[test]
-fn secrets_are_looked_for() {
+fn secrets_are_read() {
     let directory = Directory::new();
     fs::write(directory.path().join("empty"), "\n").unwrap();
     fs::write(
@@ -426,8 +426,7 @@ fn secrets_are_looked_for() {
     )
     .unwrap();
     let password = "password = { file = \"password\" }";
-    let hint =
-        "write { env = \"NAME\" } or { file = \"PATH\" }, for secrets never stand in this file";
+    let hint = "write { env = \"NAME\" } or { file = \"PATH\" }, because this file must not contain secrets";
     for (good, bad, problem) in [
         (
             password,
@@ -445,12 +444,12 @@ fn secrets_are_looked_for() {
         (
             password,
             "password = { file = \"empty\" }",
-            "registries[0].password: file \"empty\" is empty: put the secret into it".to_owned(),
+            "registries[0].password: file \"empty\" is empty: write the secret to it".to_owned(),
         ),
         (
             password,
             "password = \"hunter2\"",
-            format!("registries[0].password: is no table: {hint}"),
+            format!("registries[0].password: is not a table: {hint}"),
         ),
         (
             password,
@@ -460,8 +459,8 @@ fn secrets_are_looked_for() {
         (
             password,
             "",
-            "registries[0].authentication: basic needs username and password, or existing_secret, \
-             alone"
+            "registries[0].authentication: basic needs either username and password, or \
+             existing_secret"
                 .to_owned(),
         ),
         (
@@ -491,7 +490,7 @@ fn secrets_are_looked_for() {
 }
 
 #[test]
-fn rules_of_registries_hold() {
+fn rules_of_registries_are_checked() {
     let directory = Directory::new();
     let basic =
         "authentication = \"basic\"\nusername = \"ada\"\npassword = { file = \"password\" }";
@@ -506,12 +505,12 @@ fn rules_of_registries_hold() {
     assert_eq!(
         directory.changed(basic, &of_a_component),
         "registries[0].existing_secret: \"orders-8913b73fb1d8-pull\" is the pull secret of a \
-         component: name one of your own"
+         component: use your own Secret"
     );
 }
 
 #[test]
-fn text_that_is_no_toml_is_not_shown() {
+fn text_that_is_not_toml_is_not_shown() {
     let directory = Directory::new();
     let problems = directory.problems("a = 1\npassword = \"hunter2");
     assert!(problems.starts_with("line 2, column "), "{problems}");
@@ -524,7 +523,7 @@ fn text_that_is_no_toml_is_not_shown() {
 }
 
 #[test]
-fn no_secret_is_read_where_none_is_needed() {
+fn no_secret_is_read_if_none_is_needed() {
     let directory = Directory::new();
     let text = GOOD
         .replace("sealing.key", "missing.key")
@@ -536,7 +535,7 @@ fn no_secret_is_read_where_none_is_needed() {
 fn the_sample_is_good() {
     let sample = include_str!("../../control-plane.toml");
     let directory = Directory::new();
-    // Its one variable, as a file: other tests run beside this one.
+    // Its one variable becomes a file, because other tests run at the same time.
     let sample = sample.replace("env = \"CHOREO_SEALING_KEY\"", "file = \"sealing.key\"");
     assert_eq!(directory.problems(&sample), "");
 }

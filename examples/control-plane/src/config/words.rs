@@ -1,8 +1,8 @@
-//! Says in plain words what the readers of TOML say in words of Rust.
+//! Translates the messages of serde and of the TOML parser into plain words.
 
 use crate::nearest;
 
-/// The message of an error of serde. Values of a wrong type are not shown: they may be secrets.
+/// Translates an error message of serde. Values of a wrong type are not shown: they may be secrets.
 pub(super) fn plain(message: &str) -> String {
     let quoted = |text: &str| text.split('`').nth(1).unwrap_or_default().to_owned();
     let instead =
@@ -20,10 +20,11 @@ pub(super) fn plain(message: &str) -> String {
         return format!("{} is missing", quoted(head));
     }
     if message.contains("invalid socket address") {
-        return "is no address: write an IP address and a port, such as 127.0.0.1:8080".to_owned();
+        return "is not an address: write an IP address and a port, such as 127.0.0.1:8080"
+            .to_owned();
     }
     if head.starts_with("invalid length") {
-        return "has another number of entries than it takes: write a table".to_owned();
+        return "has the wrong number of entries: write a table".to_owned();
     }
     for beginning in ["invalid type: ", "invalid value: "] {
         if let Some(found) = head.strip_prefix(beginning) {
@@ -33,14 +34,14 @@ pub(super) fn plain(message: &str) -> String {
     message.to_owned()
 }
 
-/// The message of an error of a reader of TOML: what is no TOML, and what would be.
+/// Translates an error message of the TOML parser.
 pub(super) fn syntax(message: &str) -> String {
     let (head, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     if head.starts_with("invalid type: integer") {
         return format!("number is too large: write at most {}", i64::MAX);
     }
     match expected {
-        // The first part says it.
+        // The first part is sufficient.
         "" | "nothing" | "literal string" => head.to_owned(),
         expected => format!("{head}: write {}", expected.replace('`', "'")),
     }
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_speak_no_rust() {
+    fn messages_contain_no_words_of_rust() {
         for (said, expected) in [
             (
                 said::<Choice>("a = \"memery\""),
@@ -118,7 +119,7 @@ mod tests {
             (said::<PathBuf>("a = 7"), "is 7: write a text"),
             (
                 said::<SocketAddr>("a = \"here\""),
-                "is no address: write an IP address and a port, such as 127.0.0.1:8080",
+                "is not an address: write an IP address and a port, such as 127.0.0.1:8080",
             ),
         ] {
             assert_eq!(said, expected);

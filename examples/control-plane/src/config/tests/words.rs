@@ -1,4 +1,4 @@
-//! What is said about wrong values is said in plain words.
+//! Messages about invalid values use plain words.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::sample::{Step, at_mut, shown, tables, whole};
 use super::{Directory, Problems};
 use crate::config::Configuration;
 
-/// Words of Rust, of serde, and of systems, that tell a writer of TOML nothing.
+/// Words of Rust, of serde and of systems, which mean nothing to an author of TOML.
 const STRANGE: &[&str] = &[
     "variant",
     ", expected",
@@ -43,13 +43,13 @@ const STRANGE: &[&str] = &[
     "`",
 ];
 
-/// What is wrong with the words of a message.
+/// Returns a strange word in a message.
 fn strange(message: &str) -> Option<&'static str> {
     let found = STRANGE.iter().find(|word| message.contains(**word));
     found.copied().or(message.is_empty().then_some("nothing"))
 }
 
-/// Values of every type, for every place.
+/// Returns values of every type, for every place.
 fn wrong() -> Vec<Value> {
     let texts = ["", "x y", "memery", "127.0.0.1"];
     let mut values: Vec<Value> = texts.map(Value::from).into();
@@ -69,9 +69,9 @@ fn wrong() -> Vec<Value> {
     values
 }
 
-/// Guards that no wrong value, wherever it stands, is answered in words of Rust, or at another place.
+/// Guards that no message about an invalid value contains words of Rust or has another path.
 #[test]
-fn wrong_values_are_answered_in_plain_words() {
+fn invalid_values_are_reported_in_plain_words() {
     let whole: Table = toml::from_str(&whole()).unwrap();
     let (mut count, mut bad) = (0, BTreeMap::new());
     for path in tables(&whole) {
@@ -92,7 +92,7 @@ fn wrong_values_are_answered_in_plain_words() {
             Configuration::parse(&text, ".".as_ref(), &problems);
             for problem in problems.into_result().err().unwrap_or_default() {
                 count += 1;
-                assert!(!problem.path.is_empty(), "{problem} has no place");
+                assert!(!problem.path.is_empty(), "{problem} has no path");
                 if strange(&problem.message).is_some() {
                     bad.insert(problem.message, format!("{} = {wrong}", shown(&place)));
                 }
@@ -103,9 +103,9 @@ fn wrong_values_are_answered_in_plain_words() {
     assert!(count > 1000, "the control: {count} problems were found");
 }
 
-/// Guards the same of text that is no TOML, and that it is not shown.
+/// Guards the same for text that is not TOML, and that the text is not shown.
 #[test]
-fn text_that_is_no_toml_is_answered_in_plain_words() {
+fn text_that_is_not_toml_is_reported_in_plain_words() {
     let mut bad = BTreeMap::new();
     for text in [
         "a",
@@ -146,9 +146,9 @@ fn text_that_is_no_toml_is_answered_in_plain_words() {
     assert!(bad.is_empty(), "strange words: {bad:#?}");
 }
 
-/// Guards the same of files that a configuration names.
+/// Guards the same for files that a configuration names.
 #[test]
-fn files_that_cannot_be_read_are_answered_in_plain_words() {
+fn files_that_cannot_be_read_are_reported_in_plain_words() {
     let directory = Directory::new();
     std::fs::create_dir(directory.path().join("folder")).unwrap();
     std::fs::write(directory.path().join("binary"), [0xff, 0xfe, 0x00]).unwrap();
