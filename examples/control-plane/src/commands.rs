@@ -1,4 +1,4 @@
-//! What each command does. They return how it came out; a [`Failure`] is what kept them from it.
+//! The commands. Each returns its exit status, or a [`Failure`] if it could not do its work.
 
 mod address;
 mod check;
@@ -23,7 +23,7 @@ use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::registration::Registering;
 
-/// Runs the command. Those that only show something write nothing, neither to the store nor beside it.
+/// Runs a command. A command that only shows something writes nothing to the disk.
 pub(crate) async fn run(cli: Cli, output: Output) -> Result<ExitStatus, Failure> {
     let path = &cli.config;
     match cli.command {
@@ -108,7 +108,7 @@ async fn token(path: &Path, command: TokenCommand, output: Output) -> Result<Exi
     }
 }
 
-/// The commands that work on data planes.
+/// Runs a command that acts on data planes.
 async fn act(
     control_plane: &ControlPlane,
     command: ActCommand,
@@ -147,6 +147,8 @@ async fn act(
             args,
             ..
         } => task::run(control_plane, place, args, output).await,
-        ActCommand::Run { place: None, .. } => Err(Failure::wrong_use("run needs a component")),
+        ActCommand::Run { place: None, .. } => {
+            Err(Failure::wrong_use("run needs a component: run COMPONENT"))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Brings the store's registries up to date with the configuration's.
+//! Updates the registries in the store from the configuration.
 
 use choreo_deploy::sealer::{SealError, SealingContext};
 use choreo_deploy::store::{NewRegistry, RegisteredRegistry, StoreErrorKind, StoredCredential};
@@ -8,26 +8,27 @@ use crate::config::{OpenRegistry, RegistryEntry, Secrets};
 use crate::control_plane::Records;
 use crate::failure::Failure;
 
-/// What may be written of the registries.
+/// The registries that may be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Registering {
-    /// What has changed. A server may run beside the command, so its key must open the store.
+    /// Those that have changed. A server may run at the same time, so its key must open the store.
     Command,
-    /// What has changed, and what was sealed with a key that is gone: the configuration has it.
+    /// Those that have changed, and those that were sealed with a key that is no longer configured: the
+    /// configuration has their credentials.
     Server,
 }
 
-/// Registers every registry of the configuration. What has not changed is left alone.
+/// Registers every registry of the configuration that has changed.
 ///
-/// A credential that the configured key of that name does not open is an error: whoever works on
-/// the same store has another key of that name, and could not open what this one seals.
+/// Returns an error if the configured key of that name does not open a credential: another process that
+/// uses the store has another key of that name, and could not open what this one seals.
 pub(crate) async fn register_all(
     (records, secrets): (&Records, &Secrets),
     registering: Registering,
 ) -> Result<(), Failure> {
     for entry in &records.configuration.registries {
         if let Some(open) = secrets.registries.get(&entry.id) {
-            // Of several commands at once one is first; the others look again, and find its row.
+            // One of several concurrent commands is first. The others retry and find its row.
             while register((records, secrets), (entry, open), registering).await?
                 == Attempt::Overtaken
             {}
@@ -39,8 +40,8 @@ pub(crate) async fn register_all(
     Ok(())
 }
 
-/// Wraps with the present key what is stored and not in the configuration, while the older key is still
-/// there: nothing else ever would, and nothing opens it once that key is gone.
+/// Wraps the credentials that are in the store and not in the configuration with the current key, while
+/// the older key is configured. Without it, nothing could open them.
 async fn rewrap_others(records: &Records, secrets: &Secrets) -> Result<(), Failure> {
     let organization = &records.configuration.organization;
     for stored in records.store.registries(organization).await? {
@@ -56,7 +57,7 @@ async fn rewrap_others(records: &Records, secrets: &Secrets) -> Result<(), Failu
             Ok(None) => continue,
             Err(error) => {
                 let registry = &stored.id;
-                tracing::warn!(%registry, %error, "not in the configuration, and does not open");
+                tracing::warn!(%registry, %error, "stored credential of a registry that is not in the configuration cannot be opened");
                 continue;
             }
         };
@@ -68,7 +69,7 @@ async fn rewrap_others(records: &Records, secrets: &Secrets) -> Result<(), Failu
         );
         let new = new.with_credential(wrapped);
         match records.store.put_registry(new, Some(stored.revision)).await {
-            Ok(_) => tracing::info!(registry = %stored.id, "wrapped with the present sealing key"),
+            Ok(_) => tracing::info!(registry = %stored.id, "wrapped with the current sealing key"),
             // Another process has written or removed it since it was read.
             Err(error) if error.kind() == StoreErrorKind::Conflict => {}
             Err(error) => return Err(error.into()),
@@ -77,7 +78,7 @@ async fn rewrap_others(records: &Records, secrets: &Secrets) -> Result<(), Failu
     Ok(())
 }
 
-/// What became of registering one registry.
+/// The result of an attempt to register a registry.
 #[derive(Eq, PartialEq)]
 enum Attempt {
     Done,
@@ -113,7 +114,7 @@ async fn register(
             }
             credential
         }
-        // Another credential, or another host that the old one must not reach: a new version.
+        // Another credential is a new version, and so is another host, which must not get the old one.
         _ => seal(secrets, &new, open)?,
     };
     let expected = stored.map(|stored| stored.revision);
@@ -126,7 +127,7 @@ async fn register(
     Ok(Attempt::Done)
 }
 
-/// The stored credential, wrapped with the present sealing key, if it still is the right one.
+/// Returns the stored credential, wrapped with the current sealing key, if it is still the right one.
 fn keep(
     secrets: &Secrets,
     stored: &RegisteredRegistry,
@@ -143,7 +144,7 @@ fn keep(
         }
         (StoredCredential::Sealed(sealed), Wanted::Credential(wanted)) => {
             let context = context(stored);
-            // One of a key that is gone is sealed anew: the configuration has it.
+            // If its key is no longer configured, it is sealed again: the configuration has it.
             let known = secrets.sealer.open(sealed, &context).ok()?;
             let same = known.username() == wanted.username()
                 && known.expose_password() == wanted.expose_password();
@@ -154,7 +155,7 @@ fn keep(
     }
 }
 
-/// Whether what is stored opens with the configured keys.
+/// Returns an error if the configured keys do not open the stored credential.
 fn check_key(
     secrets: &Secrets,
     stored: &RegisteredRegistry,
@@ -170,8 +171,8 @@ fn check_key(
              use the key of the server"
         ),
         Err(SealError::UnknownKey(_)) if registering == Registering::Command => format!(
-            "registry {id} is sealed with key {key:?}, which the configuration does not have: \
-             add it to sealing.older, or start the server once to seal it anew"
+            "registry {id} is sealed with key {key:?}, which the configuration does not contain: \
+             add it to sealing.older, or start the server once to seal it again"
         ),
         _ => return Ok(()),
     };
@@ -196,7 +197,7 @@ fn seal(
     }
 }
 
-/// What is to be stored for a registry.
+/// The credential that a registry should have in the store.
 enum Wanted<'a> {
     None,
     Credential(&'a Credential),
@@ -212,7 +213,7 @@ fn wanted(open: &OpenRegistry) -> Wanted<'_> {
     }
 }
 
-/// What a credential belongs to. It opens nowhere else.
+/// Returns the context that a credential is bound to. It cannot be opened in another one.
 pub(crate) fn context(registry: &RegisteredRegistry) -> SealingContext<'_> {
     SealingContext::new(&registry.organization, &registry.id, &registry.host)
 }
@@ -239,7 +240,7 @@ mod tests {
         (Records::open(path).await.unwrap(), secrets)
     }
 
-    /// Opens a control plane with a credential and sealing keys, and says what is stored then.
+    /// Opens a control plane with a credential and sealing keys, and returns the stored registry.
     async fn start(
         directory: &tempfile::TempDir,
         (password, host): (&str, &str),
@@ -311,7 +312,7 @@ mod tests {
             (stored.credential_version, password(&stored, 2)),
             (1, "one".to_owned())
         );
-        // The old key is gone now; one that was never known makes a new version.
+        // The old key is not configured now. An unknown key leads to a new version.
         let stored = start(&directory, ("one", HOST), (2, "")).await;
         assert_eq!(stored.credential_version, 1);
         let stored = start(&directory, ("one", HOST), (3, "")).await;

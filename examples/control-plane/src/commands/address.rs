@@ -1,4 +1,4 @@
-//! Where what runs is reached from inside the cluster.
+//! The addresses of components inside the cluster.
 
 use choreo_deploy::Target;
 use choreo_deploy::backend::Intent;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config::{BackendEntry, Configuration};
 
-/// An endpoint of a component in an environment.
+/// The address of an endpoint of a component in an environment.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(super) struct Address {
     /// The name of the endpoint.
@@ -19,8 +19,9 @@ pub(super) struct Address {
     pub(super) address: String,
 }
 
-/// The addresses of a release in an environment. They are those of its Service, which rendering names;
-/// in memory, and in an environment that has left the configuration, there are none.
+/// Returns the addresses of a release in an environment: those of the Service that is rendered for it.
+/// A data plane in memory has none, and neither has an environment that the configuration does not
+/// contain.
 pub(super) fn of(
     configuration: &Configuration,
     target: &Target,

@@ -20,7 +20,7 @@ use crate::failure::{self, ExitStatus, Failure};
 use crate::output::Output;
 use crate::progress::Progress;
 
-/// How long is waited before the next look.
+/// The time between two looks at a deployment or a run.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) async fn deploy(
@@ -80,8 +80,8 @@ pub(super) async fn rollback(
     };
     let accepted = control_plane.deployer.rollback(request).await?;
     Output::note(format_args!(
-        "{environment} is held: it takes no deployments from CI until you run \
-         release-hold {component} --environment {environment}"
+        "{environment} is held: CI cannot deploy to it until you run \"release-hold {component} \
+         --environment {environment}\""
     ));
     follow(control_plane, accepted, output).await
 }
@@ -98,15 +98,15 @@ pub(super) async fn release_hold(
         .release_hold(&control_plane.records.key(&component), &environment)
         .await?;
     let text = match was_held {
-        true => format!("{component} takes deployments from CI again in {environment}"),
-        false => format!("{component} was not held in {environment}"),
+        true => format!("CI can deploy {component} to {environment} again"),
+        false => format!("{component} is not held in {environment}"),
     };
     let value = json!({ "component": component, "environment": environment, "was_held": was_held });
     output.say(text, &value);
     Ok(ExitStatus::Ready)
 }
 
-/// Follows a deployment to its end, whoever works on it.
+/// Waits for the end of a deployment, and reports it. Any process may do the work.
 async fn follow(
     control_plane: &ControlPlane,
     accepted: Accepted,
@@ -132,14 +132,14 @@ async fn follow(
     Ok(failure::of_phase(deployment.phase))
 }
 
-/// Says the id at once, for whoever does not wait for the end.
+/// Reports the id at once, so that it is known also if the command is interrupted.
 pub(super) fn say_accepted(accepted: &Accepted) {
     Output::note(format_args!("deployment {}", accepted.deployment.id));
     for finding in &accepted.findings {
         Output::note(finding);
     }
     if let Some(superseded) = &accepted.superseded {
-        Output::note(format_args!("it supersedes deployment {superseded}"));
+        Output::note(format_args!("supersedes deployment {superseded}"));
     }
 }
 
@@ -151,14 +151,14 @@ pub(super) async fn wait(
     let mut progress = Progress::new();
     while !deployment.phase.is_final() {
         progress.show(deployment.phase.as_str(), &deployment.reasons);
-        // In short waits, because another process may be the one that works on it.
+        // Each wait is short, because a change by another process is not announced here.
         let waited = control_plane
             .deployer
             .wait(&component, &deployment.id, LOOK)
             .await?;
         deployment = waited.ok_or_else(|| {
             Failure::unavailable(format!(
-                "deployment {} is not stored any more",
+                "deployment {} is no longer in the store",
                 deployment.id
             ))
         })?;
@@ -186,7 +186,7 @@ fn next(records: &Records, component: &ComponentId, from: &EnvironmentId) -> Opt
     Some(after.nth(1)?.environment.id)
 }
 
-/// The place with the first environment where none is named.
+/// Returns the place with the first environment if none is named.
 fn whole(
     control_plane: &ControlPlane,
     (component, environment): (ComponentId, Option<EnvironmentId>),
@@ -196,6 +196,6 @@ fn whole(
     let first = || Some(records.configuration.environments.first()?.id.clone());
     match environment.or_else(first) {
         Some(environment) => Ok((component, environment)),
-        None => Err(Failure::refused("there is no environment")),
+        None => Err(Failure::refused("the configuration has no environment")),
     }
 }

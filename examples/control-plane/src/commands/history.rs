@@ -1,4 +1,4 @@
-//! `deployments`, `releases` and `runs`: what was, newest first.
+//! `deployments`, `releases` and `runs`: the history, most recent first.
 
 use choreo_deploy::id::ComponentId;
 use choreo_deploy::release::Release;
@@ -13,7 +13,7 @@ use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::table::{Table, cell};
 
-/// Lists the newest deployments, of a component or of all.
+/// Lists the most recent deployments of one component, or of all.
 pub(super) async fn deployments(
     records: &Records,
     component: Option<ComponentId>,
@@ -59,7 +59,7 @@ pub(super) async fn deployments(
     Ok(ExitStatus::Ready)
 }
 
-/// Lists the newest releases of a component, and where each is ready.
+/// Lists the most recent releases of a component, and the environments where each is ready.
 pub(super) async fn releases(
     records: &Records,
     component: &ComponentId,
@@ -75,7 +75,7 @@ pub(super) async fn releases(
         here.map(|state| state.target.environment.to_string())
             .collect()
     };
-    let mut table = Table::new(["RELEASE", "MADE", "IMAGE", "DIGEST", "READY IN"]);
+    let mut table = Table::new(["RELEASE", "CREATED", "IMAGE", "DIGEST", "READY IN"]);
     let mut values = Vec::new();
     let found = records
         .store
@@ -103,11 +103,11 @@ pub(super) async fn releases(
             "created_at": release.created_at,
         }));
     }
-    output.say(table.or(&format!("{component} has no release")), &values);
+    output.say(table.or(&format!("{component} has no releases")), &values);
     Ok(ExitStatus::Ready)
 }
 
-/// Lists the newest runs of a task, in all its environments.
+/// Lists the most recent runs of a task in all its environments.
 pub(super) async fn runs(
     records: &Records,
     component: &ComponentId,
@@ -141,21 +141,21 @@ pub(super) async fn runs(
         ]);
     }
     let values: Vec<Value> = runs.iter().map(task::document).collect();
-    output.say(table.or(&format!("{component} has no run")), &values);
+    output.say(table.or(&format!("{component} has no runs")), &values);
     Ok(ExitStatus::Ready)
 }
 
-/// As many as are asked of the store: whether there are more shows by the last.
+/// Returns the number of entries to query: one more than is listed shows that there are more.
 fn with_one_more(newest: Newest) -> usize {
     usize::from(newest.limit) + 1
 }
 
-/// The newest of what was found; says where there are more, beside the list.
+/// Returns the entries to list, and reports on standard error if there are more.
 fn cut<T>(mut found: Vec<T>, Newest { limit }: Newest) -> Vec<T> {
     if found.len() > usize::from(limit) {
         found.truncate(limit.into());
         Output::note(format_args!(
-            "the newest {limit} are listed, and there are more: --limit lists more of them"
+            "only the latest {limit} are listed: use --limit to list more"
         ));
     }
     found

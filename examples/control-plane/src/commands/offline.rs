@@ -1,4 +1,4 @@
-//! `render` and `snippet`: from the configuration alone, without secrets, store and network.
+//! `render` and `snippet`, which need only the configuration: no secret, store or network.
 
 use choreo_deploy::backend::{Intent, Pull};
 use choreo_deploy::deployment::Generation;
@@ -20,7 +20,7 @@ use crate::control_plane::component;
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 
-/// Shows the Kubernetes objects that deploying an image makes.
+/// Shows the Kubernetes objects that a deployment of an image creates.
 pub(super) fn render(
     configuration: &Configuration,
     image: &Image,
@@ -47,13 +47,13 @@ fn objects(
     let known = configuration.environments.iter().map(|known| &known.id);
     let stage = stage.ok_or_else(|| match environment {
         Some(environment) => Failure::missing(("environment", environment), known),
-        None => Failure::refused("there is no environment"),
+        None => Failure::refused("the configuration has no environment"),
     })?;
     let plane = configuration
         .data_planes
         .iter()
         .find(|plane| plane.data_plane.id == stage.data_plane.id)
-        .ok_or_else(|| Failure::refused("there is no such data plane"))?;
+        .ok_or_else(|| Failure::refused("the data plane of the environment does not exist"))?;
     let registry = configuration
         .registry(&entry.component.registry)
         .ok_or_else(|| Failure::refused("the component's registry does not exist"))?;
@@ -70,7 +70,7 @@ fn objects(
         .with_settings(&stage.settings)
         .with_pull(pull(registry, secret.as_ref()));
     render_objects(&intent, &plane.policy)
-        .map_err(|error| Failure::refused("it cannot be rendered").caused_by(&error))
+        .map_err(|error| Failure::refused("the image cannot be rendered").caused_by(&error))
 }
 
 fn yaml(objects: &[Object]) -> String {
@@ -78,7 +78,7 @@ fn yaml(objects: &[Object]) -> String {
     documents.join("---\n")
 }
 
-/// Shows the CI step that deploys a component.
+/// Shows a CI step that deploys a component.
 pub(super) fn snippet(
     configuration: &Configuration,
     ci: Ci,
@@ -104,7 +104,7 @@ pub(super) fn snippet(
     Ok(ExitStatus::Ready)
 }
 
-/// The release as it would be, but for its number and the digest behind a tag.
+/// Returns the release that a deployment would create, except for its number and the digest of a tag.
 fn release(component: ComponentKey, workload: Workload, image: ImageReference) -> Release {
     let digest = image.digest().map(DigestRef::to_owned);
     let image = ReleaseImage::unpinned(image);
@@ -121,13 +121,14 @@ fn release(component: ComponentKey, workload: Workload, image: ImageReference) -
     )
 }
 
-/// A pull secret of the right form. Its values are not shown, so they are none.
+/// Returns a pull secret of the right form. Its values are redacted, so they are placeholders.
 fn pull_secret(registry: &RegistryEntry) -> Result<Option<PullSecret>, Failure> {
     if !matches!(registry.login, Login::Basic { .. } | Login::DockerConfig(_)) {
         return Ok(None);
     }
-    let credential = Credential::new("redacted", "redacted")
-        .map_err(|error| Failure::refused("credential").caused_by(&error))?;
+    let credential = Credential::new("redacted", "redacted").map_err(|error| {
+        Failure::refused("the placeholder credential is not valid").caused_by(&error)
+    })?;
     Ok(Some(PullSecret::new(&registry.host, &credential)))
 }
 

@@ -1,4 +1,4 @@
-//! `orphans`: what may run somewhere and is not as the configuration says.
+//! `orphans`: the components that may run in a place that the configuration does not have.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::table::{Table, cell};
 
-/// Lists all orphans. It asks the store, and no data plane.
+/// Lists all orphans. It reads the store and connects to no data plane.
 pub(super) async fn orphans(records: &Records, output: Output) -> Result<ExitStatus, Failure> {
     let configuration = Arc::clone(&records.configuration);
     let deployer = records.asking(Arc::new(Configured(configuration)))?;
@@ -33,7 +33,7 @@ pub(super) async fn orphans(records: &Records, output: Output) -> Result<ExitSta
         query = query.after(last);
     }
     if !values.is_empty() {
-        Output::note("remove one with \"remove COMPONENT --environment ENV\"");
+        Output::note("to remove an orphan, run \"remove COMPONENT --environment ENV\"");
     }
     output.say(table.or("no orphans"), &values);
     Ok(ExitStatus::Ready)
@@ -66,13 +66,17 @@ fn document(orphan: &Orphan) -> Value {
 
 fn why(why: &OrphanReason) -> String {
     match why {
-        OrphanReason::ComponentGone => "the configuration has no such component".to_owned(),
-        OrphanReason::DataPlaneGone => "the configuration has no such data plane".to_owned(),
+        OrphanReason::ComponentGone => {
+            "the configuration does not contain the component".to_owned()
+        }
+        OrphanReason::DataPlaneGone => {
+            "the configuration does not contain the data plane".to_owned()
+        }
         why => why.to_string(),
     }
 }
 
-/// Counts a data plane of the configuration as one that is there, connected or not.
+/// Treats each data plane of the configuration as present, connected or not.
 #[derive(Debug)]
 struct Configured(Arc<Configuration>);
 

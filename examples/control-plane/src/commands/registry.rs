@@ -15,10 +15,10 @@ use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::table::{Table, cell};
 
-/// How many components are named at most.
+/// The maximum number of components in a message.
 const NAMED: usize = 5;
 
-/// Lists the registries of the configuration, and those that have left it and are still stored.
+/// Lists the registries of the configuration and of the store.
 pub(super) async fn list(records: &Records, output: Output) -> Result<ExitStatus, Failure> {
     let configuration = &records.configuration;
     let stored = records
@@ -51,7 +51,7 @@ pub(super) async fn list(records: &Records, output: Output) -> Result<ExitStatus
             cell(version),
             match entry {
                 Some(_) => used_by(&users),
-                None => "has left the configuration".to_owned(),
+                None => "not in the configuration".to_owned(),
             },
         ]);
         values.push(json!({
@@ -76,7 +76,7 @@ fn used_by(users: &[&str]) -> String {
     }
 }
 
-/// Asks a registry whether the login works, and whether it may pull an image.
+/// Checks that a registry accepts the login, and that the login may pull an image.
 pub(super) async fn verify(
     (configuration, secrets): (&Configuration, &Secrets),
     id: &RegistryId,
@@ -105,7 +105,8 @@ pub(super) async fn verify(
     })
 }
 
-/// Forgets a registry that has left the configuration. One that is in it would be registered again.
+/// Deletes a registry that the configuration does not contain. One that it contains would be registered
+/// again.
 pub(super) async fn remove(
     records: &Records,
     id: &RegistryId,
@@ -118,9 +119,9 @@ pub(super) async fn remove(
         let users: Vec<_> = users.map(|entry| entry.component.id.to_string()).collect();
         let users: Vec<&str> = users.iter().map(String::as_str).collect();
         let message = match users.is_empty() {
-            true => format!("registry {id} is in the configuration: take it out there first"),
+            true => format!("registry {id} is in the configuration: remove it there first"),
             false => format!(
-                "registry {id} is used by {}: give them another one in the configuration first",
+                "registry {id} is used by {}: choose another registry for them in the configuration first",
                 used_by(&users)
             ),
         };
@@ -132,12 +133,12 @@ pub(super) async fn remove(
         let known = known.iter().map(|stored| &stored.id);
         return Err(Failure::missing(("registry", id), known));
     }
-    let text = format!("registry {id} is removed from the store, with its credential");
+    let text = format!("registry {id} and its credential are removed from the store");
     output.say(text, &json!({ "id": id, "removed": true }));
     Ok(ExitStatus::Ready)
 }
 
-/// What a registry lets its login do, about an image or at all.
+/// Returns the access that a registry grants to the login, to one image or in general.
 pub(super) async fn access(
     entry: &RegistryEntry,
     open: Option<&OpenRegistry>,
@@ -153,13 +154,13 @@ pub(super) async fn access(
                 .await
         }
         Some(OpenRegistry::Known(_)) => Access::not_checkable(format!(
-            "the nodes of the data plane log in to {:?} as themselves",
+            "the nodes of the data plane log in to {:?} with their own identity",
             entry.host.as_str()
         )),
         Some(OpenRegistry::ExistingSecret(_)) => {
-            Access::not_checkable("the credential is on the data planes only")
+            Access::not_checkable("only the data planes have the credential")
         }
-        None => Access::not_checkable("the credential could not be read: see the problems"),
+        None => Access::not_checkable("the credential cannot be read: see the problems"),
     }
 }
 

@@ -12,19 +12,18 @@ use crate::control_plane::ControlPlane;
 use crate::failure::{self, ExitStatus, Failure};
 use crate::output::Output;
 
-/// What of a component is removed.
+/// The places that a component is removed from.
 pub(super) struct Choice {
-    /// What is in this environment.
+    /// Only this environment.
     pub(super) environment: Option<EnvironmentId>,
-    /// What is in any.
+    /// All environments.
     pub(super) all: bool,
-    /// Whether data planes that have left the configuration are forgotten.
+    /// Forget data planes that the configuration does not contain.
     pub(super) forget: bool,
 }
 
-/// Removes a component from an environment, or from all, and follows that to its end. It needs no
-/// configuration of the component, which may have left. Of several places, one where it fails keeps
-/// none of the others.
+/// Removes a component from one environment or from all, and waits for the outcome. The configuration
+/// need not contain the component. A failure in one place does not affect the others.
 pub(super) async fn remove(
     control_plane: &ControlPlane,
     component: &ComponentId,
@@ -70,8 +69,8 @@ pub(super) async fn remove(
     Ok(bad.unwrap_or(ExitStatus::Ready))
 }
 
-/// Forgets what is on data planes that are no more, where that is chosen, and begins the removal from
-/// the others, if there are any.
+/// Forgets the data planes that the configuration does not contain, if that is chosen, and starts the
+/// removal from the others. Returns `None` if there are no others.
 async fn begin(
     control_plane: &ControlPlane,
     state: &TargetState,
@@ -82,8 +81,8 @@ async fn begin(
     let gone = gone(control_plane, state);
     if !gone.is_empty() && !forget {
         return Err(Failure::refused(format!(
-            "{component} is on data plane {}, which the configuration does not have: add it again to \
-             remove what is there, or take --forget to leave it there",
+            "{component} is on data plane {}, which the configuration does not contain: add the data \
+             plane again to remove the component there, or use --forget to leave it there",
             list(&gone)
         )));
     }
@@ -93,7 +92,7 @@ async fn begin(
     if !gone.is_empty() {
         deployer.forget_data_planes(target, &gone).await?;
         Output::note(format_args!(
-            "what {component} in {environment} has on data plane {} is forgotten, and runs on",
+            "data plane {} is forgotten: what {component} has there in {environment} keeps running",
             list(&gone)
         ));
     }
@@ -105,7 +104,7 @@ async fn begin(
     Ok(Some(removal.deployment))
 }
 
-/// Where it is to be removed, which is somewhere.
+/// Returns the places to remove from, at least one.
 async fn places(
     control_plane: &ControlPlane,
     component: &ComponentId,
@@ -119,24 +118,24 @@ async fn places(
     let states: Vec<_> = states.into_iter().filter(wanted).collect();
     if states.is_empty() {
         let place = match environment {
-            Some(environment) => format!("not in {environment}"),
-            None => "in no environment".to_owned(),
+            Some(environment) => format!("in {environment}"),
+            None => "in any environment".to_owned(),
         };
-        let message = format!("{component} is {place}: there is nothing to remove");
+        let message = format!("{component} is not {place}: there is nothing to remove");
         return Err(Failure::refused(message));
     }
     if states.len() > 1 && environment.is_none() && !choice.all {
         let names = states.iter().map(|state| state.target.environment.as_str());
         let names: Vec<_> = names.collect();
         return Err(Failure::wrong_use(format!(
-            "{component} is in {}: name one with --environment, or take --all",
+            "{component} is in {}: choose one with --environment, or use --all",
             names.join(" and ")
         )));
     }
     Ok(states)
 }
 
-/// The data planes of a target that the configuration does not have any more.
+/// Returns the data planes of a target that the configuration does not contain.
 fn gone(control_plane: &ControlPlane, state: &TargetState) -> BTreeSet<DataPlaneId> {
     let known = &control_plane.records.configuration.data_planes;
     let is_gone = |plane: &&DataPlaneId| known.iter().all(|entry| entry.data_plane.id != **plane);

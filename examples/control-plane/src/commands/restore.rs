@@ -9,16 +9,16 @@ use crate::config::Configuration;
 use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 
-/// What a backup brings back beside what is wanted of it.
+/// The consequences of a restored backup that an operator has to handle.
 const HINTS: &str = "\
-the store is in use again. The backup has brought back what was taken away since it was made:
-- deploy again what should run: deployments of the backup keep their old generations
-- tokens that were revoked since then are valid: `token list`, then `token revoke`
-- registries and credentials are as they were, also those that were removed or replaced
-- idempotency keys are as old: a retry of CI may deploy once more";
+the store can be used again. It contains the state from the time of the backup:
+- deploy again everything that should run: the deployments of the backup keep their old generations
+- tokens that were revoked since then are valid again: use `token list` and `token revoke`
+- registries and credentials that were removed or replaced since then are back
+- idempotency keys since then are lost: a retry by CI may deploy again";
 
-/// Puts a store to work again that was restored from a backup, or begun anew. Nobody else may have
-/// it open: a server would go on with what it knows of the lost one.
+/// Prepares a store that was restored from a backup, or created after a loss. No other process may have
+/// it open: a server would continue with its knowledge of the lost one.
 pub(super) async fn restore(
     configuration: &Configuration,
     output: Output,
@@ -26,7 +26,7 @@ pub(super) async fn restore(
     let store = SqliteStore::open(&configuration.store).await?;
     let epoch = store.raise_epoch(Timestamp::now()).await?;
     output.say(
-        format_args!("restored: generations go on with epoch {epoch}"),
+        format_args!("restored: generations continue with epoch {epoch}"),
         &json!({ "epoch": epoch }),
     );
     Output::note(HINTS);

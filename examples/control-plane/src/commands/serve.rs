@@ -12,7 +12,7 @@ use crate::server::Server;
 /// The longest time that the server waits for data planes before it listens.
 const START: Duration = Duration::from_secs(10);
 
-/// Says where it listens, then serves until told to stop.
+/// Reports the address, then serves until it is told to stop.
 pub(super) async fn serve(
     control_plane: ControlPlane,
     output: Output,
@@ -24,7 +24,7 @@ pub(super) async fn serve(
         .await;
     let server = Server::bind(control_plane).await?;
     let address = server.address().map_err(|error| {
-        Failure::unavailable("the address of the listener is not known").caused_by(&error)
+        Failure::unavailable("the address of the listener is unknown").caused_by(&error)
     })?;
     let url = format!("http://{address}");
     output.say(

@@ -1,4 +1,4 @@
-//! `status`: what runs where.
+//! `status`: the state of each target.
 
 use choreo_deploy::deployment::Deployment;
 use choreo_deploy::id::{ComponentId, DeploymentId};
@@ -14,20 +14,20 @@ use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::table::{Table, cell};
 
-/// A target with what is to be said of it.
+/// A target with the details to show.
 struct Place {
     state: TargetState,
     /// The newest deployment.
     newest: Option<Deployment>,
-    /// What was ready last, with its image.
+    /// The deployment that was ready last, with its release.
     ready: Option<(Deployment, Option<Release>)>,
-    /// Where what is ready is reached, once it was looked for.
+    /// The addresses of the ready release, if they were rendered.
     addresses: Vec<Address>,
-    /// Whether the configuration has the component in the environment.
+    /// `true` if the configuration has the component in the environment.
     is_configured: bool,
 }
 
-/// Shows what runs where, of a component or of all.
+/// Shows the state of the targets of one component, or of all.
 pub(super) async fn status(
     records: &Records,
     component: Option<ComponentId>,
@@ -48,7 +48,7 @@ pub(super) async fn status(
         "RELEASE",
         "IMAGE",
         "SINCE",
-        "NEWEST",
+        "LATEST",
         "HELD SINCE",
         "WHY",
     ]);
@@ -64,7 +64,7 @@ pub(super) async fn status(
             addresses.push_str(&place.addresses());
         }
     }
-    output.say(table.or("nothing runs") + &addresses, &values);
+    output.say(table.or("no components are deployed") + &addresses, &values);
     Ok(ExitStatus::Ready)
 }
 
@@ -99,14 +99,14 @@ impl Place {
         })
     }
 
-    /// Rendering is not for thousands of them.
+    /// Renders the addresses. This is too slow for thousands of targets.
     fn find_addresses(&mut self, configuration: &Configuration) {
         if let Some((_, Some(release))) = &self.ready {
             self.addresses = address::of(configuration, &self.state.target, release);
         }
     }
 
-    /// Whether it was removed from everywhere, or its data planes were forgotten.
+    /// Returns `true` if it was removed, or its data planes were forgotten.
     fn is_gone(&self) -> bool {
         let has_ended = |newest: &Deployment| newest.phase.is_final();
         self.state.planes.is_empty()
@@ -127,7 +127,7 @@ impl Place {
             .map(|newest| view::why(&newest.reasons));
         let why = match (self.is_configured, why.unwrap_or_default()) {
             (true, why) => why,
-            (false, why) => format!("has left the configuration: remove it. {why}"),
+            (false, why) => format!("not in the configuration: remove it. {why}"),
         };
         [
             target.component.to_string(),
@@ -147,7 +147,7 @@ impl Place {
         ]
     }
 
-    /// A line for each endpoint.
+    /// Returns a line for each endpoint.
     fn addresses(&self) -> String {
         let environment = &self.state.target.environment;
         let line = |Address { endpoint, address }: &Address| {

@@ -18,10 +18,10 @@ use crate::failure::{self, ExitStatus, Failure};
 use crate::output::Output;
 use crate::progress::Progress;
 
-/// How many of a run's last lines are shown.
+/// The number of lines that are shown of the log of a run.
 const LAST: u32 = 20;
 
-/// Runs a task, follows it to its end, and shows what it wrote last.
+/// Runs a task, waits for its end, and shows the last lines of its log.
 pub(super) async fn run(
     control_plane: &ControlPlane,
     Place {
@@ -56,7 +56,7 @@ pub(super) async fn run(
     Ok(failure::of_run(&run))
 }
 
-/// Stops a run, and follows it to its end. One that has ended stays as it ended.
+/// Stops a run, and waits for its end. A run that has ended stays as it is.
 pub(super) async fn cancel(
     control_plane: &ControlPlane,
     id: &RunId,
@@ -67,11 +67,11 @@ pub(super) async fn cancel(
     let run = records.store.run(organization, id).await?;
     let run = run.ok_or_else(|| {
         Failure::refused(format!(
-            "run {id} does not exist: `runs COMPONENT` lists those of a component"
+            "run {id} does not exist: use \"runs COMPONENT\" to list the runs of a component"
         ))
     })?;
     if run.phase.is_final() {
-        let text = format!("run {id} had ended already: {}", run.phase);
+        let text = format!("run {id} has already ended: {}", run.phase);
         output.say(text, &document(&run));
         return Ok(ExitStatus::Ready);
     }
@@ -89,7 +89,7 @@ pub(super) async fn cancel(
     })
 }
 
-/// Shows the last lines that a component wrote.
+/// Shows the last lines of the log of a component.
 pub(super) async fn logs(
     records: &Records,
     Place {
@@ -126,7 +126,7 @@ pub(super) async fn logs(
     let value = |line: &LogLine| json!({ "instance": line.instance, "text": line.text });
     let values: Vec<Value> = lines.iter().map(value).collect();
     if text.is_empty() {
-        Output::note("nothing was written");
+        Output::note("the log is empty");
     }
     output.say(text.join("\n"), &values);
     Ok(ExitStatus::Ready)
@@ -142,13 +142,13 @@ async fn wait(control_plane: &ControlPlane, mut run: Run) -> Result<Run, Failure
             .wait_run(&component, &run.id, LOOK)
             .await?;
         run = waited.ok_or_else(|| {
-            Failure::unavailable(format!("run {} is not stored any more", run.id))
+            Failure::unavailable(format!("run {} is no longer in the store", run.id))
         })?;
     }
     Ok(run)
 }
 
-/// What it wrote last. That this cannot be read changes nothing of the outcome.
+/// Returns the last lines of the log of a run. A log that cannot be read does not change the outcome.
 async fn last_lines(control_plane: &ControlPlane, run: &Run) -> Vec<LogLine> {
     let query = LogQuery::last(LAST).of_run(run.id.clone());
     let (component, environment) = (run.target.component_key(), &run.target.environment);
@@ -157,15 +157,15 @@ async fn last_lines(control_plane: &ControlPlane, run: &Run) -> Vec<LogLine> {
         .logs(&component, Some(environment), &query)
         .await;
     lines.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the run's log cannot be read");
+        tracing::warn!(%error, "the log of the run cannot be read");
         Vec::new()
     })
 }
 
-/// The phase, and whether it is to change.
+/// Returns the phase, and whether a cancellation is pending.
 pub(super) fn phase(run: &Run) -> String {
     match run.cancel_requested && !run.phase.is_final() {
-        true => format!("{}, to be cancelled", run.phase),
+        true => format!("{}, cancellation pending", run.phase),
         false => run.phase.to_string(),
     }
 }
@@ -187,7 +187,7 @@ fn words(run: &Run) -> String {
     }
 }
 
-/// A run for machines.
+/// Returns a run as JSON.
 pub(super) fn document(run: &Run) -> Value {
     json!({
         "phase": run.phase,

@@ -13,7 +13,7 @@ use crate::failure::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::table::{Table, cell};
 
-/// Makes a token. Its text goes to standard output alone, so that it can be piped to where it belongs.
+/// Creates a token. Only its text goes to standard output, so that it can be piped.
 pub(super) async fn create(
     records: &Records,
     component: ComponentId,
@@ -30,7 +30,7 @@ pub(super) async fn create(
     };
     records.store.issue_token(record.clone()).await?;
     Output::note(format_args!(
-        "token {} deploys {} until {:.0}; it is shown now and never again",
+        "token {} can deploy {} until {:.0}; it is shown only once",
         record.id, record.component, record.expires_at
     ));
     let mut value = document(&record, Timestamp::now());
@@ -49,7 +49,7 @@ pub(super) async fn list(
         records.component(component)?;
     }
     let now = Timestamp::now();
-    let mut table = Table::new(["TOKEN", "STATE", "UNTIL", "LAST USED", "NAME"]);
+    let mut table = Table::new(["TOKEN", "STATE", "EXPIRES", "LAST USED", "NAME"]);
     for token in &tokens {
         table.row([
             token.id.to_string(),
@@ -60,7 +60,7 @@ pub(super) async fn list(
         ]);
     }
     let values: Vec<Value> = tokens.iter().map(|token| document(token, now)).collect();
-    output.say(table.or(&format!("{component} has no token")), &values);
+    output.say(table.or(&format!("{component} has no tokens")), &values);
     Ok(ExitStatus::Ready)
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn revoke(
     };
     let text = match was_live {
         true => format!("token {id} of {component} is revoked"),
-        false => format!("token {id} of {component} had ended already"),
+        false => format!("token {id} of {component} was already revoked or expired"),
     };
     output.say(
         text,

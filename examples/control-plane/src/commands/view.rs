@@ -1,4 +1,4 @@
-//! Deployments and runs in words, and as JSON.
+//! Deployments and runs as text and as JSON.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use choreo_deploy::reason::Reason;
 use choreo_deploy::release::Release;
 use serde_json::{Value, json};
 
-/// How a deployment came out, in words.
+/// Returns the outcome of a deployment as text.
 pub(super) fn outcome(deployment: &Deployment, release: Option<&Release>) -> String {
     match deployment.phase {
         Phase::Ready => {
@@ -35,7 +35,7 @@ fn ready(deployment: &Deployment, release: Option<&Release>) -> String {
     }
 }
 
-/// `failed: why`, with help and evidence below, and further reasons after it.
+/// Returns `PHASE: REASON`, followed by its help, its evidence and the further reasons.
 pub(super) fn explained(phase: &str, reasons: &[Reason]) -> String {
     let mut text = phase.to_owned();
     for (index, reason) in reasons.iter().enumerate() {
@@ -45,7 +45,7 @@ pub(super) fn explained(phase: &str, reasons: &[Reason]) -> String {
             let _ = write!(text, "\n  help: {help}");
         }
         let evidence = reason.evidence.as_ref().map(|evidence| evidence.as_str());
-        // What the sentence says already is not said again.
+        // The message may already contain it.
         let evidence = evidence.filter(|evidence| !reason.message.contains(evidence.trim()));
         for line in evidence.unwrap_or_default().lines() {
             let _ = write!(text, "\n  | {line}");
@@ -54,7 +54,7 @@ pub(super) fn explained(phase: &str, reasons: &[Reason]) -> String {
     text
 }
 
-/// The image that a deployment is about, as it was asked for; `None` for a removal.
+/// Returns the image of a deployment as it was requested, or `None` for a removal.
 pub(super) fn image(deployment: &Deployment, release: Option<&Release>) -> Option<String> {
     match &deployment.subject {
         Subject::Image(image) => Some(image.as_written.clone()),
@@ -66,7 +66,7 @@ pub(super) fn image(deployment: &Deployment, release: Option<&Release>) -> Optio
     }
 }
 
-/// The phase of a deployment, or of a removal.
+/// Returns the phase of a deployment or of a removal.
 pub(super) fn phase(deployment: &Deployment) -> String {
     match deployment.subject {
         Subject::Absence => format!("removal {}", deployment.phase),
@@ -74,13 +74,13 @@ pub(super) fn phase(deployment: &Deployment) -> String {
     }
 }
 
-/// The first reason, in a list.
+/// Returns the first reason, for a list.
 pub(super) fn why(reasons: &[Reason]) -> String {
     let first = reasons.first().map(|reason| reason.message.as_str());
     first.unwrap_or_default().to_owned()
 }
 
-/// A deployment for machines. The first members are those of the webhook's document.
+/// Returns a deployment as JSON. The first members are those of the webhook's document.
 pub(super) fn document(deployment: &Deployment, release: Option<&Release>) -> Value {
     json!({
         "phase": deployment.phase,

@@ -108,7 +108,7 @@ fn a_list_says_that_there_are_more() {
             let listed = site.run(&command).expect(0);
             let count = listed.json().as_array().expect("it is a list").len();
             assert_eq!(count, limit.parse().unwrap_or(3).min(3), "{command:?}");
-            let is_said = listed.stderr.contains("there are more");
+            let is_said = listed.stderr.contains("to list more");
             assert_eq!(is_said, is_cut, "{command:?}: {}", listed.stderr);
         }
     }
@@ -123,7 +123,9 @@ fn what_runs_where_is_shown() {
     let image = registry.push("shop/orders", "1", &Image::empty());
     let second = registry.push("shop/orders", "2", &Image::empty());
     let digests = [&image, &second];
-    site.run(&["status"]).expect(0).says("nothing runs");
+    site.run(&["status"])
+        .expect(0)
+        .says("no components are deployed");
     for image in digests {
         let deployed = site.run(&["deploy", "orders", image]).expect(0);
         deployed.complains("deployment d-");
@@ -175,7 +177,7 @@ fn what_runs_where_is_shown() {
     );
     site.run(&["releases", "orders"])
         .expect(0)
-        .says("RELEASE  MADE")
+        .says("RELEASE  CREATED")
         .says("sha256:");
     let registries = site.json(&["registry", "list"]);
     assert_eq!(registries[0]["id"], "images", "{registries}");

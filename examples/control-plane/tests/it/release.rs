@@ -46,10 +46,10 @@ fn releases_move_forward_and_back() {
 
     site.run(&["release-hold", "orders"])
         .expect(0)
-        .says("takes deployments from CI again");
+        .says("CI can deploy orders to development again");
     site.run(&["release-hold", "orders"])
         .expect(0)
-        .says("was not held");
+        .says("orders is not held in development");
     let again = by_ci();
     assert_eq!(again["digest"], moved["digest"], "{again}");
     site.run(&["rollback", "orders", "--to", "99"]).expect(6);

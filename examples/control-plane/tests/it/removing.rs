@@ -17,13 +17,13 @@ fn a_component_is_removed_also_once_it_has_left() {
     let report = registry.push("shop/report", "1", &Image::empty());
     site.run(&["remove", "orders"])
         .expect(6)
-        .complains("orders is in no environment: there is nothing to remove");
+        .complains("orders is not in any environment: there is nothing to remove");
     site.run(&["deploy", "orders", &image]).expect(0);
     site.run(&["promote", "orders"]).expect(0);
     site.run(&["deploy", "report", &report]).expect(0);
 
     site.run(&["remove", "orders"]).expect(2).complains(
-        "orders is in development and production: name one with --environment, or take --all",
+        "orders is in development and production: choose one with --environment, or use --all",
     );
     site.run(&["remove", "orders", "--environment", "production"])
         .expect(0)
@@ -40,7 +40,7 @@ fn a_component_is_removed_also_once_it_has_left() {
     assert_eq!(status[0]["in_configuration"], false, "{status}");
     site.run(&["status"])
         .expect(0)
-        .says("has left the configuration: remove it");
+        .says("not in the configuration: remove it");
     site.run(&["releases", "report"]).expect(0).says(&report);
     let orphans = site.json(&["orphans"]);
     assert_eq!(orphans.as_array().unwrap().len(), 1, "{orphans}");
@@ -49,7 +49,7 @@ fn a_component_is_removed_also_once_it_has_left() {
     assert_eq!(orphans[0]["data_planes_not_in_configuration"], json!([]));
     site.run(&["orphans"])
         .expect(0)
-        .says("the configuration has no such component");
+        .says("the configuration does not contain the component");
     let removed = site.json(&["remove", "report"]);
     assert_eq!(removed[0]["phase"], "ready", "{removed}");
     assert_eq!(removed[0]["image"], json!(null), "{removed}");
@@ -60,7 +60,9 @@ fn a_component_is_removed_also_once_it_has_left() {
         .expect(0)
         .says("removal");
     site.run(&["remove", "orders", "--all"]).expect(0);
-    site.run(&["status"]).expect(0).says("nothing runs");
+    site.run(&["status"])
+        .expect(0)
+        .says("no components are deployed");
 }
 
 /// Guards that what is on a data plane that is no more is refused with a way out, and forgotten when
@@ -76,7 +78,7 @@ fn a_data_plane_that_is_no_more_is_forgotten() {
     site.configure(&configuration.replace("\"local\"", "\"other\""));
     site.run(&["remove", "orders"]).expect(6).complains(
         "error: orders is not removed from development: orders is on data plane local, which the \
-         configuration does not have: add it again",
+         configuration does not contain: add the data plane again",
     );
     // One place fails in the same shape as one of several.
     let failed = site.run(&["remove", "orders", "--json"]).expect(6).json();
@@ -85,12 +87,16 @@ fn a_data_plane_that_is_no_more_is_forgotten() {
     assert_eq!(failed[0]["environment"], "development", "{failed}");
     assert_eq!(failed[0]["exit_status"], 6, "{failed}");
     let removed = site.run(&["remove", "orders", "--forget"]).expect(0);
-    removed.complains("is forgotten, and runs on");
+    removed.complains(
+        "data plane local is forgotten: what orders has there in development keeps running",
+    );
     site.run(&["remove", "orders"])
         .expect(6)
         .complains("there is nothing to remove");
     assert_eq!(site.json(&["status", "orders"]), json!([]));
-    site.run(&["status"]).expect(0).says("nothing runs");
+    site.run(&["status"])
+        .expect(0)
+        .says("no components are deployed");
     site.run(&["promote", "orders"]).expect(6);
 }
 
@@ -143,7 +149,7 @@ fn a_run_is_cancelled() {
     let ran = site.json(&["run", "report"]);
     site.run(&["run", "cancel", ran["id"].as_str().unwrap()])
         .expect(0)
-        .says("had ended already: succeeded");
+        .says("has already ended: succeeded");
     site.run(&["run", "cancel", "r-aaaaaaaaaaaaaaaaaaaaaaaaaa"])
         .expect(6)
         .complains("does not exist");

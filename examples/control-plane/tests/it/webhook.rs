@@ -240,7 +240,7 @@ fn the_snippet_ends_with_the_outcome() {
         .says("image-not-found");
     run_snippet(&snippet, &token, "ghcr.io/shop/orders:1")
         .expect(6)
-        .complains("refused");
+        .complains("rejected");
     run_snippet(&snippet, &token.replace("chd_", "chd_x"), &images[0]).expect(6);
     run_snippet(&snippet, "", &images[0]).expect(2);
     site.run(&["rollback", "orders"]).expect(0);
