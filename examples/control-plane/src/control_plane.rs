@@ -1,4 +1,4 @@
-//! The control plane, put together of its parts.
+//! The control plane, assembled from its parts.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -21,7 +21,7 @@ use crate::data_plane::DataPlanes;
 use crate::failure::Failure;
 use crate::registration::{self, Registering};
 
-/// What a control plane knows and stores. It needs no secret.
+/// The configuration and the store of a control plane. It contains no secret.
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) configuration: Arc<Configuration>,
@@ -29,12 +29,12 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Opens the store beside whoever else has it open, and makes it when there is none.
+    /// Opens the store, which other processes may have open too, and creates it if there is none.
     pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
         Self::writing(configuration(path)?).await
     }
 
-    /// The same to read only: nothing is made or written. Without a store there is nothing in it.
+    /// Opens the store read-only. Nothing is created: if there is no store, this one is empty.
     pub(crate) async fn read(path: &Path) -> Result<Self, Failure> {
         let configuration = configuration(path)?;
         let store: Arc<dyn Store> = match SqliteStore::open_read_only(&configuration.store).await {
@@ -55,12 +55,12 @@ impl Records {
         })
     }
 
-    /// A deployer to ask and not to act: it opens no credential and asks no registry.
+    /// Returns a deployer for queries only: it opens no credential and connects to no registry.
     pub(crate) fn asking(&self, backends: Arc<dyn Backends>) -> Result<Deployer, Failure> {
         let unused = |error: &(dyn Error + 'static)| {
-            Failure::unavailable("nothing can be asked").caused_by(error)
+            Failure::unavailable("the deployer for queries cannot be created").caused_by(error)
         };
-        // A deployer has to have one. Nothing is sealed with it: the store is open to read only.
+        // A deployer needs a key. Nothing is sealed with it, because the store is read-only.
         let key = SealingKey::new("unused", [0; 32]).map_err(|error| unused(&error))?;
         let transport = ReqwestTransport::new(Egress::tenant()).map_err(|error| unused(&error))?;
         let parts = self.parts((Sealer::new(key).into(), transport.into()), backends);
@@ -81,7 +81,7 @@ impl Records {
         }
     }
 
-    /// A component of the one organization that the configuration is about.
+    /// Returns the key of a component of the organization in the configuration.
     pub(crate) fn key(&self, component: &ComponentId) -> ComponentKey {
         ComponentKey::new(self.configuration.organization.clone(), component.clone())
     }
@@ -102,8 +102,8 @@ impl Records {
         Some(stage?.data_plane.id)
     }
 
-    /// The targets of a component, also of one that has left the configuration; a refusal when nobody
-    /// knows it.
+    /// Returns the targets of a component, also of one that the configuration does not contain.
+    /// Returns a failure if neither the store nor the configuration contains it.
     pub(crate) async fn targets(&self, id: &ComponentId) -> Result<Vec<TargetState>, Failure> {
         let query = TargetQuery::of_component(self.key(id));
         let targets = self.store.targets(&query).await?;
@@ -114,17 +114,17 @@ impl Records {
     }
 }
 
-/// The configuration without its secrets.
+/// Reads the configuration without its secrets.
 pub(crate) fn configuration(path: &Path) -> Result<Configuration, Failure> {
     Configuration::read(path).map_err(|problems| Failure::configuration(path, &problems))
 }
 
-/// The configuration with its secrets.
+/// Reads the configuration and its secrets.
 pub(crate) fn unsealed(path: &Path) -> Result<(Configuration, Secrets), Failure> {
     Configuration::open(path).map_err(|problems| Failure::configuration(path, &problems))
 }
 
-/// A component of the configuration, or the refusal.
+/// Returns a component of the configuration, or a failure that names the known ones.
 pub(crate) fn component(
     configuration: &Configuration,
     id: &ComponentId,
@@ -133,7 +133,7 @@ pub(crate) fn component(
     entry.ok_or_else(|| Failure::missing(("component", id), configuration.components.ids()))
 }
 
-/// A whole control plane: records, data planes and the deployer between them.
+/// A control plane: records, data planes and a deployer.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     pub(crate) records: Records,
@@ -143,7 +143,7 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Opens everything and brings the store's registries up to date. No data plane is connected yet.
+    /// Opens everything and updates the registries in the store. No data plane is connected yet.
     pub(crate) async fn open(path: &Path, registering: Registering) -> Result<Self, Failure> {
         let (configuration, secrets) = unsealed(path)?;
         let records = Records::writing(configuration).await?;
@@ -193,9 +193,9 @@ impl ControlPlane {
         self.data_planes.connect_needed(configuration, needed).await;
     }
 
-    /// Waits for something while this process works on what is due, beside every other process
-    /// that does. The steps under way are ended afterwards, within reason: what is left is gone on
-    /// with by whoever works next.
+    /// Waits for a future while this process works on everything that is due, as other processes may do.
+    /// The steps that are under way get a limited time to end afterwards. The next process that works
+    /// continues with the rest.
     pub(crate) async fn work_until<T>(&self, done: impl Future<Output = T>) -> T {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let deployer = self.deployer.clone();
@@ -205,10 +205,11 @@ impl ControlPlane {
         let done = done.await;
         drop(stop);
         if tokio::time::timeout(LAST_STEPS, worker).await.is_err() {
-            tracing::warn!("steps under way were left; they are gone on with later");
+            tracing::warn!("steps under way were abandoned; a later process continues with them");
         }
         done
     }
 }
 
+/// The time that steps under way get to end.
 const LAST_STEPS: Duration = Duration::from_secs(5);

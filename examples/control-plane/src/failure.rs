@@ -1,4 +1,4 @@
-//! How a command ends: the exit status by outcome, and what to tell when it goes wrong.
+//! The exit status for each outcome, and the message for each failure.
 
 use std::error::Error;
 use std::fmt;
@@ -17,28 +17,28 @@ use serde_json::{Value, json};
 use crate::config::Problem;
 use crate::nearest;
 
-/// Why a command could not do what it was asked for. A deployment that failed is no such thing: it
-/// is an outcome, with an [`ExitStatus`] of its own.
+/// The reason why a command could not do its work. A failed deployment is not a failure of the command:
+/// it is an outcome with its own [`ExitStatus`].
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: ExitStatus,
     message: String,
-    /// What is wrong with the configuration, where that is why.
+    /// The problems of the configuration, if they are the reason.
     problems: Vec<Problem>,
 }
 
 impl Failure {
-    /// The command was used in a wrong way, or its configuration is wrong.
+    /// Creates a failure for invalid arguments or an invalid configuration.
     pub(crate) fn wrong_use(message: impl Into<String>) -> Self {
         Self::new(ExitStatus::WrongUse, message)
     }
 
-    /// What was asked for is refused.
+    /// Creates a failure for a request that is rejected.
     pub(crate) fn refused(message: impl Into<String>) -> Self {
         Self::new(ExitStatus::Refused, message)
     }
 
-    /// What was named by this word is not there; these are.
+    /// Creates a failure for a name that does not exist. It lists those that do.
     pub(crate) fn missing(
         (what, word): (&str, impl fmt::Display),
         known: impl IntoIterator<Item = impl fmt::Display>,
@@ -47,12 +47,12 @@ impl Failure {
         Self::refused(format!("{what} {word} does not exist: {instead}"))
     }
 
-    /// The store, a data plane or the network does not do it now.
+    /// Creates a failure of the store, a data plane or the network.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ExitStatus::NoAnswer, message)
     }
 
-    /// The configuration has problems.
+    /// Creates a failure for a configuration with problems.
     pub(crate) fn configuration(path: &Path, problems: &[Problem]) -> Self {
         let mut message = format!("configuration {path:?} is not valid");
         for problem in problems {
@@ -64,7 +64,7 @@ impl Failure {
         }
     }
 
-    /// Adds an error with its causes.
+    /// Adds an error and its causes to the message.
     pub(crate) fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
         if let Some(words) = credential_failure(error) {
             self.message.push_str(&format!(": {words}"));
@@ -73,7 +73,7 @@ impl Failure {
         let (mut cause, mut last) = (Some(error), String::new());
         while let Some(error) = cause {
             let text = plain(&error.to_string());
-            // Some errors say their cause themselves, and some causes say the error again.
+            // Some errors contain their cause, and some causes repeat the error.
             let is_said = self.message.ends_with(&text);
             if !is_said && (last.is_empty() || !text.ends_with(&last)) {
                 self.message.push_str(&format!(": {text}"));
@@ -83,7 +83,7 @@ impl Failure {
         self
     }
 
-    /// The failure for machines.
+    /// Returns the failure as JSON.
     pub(crate) fn document(&self) -> Value {
         let (error, status) = (&self.message, self.status.code());
         match self.problems.is_empty() {
@@ -105,11 +105,11 @@ impl Failure {
     }
 }
 
-/// The words of an error without the number that a system has for it, and without the lines of a file
-/// that some show: a secret may stand there.
+/// Returns the message of an error without the error number of the system, and without the lines of a
+/// file that some errors quote: they may contain a secret.
 pub(crate) fn plain(text: &str) -> String {
     let text = text.lines().next().unwrap_or_default();
-    // A path in quotes, in quotes.
+    // Some errors quote a path twice.
     let text = text.replace("'\"", "\"").replace("\"'", "\"");
     match text.split_once(" (os error ") {
         Some((words, rest)) => {
@@ -120,7 +120,7 @@ pub(crate) fn plain(text: &str) -> String {
     }
 }
 
-/// An error with its causes.
+/// Returns the message of an error with its causes.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     if let Some(words) = credential_failure(error) {
         return words;
@@ -129,7 +129,7 @@ pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     failure.caused_by(error).message
 }
 
-/// The status of a deployment that came this far.
+/// Returns the exit status for a deployment in this phase.
 pub(crate) fn of_phase(phase: Phase) -> ExitStatus {
     match phase {
         Phase::Ready => ExitStatus::Ready,
@@ -139,7 +139,7 @@ pub(crate) fn of_phase(phase: Phase) -> ExitStatus {
     }
 }
 
-/// The status of a run that came this far.
+/// Returns the exit status for a run in this state.
 pub(crate) fn of_run(run: &Run) -> ExitStatus {
     let late = |code| code == ReasonCode::ProgressDeadlineExceeded;
     match run.phase {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_its_causes_once() {
+    fn a_failure_contains_each_cause_once() {
         let said = |cause: &str| {
             let cause = std::io::Error::other(cause.to_owned());
             let error = StoreError::new(StoreErrorKind::Unavailable, "store fails");
@@ -249,7 +249,7 @@ mod tests {
         );
     }
 
-    /// A reader of a kubeconfig shows the line that it does not understand, and says its causes itself.
+    /// Guards that a line of a kubeconfig is not shown. Its reader quotes the line with the error.
     #[test]
     fn a_line_of_a_file_is_not_shown() {
         let text = "failed to parse kubeconfig '\"a.yaml\"': line 1: unclosed (os error 5)\n  |\n1 | \
@@ -261,7 +261,8 @@ mod tests {
         );
     }
 
-    /// SQLite says "database is locked", and as its cause "Error code 5: database is locked".
+    /// Guards that a repetition is left out: SQLite reports "database is locked", and as its cause "Error
+    /// code 5: database is locked".
     #[test]
     fn a_cause_that_repeats_its_effect_is_left_out() {
         #[derive(Debug)]

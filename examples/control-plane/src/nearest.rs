@@ -1,15 +1,15 @@
-//! What somebody may have meant by a word that is not known.
+//! Suggestions for a word that is not known.
 
 use std::fmt::Display;
 
-/// How many known words are listed at most.
+/// The maximum number of known words in a message.
 const LISTED: usize = 20;
 
-/// What to write instead of a word: `did you mean "orders"? use one of orders, report`.
+/// Returns what to write instead of a word: `did you mean "orders"? use one of orders, report`.
 pub(crate) fn instead(word: &str, known: impl IntoIterator<Item = impl Display>) -> String {
     let mut known: Vec<String> = known.into_iter().map(|known| known.to_string()).collect();
     if known.is_empty() {
-        return "there is none".to_owned();
+        return "none exists".to_owned();
     }
     let near = known
         .iter()
@@ -30,8 +30,8 @@ pub(crate) fn instead(word: &str, known: impl IntoIterator<Item = impl Display>)
     text
 }
 
-/// How many characters must change to make one word of the other, regardless of case and of `_` and
-/// `-`. Two neighbours that changed places count once.
+/// Returns the number of characters to change to get from one word to the other. Case, `_` and `-` are
+/// ignored, and a swap of two neighbours counts once.
 fn distance(one: &str, other: &str) -> usize {
     let plain = |word: &str| -> Vec<char> {
         let kept = word.chars().take(64).filter(|c| !"_-".contains(*c));
@@ -83,7 +83,7 @@ mod tests {
         ] {
             assert_eq!(instead(word, ["orders", "docker_config"]), said, "{word}");
         }
-        assert_eq!(instead("orders", [""; 0]), "there is none");
+        assert_eq!(instead("orders", [""; 0]), "none exists");
         let many = (0..50).map(|number| format!("component-{number}"));
         assert!(instead("x", many).ends_with("component-19 and 30 more"));
     }

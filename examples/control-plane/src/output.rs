@@ -1,28 +1,28 @@
-//! The one place that writes to standard output: plain words for people, JSON for machines.
+//! Standard output, as text for people or as JSON for programs. Nothing else writes to it.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// How a command says its result.
+/// The form in which a command writes its result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Output {
-    /// In plain words.
+    /// Text for people.
     People,
-    /// As one JSON value on one line.
+    /// One JSON value on one line, for programs.
     Machines,
 }
 
 impl Output {
-    /// Says the result, as text for people or as a value for machines.
+    /// Writes the result, as text for people or as a value for programs.
     pub(crate) fn say(self, text: impl Display, value: &impl Serialize) {
         let text = match self {
             Self::People => text.to_string(),
             Self::Machines => serde_json::to_string(value)
                 .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")),
         };
-        // Whoever reads may have had enough; that is no failure of the command.
+        // The reader may have closed the pipe. That is not a failure of the command.
         let mut out = io::stdout().lock();
         let text = text.trim_end();
         if !text.is_empty() {
@@ -30,13 +30,12 @@ impl Output {
         }
     }
 
-    /// Tells people something beside the result, such as progress; machines too, if they look.
+    /// Writes something other than the result, such as progress, to standard error.
     pub(crate) fn note(text: impl Display) {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
-    /// For something that is text by itself, such as YAML or a script: the same for everyone, but
-    /// a JSON string for machines.
+    /// Writes a result that is text itself, such as YAML or a script. It is a JSON string for programs.
     pub(crate) fn text(self, text: &str) {
         self.say(text, &text);
     }

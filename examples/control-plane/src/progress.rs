@@ -1,4 +1,4 @@
-//! Shows how far something is while a command waits for it, on standard error.
+//! The progress of the work that a command waits for, on standard error.
 
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::Output;
 
-/// A spinner where somebody watches, lines where a log is kept.
+/// A spinner on a terminal, lines otherwise.
 #[derive(Debug)]
 pub(crate) struct Progress {
     spinner: Option<ProgressBar>,
@@ -23,7 +23,7 @@ impl Progress {
         }
     }
 
-    /// Says how far it is, and why it is no further. Says nothing twice.
+    /// Shows the phase, and the reason why it has not advanced. A repetition is not shown.
     pub(crate) fn show(&mut self, phase: &str, reasons: &[Reason]) {
         let text = match reasons.first() {
             Some(reason) => format!("{phase}: {}", reason.message),

@@ -1,4 +1,4 @@
-//! Serves the webhook and the health checks, and works on deployments meanwhile.
+//! Serves the webhook and the health checks, and works on deployments at the same time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,14 +17,14 @@ use crate::data_plane::DataPlanes;
 use crate::failure::Failure;
 use crate::registration;
 
-/// How long requests and steps under way may take once told to stop.
+/// The time that requests and steps under way get to end after a signal to stop.
 const DRAIN: Duration = Duration::from_secs(25);
-/// How often the store is looked at for `/readyz`.
+/// The time between two checks for `/readyz`.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long each look waits for data planes that are not connected.
+/// The time that each check waits for data planes that are not connected.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// A server that listens already.
+/// A server that already listens.
 #[derive(Debug)]
 pub(crate) struct Server {
     control_plane: ControlPlane,
@@ -56,7 +56,7 @@ impl Server {
         }
         let mut limits = ServerLimits::default();
         limits.drain = DRAIN;
-        // Behind the proxy that does TLS, every connection has the proxy's address.
+        // Behind a proxy that terminates TLS, every connection has the address of the proxy.
         limits.connections_per_address = limits.connections;
         let health = Health::new();
         say(&health, is_ready(records, sealer).await, data_planes);
@@ -68,12 +68,12 @@ impl Server {
         })
     }
 
-    /// The address, with the port that was given for port 0.
+    /// Returns the address. It contains the actual port if port 0 was configured.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.webhook.local_addr()
     }
 
-    /// Serves and works until told to stop, ends what is under way, and returns.
+    /// Serves and works until a signal to stop, ends everything that is under way, and returns.
     pub(crate) async fn run(self) {
         let Self {
             control_plane:
@@ -98,28 +98,28 @@ impl Server {
         let mut done =
             std::pin::pin!(async { tokio::join!(webhook.run(stopped(&mut served_until)), worker) });
         tokio::select! {
-            _ = &mut done => return tracing::error!("stopped by itself"),
+            _ = &mut done => return tracing::error!("stopped without a signal"),
             () = stop.asked() => {}
         }
-        tracing::info!("stopping: ending what is under way");
+        tracing::info!("stopping: ending requests and steps that are under way");
         tell.send_replace(true);
         tokio::select! {
             (cut, _) = done => match cut {
                 0 => tracing::info!("stopped"),
-                cut => tracing::warn!(cut, "stopped, and cut off connections"),
+                cut => tracing::warn!(cut, "stopped, with connections cut off"),
             },
-            () = tokio::time::sleep(DRAIN) => tracing::warn!("stopped before all was ended"),
+            () = tokio::time::sleep(DRAIN) => tracing::warn!("stopped before everything had ended"),
             () = stop.asked() => tracing::warn!("stopped at once"),
         }
     }
 }
 
 async fn stopped(told: &mut watch::Receiver<bool>) {
-    // An error says that whoever could tell is gone, which is as good.
+    // An error means that the sender was dropped, which also ends the server.
     let _ = told.wait_for(|told| *told).await;
 }
 
-/// Looks in its own time: what `/readyz` costs is not for strangers to say.
+/// Checks at its own pace, so that clients of `/readyz` do not determine the cost.
 async fn look(
     (records, sealer): (Records, Arc<Sealer>),
     data_planes: Arc<DataPlanes>,
@@ -132,29 +132,30 @@ async fn look(
     }
 }
 
-/// A data plane that is not connected is told, and makes nothing unready: the others go on.
-/// Nor does a stored registry that is not in the configuration and does not open: nothing uses it.
+/// Updates the answer of `/readyz`. A data plane that is not connected is a warning, because the others
+/// work. So is a stored registry that is not in the configuration and cannot be opened: nothing uses it.
 fn say(health: &Health, ready: Result<Opened, &'static str>, data_planes: &DataPlanes) {
     health.set(ready.map(drop));
     let opened = ready.unwrap_or(Opened::All);
     health.warn(match (data_planes.is_whole(), opened) {
         (true, Opened::All) => None,
-        (false, _) => Some("ok, but not every data plane is connected: the log says why"),
+        (false, _) => Some("ok, but not every data plane is connected: see the log"),
         (true, Opened::Configured) => Some(
-            "ok, but a stored registry that is not in the configuration does not open: check says which",
+            "ok, but a stored registry that is not in the configuration cannot be opened: run check",
         ),
     });
 }
 
-/// Which of the stored registries the sealing keys open.
+/// The stored registries that the sealing keys open.
 #[derive(Clone, Copy, Debug)]
 enum Opened {
     All,
-    /// All that are in the configuration, and not all others.
+    /// All that are in the configuration, but not all of the others.
     Configured,
 }
 
-/// Whether the store answers, and the sealing keys open what is used of it.
+/// Returns an error if the store does not answer, or a sealing key does not open a credential that is
+/// used.
 async fn is_ready(records: &Records, sealer: &Sealer) -> Result<Opened, &'static str> {
     let Records {
         store,
@@ -185,7 +186,7 @@ async fn is_ready(records: &Records, sealer: &Sealer) -> Result<Opened, &'static
     Ok(opened)
 }
 
-/// Being asked to stop: by Ctrl-C, or by SIGTERM as service managers do.
+/// The signals to stop: Ctrl-C, and SIGTERM, which service managers send.
 #[derive(Debug)]
 struct Stop {
     #[cfg(unix)]

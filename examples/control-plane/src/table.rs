@@ -1,8 +1,8 @@
-//! Lists for people: columns with a name each.
+//! Tables for people.
 
 use std::fmt;
 
-/// A list under the names of its columns.
+/// Rows under the names of their columns.
 #[derive(Debug)]
 pub(crate) struct Table<const COLUMNS: usize> {
     rows: Vec<[String; COLUMNS]>,
@@ -18,7 +18,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         self.rows.push(cells);
     }
 
-    /// The list, or what to say when nothing is in it.
+    /// Returns the table, or `nothing` if it has no rows.
     pub(crate) fn or(&self, nothing: &str) -> String {
         match self.rows.len() {
             1 => nothing.to_owned(),
@@ -27,7 +27,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     }
 }
 
-/// A cell for what may not be there.
+/// Returns a cell for an optional value.
 pub(crate) fn cell(content: Option<impl fmt::Display>) -> String {
     content.map_or_else(|| "-".to_owned(), |content| content.to_string())
 }

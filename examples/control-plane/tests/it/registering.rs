@@ -60,12 +60,12 @@ fn what_has_left_the_configuration_and_does_not_open_can_be_removed() {
     let serve = site.serve();
     let answer = serve.get("none", "/readyz").expect("it answers");
     assert_eq!(answer.status, 200, "{answer:?}");
-    let why = "ok, but a stored registry that is not in the configuration does not open";
+    let why = "ok, but a stored registry that is not in the configuration cannot be opened";
     assert!(answer.body.starts_with(why), "{answer:?}");
     serve.terminate().expect(0);
     site.run(&["check"])
         .expect(0)
-        .says("registry leaving is stored, is not in the configuration, and does not open")
+        .says("the store contains registry leaving, which is not in the configuration and cannot be opened")
         .says("registry remove leaving");
 
     site.run(&["registry", "remove", "images"])
