@@ -5,6 +5,7 @@ use super::halt::{Halt, retried};
 use super::plans::position;
 use super::refusal::{refusal, unavailable};
 use super::retry::after;
+use super::slots::Slot;
 use crate::Target;
 use crate::deployment::{Phase, Subject};
 use crate::id::{ComponentKey, DataPlaneId, DeploymentId, EnvironmentId, ProjectId};
@@ -63,14 +64,18 @@ impl Deployer {
     }
 
     /// Removes a target from every data plane that it may be on.
-    pub(super) async fn remove_everywhere(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
+    pub(super) async fn remove_everywhere(
+        &self,
+        claimed: &ClaimedDeployment,
+        slot: &Slot,
+    ) -> Result<(), Halt> {
         let mut planes = claimed.planes.clone();
         planes.insert(claimed.deployment.data_plane.clone());
         // One that does not answer keeps it on no other, and one that refuses ends it only once all
         // others have answered.
         let mut result = Ok(());
         for plane in &planes {
-            match self.remove_from(claimed, plane).await {
+            match self.remove_from(claimed, plane, slot).await {
                 Ok(()) => {}
                 Err(halt @ (Halt::Stale | Halt::Store(_))) => return Err(halt),
                 Err(halt) => result = and_then_on(result, halt),
@@ -132,6 +137,7 @@ impl Deployer {
         &self,
         claimed: &ClaimedDeployment,
         reasons: Vec<Reason>,
+        slot: &Slot,
     ) -> Result<(), Halt> {
         let is_leaving = claimed.stage == WorkStage::Leaving;
         if !is_leaving && self.is_elsewhere(claimed).await {
@@ -139,7 +145,7 @@ impl Deployer {
         }
         let mut outcome = Outcome::new(Phase::Ready, reasons, self.clock.now());
         if is_leaving {
-            self.leave_others(claimed, &mut outcome).await;
+            self.leave_others(claimed, &mut outcome, slot).await;
         }
         self.finish(claimed, outcome).await
     }
@@ -218,7 +224,7 @@ impl Deployer {
 
     /// Removes a target that is ready from where it was before, and says so. What fails is said, and
     /// tried again after the next deployment: the target is ready all the same.
-    pub(super) async fn leave_others(&self, claimed: &ClaimedDeployment, outcome: &mut Outcome) {
+    async fn leave_others(&self, claimed: &ClaimedDeployment, outcome: &mut Outcome, slot: &Slot) {
         if claimed.deployment.subject == Subject::Absence {
             outcome.left.clone_from(&claimed.planes);
             return;
@@ -229,7 +235,7 @@ impl Deployer {
         }
         let present = &claimed.deployment.data_plane;
         for plane in claimed.planes.iter().filter(|plane| *plane != present) {
-            match self.remove_from(claimed, plane).await {
+            match self.remove_from(claimed, plane, slot).await {
                 Ok(()) => {
                     let message = format!("what ran before on data plane {plane} was removed");
                     let moved = Reason::new(ReasonCode::Moved, message);
@@ -249,8 +255,10 @@ impl Deployer {
         &self,
         claimed: &ClaimedDeployment,
         plane: &DataPlaneId,
+        slot: &Slot,
     ) -> Result<(), Halt> {
         let backend = self.backend_of(plane, claimed)?;
+        slot.moves_to(plane).await;
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
         let removed = self.call(backend.remove(target, generation));
         self.reach(plane, removed).await

@@ -24,6 +24,8 @@ pub(super) struct Slots(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     freed: Notify,
+    /// A step has left a data plane.
+    left: Notify,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,7 @@ impl Slots {
                 most: options.steps.get(),
             }),
             freed: Notify::new(),
+            left: Notify::new(),
         }))
     }
 
@@ -79,8 +82,11 @@ impl Slots {
         Slot {
             shared: Arc::clone(&self.0),
             organization,
-            data_plane,
-            now: Mutex::new(Now { lane, fresh: true }),
+            now: Mutex::new(Now {
+                data_plane,
+                lane,
+                fresh: true,
+            }),
         }
     }
 
@@ -97,41 +103,74 @@ impl Shared {
     }
 }
 
-/// One step's place.
+/// One step's place. It counts on one data plane at a time, so two steps never wait for each other.
 #[derive(Debug)]
 pub(super) struct Slot {
     shared: Arc<Shared>,
     organization: OrganizationId,
-    data_plane: DataPlaneId,
     now: Mutex<Now>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Now {
+    data_plane: DataPlaneId,
     lane: Lane,
     fresh: bool,
 }
 
 impl Slot {
-    /// Goes on to the data plane, from a registry or at once, where there is room.
+    /// Goes on to its data plane, from a registry or at once. Returns `false` if there is no room.
     pub(super) fn goes_on(&self) -> bool {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now();
         if now.lane != Lane::Resolve {
             return true;
         }
         let mut state = self.shared.lock();
-        if !state.room.has_on(&self.data_plane, Lane::Change) {
+        if !state.room.has_on(&now.data_plane, Lane::Change) {
             return false;
         }
-        state.room.leave_on(&self.data_plane, now.lane);
-        state.room.enter_on(&self.data_plane, Lane::Change);
+        state.room.leave_on(&now.data_plane, now.lane);
+        state.room.enter_on(&now.data_plane, Lane::Change);
         now.lane = Lane::Change;
         true
     }
 
+    /// Counts the step as a change of a data plane, and of no other one. Waits until there is room.
+    pub(super) async fn moves_to(&self, data_plane: &DataPlaneId) {
+        loop {
+            // Before the look, so that no room that is made after it is missed.
+            let left = self.shared.left.notified();
+            self.leaves_for(data_plane);
+            if self.goes_on() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Makes room on the data plane where it counts now, unless that is the one that it goes to.
+    fn leaves_for(&self, data_plane: &DataPlaneId) {
+        let mut now = self.now();
+        if now.data_plane == *data_plane {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.room.leave_on(&now.data_plane, now.lane);
+        state.room.enter_on(data_plane, Lane::Resolve);
+        now.data_plane.clone_from(data_plane);
+        now.lane = Lane::Resolve;
+        drop(state);
+        self.shared.left.notify_waiters();
+    }
+
+    /// It is whole after every statement.
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Gives its place up to those that wait for something else.
     pub(super) fn is_slow(&self) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now();
         let mut state = self.shared.lock();
         if std::mem::take(&mut now.fresh) {
             state.fresh -= 1;
@@ -144,9 +183,10 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
         let mut state = self.shared.lock();
-        state.room.leave_on(&self.data_plane, now.lane);
+        state.room.leave_on(&now.data_plane, now.lane);
+        self.shared.left.notify_waiters();
         if now.fresh {
             state.fresh -= 1;
             state.room.leave(&self.organization);

@@ -31,7 +31,7 @@ impl Deployer {
                     Some(halt) => Err(halt),
                     None => self.advance(&mut claimed, slot).await,
                 };
-                self.conclude(&claimed, late, came_to).await
+                self.conclude(&claimed, (late, slot), came_to).await
             }
         };
         let id = &claimed.deployment.id;
@@ -51,12 +51,12 @@ impl Deployer {
     async fn conclude(
         &self,
         claimed: &ClaimedDeployment,
-        late: bool,
+        (late, slot): (bool, &Slot),
         came_to: Result<Option<Ending>, Halt>,
     ) -> Result<(), Halt> {
         match came_to {
             Ok(None) => Ok(()),
-            Ok(Some((Phase::Ready, reasons))) => self.succeed(claimed, reasons).await,
+            Ok(Some((Phase::Ready, reasons))) => self.succeed(claimed, reasons, slot).await,
             Ok(Some(verdict)) => self.give_up(claimed, verdict).await,
             Err(Halt::Later { reason, .. }) if is_leaving(claimed) => {
                 self.leave_later(claimed, &reason, late).await
@@ -94,7 +94,7 @@ impl Deployer {
                 self.put_back_for_room(claimed).await?;
                 return Ok(None);
             }
-            self.remove_everywhere(claimed).await?;
+            self.remove_everywhere(claimed, slot).await?;
             return Ok(Some((Phase::Ready, Vec::new())));
         }
         if claimed.stage == WorkStage::Leaving {

@@ -118,7 +118,7 @@ impl Deployer {
         let result = match left_too_often(claimed.claims) {
             Some(halt) => Err(halt),
             None if !slot.goes_on() => return self.put_back_for_room(claimed).await,
-            None => self.try_to_take_back(claimed).await,
+            None => self.try_to_take_back(claimed, slot).await,
         };
         let reasons = claimed.deployment.reasons.clone();
         let (reason, retry_after) = match result {
@@ -156,7 +156,11 @@ impl Deployer {
     }
 
     /// Takes a deployment back, and what it has superseded half-way; says what is there now.
-    async fn try_to_take_back(&self, claimed: &ClaimedDeployment) -> Result<String, Halt> {
+    async fn try_to_take_back(
+        &self,
+        claimed: &ClaimedDeployment,
+        slot: &Slot,
+    ) -> Result<String, Halt> {
         let own = &claimed.deployment.data_plane;
         let mut planes = self.left_half_way(claimed).await?;
         // Without a release nothing of it was applied.
@@ -169,6 +173,7 @@ impl Deployer {
             .is_some_and(|before| before.data_plane != *own);
         let (mut said, mut result) = (Vec::new(), Ok(()));
         for plane in &planes {
+            slot.moves_to(plane).await;
             match self.take_back_on(plane, claimed, before.as_ref()).await {
                 Ok(message) if plane == own && !is_elsewhere => said.push(message),
                 Ok(message) => said.push(format!("on data plane {plane}, {message}")),

@@ -13,7 +13,8 @@ use crate::id::{DataPlaneId, OrganizationId};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Lane {
-    /// A registry: which digest the image stands for.
+    /// Something other than the data plane of the work: a registry, which returns the digest of the
+    /// image, or the data planes that the target leaves.
     Resolve,
     /// A data plane, which something is to be changed on.
     Change,
@@ -33,6 +34,8 @@ impl Lane {
         match stage {
             WorkStage::Applied => Self::Look,
             WorkStage::ToApply if unresolved => Self::Resolve,
+            // It is ready on its data plane and changes the ones that it leaves.
+            WorkStage::Leaving if deployment.subject != Subject::Absence => Self::Resolve,
             // What is taken back or removed changes the data plane as an apply does.
             WorkStage::ToApply | WorkStage::Failed | WorkStage::TimedOut | WorkStage::Leaving => {
                 Self::Change

@@ -221,6 +221,7 @@ impl DeploymentBackend for SeenPlane {
 
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
         self.calls("remove", target, generation);
+        let _change = self.changes();
         let target = target.clone();
         self.send("remove", move |plane| plane.remove(&target, generation))
             .await

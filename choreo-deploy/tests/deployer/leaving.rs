@@ -1,22 +1,25 @@
-//! A target that is ready and leaves its old places: its history and newer deployments.
+//! A target that is ready and leaves its old places: its history, its room, and newer deployments.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use choreo_deploy::Intake;
-use choreo_deploy::backend::BackendErrorKind;
-use choreo_deploy::deployer::RollbackRequest;
-use choreo_deploy::deployment::Phase;
+use async_trait::async_trait;
+use choreo_deploy::backend::{BackendError, BackendErrorKind, DeploymentBackend as _, Intent};
+use choreo_deploy::catalog::Plan;
+use choreo_deploy::deployer::{DeployerOptions, RollbackRequest};
+use choreo_deploy::deployment::{Cause, Generation, Phase};
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::store::DeploymentStore;
+use choreo_deploy::{InMemoryBackend, Intake, Target};
 
-use crate::layer;
+use crate::layer::{self, Layer};
 use crate::moving::{HalfMoved, accept, orders, plan};
 use crate::plane::Plane;
 use crate::taken_back::deployed;
-use crate::world::{World, codes, id, key, reason};
+use crate::world::{World, codes, id, key, reason, service, submission};
 
 /// CI hears that its image is ready, also where a newer deployment arrived before the old data plane
 /// was left. The newer deployment leaves that data plane.
@@ -107,4 +110,143 @@ async fn what_was_not_left_is_taken_back_with_what_fails_next() {
     assert!(old.inner.shown(&orders("shop")).is_none(), "stopped");
     let shown = new.inner.shown(&orders("shop")).unwrap();
     assert_eq!(shown.image, deployed("orders:2"));
+}
+
+/// A data plane whose changes take a second, and that counts those at once.
+#[derive(Debug, Default)]
+struct Counting {
+    inner: Arc<InMemoryBackend>,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Counting {
+    async fn change(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Layer for Counting {
+    fn inner(&self) -> &InMemoryBackend {
+        &self.inner
+    }
+
+    async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
+        self.change().await;
+        self.inner.apply(intent).await
+    }
+
+    async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
+        self.change().await;
+        self.inner.remove(target, generation).await
+    }
+}
+
+fn on(component: &str, plane: &str) -> Plan {
+    let mut plan = service(component);
+    for stage in &mut plan.stages {
+        stage.data_plane.id = id(plane);
+    }
+    plan
+}
+
+fn options(per_plane: usize) -> DeployerOptions {
+    let mut options = DeployerOptions::default();
+    options.steps_per_data_plane = per_plane.try_into().unwrap();
+    options
+}
+
+/// Removals count on the data plane that they change: on none are more changes at once than may be,
+/// whether a target moves away from it, is removed, or is deployed to it.
+#[tokio::test(start_paused = true)]
+async fn removals_count_on_the_data_plane_that_they_change() {
+    let (old, new) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
+    let planes = || {
+        let planes = [("eu-1", &old), ("eu-2", &new)];
+        HashMap::from(planes.map(|(name, plane)| (id(name), layer::backend(plane))))
+    };
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let plans = names.map(|name| on(name, "eu-1"));
+    let world = World::of(old.inner.clone(), planes(), plans).await;
+    for name in names {
+        world.submit(name, "app:1").await;
+    }
+    world.deployer.work_until_idle().await.unwrap();
+
+    let plans = names.map(|name| on(name, if name < "d" { "eu-2" } else { "eu-1" }));
+    let deployer = world.over(planes(), plans).with_options(options(1));
+    for plane in [&old, &new] {
+        plane.most.store(0, Ordering::SeqCst);
+    }
+    let mut all = Vec::new();
+    for name in names {
+        let image = submission(name, "app:2", Cause::Manual);
+        all.push(deployer.accept(image).await.unwrap().deployment);
+    }
+    deployer.work_until_idle().await.unwrap();
+    for deployment in &all {
+        assert_eq!(world.read(deployment).await.phase, Phase::Ready);
+    }
+    assert_eq!([old.most(), new.most()], [1, 1]);
+
+    // A target that may be on both data planes is removed from both.
+    let plans = names.map(|name| on(name, if name < "d" { "eu-1" } else { "eu-2" }));
+    let back = world.over(planes(), plans).with_options(options(1));
+    let mut all = Vec::new();
+    for name in names {
+        let image = submission(name, "app:3", Cause::Manual);
+        back.accept(image).await.unwrap();
+        all.push(
+            back.remove(&key(name), &id("dev"))
+                .await
+                .unwrap()
+                .deployment,
+        );
+    }
+    back.work_until_idle().await.unwrap();
+    for deployment in &all {
+        assert_eq!(world.read(deployment).await.phase, Phase::Ready);
+        for plane in [&old, &new] {
+            assert!(plane.inner.shown(&deployment.target).is_none());
+        }
+    }
+    assert_eq!([old.most(), new.most()], [1, 1]);
+}
+
+/// A data plane that does not answer to removals holds up no change on the data plane that targets
+/// move to.
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_hangs_holds_up_only_the_data_plane_that_it_leaves() {
+    let (old, new) = (Arc::new(Plane::default()), Arc::new(Plane::default()));
+    let planes = || {
+        let planes = [("eu-1", &old), ("eu-2", &new)];
+        HashMap::from(planes.map(|(name, plane)| (id(name), layer::backend(plane))))
+    };
+    let world = World::of(old.inner.clone(), planes(), [plan("shop", "eu-1")]).await;
+    world.deploy("orders", "orders:1").await;
+    let plans = [plan("shop", "eu-2"), on("billing", "eu-2")];
+    let moved = world.over(planes(), plans).with_options(options(1));
+    old.hang_at_removal();
+    accept(&moved, "orders:2").await;
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let image = submission("billing", "billing:1", Cause::Manual);
+        let billing = moved.accept(image).await.unwrap().deployment;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        world.read(&billing).await.phase
+    };
+    let phase = tokio::select! {
+        () = moved.run(std::future::pending()) => None,
+        phase = other => Some(phase),
+    };
+    assert_eq!(old.called("remove"), 1, "it hangs");
+    assert_eq!(phase, Some(Phase::Ready));
 }
