@@ -1,17 +1,17 @@
-//! The seam to a database.
+//! The interface to a database.
 //!
-//! Traits at the level of domain transactions, not of rows: a method is one transaction, durable
-//! when it returns. One type implements them all, so that an idempotency key, a token's check and
-//! an acceptance commit together. [`InMemoryStore`] is the model; choreo-deploy-sqlite is the
-//! durable one. The [`conformance`](crate::conformance) suite has a clause for each sentence under
-//! *Contract*.
+//! The traits describe domain transactions, not rows: each method is one transaction that is
+//! durable when it returns. One type implements all traits, so an idempotency key, the check of a
+//! token and an acceptance commit together. [`InMemoryStore`] is the reference model;
+//! choreo-deploy-sqlite is the durable implementation. The [`conformance`](crate::conformance)
+//! suite has a clause for each sentence under *Contract*.
 //!
-//! There is one row of desired state per target, not a queue of jobs: the newest deployment of a
-//! target is the one that is worked on, and one worker at a time works on a target. A worker holds
-//! a [`Claim`]; every write with it fails [`Stale`](StoreErrorKind::Stale) once the target's
-//! deployment or the claim's fence has moved on.
+//! A target has one row with its desired state, instead of a queue of jobs. Workers work on the
+//! newest deployment of a target, and one worker at a time works on a target. A worker has a
+//! [`Claim`]. A write with a claim fails with [`Stale`](StoreErrorKind::Stale) once the target's
+//! newest deployment or the claim's fence has changed.
 //!
-//! These traits may change in any release before 1.0.
+//! These traits can change in any release before 1.0.
 
 mod error;
 mod memory;
@@ -44,78 +44,83 @@ pub use self::run::{ClaimedRun, NewRun, RunClaim, RunOutcome, RunProgress, RunSt
 pub use self::token::TokenStore;
 pub use self::work::{Choice, ClaimRequest, Claimed, ClaimedWork, Lane, Room, WorkGroup};
 
-/// Everything that a control plane stores.
+/// A store for everything that a control plane keeps.
 pub trait Store: DeploymentStore + RunStore + TokenStore + RegistryStore {}
 
 impl<T: DeploymentStore + RunStore + TokenStore + RegistryStore + ?Sized> Store for T {}
 
-/// Stores deployments, releases and the state of targets.
+/// A store for deployments, releases and the state of targets.
 #[async_trait]
 pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
-    /// Accepts a deployment: the one durable step between a request and its answer.
+    /// Accepts a deployment. This is the only durable step between a request and its response.
     ///
     /// # Contract
-    /// - When it returns `Ok`, the deployment is stored durably and will be worked on.
-    /// - The generation is greater than that of every deployment of the target before.
-    /// - The target's deployment before, unless final, becomes
-    ///   [`Superseded`](crate::deployment::Phase::Superseded), or
-    ///   [`Ready`](crate::deployment::Phase::Ready) if it is in the target's [`ReadyState`], with the
-    ///   reason [`NewerDeployment`](crate::reason::ReasonCode::NewerDeployment). See
+    /// - When it returns `Ok`, the deployment is durable and will be processed.
+    /// - The generation is greater than the generation of every earlier deployment of the target.
+    /// - The previous deployment of the target becomes
+    ///   [`Superseded`](crate::deployment::Phase::Superseded) unless it is final. It becomes
+    ///   [`Ready`](crate::deployment::Phase::Ready) instead if it is the deployment of the target's
+    ///   [`ReadyState`]. Either way it gets the reason
+    ///   [`NewerDeployment`](crate::reason::ReasonCode::NewerDeployment). See
     ///   [`NewDeployment::outcome_of`].
-    /// - Work on it begins anew: it is claimed as not applied and without an attempt, whatever was
-    ///   put back about the one before.
-    /// - Keys, releases, settings and holds are those of the target's organization: another one with a
-    ///   component of the same id neither sees nor changes them.
-    /// - The same idempotency key and fingerprint within the key's time is the same deployment, with
-    ///   [`Accepted::replayed`], and changes nothing. A clock that was ahead for less than
-    ///   [`Idempotency::SPARE`] and was set right has ended no key before its time.
-    /// - A token that is not live, or not of the component, at `accepted_at` is
-    ///   [`TokenRefused`](AcceptError::TokenRefused).
-    /// - A held target refuses every [automatic](crate::deployment::Cause::is_automatic) cause.
+    /// - Work on it starts from the beginning: its first claim has the stage
+    ///   [`ToApply`](WorkStage::ToApply) and no attempts, whatever was put back for the previous
+    ///   deployment.
+    /// - Keys, releases, settings and holds belong to the target's organization. An organization
+    ///   with a component of the same id neither sees nor changes them.
+    /// - A request with a known idempotency key and the same fingerprint returns the same
+    ///   deployment with [`Accepted::replayed`] until the key expires, and changes nothing. If a
+    ///   clock was ahead by less than [`Idempotency::SPARE`] and is corrected, no key has expired
+    ///   early.
+    /// - Returns [`TokenRefused`](AcceptError::TokenRefused) if the token is not live at
+    ///   `accepted_at` or belongs to another component.
+    /// - A held target rejects every [automatic](crate::deployment::Cause::is_automatic) cause.
     /// - [`NewDeployment::hold`] holds the target in the same transaction.
-    /// - Settings equal to the newest of the target keep their version; others get the next.
-    /// - A release that is named exists and is pinned.
-    /// - An id that is taken is a [`Conflict`](StoreErrorKind::Conflict).
-    /// - An error changes nothing.
+    /// - Settings that are equal to the newest settings of the target keep their version. Other
+    ///   settings get the next version.
+    /// - A named release exists and is pinned.
+    /// - Returns [`Conflict`](StoreErrorKind::Conflict) if the id is already used.
+    /// - If it returns an error, nothing has changed.
     ///
     /// # Errors
-    /// See [`AcceptError`].
+    /// Returns an [`AcceptError`].
     async fn accept(&self, new: NewDeployment) -> Result<Accepted, AcceptError>;
 
-    /// Takes deployments and runs that are due, for one worker, for a time: up to
-    /// [`ClaimRequest::limit`] of them in one transaction, chosen as by [`Choice`].
+    /// Claims deployments and runs that are due, for one worker and a limited time. Claims up to
+    /// [`ClaimRequest::limit`] of them in one transaction, in the order of [`Choice`].
     ///
     /// # Contract
-    /// - A target or a run is claimed only when it is not final, its next attempt is due and no lease
-    ///   on it holds.
-    /// - What the request has no [room](ClaimRequest::room) for is passed over.
-    /// - Organizations take turns; within one, what is due the longest comes first, deployments and
-    ///   runs alike.
-    /// - Each claim of a target or a run has a greater fence than every one before.
-    /// - What is due later than [`ClaimRequest::horizon`] is due now, also where a lease holds.
-    /// - Claims are counted until something is written with one, or a newer deployment comes. What the
-    ///   horizon makes due keeps a count of one at most: whoever had it may live.
-    /// - [`Claimed::next_due`] is when more is due that there is room for.
-    /// - A row that cannot be read is passed over, and stays as it is.
+    /// - A target or a run is claimed only if it is not final, its next attempt is due and it has
+    ///   no valid lease.
+    /// - Work without [room](ClaimRequest::room) in the request is skipped.
+    /// - Organizations take turns. Within an organization, the work that was due first comes first,
+    ///   deployments and runs alike.
+    /// - Each claim of a target or a run has a greater fence than every earlier one.
+    /// - Work that is due later than [`ClaimRequest::horizon`] is due now, even with a valid lease.
+    /// - The count of claims is reset when a worker writes with a claim and when a newer deployment
+    ///   arrives. For work that the horizon makes due, the count is at most one, because its worker
+    ///   may still be alive.
+    /// - [`Claimed::next_due`] is the time at which more work with room is due.
+    /// - A row that cannot be read is skipped and stays unchanged.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError>;
 
-    /// Keeps a claim for longer.
+    /// Extends a claim.
     ///
     /// # Errors
-    /// [`Stale`](StoreErrorKind::Stale), and those of the database.
+    /// Returns [`Stale`](StoreErrorKind::Stale) and the errors of the database.
     async fn renew(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError>;
 
-    /// Makes the release of a deployment that asked for an image, and numbers it.
+    /// Creates and numbers the release of a deployment that requested an image.
     ///
     /// # Contract
-    /// - Numbers of a component's releases count from 1 without a gap.
-    /// - A deployment that has a release keeps it: the same one is returned.
+    /// - The numbers of a component's releases start at 1 and have no gaps.
+    /// - A deployment that already has a release keeps it; that release is returned.
     ///
     /// # Errors
-    /// [`Stale`](StoreErrorKind::Stale), and those of the database.
+    /// Returns [`Stale`](StoreErrorKind::Stale) and the errors of the database.
     async fn record_release(
         &self,
         claim: &Claim,
@@ -123,80 +128,84 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<Release, StoreError>;
 
-    /// Pins the deployment's release to a digest, when it has none.
+    /// Pins the deployment's release to a digest if it is not pinned yet.
     ///
     /// # Contract
-    /// - A release that is pinned stays as it is.
-    /// - What ran was not pinned, so the deployment is to be [applied](WorkStage::ToApply) again.
+    /// - A pinned release stays unchanged.
+    /// - The stage becomes [`ToApply`](WorkStage::ToApply), because the release that runs is not
+    ///   pinned.
     ///
     /// # Errors
-    /// [`Stale`](StoreErrorKind::Stale), [`NotFound`](StoreErrorKind::NotFound) when the deployment
-    /// has no release, and those of the database.
+    /// Returns [`Stale`](StoreErrorKind::Stale), [`NotFound`](StoreErrorKind::NotFound) if the
+    /// deployment has no release, and the errors of the database.
     async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError>;
 
-    /// Gives a claim back before the deployment has ended, and says when to go on.
+    /// Releases a claim before the deployment has ended, and sets the time of the next attempt.
     ///
     /// # Contract
-    /// - The deployment is claimed again no earlier than [`Progress::next_attempt_at`], with the same
+    /// - The deployment is claimed no earlier than [`Progress::next_attempt_at`], with the same
     ///   [`WorkStage`].
-    /// - The claim is over: writing with it again is stale.
-    /// - A deployment that is put back as [leaving](WorkStage::Leaving) becomes the target's
-    ///   [`ReadyState`], and an absence clears it, as when it [ends](Self::finish) as ready: what comes
-    ///   after it, whenever that is, knows what runs.
+    /// - The claim is no longer valid: another write with it is stale.
+    /// - A deployment that is put back as [`Leaving`](WorkStage::Leaving) becomes the target's
+    ///   [`ReadyState`], and an absence clears it, as if it had [finished](Self::finish) as ready.
+    ///   So every later deployment knows which release runs.
     ///
     /// # Errors
-    /// [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) when the phase is
-    /// final, and those of the database.
+    /// Returns [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) if the
+    /// phase is final, and the errors of the database.
     async fn put_back(&self, claim: &Claim, progress: Progress) -> Result<(), StoreError>;
 
-    /// Ends the deployment and gives the claim back.
+    /// Ends the deployment and releases the claim.
     ///
     /// # Contract
-    /// - A deployment that is [`Ready`](crate::deployment::Phase::Ready) becomes the target's
-    ///   [`ReadyState`]; an [absence](crate::deployment::Subject::Absence) that is ready clears it.
-    /// - A final deployment never changes again and is never claimed.
+    /// - A deployment that ends as [`Ready`](crate::deployment::Phase::Ready) becomes the target's
+    ///   [`ReadyState`]. An [absence](crate::deployment::Subject::Absence) that ends as ready
+    ///   clears it.
+    /// - A final deployment never changes and is never claimed.
     ///
     /// # Errors
-    /// [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) when the phase is not
-    /// final, and those of the database.
+    /// Returns [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) if the
+    /// phase is not final, and the errors of the database.
     async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Deployment, StoreError>;
 
-    /// When work of any kind, deployments and runs, is due next. A lease that holds counts from its
-    /// end.
+    /// Returns the time at which the next deployment or run is due. Work with a valid lease is due
+    /// when the lease expires.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Returns when there may be new work. A hint: it may return too early, and a store that several
-    /// processes share may miss what another one accepted, so look by the clock as well.
+    /// Waits until there may be new work. This is a hint: it can return too early, and a store that
+    /// several processes share can miss an acceptance of another process. Look at intervals as
+    /// well.
     async fn new_work(&self);
 
-    /// A deployment of an organization; `None` when it has no such deployment.
+    /// Returns a deployment of an organization, or `None` if the organization has no such
+    /// deployment.
     ///
     /// # Contract
-    /// - What another organization deployed is `None`, as what does not exist.
+    /// - Returns `None` for a deployment of another organization, as for one that does not exist.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn deployment(
         &self,
         organization: &OrganizationId,
         id: &DeploymentId,
     ) -> Result<Option<Deployment>, StoreError>;
 
-    /// Deployments, newest first.
+    /// Returns deployments, newest first.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError>;
 
-    /// Waits until the deployment's revision is greater than `since`, and returns it. Returns at once
-    /// when it is already, and `None` when the organization has no such deployment. Put a timeout
-    /// around it.
+    /// Waits until the deployment's revision is greater than `since`, and returns the deployment.
+    /// Returns immediately if that is already the case. Returns `None` if the organization has no
+    /// such deployment. It has no timeout of its own; use one around it.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn changed(
         &self,
         organization: &OrganizationId,
@@ -204,35 +213,36 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
         since: u64,
     ) -> Result<Option<Deployment>, StoreError>;
 
-    /// The state of a target; `None` when nothing was ever deployed to it.
+    /// Returns the state of a target, or `None` if it never had a deployment.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn target(&self, target: &Target) -> Result<Option<TargetState>, StoreError>;
 
-    /// The targets that something was ever deployed to, also those that no catalog knows any more: by
-    /// organization, component, project and environment.
+    /// Returns the targets that ever had a deployment, including those that are no longer in a
+    /// catalog, ordered by organization, component, project and environment.
     ///
     /// # Contract
-    /// - What a query says holds for every target of the list, and no target for which it holds is left
-    ///   out. Fewer than [`TargetQuery::limit`] are all that are left.
-    /// - [`TargetState::planes`] has the data plane of every deployment that was accepted for the
-    ///   target, but for an absence, until an [`Outcome`] that is ready says that the target has
-    ///   [left](Outcome::left) it.
+    /// - The list contains every target that matches the query, and no other target. Fewer than
+    ///   [`TargetQuery::limit`] targets are the last ones.
+    /// - [`TargetState::planes`] contains the data plane of every accepted deployment of the target
+    ///   except absences, until an [`Outcome`] that is ready lists the data plane as
+    ///   [left](Outcome::left).
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn targets(&self, query: &TargetQuery) -> Result<Vec<TargetState>, StoreError>;
 
-    /// Forgets that a target may be on some data planes, which are no more. Says whether it was on one.
+    /// Removes data planes that no longer exist from the places of a target. Returns `true` if the
+    /// target may have been on one of them.
     ///
     /// # Contract
-    /// - Where this leaves it on none, nothing is [ready](TargetState::ready) on it any more: there is
-    ///   nothing to promote, to run or to remove.
+    /// - If no data plane remains, the target's [ready state](TargetState::ready) is cleared: there
+    ///   is nothing to promote, run or remove.
     /// - Nothing else of the target changes.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn forget_planes(
         &self,
         target: &Target,
@@ -240,71 +250,73 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// A release of a component.
+    /// Returns a release of a component.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn release(
         &self,
         component: &ComponentKey,
         number: ReleaseNumber,
     ) -> Result<Option<Release>, StoreError>;
 
-    /// The newest releases of a component, newest first.
+    /// Returns the newest releases of a component, newest first.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn releases(
         &self,
         component: &ComponentKey,
         limit: usize,
     ) -> Result<Vec<Release>, StoreError>;
 
-    /// A version of a target's settings.
+    /// Returns a version of a target's settings.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn settings(&self, target: &Target, version: u64)
     -> Result<Option<Settings>, StoreError>;
 
-    /// Lets machines deploy to the target again. Says whether it was held.
+    /// Releases the hold of a target, so that machines can deploy to it again. Returns `true` if it
+    /// was held.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn release_hold(&self, target: &Target, at: Timestamp) -> Result<bool, StoreError>;
 
-    /// Says that the database was restored from a backup, or begun anew: what is numbered from now on
-    /// is numbered higher than everything before, also than what the backup does not know. Returns the
-    /// new epoch.
+    /// Raises the epoch after the database was restored from a backup or created again, and returns
+    /// it. All new numbers are then higher than all earlier ones, including those that the backup
+    /// does not contain.
     ///
-    /// Data planes refuse older generations. Without this they would refuse what a restored control
-    /// plane deploys, until it has counted past what they have seen. Deploy again afterwards what
-    /// should run: deployments in the backup keep their generations.
+    /// Data planes reject older generations. Without a new epoch they reject the deployments of a
+    /// restored control plane until its generations have passed those that they have seen.
+    /// Afterwards, deploy again whatever should run: deployments in the backup keep their
+    /// generations.
     ///
-    /// A backup also brings back what was taken away since it was made, and this changes nothing of
-    /// that: tokens that were revoked are live again, registries that were removed are there, with
-    /// the credentials of then, and idempotency keys are those of then. Revoke and remove again.
+    /// A backup also restores data that was removed after it was made, and this method does not
+    /// change that: revoked tokens are live again, removed registries exist with their old
+    /// credentials, and idempotency keys are the old ones. Revoke and remove them again.
     ///
     /// # Contract
-    /// - The epoch is greater than before, and at least the seconds of `at` since 1970: a backup that is
-    ///   restored twice gets two.
-    /// - Generations from now on have it.
-    /// - Revisions of registries from now on are at least a thousand times the epoch, in every
-    ///   organization, and with them the versions of credentials.
+    /// - The epoch is greater than before and at least the Unix time of `at` in seconds. So a
+    ///   backup that is restored twice gets two different epochs.
+    /// - New generations have this epoch.
+    /// - New revisions of registries, and with them the versions of credentials, are at least a
+    ///   thousand times the epoch in every organization.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError>;
 
-    /// Rows that this version cannot read. They stay as they are and are not worked on.
+    /// Returns the rows that this version cannot read. They stay unchanged and are not processed.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError>;
 
-    /// Whether the database answers, for readiness checks.
+    /// Checks that the database responds, for readiness checks.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn ping(&self) -> Result<(), StoreError>;
 }

@@ -6,7 +6,7 @@ use crate::deployment::{Deployment, Hold};
 use crate::id::RegistryId;
 use crate::release::ReleaseNumber;
 
-/// Why a store could not do something.
+/// An error of a store.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -14,19 +14,19 @@ pub struct StoreError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What kind of error a store met.
+/// The kind of a [`StoreError`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// There is such a thing already, or too many of them.
+    /// The id is already used, the revision is another one, or a limit is reached.
     Conflict,
-    /// What is stored cannot be read by this version.
+    /// The stored data cannot be read by this version.
     Corrupt,
-    /// What the call is about is not stored.
+    /// The subject of the call is not stored.
     NotFound,
-    /// The claim has moved on: a newer deployment, or another worker.
+    /// A newer deployment or another worker has replaced the claim.
     Stale,
-    /// The database does not answer, or is full. Worth another try.
+    /// The database does not respond or is full. A retry can succeed.
     Unavailable,
 }
 
@@ -39,8 +39,8 @@ codes!(StoreErrorKind, "kind of a store's error", {
 });
 
 impl StoreError {
-    /// An error of a kind. The message is one sentence, lower case, without a full stop and without
-    /// any secret.
+    /// Creates an error. The message is one sentence in lower case, without a full stop and without
+    /// secrets.
     #[must_use]
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl StoreError {
         }
     }
 
-    /// The claim has moved on.
+    /// Creates the error for a claim that a newer deployment or another worker has replaced.
     #[must_use]
     pub fn stale() -> Self {
         Self::new(
@@ -59,8 +59,8 @@ impl StoreError {
         )
     }
 
-    /// A registry is not at the revision that [`put_registry`](super::RegistryStore::put_registry)
-    /// expected.
+    /// Creates the error for a registry whose revision is not the one that
+    /// [`put_registry`](super::RegistryStore::put_registry) expected.
     #[must_use]
     pub fn registry_changed(id: &RegistryId, expected: Option<u64>) -> Self {
         let message = match expected {
@@ -83,13 +83,13 @@ impl StoreError {
         }
     }
 
-    /// What kind of error.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call can succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind == StoreErrorKind::Unavailable
@@ -108,11 +108,11 @@ impl Error for StoreError {
     }
 }
 
-/// Why a deployment or a run is not accepted. Nothing was changed.
+/// The reason why a deployment or a run is rejected. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The target takes no deployments from machines.
+    /// The target is held against deployments from machines.
     #[error("target is held since a rollback: release the hold to deploy automatically again")]
     Held(Hold),
     /// The idempotency key was used for another request.
@@ -121,10 +121,10 @@ pub enum AcceptError {
         .0.id
     )]
     KeyReused(Box<Deployment>),
-    /// The target has no release to run or to take.
+    /// The target has no ready release to run or to promote.
     #[error("target has no ready release: deploy one first")]
     NothingReady,
-    /// There is no release of this number.
+    /// The release does not exist.
     #[error("release {0} does not exist: choose one of the component's releases")]
     ReleaseMissing(ReleaseNumber),
     /// The release is not pinned to a digest.
@@ -138,7 +138,7 @@ pub enum AcceptError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The token may not be used, or not for this component.
+    /// The token is not live or belongs to another component.
     #[error("token is not accepted")]
     TokenRefused,
 }

@@ -9,57 +9,58 @@ use super::StoreError;
 use crate::id::{OrganizationId, RegistryId};
 use crate::sealer::SealedCredential;
 
-/// Stores registered container registries.
+/// A store for registered container registries.
 #[async_trait]
 pub trait RegistryStore: fmt::Debug + Send + Sync + 'static {
-    /// Stores a registry, in the place of the one with its id, unless somebody else was faster.
+    /// Stores a registry and replaces the one with the same id, unless that one has changed in the
+    /// meantime.
     ///
-    /// `expected` is the [revision](RegisteredRegistry::revision) that the caller has read: `None` for
-    /// a registry that is not there yet.
+    /// `expected` is the [revision](RegisteredRegistry::revision) that the caller has read, or
+    /// `None` for a new registry.
     ///
     /// # Contract
-    /// - It is a [`Conflict`](super::StoreErrorKind::Conflict) unless the stored revision is
+    /// - Returns [`Conflict`](super::StoreErrorKind::Conflict) unless the stored revision is
     ///   `expected`.
-    /// - The revision is greater than every one that a registry of the organization ever had, also
-    ///   one that was removed, and than all before the store was
+    /// - The revision is greater than every revision that a registry of the organization ever had,
+    ///   including removed registries, and than all revisions before the store was
     ///   [restored](super::DeploymentStore::raise_epoch).
-    /// - The [credential version](RegisteredRegistry::credential_version) becomes the revision when
-    ///   the host, the authentication type or the credential changes, and stays otherwise. Wrapping a
-    ///   sealed credential with another key does not change it.
-    /// - Ids are unique within their organization: what another one has registered neither stands in
-    ///   the way nor is changed.
+    /// - The [credential version](RegisteredRegistry::credential_version) becomes the revision if
+    ///   the host, the authentication type or the credential changes, and otherwise stays the same.
+    ///   To wrap a sealed credential with another key is not a change.
+    /// - Ids are unique within an organization. Registries of another organization neither conflict
+    ///   nor change.
     ///
     /// # Errors
-    /// As above, and those of the database.
+    /// Returns the errors above and those of the database.
     async fn put_registry(
         &self,
         registry: NewRegistry,
         expected: Option<u64>,
     ) -> Result<RegisteredRegistry, StoreError>;
 
-    /// A registry of an organization.
+    /// Returns a registry of an organization.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn registry(
         &self,
         organization: &OrganizationId,
         id: &RegistryId,
     ) -> Result<Option<RegisteredRegistry>, StoreError>;
 
-    /// All registries of an organization, by id.
+    /// Returns all registries of an organization, ordered by id.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn registries(
         &self,
         organization: &OrganizationId,
     ) -> Result<Vec<RegisteredRegistry>, StoreError>;
 
-    /// Forgets a registry and its credential. Says whether there was one.
+    /// Removes a registry and its credential. Returns `true` if it existed.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn remove_registry(
         &self,
         organization: &OrganizationId,
@@ -67,26 +68,26 @@ pub trait RegistryStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
 }
 
-/// A registration that is to be stored. The store gives it a revision.
+/// A registration to store. The store assigns its revision.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewRegistry {
-    /// The tenant.
+    /// The organization.
     pub organization: OrganizationId,
-    /// Its identity, unique within the organization.
+    /// The id, unique within the organization.
     pub id: RegistryId,
-    /// What people call it.
+    /// The display name.
     pub display_name: String,
-    /// Where it is.
+    /// The host.
     pub host: RegistryHost,
-    /// How its users chose to authenticate.
+    /// The authentication type.
     pub authentication_type: AuthenticationType,
-    /// The credential, as it is stored.
+    /// The stored credential.
     pub credential: StoredCredential,
 }
 
 impl NewRegistry {
-    /// A registry without a credential.
+    /// Creates a registration without a credential.
     #[must_use]
     pub fn new(
         (organization, id): (OrganizationId, RegistryId),
@@ -106,14 +107,14 @@ impl NewRegistry {
 
     /// Sets the credential.
     ///
-    /// A sealed one opens only with the organization, id and host that are stored beside it: seal it
-    /// for a [`SealingContext`](crate::sealer::SealingContext) of the same.
+    /// A sealed credential opens only with the organization, id and host that are stored with it:
+    /// seal it for a [`SealingContext`](crate::sealer::SealingContext) with the same values.
     #[must_use]
     pub fn with_credential(self, credential: StoredCredential) -> Self {
         Self { credential, ..self }
     }
 
-    /// The registration as a store keeps it under a new revision, in the place of the one before.
+    /// Returns the registry that a store keeps with a new revision, in place of `before`.
     #[must_use]
     pub fn registered(
         self,
@@ -138,49 +139,50 @@ impl NewRegistry {
     }
 }
 
-/// A container registry that an organization has registered, with its credential sealed.
+/// A container registry that an organization has registered, with a sealed credential.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RegisteredRegistry {
-    /// Its identity, unique within the organization.
+    /// The id, unique within the organization.
     pub id: RegistryId,
-    /// The tenant.
+    /// The organization.
     pub organization: OrganizationId,
-    /// What people call it.
+    /// The display name.
     pub display_name: String,
-    /// Where it is.
+    /// The host.
     pub host: RegistryHost,
-    /// How its users chose to authenticate.
+    /// The authentication type.
     pub authentication_type: AuthenticationType,
-    /// The credential, as it is stored.
+    /// The stored credential.
     pub credential: StoredCredential,
-    /// The revision that brought the present login. With the organization it names the login for
-    /// ever: no other one has the same version, whatever is removed and registered again.
+    /// The revision that introduced the current login. Together with the organization it identifies
+    /// the login permanently: no other login gets the same version, even after the registry is
+    /// removed and registered again.
     pub credential_version: u64,
-    /// Grows with every change of the registration. Given by the store, never twice within an
-    /// organization.
+    /// The revision, which increases with every change of the registration. The store assigns it,
+    /// and no revision occurs twice within an organization.
     pub revision: u64,
 }
 
-/// A registry's credential as it is stored: never in clear.
+/// The stored credential of a registry, never in plain text.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum StoredCredential {
-    /// There is none: the registry is public, or the nodes have access by themselves.
+    /// No credential: the registry is public, or the nodes have their own access.
     None,
-    /// Sealed; a [`Sealer`](crate::sealer::Sealer) opens it.
+    /// A sealed credential. A [`Sealer`](crate::sealer::Sealer) opens it.
     Sealed(SealedCredential),
-    /// A Secret of this name is on every data plane already.
+    /// The name of a Secret that exists on every data plane.
     ExistingSecret(String),
-    /// External Secrets makes one on the data plane, of this key. Not every backend can:
-    /// choreo-deploy-kubernetes refuses it so far.
+    /// The key of a secret from which External Secrets creates a Secret on the data plane. Not
+    /// every backend supports it: choreo-deploy-kubernetes rejects it.
     ExternalSecret(String),
 }
 
 impl StoredCredential {
-    /// Whether both are one login. Two sealings of the same login are not: only a
-    /// [`Sealer`](crate::sealer::Sealer) could tell.
+    /// Returns `true` if both are the same login. Two sealings of one login count as different,
+    /// because only a [`Sealer`](crate::sealer::Sealer) can compare them.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,

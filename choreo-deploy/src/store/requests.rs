@@ -11,38 +11,38 @@ use crate::release::{Release, ReleaseNumber};
 use crate::settings::Settings;
 use crate::workload::Workload;
 
-/// A deployment that is to be accepted.
+/// A deployment to accept.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewDeployment {
-    /// Its identity, never used before.
+    /// The id, never used before.
     pub id: DeploymentId,
-    /// Where it goes.
+    /// The target.
     pub target: Target,
     /// The data plane of the target's environment.
     pub data_plane: DataPlaneId,
-    /// Why there is one. [`Cause::Ci`] names the token, which is checked again.
+    /// The cause. [`Cause::Ci`] names the token, which the store checks again.
     pub cause: Cause,
-    /// What is asked for.
+    /// The requested image, release or absence.
     pub subject: Subject,
-    /// What runs, when an image is asked for. A release brings its own.
+    /// The workload, if an image is requested. A release has its own workload.
     pub workload: Option<Workload>,
-    /// The settings it uses.
+    /// The settings.
     pub settings: SettingsChoice,
-    /// Where the image was built.
+    /// The origin of the image.
     pub provenance: Provenance,
-    /// What makes a second request the same as the first.
+    /// The idempotency key of the request.
     pub idempotency: Option<Idempotency>,
-    /// Whether the target takes no more deployments from machines after this one.
+    /// Whether the deployment holds the target against deployments from machines.
     pub hold: bool,
-    /// When it was asked for.
+    /// The time of the request.
     pub accepted_at: Timestamp,
-    /// When it must have ended.
+    /// The deadline.
     pub deadline_at: Timestamp,
 }
 
 impl NewDeployment {
-    /// A deployment that somebody asked for, with default settings.
+    /// Creates a manual deployment with default settings.
     #[must_use]
     pub fn new(
         id: DeploymentId,
@@ -68,7 +68,7 @@ impl NewDeployment {
 }
 
 impl NewDeployment {
-    /// The deployment as a store keeps it once it is accepted.
+    /// Returns the deployment that a store keeps once this one is accepted.
     #[must_use]
     pub fn deployment(
         &self,
@@ -95,11 +95,11 @@ impl NewDeployment {
         }
     }
 
-    /// Returns how the target's deployment `before` ends once this one is accepted, where `ready` is
-    /// the deployment of the target's [ready state](TargetState::ready).
+    /// Returns how the target's previous deployment `before` ends once this one is accepted.
+    /// `ready` is the deployment of the target's [ready state](TargetState::ready).
     ///
-    /// A deployment that is in the ready state took effect, so it ends as ready although it has not
-    /// left its old places. Any other one is superseded.
+    /// A deployment in the ready state took effect. So it ends as ready although it has not left
+    /// its old places. Any other deployment is superseded.
     #[must_use]
     pub fn outcome_of(&self, before: &Deployment, ready: Option<&DeploymentId>) -> Outcome {
         let code = ReasonCode::NewerDeployment;
@@ -118,34 +118,34 @@ impl NewDeployment {
     }
 }
 
-/// Which settings a deployment uses.
+/// The settings that a deployment uses.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SettingsChoice {
-    /// These: the newest version of the target's settings.
+    /// These settings, which become the newest version of the target's settings.
     Now(Settings),
-    /// Those of an earlier version, as a rollback does.
+    /// An earlier version, for a rollback.
     Version(u64),
 }
 
-/// What makes a second request the same as the first, within a component.
+/// A key that identifies repeated requests for a component.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Idempotency {
     /// The key, unique within the component.
     pub key: String,
-    /// A digest of what was asked for. The same key with another one is refused.
+    /// A digest of the request. The same key with another fingerprint is rejected.
     pub fingerprint: [u8; 32],
-    /// Until when the key is remembered.
+    /// The time at which the key expires.
     pub expires_at: Timestamp,
 }
 
 impl Idempotency {
-    /// For how much longer a store keeps a key at least, so that a clock that was ahead for less than
-    /// this and was set right again has ended no key before its time: a week.
+    /// The minimum time for which a store keeps an expired key: a week. So if a clock was ahead by
+    /// less than that and is corrected, no key has expired early.
     pub const SPARE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-    /// A key for a request.
+    /// Creates a key for a request.
     #[must_use]
     pub fn new(key: impl Into<String>, fingerprint: [u8; 32], expires_at: Timestamp) -> Self {
         Self {
@@ -156,22 +156,22 @@ impl Idempotency {
     }
 }
 
-/// A deployment that was accepted.
+/// An accepted deployment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Accepted {
     /// The deployment.
     pub deployment: Deployment,
-    /// Whether an earlier request was the same, so that nothing new was stored.
+    /// Whether an earlier request was the same. If so, nothing new was stored.
     pub replayed: bool,
-    /// The deployment that it superseded.
+    /// The superseded deployment. `None` if the previous one had ended or was ready.
     pub superseded: Option<DeploymentId>,
-    /// What is doubtful about it. A store finds nothing.
+    /// Doubts about the deployment. A store adds none.
     pub findings: Vec<Finding>,
 }
 
 impl Accepted {
-    /// A deployment that was stored now.
+    /// Creates the result for a new deployment.
     #[must_use]
     pub fn new(deployment: Deployment, superseded: Option<DeploymentId>) -> Self {
         Self {
@@ -182,7 +182,7 @@ impl Accepted {
         }
     }
 
-    /// A deployment that an earlier request had stored.
+    /// Creates the result for a deployment that an earlier request stored.
     #[must_use]
     pub fn replayed(deployment: Deployment) -> Self {
         Self {
@@ -193,27 +193,27 @@ impl Accepted {
         }
     }
 
-    /// Says what is doubtful about it.
+    /// Sets the findings.
     #[must_use]
     pub fn with_findings(self, findings: Vec<Finding>) -> Self {
         Self { findings, ..self }
     }
 }
 
-/// The right to work on a target's deployment, as long as nothing has moved on.
+/// The right to work on a target's deployment, until a newer deployment or claim replaces it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Claim {
     /// The target.
     pub target: Target,
-    /// The deployment's place in the order.
+    /// The generation of the deployment.
     pub generation: Generation,
-    /// Greater with every claim of the target.
+    /// The fence, which increases with every claim of the target.
     pub fence: u64,
 }
 
 impl Claim {
-    /// A claim of a target's generation.
+    /// Creates a claim of a generation of a target.
     #[must_use]
     pub fn new(target: Target, generation: Generation, fence: u64) -> Self {
         Self {
@@ -224,46 +224,47 @@ impl Claim {
     }
 }
 
-/// A deployment with all that a worker needs to go on with it.
+/// A claimed deployment with everything that a worker needs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClaimedDeployment {
-    /// The right to write.
+    /// The claim.
     pub claim: Claim,
     /// The deployment.
     pub deployment: Deployment,
-    /// What runs, when an image was asked for.
+    /// The workload, if an image was requested.
     pub workload: Option<Workload>,
-    /// The settings it uses.
+    /// The settings.
     pub settings: Settings,
-    /// The release, once there is one.
+    /// The release, once it exists.
     pub release: Option<Release>,
-    /// What was done on the data plane so far.
+    /// The progress on the data plane.
     pub stage: WorkStage,
-    /// How many attempts in a row have failed.
+    /// The number of consecutive failed attempts.
     pub attempt: u32,
-    /// The data planes that the target may be on: see [`TargetState::planes`].
+    /// The data planes that may run the target. See [`TargetState::planes`].
     pub planes: BTreeSet<DataPlaneId>,
-    /// How often it was claimed, this time too, since something was last written about it. More than
-    /// a few may mean that whoever works on it dies of it.
+    /// The number of claims, including this one, since a worker last wrote something. More than a
+    /// few can mean that the work kills its worker.
     pub claims: u32,
 }
 
-/// What was done for a deployment on its data plane.
+/// The progress of a deployment on its data plane.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WorkStage {
-    /// It is to be applied.
+    /// It has to be applied.
     #[default]
     ToApply,
-    /// It was applied, and is looked at.
+    /// It is applied and observed.
     Applied,
-    /// It has failed, and is taken back before it ends.
+    /// It has failed and is taken back before it ends.
     Failed,
-    /// It has timed out, and is taken back before it ends.
+    /// It has timed out and is taken back before it ends.
     TimedOut,
-    /// It is ready, and is removed from where it was before; or it is an absence, and is removed from
-    /// everywhere. What is [ready](TargetState::ready) on the target says so already.
+    /// It is ready and is being removed from its old places; or it is an absence and is being
+    /// removed from everywhere. The [ready state](TargetState::ready) of the target is already the
+    /// new one.
     Leaving,
 }
 
@@ -276,7 +277,7 @@ impl WorkStage {
         Self::Leaving,
     ];
 
-    /// The stage as a store keeps it. 0 and 1 are whether it was applied.
+    /// Returns the stage as the number that a store keeps. 0 means not applied and 1 means applied.
     #[must_use]
     pub fn as_number(self) -> u8 {
         match self {
@@ -288,7 +289,7 @@ impl WorkStage {
         }
     }
 
-    /// The stage of a number; `None` when there is none.
+    /// Returns the stage of a number, or `None` if the number is unknown.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL
@@ -296,7 +297,8 @@ impl WorkStage {
             .find(|stage| stage.as_number() == number)
     }
 
-    /// The phase that the deployment ends in once it is taken back; `None` while it may succeed.
+    /// Returns the final phase of the deployment once it is taken back, or `None` if it can still
+    /// succeed.
     #[must_use]
     pub fn verdict(self) -> Option<Phase> {
         match self {
@@ -308,7 +310,7 @@ impl WorkStage {
 }
 
 impl ClaimedDeployment {
-    /// A deployment that nothing was done for yet.
+    /// Creates a claimed deployment without any progress.
     #[must_use]
     pub fn new(claim: Claim, deployment: Deployment, settings: Settings) -> Self {
         Self {
@@ -325,26 +327,26 @@ impl ClaimedDeployment {
     }
 }
 
-/// How far a deployment is when its claim is given back.
+/// The progress of a deployment when a worker releases its claim.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Progress {
-    /// How far it is; never final.
+    /// The phase; never final.
     pub phase: Phase,
-    /// Why it is no further.
+    /// The reasons for the phase.
     pub reasons: Vec<Reason>,
-    /// What was done on the data plane so far.
+    /// The progress on the data plane.
     pub stage: WorkStage,
-    /// How many attempts in a row have failed.
+    /// The number of consecutive failed attempts.
     pub attempt: u32,
-    /// When to go on.
+    /// The time of the next attempt.
     pub next_attempt_at: Timestamp,
-    /// The time now.
+    /// The current time.
     pub at: Timestamp,
 }
 
 impl Progress {
-    /// On its way after an attempt at a time, to be gone on with at another.
+    /// Creates the progress after an attempt at `at`, with the next one at `next_attempt_at`.
     #[must_use]
     pub fn new(phase: Phase, at: Timestamp, next_attempt_at: Timestamp) -> Self {
         Self {
@@ -358,22 +360,22 @@ impl Progress {
     }
 }
 
-/// How a deployment ended.
+/// The end of a deployment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// How; always final.
+    /// The phase; always final.
     pub phase: Phase,
-    /// Why it failed.
+    /// The reasons for the phase.
     pub reasons: Vec<Reason>,
-    /// When.
+    /// The time.
     pub at: Timestamp,
-    /// The data planes that the target was removed from on the way.
+    /// The data planes that the deployment removed the target from.
     pub left: BTreeSet<DataPlaneId>,
 }
 
 impl Outcome {
-    /// An end at a time. The target may be on the data planes that it was on.
+    /// Creates an outcome that has left no data plane.
     #[must_use]
     pub fn new(phase: Phase, reasons: Vec<Reason>, at: Timestamp) -> Self {
         Self {
@@ -384,7 +386,7 @@ impl Outcome {
         }
     }
 
-    /// Says which data planes the target was removed from.
+    /// Sets the data planes that the deployment removed the target from.
     #[must_use]
     pub fn with_left(self, left: BTreeSet<DataPlaneId>) -> Self {
         Self { left, ..self }
@@ -401,17 +403,17 @@ pub struct TargetState {
     pub generation: Generation,
     /// The newest deployment.
     pub deployment: DeploymentId,
-    /// What was ready last.
+    /// The latest deployment that was ready.
     pub ready: Option<ReadyState>,
-    /// Why it takes no deployments from machines.
+    /// The hold that rejects deployments from machines.
     pub hold: Option<Hold>,
-    /// The data planes that it may be on: of every deployment that was accepted for it, until it was
-    /// removed there. More than one after its environment has moved.
+    /// The data planes that may run the target: those of every accepted deployment until the target
+    /// was removed there. It has several after its environment has moved.
     pub planes: BTreeSet<DataPlaneId>,
 }
 
 impl TargetState {
-    /// A target with its newest deployment.
+    /// Creates the state of a target with its newest deployment.
     #[must_use]
     pub fn new(target: Target, generation: Generation, deployment: DeploymentId) -> Self {
         Self {
@@ -425,22 +427,22 @@ impl TargetState {
     }
 }
 
-/// What was ready last on a target: where promotions and runs come from.
+/// The latest deployment that was ready on a target: the source of promotions and runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ReadyState {
-    /// The deployment that made it so.
+    /// The deployment.
     pub deployment: DeploymentId,
-    /// Its generation.
+    /// The generation of the deployment.
     pub generation: Generation,
-    /// Its release.
+    /// The release of the deployment.
     pub release: ReleaseNumber,
     /// The version of the settings.
     pub settings_version: u64,
 }
 
 impl ReadyState {
-    /// What a deployment made ready.
+    /// Creates a ready state from its parts.
     #[must_use]
     pub fn new(
         deployment: DeploymentId,
@@ -456,7 +458,8 @@ impl ReadyState {
         }
     }
 
-    /// What is ready on a target once a deployment is; `None` after an absence, which has no release.
+    /// Returns the ready state of a target after a deployment is ready: `None` after an absence,
+    /// which has no release.
     #[must_use]
     pub fn after(deployment: &Deployment) -> Option<Self> {
         let (id, version) = (deployment.id.clone(), deployment.settings_version);
@@ -465,24 +468,24 @@ impl ReadyState {
     }
 }
 
-/// Which targets to list: by default those of all organizations, which is for operators.
+/// A query for targets. By default it matches the targets of all organizations, for operators.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TargetQuery {
-    /// Of this tenant.
+    /// Matches only this organization.
     pub organization: Option<OrganizationId>,
-    /// Of this component.
+    /// Matches only this component.
     pub component: Option<ComponentKey>,
-    /// Only those that may be on a data plane. All unless set.
+    /// Matches only targets that may run on a data plane. `false` by default.
     pub placed: bool,
-    /// Only those after this one, in the order of the list.
+    /// Matches only targets after this one, in the order of the list.
     pub after: Option<Target>,
-    /// At most this many; all when 0.
+    /// The maximum number of targets; 0 means all.
     pub limit: usize,
 }
 
 impl TargetQuery {
-    /// All targets of an organization.
+    /// Creates a query for the targets of an organization.
     #[must_use]
     pub fn of_organization(organization: OrganizationId) -> Self {
         Self {
@@ -491,7 +494,7 @@ impl TargetQuery {
         }
     }
 
-    /// All targets of a component, in whichever project it has been.
+    /// Creates a query for the targets of a component in every project that it has belonged to.
     #[must_use]
     pub fn of_component(component: ComponentKey) -> Self {
         Self {
@@ -500,7 +503,7 @@ impl TargetQuery {
         }
     }
 
-    /// Only those that may be on a data plane.
+    /// Matches only targets that may run on a data plane.
     #[must_use]
     pub fn placed(self) -> Self {
         Self {
@@ -509,7 +512,7 @@ impl TargetQuery {
         }
     }
 
-    /// Only those after this one, the last of the page before.
+    /// Matches only targets after this one, the last target of the previous page.
     #[must_use]
     pub fn after(self, target: Target) -> Self {
         Self {
@@ -518,29 +521,30 @@ impl TargetQuery {
         }
     }
 
-    /// At most this many.
+    /// Sets the maximum number of results.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 }
 
-/// Which deployments to list: by default those of all organizations, which is for operators.
+/// A query for deployments. By default it matches the deployments of all organizations, for
+/// operators.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeploymentQuery {
-    /// Of this tenant.
+    /// Matches only this organization.
     pub organization: Option<OrganizationId>,
-    /// Of this component.
+    /// Matches only this component.
     pub component: Option<ComponentKey>,
-    /// To this target.
+    /// Matches only this target.
     pub target: Option<Target>,
-    /// At most this many. 0 means 50.
+    /// The maximum number of deployments; 0 means 50.
     pub limit: usize,
 }
 
 impl DeploymentQuery {
-    /// All deployments to a target.
+    /// Creates a query for the deployments of a target.
     #[must_use]
     pub fn of_target(target: Target) -> Self {
         Self {
@@ -549,7 +553,7 @@ impl DeploymentQuery {
         }
     }
 
-    /// All deployments of an organization.
+    /// Creates a query for the deployments of an organization.
     #[must_use]
     pub fn of_organization(organization: OrganizationId) -> Self {
         Self {
@@ -558,7 +562,7 @@ impl DeploymentQuery {
         }
     }
 
-    /// All deployments of a component.
+    /// Creates a query for the deployments of a component.
     #[must_use]
     pub fn of_component(component: ComponentKey) -> Self {
         Self {
@@ -567,7 +571,7 @@ impl DeploymentQuery {
         }
     }
 
-    /// At most this many.
+    /// Sets the maximum number of results.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
@@ -578,16 +582,16 @@ impl DeploymentQuery {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Unreadable {
-    /// What kind of row.
+    /// The table.
     pub table: &'static str,
-    /// Its key.
+    /// The key of the row.
     pub key: String,
-    /// Why it cannot be read; never its content.
+    /// Why the row cannot be read; never its content.
     pub why: String,
 }
 
 impl Unreadable {
-    /// A row of a table.
+    /// Creates the report of a row.
     #[must_use]
     pub fn new(table: &'static str, key: impl Into<String>, why: impl Into<String>) -> Self {
         Self {

@@ -11,47 +11,49 @@ use crate::release::Release;
 use crate::run::{Run, RunOverrides, RunPhase};
 use crate::settings::Settings;
 
-/// Stores runs of tasks.
+/// A store for runs of tasks.
 #[async_trait]
 pub trait RunStore: fmt::Debug + Send + Sync + 'static {
-    /// Accepts a run of what is ready on the target.
+    /// Accepts a run of the release that is ready on the target.
     ///
     /// # Contract
-    /// - When it returns `Ok`, the run is stored durably and will be worked on.
-    /// - It runs the release and the settings that are ready on the target at this moment; a
-    ///   deployment that comes later does not change it.
-    /// - Without anything ready it is [`NothingReady`](AcceptError::NothingReady).
+    /// - When it returns `Ok`, the run is durable and will be processed.
+    /// - The run uses the release and the settings that are ready on the target now. A later
+    ///   deployment does not change it.
+    /// - Returns [`NothingReady`](AcceptError::NothingReady) if no release is ready.
     ///
     /// # Errors
-    /// See [`AcceptError`].
+    /// Returns an [`AcceptError`].
     async fn accept_run(&self, new: NewRun) -> Result<Run, AcceptError>;
 
-    /// Gives a claim back before the run has ended, and says when to go on.
+    /// Releases a claim before the run has ended, and sets the time of the next attempt.
     ///
     /// # Errors
-    /// [`Stale`](super::StoreErrorKind::Stale), and those of the database.
+    /// Returns [`Stale`](super::StoreErrorKind::Stale) and the errors of the database.
     async fn put_back_run(&self, claim: &RunClaim, progress: RunProgress)
     -> Result<(), StoreError>;
 
-    /// Ends the run and gives the claim back.
+    /// Ends the run and releases the claim.
     ///
     /// # Contract
-    /// - A final run never changes again and is never claimed.
+    /// - A final run never changes and is never claimed.
     ///
     /// # Errors
-    /// [`Stale`](super::StoreErrorKind::Stale), and those of the database.
+    /// Returns [`Stale`](super::StoreErrorKind::Stale) and the errors of the database.
     async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError>;
 
-    /// Asks to stop a run of an organization. It is due at once, also when somebody is working on it just then.
+    /// Requests the cancellation of a run of an organization. The run is due immediately, even if a
+    /// worker has claimed it.
     ///
     /// # Contract
-    /// - Whoever claims it after that knows, and decides again when it is due.
-    /// - A final run stays as it is.
-    /// - A run of another organization is [`NotFound`](super::StoreErrorKind::NotFound), as one that
-    ///   does not exist.
+    /// - The next worker that claims the run sees the request, and sets the time of the next
+    ///   attempt as usual.
+    /// - A final run stays unchanged.
+    /// - Returns [`NotFound`](super::StoreErrorKind::NotFound) for a run of another organization,
+    ///   as for one that does not exist.
     ///
     /// # Errors
-    /// As above, and those of the database.
+    /// Returns the errors above and those of the database.
     async fn request_cancel(
         &self,
         organization: &OrganizationId,
@@ -59,27 +61,28 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<Run, StoreError>;
 
-    /// A run of an organization; `None` when it has no such run.
+    /// Returns a run of an organization, or `None` if the organization has no such run.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn run(
         &self,
         organization: &OrganizationId,
         id: &RunId,
     ) -> Result<Option<Run>, StoreError>;
 
-    /// The newest runs of a target, newest first.
+    /// Returns the newest runs of a target, newest first.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError>;
 
-    /// Waits until the run's revision is greater than `since`, and returns it. Returns at once when
-    /// it is already, and `None` when the organization has no such run. Put a timeout around it.
+    /// Waits until the run's revision is greater than `since`, and returns the run. Returns
+    /// immediately if that is already the case. Returns `None` if the organization has no such run.
+    /// It has no timeout of its own; use one around it.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn run_changed(
         &self,
         organization: &OrganizationId,
@@ -88,26 +91,26 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Option<Run>, StoreError>;
 }
 
-/// A run that is to be accepted.
+/// A run to accept.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewRun {
-    /// Its identity, never used before.
+    /// The id, never used before.
     pub id: RunId,
-    /// Where it runs.
+    /// The target.
     pub target: Target,
     /// The data plane of the target's environment.
     pub data_plane: DataPlaneId,
-    /// What it adds to the workload.
+    /// The additions to the workload.
     pub overrides: RunOverrides,
-    /// When it was asked for.
+    /// The time of the request.
     pub accepted_at: Timestamp,
-    /// When it must have ended.
+    /// The deadline.
     pub deadline_at: Timestamp,
 }
 
 impl NewRun {
-    /// A run that adds nothing.
+    /// Creates a run without additions.
     #[must_use]
     pub fn new(
         id: RunId,
@@ -125,7 +128,7 @@ impl NewRun {
         }
     }
 
-    /// Says what it adds.
+    /// Sets the additions to the workload.
     #[must_use]
     pub fn with_overrides(self, overrides: RunOverrides) -> Self {
         Self { overrides, ..self }
@@ -133,7 +136,7 @@ impl NewRun {
 }
 
 impl NewRun {
-    /// The run of what is ready, as a store keeps it once it is accepted.
+    /// Returns the run of the ready release that a store keeps once this one is accepted.
     #[must_use]
     pub fn run(&self, ready: &ReadyState) -> Run {
         Run {
@@ -162,40 +165,40 @@ impl NewRun {
 pub struct RunClaim {
     /// The run.
     pub id: RunId,
-    /// Greater with every claim of the run.
+    /// The fence, which increases with every claim of the run.
     pub fence: u64,
 }
 
 impl RunClaim {
-    /// A claim of a run.
+    /// Creates a claim of a run.
     #[must_use]
     pub fn new(id: RunId, fence: u64) -> Self {
         Self { id, fence }
     }
 }
 
-/// A run with all that a worker needs to go on with it.
+/// A claimed run with everything that a worker needs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClaimedRun {
-    /// The right to write.
+    /// The claim.
     pub claim: RunClaim,
     /// The run.
     pub run: Run,
-    /// What it runs.
+    /// The release.
     pub release: Release,
-    /// The settings it uses.
+    /// The settings.
     pub settings: Settings,
-    /// Whether it was started on the data plane.
+    /// Whether the run was started on the data plane.
     pub started: bool,
-    /// How many attempts in a row have failed.
+    /// The number of consecutive failed attempts.
     pub attempt: u32,
-    /// How often it was claimed, this time too, since something was last written about it.
+    /// The number of claims, including this one, since a worker last wrote something.
     pub claims: u32,
 }
 
 impl ClaimedRun {
-    /// A run that was not started yet.
+    /// Creates a claimed run that was not started.
     #[must_use]
     pub fn new(claim: RunClaim, run: Run, release: Release, settings: Settings) -> Self {
         Self {
@@ -210,26 +213,26 @@ impl ClaimedRun {
     }
 }
 
-/// How far a run is when its claim is given back.
+/// The progress of a run when a worker releases its claim.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RunProgress {
-    /// How far it is; never final.
+    /// The phase; never final.
     pub phase: RunPhase,
-    /// Why it is no further.
+    /// The reasons for the phase.
     pub reasons: Vec<Reason>,
-    /// Whether it was started on the data plane.
+    /// Whether the run was started on the data plane.
     pub started: bool,
-    /// How many attempts in a row have failed.
+    /// The number of consecutive failed attempts.
     pub attempt: u32,
-    /// When to go on.
+    /// The time of the next attempt.
     pub next_attempt_at: Timestamp,
-    /// The time now.
+    /// The current time.
     pub at: Timestamp,
 }
 
 impl RunProgress {
-    /// On its way after an attempt at a time, to be gone on with at another.
+    /// Creates the progress after an attempt at `at`, with the next one at `next_attempt_at`.
     #[must_use]
     pub fn new(phase: RunPhase, at: Timestamp, next_attempt_at: Timestamp) -> Self {
         Self {
@@ -243,22 +246,22 @@ impl RunProgress {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RunOutcome {
-    /// How; always final.
+    /// The phase; always final.
     pub phase: RunPhase,
-    /// The exit code of its container.
+    /// The exit code of the container.
     pub exit_code: Option<i32>,
-    /// Why it failed.
+    /// The reasons for the phase.
     pub reasons: Vec<Reason>,
-    /// When.
+    /// The time.
     pub at: Timestamp,
 }
 
 impl RunOutcome {
-    /// An end at a time.
+    /// Creates an outcome.
     #[must_use]
     pub fn new(
         phase: RunPhase,

@@ -7,43 +7,43 @@ use super::StoreError;
 use crate::id::{ComponentKey, TokenId};
 use crate::token::TokenRecord;
 
-/// Stores deploy tokens, without the tokens.
+/// A store for the records of deploy tokens. It never stores the tokens themselves.
 #[async_trait]
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
-    /// Stores a token that was minted.
+    /// Stores the record of a new token.
     ///
     /// # Contract
-    /// - A component has at most two live tokens, one to use and one to rotate to; a third is a
-    ///   [`Conflict`](super::StoreErrorKind::Conflict), judged at [`TokenRecord::created_at`].
-    /// - An id that is taken is a [`Conflict`](super::StoreErrorKind::Conflict).
+    /// - A component has at most two live tokens at [`TokenRecord::created_at`], one in use and one
+    ///   for rotation. Returns [`Conflict`](super::StoreErrorKind::Conflict) for a third one.
+    /// - Returns [`Conflict`](super::StoreErrorKind::Conflict) if the id is already used.
     ///
     /// # Errors
-    /// As above, and those of the database.
+    /// Returns the errors above and those of the database.
     async fn issue_token(&self, token: TokenRecord) -> Result<(), StoreError>;
 
-    /// A token's record, live or not, of whichever organization: for whoever checks a token that was
-    /// sent. What a tenant asks for goes by [`tokens`](Self::tokens).
+    /// Returns the record of a token of any organization, live or not, to check a token that a
+    /// client sent. For requests of a tenant, use [`tokens`](Self::tokens).
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError>;
 
-    /// All tokens of a component, newest first, live or not.
+    /// Returns all tokens of a component, live or not, newest first.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn tokens(&self, component: &ComponentKey) -> Result<Vec<TokenRecord>, StoreError>;
 
-    /// Revokes a token. Says whether it was live.
+    /// Revokes a token. Returns `true` if it was live.
     ///
     /// # Contract
-    /// - Once it has returned, no deployment is accepted with the token.
-    /// - Revoking again changes nothing.
-    /// - A token of another component or organization is [`NotFound`](super::StoreErrorKind::NotFound),
-    ///   as one that does not exist.
+    /// - Once it has returned, no deployment with the token is accepted.
+    /// - To revoke a token again changes nothing.
+    /// - Returns [`NotFound`](super::StoreErrorKind::NotFound) for a token of another component or
+    ///   organization, as for one that does not exist.
     ///
     /// # Errors
-    /// As above, and those of the database.
+    /// Returns the errors above and those of the database.
     async fn revoke_token(
         &self,
         component: &ComponentKey,
@@ -51,12 +51,12 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Remembers that a token was used.
+    /// Records that a token was used.
     ///
     /// # Contract
-    /// - Written at most once a minute; more often changes nothing.
+    /// - The use is recorded at most once per minute. More frequent calls change nothing.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns the errors of the database.
     async fn touch_token(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError>;
 }

@@ -1,4 +1,4 @@
-//! Which work is taken next.
+//! The choice of the work that a worker claims next.
 
 use std::collections::HashMap;
 
@@ -8,17 +8,17 @@ use super::{ClaimedDeployment, ClaimedRun, WorkStage};
 use crate::deployment::{Deployment, Subject};
 use crate::id::{DataPlaneId, OrganizationId};
 
-/// What the next step of some work waits for. Each lane has room of its own, so that steps that wait
-/// for one thing do not hold up those that wait for another.
+/// The dependency of the next step. Each lane has separate room, so steps that wait for one
+/// dependency do not block the others.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Lane {
-    /// Something other than the data plane of the work: a registry, which returns the digest of the
-    /// image, or the data planes that the target leaves.
+    /// A dependency other than the data plane of the work: a registry that returns the digest of
+    /// the image, or the data planes that the target leaves.
     Resolve,
-    /// A data plane, which something is to be changed on.
+    /// A data plane that the step changes.
     Change,
-    /// A data plane, which is looked at.
+    /// A data plane that the step observes.
     Look,
 }
 
@@ -26,7 +26,7 @@ impl Lane {
     /// Every lane, in order.
     pub const ALL: [Self; 3] = [Self::Resolve, Self::Change, Self::Look];
 
-    /// What the next step of a deployment waits for.
+    /// Returns the lane of the next step of a deployment.
     #[must_use]
     pub fn of_deployment(deployment: &Deployment, stage: WorkStage) -> Self {
         let unresolved =
@@ -34,16 +34,16 @@ impl Lane {
         match stage {
             WorkStage::Applied => Self::Look,
             WorkStage::ToApply if unresolved => Self::Resolve,
-            // It is ready on its data plane and changes the ones that it leaves.
+            // The step changes the data planes that it leaves, and no longer its own.
             WorkStage::Leaving if deployment.subject != Subject::Absence => Self::Resolve,
-            // What is taken back or removed changes the data plane as an apply does.
+            // A take-back or a removal changes the data plane like an apply.
             WorkStage::ToApply | WorkStage::Failed | WorkStage::TimedOut | WorkStage::Leaving => {
                 Self::Change
             }
         }
     }
 
-    /// What the next step of a run waits for.
+    /// Returns the lane of the next step of a run.
     #[must_use]
     pub fn of_run(started: bool, cancel_requested: bool) -> Self {
         if started && !cancel_requested {
@@ -54,23 +54,23 @@ impl Lane {
     }
 }
 
-/// Work of one organization on one data plane in one lane. Stores keep it together, in the order in
-/// which it is due.
+/// The work of one organization on one data plane in one lane. Stores keep it together, ordered by
+/// due time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct WorkGroup {
-    /// The tenant.
+    /// The organization.
     pub organization: OrganizationId,
-    /// Where.
+    /// The data plane.
     pub data_plane: DataPlaneId,
-    /// What it waits for.
+    /// The lane.
     pub lane: Lane,
-    /// When the first of it is due.
+    /// The time at which the first work of the group is due.
     pub due_at: Timestamp,
 }
 
 impl WorkGroup {
-    /// Work whose first is due at a moment.
+    /// Creates a group whose first work is due at `due_at`.
     #[must_use]
     pub fn new(
         organization: OrganizationId,
@@ -86,7 +86,7 @@ impl WorkGroup {
     }
 }
 
-/// How many steps there may be at once, and how many there are.
+/// The limits of concurrent steps, and their current numbers.
 #[derive(Clone, Debug)]
 pub struct Room {
     per_organization: usize,
@@ -96,8 +96,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room for this many steps of one organization, and this many on one data plane in one lane.
-    /// [`Lane::Resolve`] counts on no data plane.
+    /// Creates room for `per_organization` steps of one organization, and for `per_data_plane`
+    /// steps on one data plane in one lane. [`Lane::Resolve`] has no limit per data plane.
     #[must_use]
     pub fn new(per_organization: usize, per_data_plane: usize) -> Self {
         Self {
@@ -108,54 +108,54 @@ impl Room {
         }
     }
 
-    /// Room for everything.
+    /// Creates room without limits.
     #[must_use]
     pub fn unlimited() -> Self {
         Self::new(usize::MAX, usize::MAX)
     }
 
-    /// Whether one step more has room.
+    /// Returns `true` if there is room for one more step.
     #[must_use]
     pub fn has(&self, organization: &OrganizationId, data_plane: &DataPlaneId, lane: Lane) -> bool {
         self.of_organization(organization) < self.per_organization && self.has_on(data_plane, lane)
     }
 
-    /// Whether one step more has room on a data plane.
+    /// Returns `true` if there is room for one more step on a data plane.
     #[must_use]
     pub fn has_on(&self, data_plane: &DataPlaneId, lane: Lane) -> bool {
         let key = (data_plane.clone(), lane);
         lane == Lane::Resolve || self.planes.get(&key).copied().unwrap_or(0) < self.per_data_plane
     }
 
-    /// How many steps an organization has.
+    /// Returns the number of steps of an organization.
     #[must_use]
     pub fn of_organization(&self, organization: &OrganizationId) -> usize {
         self.organizations.get(organization).copied().unwrap_or(0)
     }
 
-    /// Counts a step.
+    /// Adds a step.
     pub fn enter(&mut self, organization: &OrganizationId, data_plane: &DataPlaneId, lane: Lane) {
         *self.organizations.entry(organization.clone()).or_default() += 1;
         self.enter_on(data_plane, lane);
     }
 
-    /// Counts a step on its data plane alone.
+    /// Adds a step on its data plane only.
     pub fn enter_on(&mut self, data_plane: &DataPlaneId, lane: Lane) {
         *self.planes.entry((data_plane.clone(), lane)).or_default() += 1;
     }
 
-    /// Counts a step of an organization no more.
+    /// Removes a step of an organization.
     pub fn leave(&mut self, organization: &OrganizationId) {
         give_back(&mut self.organizations, organization);
     }
 
-    /// Counts a step on a data plane no more.
+    /// Removes a step on a data plane.
     pub fn leave_on(&mut self, data_plane: &DataPlaneId, lane: Lane) {
         give_back(&mut self.planes, &(data_plane.clone(), lane));
     }
 }
 
-/// Keeps no entry of what is over, so that the map does not grow with all that ever was.
+/// Removes an entry at zero, so that the map does not grow with every key that it ever had.
 fn give_back<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count = count.saturating_sub(1);
@@ -165,27 +165,27 @@ fn give_back<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-/// A worker's wish for work.
+/// A request of a worker for work.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClaimRequest {
-    /// Who asks; shown to people.
+    /// The name of the worker, for people.
     pub worker: String,
-    /// The time now.
+    /// The current time.
     pub now: Timestamp,
-    /// Until when each claim holds unless renewed.
+    /// The time at which each claim expires unless it is renewed.
     pub lease_until: Timestamp,
-    /// How much to take at most. 1 unless set.
+    /// The maximum number of claims. 1 by default.
     pub limit: usize,
-    /// What there is room for. Everything unless set.
+    /// The room. Unlimited by default.
     pub room: Room,
-    /// What is due later than this was put off by a clock that was ahead, and is due now: nothing
-    /// waits for so long. The end of time unless set.
+    /// The latest time for which work can be scheduled. Work that is due later was scheduled by a
+    /// clock that was ahead, so it is due now. No limit by default.
     pub horizon: Timestamp,
 }
 
 impl ClaimRequest {
-    /// A wish for any work.
+    /// Creates a request for any work.
     #[must_use]
     pub fn new(worker: impl Into<String>, now: Timestamp, lease_until: Timestamp) -> Self {
         Self {
@@ -198,26 +198,26 @@ impl ClaimRequest {
         }
     }
 
-    /// Takes up to so much.
+    /// Sets the maximum number of claims.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// Takes only what there is room for.
+    /// Sets the room.
     #[must_use]
     pub fn with_room(self, room: Room) -> Self {
         Self { room, ..self }
     }
 
-    /// Takes what is due later than this as due now.
+    /// Sets the time after which work counts as due now.
     #[must_use]
     pub fn with_horizon(self, horizon: Timestamp) -> Self {
         Self { horizon, ..self }
     }
 }
 
-/// Work that was claimed.
+/// Claimed work.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::exhaustive_enums,
@@ -230,24 +230,25 @@ pub enum ClaimedWork {
     Run(Box<ClaimedRun>),
 }
 
-/// The answer to a [`ClaimRequest`].
+/// The result of a [`ClaimRequest`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Claimed {
-    /// What the worker has now, in the order in which it was chosen.
+    /// The claimed work, in the order of the choice.
     pub work: Vec<ClaimedWork>,
-    /// When there is more that there is room for. `None`: not before something changes.
+    /// The time at which more work with room is due. `None` if there is none until something
+    /// changes.
     pub next_due: Option<Timestamp>,
 }
 
 impl Claimed {
-    /// Work, and when there is more.
+    /// Creates a result.
     #[must_use]
     pub fn new(work: Vec<ClaimedWork>, next_due: Option<Timestamp>) -> Self {
         Self { work, next_due }
     }
 
-    /// The first deployment of it.
+    /// Returns the first deployment.
     #[must_use]
     pub fn into_deployment(self) -> Option<ClaimedDeployment> {
         self.work.into_iter().find_map(|work| match work {
@@ -256,7 +257,7 @@ impl Claimed {
         })
     }
 
-    /// The first run of it.
+    /// Returns the first run.
     #[must_use]
     pub fn into_run(self) -> Option<ClaimedRun> {
         self.work.into_iter().find_map(|work| match work {
@@ -266,23 +267,24 @@ impl Claimed {
     }
 }
 
-/// Chooses what is claimed, for stores: by turns among organizations, and within one by when it is
-/// due. An organization with a thousand entries waiting goes before no other's one.
+/// A helper for stores that chooses the work to claim. Organizations take turns; within an
+/// organization, the work that was due first comes first. An organization with a thousand waiting
+/// entries does not delay another one with a single entry.
 ///
-/// A store says what groups it has, then takes the first of each that is [chosen](Self::choose) and
-/// says [what comes after it](Self::took).
+/// A store passes its groups, then takes the first work of each [chosen](Self::choose) group and
+/// [reports](Self::took) when the next work of the group is due.
 #[derive(Debug)]
 pub struct Choice {
     now: Timestamp,
     left: usize,
     room: Room,
     groups: Vec<WorkGroup>,
-    /// Whether nothing is left in a group.
+    /// Whether a group has no more work.
     empty: Vec<bool>,
 }
 
 impl Choice {
-    /// A choice among groups of work.
+    /// Creates a choice among groups of work.
     #[must_use]
     pub fn new(request: &ClaimRequest, groups: Vec<WorkGroup>) -> Self {
         Self {
@@ -294,7 +296,7 @@ impl Choice {
         }
     }
 
-    /// The group whose first is taken next.
+    /// Returns the index of the group whose first work is claimed next.
     #[must_use]
     pub fn choose(&self) -> Option<usize> {
         if self.left == 0 {
@@ -310,7 +312,7 @@ impl Choice {
         first.map(|(index, _)| index)
     }
 
-    /// The first of a group was taken; `next` is when what comes after it is due.
+    /// Reports that the first work of a group was claimed, and that the next one is due at `next`.
     pub fn took(&mut self, index: usize, next: Option<Timestamp>) {
         let group = &self.groups[index];
         self.room
@@ -319,7 +321,8 @@ impl Choice {
         self.passed_over(index, next);
     }
 
-    /// The first of a group cannot be taken; `next` is when what comes after it is due.
+    /// Reports that the first work of a group cannot be claimed, and that the next one is due at
+    /// `next`.
     pub fn passed_over(&mut self, index: usize, next: Option<Timestamp>) {
         match next {
             Some(next) => self.groups[index].due_at = next,
@@ -327,7 +330,7 @@ impl Choice {
         }
     }
 
-    /// When there is more that there is room for.
+    /// Returns the time at which more work with room is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.with_room().map(|(_, group)| group.due_at).min()
@@ -363,7 +366,7 @@ mod tests {
             .with_room(room)
     }
 
-    /// Takes all that may be, where each group has so many that are due at once.
+    /// Claims everything that the choice permits, where each group has `each` entries that are due.
     fn all(request: &ClaimRequest, groups: Vec<WorkGroup>, mut each: usize) -> Vec<usize> {
         let due: Vec<_> = groups.iter().map(|group| group.due_at).collect();
         let mut left = vec![each; groups.len()];
