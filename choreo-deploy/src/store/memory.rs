@@ -28,7 +28,7 @@ use crate::workload::Workload;
 
 use self::runs::RunRow;
 
-/// A store in memory: the model that durable stores are compared with. Nothing survives it.
+/// A store in memory without any durability. It is the reference model for durable stores.
 ///
 /// ```
 /// use choreo_deploy::store::{DeploymentStore, InMemoryStore};
@@ -44,16 +44,16 @@ use self::runs::RunRow;
 #[derive(Debug)]
 pub struct InMemoryStore {
     state: Mutex<State>,
-    /// Counts the changes, so that readers can wait for the next.
+    /// The number of changes, so that readers can wait for the next one.
     changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     deployments: HashMap<DeploymentId, Row>,
-    /// In the order of acceptance.
+    /// The deployments in the order of acceptance.
     order: Vec<DeploymentId>,
-    /// In an order, so that what is due at the same moment is claimed alike each time.
+    /// An ordered map, so that work with the same due time is always claimed in the same order.
     targets: BTreeMap<Target, TargetRow>,
     releases: HashMap<ComponentKey, BTreeMap<ReleaseNumber, Release>>,
     settings: HashMap<Target, Vec<Settings>>,
@@ -62,9 +62,9 @@ struct State {
     run_order: Vec<RunId>,
     tokens: HashMap<TokenId, TokenRecord>,
     registries: BTreeMap<(OrganizationId, RegistryId), RegisteredRegistry>,
-    /// The newest revision that was given out, also to what is removed.
+    /// The newest assigned revision, including those of removed registries.
     registry_revisions: HashMap<OrganizationId, u64>,
-    /// That of the generations that are given out from now on.
+    /// The epoch of new generations.
     epoch: u64,
 }
 
@@ -82,13 +82,13 @@ struct TargetRow {
     lease: Lease,
 }
 
-/// When work is due, and who has it.
+/// The due time and the lease of some work.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
     next_attempt_at: Timestamp,
     until: Option<Timestamp>,
     fence: u64,
-    /// Claims since something was last written.
+    /// The number of claims since a worker last wrote something.
     claims: u32,
 }
 
@@ -119,7 +119,8 @@ impl Lease {
         self.next_attempt_at = next_attempt_at;
     }
 
-    /// Makes it due now, whoever has it: a clock that was ahead has put it off.
+    /// Makes the work due now, even with a valid lease, because a clock that was ahead has
+    /// postponed it.
     fn bring_forward(&mut self, now: Timestamp) {
         self.next_attempt_at = self.next_attempt_at.min(now);
         self.until = self.until.map(|until| until.min(now));
@@ -128,7 +129,7 @@ impl Lease {
 }
 
 impl InMemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -137,7 +138,8 @@ impl InMemoryStore {
         }
     }
 
-    /// A panic under the lock leaves whole values behind, so a poisoned one is still good.
+    /// Locks the state. Every value is consistent after each statement, so a poisoned lock is safe
+    /// to use.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +148,7 @@ impl InMemoryStore {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Looks now and after every change, until there is something to return.
+    /// Calls `look` now and after every change, until it returns a value.
     async fn until<T>(&self, mut look: impl FnMut(&State) -> Option<T> + Send) -> T {
         let mut changes = self.changes.subscribe();
         loop {
@@ -222,7 +224,7 @@ impl State {
         if deployment.subject != Subject::Absence {
             target.state.planes.insert(new.data_plane.clone());
         }
-        // The fence stays, so that a worker with the old claim is stale whatever it writes.
+        // The fence stays the same, so every write with the old claim is stale.
         target.lease.give_back(new.accepted_at);
         if new.hold {
             target.state.hold = Some(Hold::new(new.id, new.accepted_at));
@@ -289,7 +291,7 @@ impl State {
         }
     }
 
-    /// Ends the deployment before, unless it has ended. Returns it if it is superseded.
+    /// Ends the previous deployment unless it has ended. Returns its id if it is superseded.
     fn supersede(&mut self, new: &NewDeployment) -> Option<DeploymentId> {
         let target = &self.targets.get(&new.target)?.state;
         let row = self.deployments.get_mut(&target.deployment)?;
@@ -308,7 +310,8 @@ impl State {
         is_superseded.then(|| row.deployment.id.clone())
     }
 
-    /// The deployment that a claim is for, unless the target has moved on.
+    /// Returns the target and the deployment of a claim, or an error if the claim is no longer
+    /// valid.
     fn claimed(&mut self, claim: &Claim) -> Result<(&mut TargetRow, &mut Row), StoreError> {
         let target = self
             .targets
@@ -350,7 +353,7 @@ impl State {
 }
 
 fn change(deployment: &mut Deployment, phase: Phase, reasons: Vec<Reason>, at: Timestamp) {
-    // A revision that changes nothing would wake everybody who waits for a change.
+    // A new revision without a change would wake every reader that waits for one.
     if deployment.phase != phase || deployment.reasons != reasons {
         deployment.phase = phase;
         deployment.reasons = reasons;
@@ -660,7 +663,7 @@ impl DeploymentStore for InMemoryStore {
     }
 }
 
-/// What lists of targets are in the order of.
+/// Returns the sort key of lists of targets.
 fn place(target: &Target) -> [&str; 4] {
     let Target {
         organization,
@@ -676,7 +679,7 @@ fn place(target: &Target) -> [&str; 4] {
     ]
 }
 
-/// A mistake of the caller, not of the data.
+/// Returns an error for a mistake of the caller unless the rule is kept.
 fn expect(holds: bool, rule: &'static str) -> Result<(), StoreError> {
     if holds {
         Ok(())

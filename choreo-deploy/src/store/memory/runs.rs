@@ -18,7 +18,7 @@ pub(super) struct RunRow {
     pub(super) started: bool,
     attempt: u32,
     pub(super) lease: Lease,
-    /// Whether somebody asked to stop it since it was claimed last.
+    /// Whether its cancellation was requested since the last claim.
     cancelled_since_claim: bool,
 }
 
@@ -100,7 +100,7 @@ impl RunStore for InMemoryStore {
             row.run.changed_at = progress.at;
             row.run.revision += 1;
         }
-        // Whoever worked on it does not know yet that somebody asked to stop it.
+        // The worker that releases the claim has not seen the request to cancel yet.
         let next = if row.cancelled_since_claim {
             progress.at
         } else {

@@ -1,4 +1,4 @@
-//! What is due, and whose turn it is.
+//! The choice of the work that is due.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use crate::id::{DataPlaneId, OrganizationId, RunId};
 use crate::store::{Choice, ClaimRequest, Claimed, ClaimedWork, Lane, WorkGroup};
 use jiff::Timestamp;
 
-/// The order in which stores look at groups: deployments before runs.
+/// The key of a group. Stores look at groups in this order: deployments before runs.
 type Key = (bool, OrganizationId, Lane, DataPlaneId);
 
 enum Due {
@@ -31,7 +31,7 @@ impl State {
             let group = &mut groups[index];
             if let Some((_, due)) = group.pop_front() {
                 work.extend(self.take_one(&due, request));
-                // It is due again at the end of its lease.
+                // Claimed work is due again when its lease expires.
                 let later = request.lease_until;
                 let place = group.partition_point(|(due_at, _)| *due_at <= later);
                 group.insert(place, (later, due));
@@ -64,7 +64,7 @@ impl State {
         }
     }
 
-    /// All work, each group in the order in which it is due.
+    /// Returns all work in groups, each ordered by due time.
     fn groups(&self) -> BTreeMap<Key, VecDeque<(Timestamp, Due)>> {
         let mut groups: BTreeMap<Key, Vec<(Timestamp, Due)>> = BTreeMap::new();
         for (target, row) in &self.targets {
