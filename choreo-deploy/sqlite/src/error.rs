@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use choreo_deploy::store::{AcceptError, StoreError, StoreErrorKind, Unreadable};
 use rusqlite::ErrorCode;
 
-/// Why a database could not be opened. Nothing in it was changed.
+/// The reason why a database could not be opened. Nothing in it has changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The file holds something else.
+    /// The file contains something else.
     #[error("file {0:?} is not a database of choreo-deploy: name another file")]
     Foreign(PathBuf),
-    /// Another process, or another part of this one, has it open.
+    /// Another process, or another part of this process, has the database open.
     #[error("database {0:?} is open elsewhere: only one control plane may use a file")]
     InUse(PathBuf),
-    /// The file system does not do it.
+    /// The file system returns an error.
     #[error("file {path:?} cannot be opened")]
     Io {
         /// The file.
@@ -23,10 +23,10 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// There is none, and it was opened to read only.
+    /// The database does not exist and was opened for reading only.
     #[error("database {0:?} does not exist")]
     Missing(PathBuf),
-    /// A newer version of this crate has written it.
+    /// A newer version of this crate has written the database.
     #[error(
         "database {path:?} has schema {found}, and this version knows none after {known}: \
          use the newer version again"
@@ -34,15 +34,15 @@ pub enum OpenError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// The schema it has.
+        /// The schema of the database.
         found: i64,
-        /// The newest schema that this version knows.
+        /// The newest schema that this version supports.
         known: i64,
     },
-    /// The file system cannot share memory between connections, so there is no write-ahead log.
+    /// The file system cannot share memory between connections, which a write-ahead log requires.
     #[error("database {0:?} cannot have a write-ahead log: put it on a local file system")]
     NoWriteAheadLog(PathBuf),
-    /// An older version of this crate has it open, so that its schema cannot be brought forward.
+    /// An older version of this crate has the database open, so its schema cannot be migrated.
     #[error(
         "database {path:?} has schema {found} and is open elsewhere: stop what has it open, so that \
          this version can bring it to schema {known}"
@@ -50,12 +50,12 @@ pub enum OpenError {
     Older {
         /// The file.
         path: PathBuf,
-        /// The schema it has.
+        /// The schema of the database.
         found: i64,
         /// The schema of this version.
         known: i64,
     },
-    /// An older version of this crate has written it, and it was opened to read only.
+    /// An older version of this crate has written the database, and it was opened for reading only.
     #[error(
         "database {path:?} has schema {found}, and this version reads {known}: open it to write once, \
          which brings its schema forward"
@@ -63,12 +63,12 @@ pub enum OpenError {
     Outdated {
         /// The file.
         path: PathBuf,
-        /// The schema it has.
+        /// The schema of the database.
         found: i64,
         /// The schema of this version.
         known: i64,
     },
-    /// SQLite fails.
+    /// SQLite returns an error.
     #[error("database {path:?} cannot be opened")]
     Sqlite {
         /// The file.
@@ -79,30 +79,30 @@ pub enum OpenError {
     },
 }
 
-/// Why a whole group of commands was not committed.
+/// The reason why a group of commands was not committed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommitError {
-    /// Another program has changed the schema while this one had the file open.
+    /// Another program has changed the schema while this process had the file open.
     #[error(
         "database has schema {found} now, and this version writes {known}: restart with the newer \
          version"
     )]
     Schema { found: i64, known: i64 },
-    /// SQLite fails.
+    /// SQLite returns an error.
     #[error("database could not commit: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Why a command or a query did not do what it was asked for.
+/// The reason why a command or a query failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A deployment or a run is refused.
+    /// A deployment or a run is rejected.
     Refused(AcceptError),
-    /// SQLite fails.
+    /// SQLite returns an error.
     Sqlite(rusqlite::Error),
-    /// The store refuses.
+    /// The store returns an error.
     Store(StoreError),
-    /// A row cannot be read by this version.
+    /// This version cannot read a row.
     Unreadable(Unreadable),
 }
 
@@ -174,7 +174,8 @@ impl From<Failure> for AcceptError {
     }
 }
 
-/// Statements carry no values, they are bound: what SQLite says is safe to show.
+/// Converts an error of SQLite. Its messages are safe to show, because values are bound and not
+/// part of the statements.
 fn of_sqlite(error: rusqlite::Error) -> StoreError {
     let (kind, message) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (

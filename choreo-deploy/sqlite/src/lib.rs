@@ -1,8 +1,7 @@
-//! The embedded, durable store of choreo-deploy: everything that a control plane remembers, in one
-//! SQLite file.
+//! The embedded, durable store of choreo-deploy: all data of a control plane in one SQLite file.
 //!
-//! [`SqliteStore`] implements the [`Store`](choreo_deploy::store::Store) traits. There is nothing to
-//! install: SQLite is compiled in.
+//! [`SqliteStore`] implements the [`Store`](choreo_deploy::store::Store) traits. SQLite is compiled
+//! in, so there is nothing to install.
 //!
 //! ```
 //! use choreo_deploy::conformance::{example_image, example_target};
@@ -35,61 +34,63 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! - **What was answered is on the disk.** Every change is committed with `synchronous=FULL` to a
-//!   write-ahead log (<https://www.sqlite.org/wal.html>) before its method returns `Ok`; it survives
-//!   a crash of the process and, on a disk that tells the truth, a loss of power.
-//! - **A commit is shared.** One thread writes. What is asked while it waits for the disk goes into
-//!   the next commit together, so many callers at once cost few waits. A call that fails leaves
-//!   nothing behind and does not touch those beside it; when the commit fails, all of them are
+//! - **A completed change is on the disk.** Each change is committed with `synchronous=FULL` to a
+//!   write-ahead log (<https://www.sqlite.org/wal.html>) before its method returns `Ok`. It
+//!   survives a crash of the process and, if the disk does not lie, a loss of power.
+//! - **Calls share commits.** One thread writes. The calls that arrive while it waits for the disk
+//!   share the next commit, so many concurrent calls cause few waits. A call that fails changes
+//!   nothing and does not affect the others. If the commit fails, all of its calls return
 //!   [`Unavailable`](choreo_deploy::store::StoreErrorKind::Unavailable).
-//! - **Reading never waits for writing**, but for a moment once the log has reached 64 MiB and begins
-//!   anew. Reads have threads and connections of their own, and long lists do not hold up the
-//!   others. A list of deployments is read in pages, so a deployment that changes meanwhile is shown
-//!   as it was or as it is.
-//! - **Work is found at once**, however many deployments have ended and however many targets rest.
-//!   Waiting for a change asks nothing of the database until there is one.
-//! - **A bad row stops nobody.** A row that this version cannot read is passed over, left as it is
-//!   and reported by [`unreadable`](choreo_deploy::store::DeploymentStore::unreadable). Work on it
-//!   is tried again when the file is opened again.
-//! - **A full or locked database is `Unavailable`**, never a panic and never half a change.
+//! - **Reads do not wait for writes**, except for a moment when the log has reached 64 MiB and
+//!   restarts. Reads have separate threads and connections, and long lists do not delay other
+//!   reads. A list of deployments is read in pages, so it shows a deployment that changes at the
+//!   same time in its old or its new state.
+//! - **Work is found immediately**, however many deployments have ended and however many targets
+//!   have no work. To wait for a change costs no queries until there is one.
+//! - **An unreadable row blocks nothing else.** A row that this version cannot read is skipped,
+//!   stays unchanged and is reported by
+//!   [`unreadable`](choreo_deploy::store::DeploymentStore::unreadable). Its work is retried when
+//!   the file is opened again.
+//! - **A full or locked database returns `Unavailable`**; it never causes a panic or a partial
+//!   change.
 //!
 //! # The file
 //!
-//! SQLite keeps its log in two files beside the database, `-wal` and `-shm`, and the store its lock
-//! in `-lock`. New files are readable by their owner alone. Registry credentials are in it sealed,
-//! deploy tokens as digests.
+//! SQLite keeps its log in two files next to the database, `-wal` and `-shm`; the store keeps its
+//! lock in `-lock`. New files are readable by their owner only. Registry credentials are stored
+//! sealed, and deploy tokens as digests.
 //!
-//! *One control plane per file:* a second [`open`](SqliteStore::open), in any process, is refused
-//! with [`OpenError::InUse`] until the first store is dropped or its process ends in any way. A
-//! server whose operator's commands work on the same file opens it with
-//! [`open_shared`](SqliteStore::open_shared), and so do the commands. Other
-//! programs may read the file and take backups, such as the `sqlite3` program with
-//! `.backup FILE`; do not copy a database that is open with `cp`. After restoring a backup call
-//! [`raise_epoch`](choreo_deploy::store::DeploymentStore::raise_epoch), and again revoke and remove what was since.
+//! *One control plane per file:* a second [`open`](SqliteStore::open) in any process returns
+//! [`OpenError::InUse`] until the first store is dropped or its process ends. If a server and the
+//! commands of its operator use the same file, all of them open it with
+//! [`open_shared`](SqliteStore::open_shared). Other programs can read the file and make backups,
+//! for example `sqlite3` with `.backup FILE`; do not copy an open database with `cp`. After a
+//! restore from a backup, call [`raise_epoch`](choreo_deploy::store::DeploymentStore::raise_epoch),
+//! and repeat the revocations and removals since the backup.
 //!
-//! The schema only goes forward, when the file is opened. A file with a newer schema than this
-//! version knows, or one of another application, is refused and stays as it is.
+//! The schema is only migrated forward, when the file is opened. A file with a newer schema than
+//! this version supports, or a file of another application, is rejected and stays unchanged.
 //!
-//! Moments are stored as integers, nanoseconds since 1970 in UTC; in columns, moments after
-//! 2262-04-11 become that day. Records are JSON documents with a format number. The table `audit`
-//! says who did what and when: accepting, superseding and finishing deployments and runs, holds,
-//! tokens and registries.
+//! Timestamps are stored as integers, in nanoseconds since 1970 in UTC. In columns, timestamps
+//! after 2262-04-11 become that day. Records are JSON documents with a format number. The table
+//! `audit` records who did what and when: acceptances, ends of deployments and runs, holds, tokens
+//! and registries.
 //!
-//! # Beside other crates that bring SQLite
+//! # With other crates that use SQLite
 //!
-//! A program can have one version of the library that links SQLite, so this crate takes every
-//! `rusqlite` from 0.32 to 0.43: cargo picks the one that sqlx 0.8 or 0.9 (also with PostgreSQL
-//! alone), sea-orm, diesel or tokio-rusqlite asks for.
+//! A program can contain only one version of the library that links SQLite. So this crate accepts
+//! every `rusqlite` from 0.32 to 0.43, and cargo selects the one that sqlx 0.8 or 0.9 (also with
+//! PostgreSQL only), sea-orm, diesel or tokio-rusqlite requires.
 //!
-//! # What it does not do
+//! # Limits
 //!
-//! - Share a file between machines, or put it on a network file system.
-//! - Tell a process of what another one changed in a shared file.
-//! - Forget: deployments, releases, runs and the audit stay. Only idempotency keys expire.
-//! - Encrypt the file; only credentials are sealed, by
-//!   [`Sealer`](choreo_deploy::sealer::Sealer) and before they come here.
+//! - It does not share a file between machines or support network file systems.
+//! - It does not notify a process of the changes of another process in a shared file.
+//! - It does not delete deployments, releases, runs or audit entries. Only idempotency keys expire.
+//! - It does not encrypt the file. Only credentials are sealed, by
+//!   [`Sealer`](choreo_deploy::sealer::Sealer), before they reach the store.
 
 mod accept;
 mod audit;

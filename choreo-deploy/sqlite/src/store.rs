@@ -32,10 +32,10 @@ use crate::{
     settings, targets, tokens, unreadable, work,
 };
 
-/// A store in one SQLite file.
+/// A store in an SQLite file.
 ///
-/// What a method has answered with `Ok` is on the disk. A call that is dropped before its answer may
-/// or may not have been done, as one whose connection broke.
+/// Once a method returns `Ok`, its change is on the disk. A call that is dropped before it returns
+/// may or may not take effect, like a request whose connection breaks.
 ///
 /// ```
 /// use choreo_deploy::store::DeploymentStore;
@@ -54,52 +54,54 @@ use crate::{
 pub struct SqliteStore {
     path: PathBuf,
     signals: Arc<Signals>,
-    // In this order: the writer is the last to close the database, and so empties the log; only
-    // then is the file free for others.
+    // The order matters: the writer closes the database last, which empties the log. Only then is
+    // the file unlocked.
     readers: Readers,
     pub(crate) writer: Writer,
     _lock: Lock,
 }
 
 impl SqliteStore {
-    /// Opens a database, and makes it when there is none. Only its owner can read a new file.
+    /// Opens a database, and creates it if it does not exist. Only the owner can read a new file.
     ///
-    /// Brings the schema of an older version forward, and ends the claims of the processes before:
-    /// that nobody else has the file open proves that none of them works any more. So what a process
-    /// that was killed had claimed is gone on with at once, and not after its lease. Dropping the
-    /// store ends its threads, after what is queued, and frees the file.
+    /// Migrates an older schema, and ends the claims of earlier processes: because no other process
+    /// has the file open, their workers have ended. So the work of a killed process continues at
+    /// once, not after its lease. When the store is dropped, its threads finish their queues and
+    /// end, and the file is unlocked.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// Returns an [`OpenError`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_as(path.as_ref(), Sharing::Alone).await
     }
 
-    /// The same beside other processes on this machine that open the file so too: a server, say, and
-    /// the commands of its operator. One that was opened [alone](Self::open) is never shared.
+    /// Opens a database that other processes on this machine can open too, such as a server and the
+    /// commands of its operator. All of them must use this method: a database that was opened with
+    /// [`open`](Self::open) is never shared.
     ///
-    /// The first one does what [`open`](Self::open) does with an older schema and with claims; those
-    /// who come while another has the file open leave both alone. An older schema is then
-    /// [`OpenError::Older`].
+    /// The first process migrates the schema and ends claims as [`open`](Self::open) does. Later
+    /// processes do neither, and return [`OpenError::Older`] for an older schema.
     ///
-    /// Every promise holds among them but one: nobody is told of what another process changed, so
-    /// [`changed`](DeploymentStore::changed), [`run_changed`](RunStore::run_changed) and
-    /// [`new_work`](DeploymentStore::new_work) may wait although there is something. Look by the
-    /// clock as well, as the [`Deployer`](choreo_deploy::Deployer) does.
+    /// All contracts apply among the processes, except that a process receives no notification of
+    /// changes of another process. So [`changed`](DeploymentStore::changed),
+    /// [`run_changed`](RunStore::run_changed) and [`new_work`](DeploymentStore::new_work) can wait
+    /// although there is a change. Look at intervals as well, as the
+    /// [`Deployer`](choreo_deploy::Deployer) does.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// Returns an [`OpenError`].
     pub async fn open_shared(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_as(path.as_ref(), Sharing::Shared).await
     }
 
-    /// Opens a database that is there, beside whoever has it open too, and changes nothing of it:
-    /// neither its schema nor a claim. What would write fails as
+    /// Opens an existing database for reading, also while other processes have it open. Changes
+    /// neither its schema nor its claims. Writes fail with
     /// [`Unavailable`](choreo_deploy::store::StoreErrorKind::Unavailable).
     ///
-    /// It makes no lock file: where there is none, it keeps nobody out who comes later.
+    /// Creates no lock file. If there is none, this store does not prevent a later process from
+    /// opening the database.
     ///
-    /// For commands that look. As beside every other process, look by the clock for what changes.
+    /// Use it for commands that only read. Look at intervals for changes of other processes.
     ///
     /// ```
     /// use choreo_deploy_sqlite::{OpenError, SqliteStore};
@@ -116,7 +118,8 @@ impl SqliteStore {
     /// ```
     ///
     /// # Errors
-    /// See [`OpenError`]: [`Missing`](OpenError::Missing) and [`Outdated`](OpenError::Outdated) too.
+    /// Returns an [`OpenError`], including [`Missing`](OpenError::Missing) and
+    /// [`Outdated`](OpenError::Outdated).
     pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_as(path.as_ref(), Sharing::ReadOnly).await
     }
@@ -129,7 +132,7 @@ impl SqliteStore {
         Self::start(opening::open(path.clone(), sharing).await?, path).await
     }
 
-    /// A store alone on a new file, whose writer has a connection that a test has changed.
+    /// Opens a new file with a writer's connection that a test has changed.
     #[cfg(test)]
     pub(crate) async fn open_changed(
         path: &Path,
@@ -162,14 +165,14 @@ impl SqliteStore {
         })
     }
 
-    /// The file, as an absolute path without symbolic links.
+    /// Returns the file as an absolute path without symbolic links.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Ends the store, after what is queued, and frees the file. Dropping it does the same, but waits
-    /// for the disk on the thread that drops it, which other tasks may need.
+    /// Finishes the queue, ends the store and unlocks the file. To drop the store does the same,
+    /// but waits for the disk on the current thread, which other tasks may need.
     ///
     /// ```
     /// # use choreo_deploy_sqlite::SqliteStore;
@@ -187,7 +190,7 @@ impl SqliteStore {
     pub async fn close(self) {
         let (done, closed) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("choreo-sqlite-close".to_owned());
-        // Without a thread it is closed here: the closure is dropped with what it holds.
+        // If the thread cannot start, the closure is dropped here, and with it the store.
         let _ = thread.spawn(move || {
             drop(self);
             drop(done);
@@ -282,7 +285,7 @@ impl DeploymentStore for SqliteStore {
     async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError> {
         let mut wanted = deployments::limit(query);
         let (mut found, mut before) = (Vec::new(), None);
-        // In pages, so that nothing waits for a long list: neither the log nor another list.
+        // Pages keep a long list from blocking the log or another list.
         loop {
             let query = query.clone();
             let ask = move |connection: &_| deployments::page(connection, &query, wanted, before);
@@ -322,7 +325,7 @@ impl DeploymentStore for SqliteStore {
 
     async fn targets(&self, query: &TargetQuery) -> Result<Vec<TargetState>, StoreError> {
         let (mut all, mut after) = (Vec::new(), Some(targets::first(query)));
-        // In pages, so that nothing waits for a long list.
+        // Pages keep a long list from blocking other reads.
         while let Some(place) = after {
             let wanted = query.limit.saturating_sub(all.len());
             if query.limit > 0 && wanted == 0 {
@@ -393,8 +396,6 @@ impl DeploymentStore for SqliteStore {
             .await?)
     }
 
-    /// Tries every row that is stored, a few at a time. The cost grows with all of them: for an
-    /// operator's check, not for each start.
     async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError> {
         Ok(self
             .writer
@@ -402,6 +403,8 @@ impl DeploymentStore for SqliteStore {
             .await?)
     }
 
+    /// Reads every stored row, in pages. The cost grows with the number of rows, so use it for a
+    /// check by an operator, not at every start.
     async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
         let mut found = Vec::new();
         for table in unreadable::TABLES {
@@ -416,7 +419,7 @@ impl DeploymentStore for SqliteStore {
         Ok(found)
     }
 
-    /// Asks both those who read and the one who writes.
+    /// Checks both the readers and the writer.
     async fn ping(&self) -> Result<(), StoreError> {
         self.readers.call(targets::next_due).await?;
         Ok(self.writer.call(|_| Ok(())).await?)
@@ -625,8 +628,8 @@ mod tests {
         )
     }
 
-    /// 64 callers who each wait for their answers share a commit among dozens; here it is asked for
-    /// four, because a slow machine may wake them one by one.
+    /// Guards that 64 concurrent callers share commits. Usually dozens share one; the test requires
+    /// four, because a slow machine may wake the callers one by one.
     #[tokio::test(flavor = "multi_thread")]
     async fn acceptances_share_their_commits() {
         let directory = tempfile::tempdir().unwrap();
@@ -652,7 +655,7 @@ mod tests {
         );
     }
 
-    /// Of the connection that is used, after it was: opening sets it, and nothing sets it back.
+    /// Guards that the connection in use has the durable settings, also after a commit.
     #[tokio::test]
     async fn every_commit_waits_for_the_disk() {
         let directory = tempfile::tempdir().unwrap();
