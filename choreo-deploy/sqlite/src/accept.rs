@@ -1,4 +1,4 @@
-//! Accepting a deployment: one transaction between a request and its answer.
+//! The acceptance of a deployment: one transaction between a request and its response.
 
 use choreo_deploy::deployment::Cause;
 use choreo_deploy::deployment::{Deployment, Generation, Hold, Phase, Subject};
@@ -16,7 +16,7 @@ use crate::workloads::Written;
 use crate::writer::Session;
 use crate::{audit, deployments, due, idempotency, releases, settings, targets, tokens};
 
-/// What is asked for, as far as it can be written before the thread that stores it.
+/// A deployment to accept, with everything that can be serialized before the writer's thread.
 #[derive(Debug)]
 pub(crate) struct Acceptance {
     new: NewDeployment,
@@ -94,9 +94,9 @@ fn named_release(
     }
 }
 
-/// Makes the deployment the newest of its target, due at once, under the generation after every one
-/// that was given out for it. Whoever works on the one before has a claim on an older generation, and
-/// so a stale one; the fence stays.
+/// Makes the deployment the newest of its target, due immediately, with the next generation. A
+/// worker on the previous deployment has a claim on an older generation, which is now stale. The
+/// fence stays the same.
 fn point_at(
     session: &Session<'_>,
     new: &NewDeployment,
@@ -111,6 +111,8 @@ fn point_at(
     if new.subject != Subject::Absence {
         planes.insert(new.data_plane.clone());
     }
+    // The statement also resets the work of the previous deployment, so that a worker starts from the
+    // beginning. A target keeps its epoch if it is the greater one, because generations only increase.
     let found = session
         .prepare(
             "INSERT INTO targets (component, environment, project, organization, deployment, epoch,
@@ -144,8 +146,8 @@ fn point_at(
     Ok(found)
 }
 
-/// Ends the deployment before, unless it has ended, and returns it if it is superseded. One that
-/// cannot be read stays as it is.
+/// Ends the previous deployment unless it has ended, and returns its id if it is superseded. A
+/// deployment that cannot be read stays unchanged.
 fn supersede(
     session: &mut Session<'_>,
     before: &Before,

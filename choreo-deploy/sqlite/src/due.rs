@@ -1,4 +1,4 @@
-//! What is due, and whose turn it is.
+//! The choice of the work that is due.
 
 use choreo_deploy::store::{Choice, ClaimRequest, Claimed, ClaimedWork, Lane, WorkGroup};
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use crate::row::{moment, nanoseconds, readable};
 use crate::writer::Session;
 use crate::{run_work, work};
 
-/// The tables that hold work, in the order in which they are looked at.
+/// The tables with work, in the order in which they are read.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Deployments,
@@ -27,14 +27,17 @@ impl Kind {
     }
 }
 
-/// What is asked of a table. Its index holds nothing but work.
+/// The statements for a table. They use partial indexes that contain only work, so their cost does
+/// not grow with history; `INDEXED BY` makes SQLite fail rather than scan the table.
 #[derive(Debug)]
 pub(crate) struct Queries {
-    /// The group after another, and when its first entry is due.
+    /// Returns the next group and the due time of its first entry. The comparison of a row value
+    /// jumps to it in the index, so the entries between are not read.
     pub(crate) group: &'static str,
-    /// The first entry of a group.
+    /// Returns the first entry of a group.
     pub(crate) first: &'static str,
-    /// Brings forward what is due later than it can be.
+    /// Makes entries due now that are due later than the horizon. It keeps at most one claim in the
+    /// count, because the worker of that claim may be alive.
     pub(crate) forward: &'static str,
     pass_over: &'static str,
 }
@@ -50,7 +53,7 @@ pub(crate) const TARGETS: Queries = Queries {
         ORDER BY due_at LIMIT 1",
     forward: "UPDATE targets INDEXED BY targets_due SET due_at = ?1, claims = MIN(claims, 1)
         WHERE due_at IS NOT NULL AND unreadable = 0 AND due_at > ?2",
-    // It would come first for ever. It waits until the database is opened again.
+    // Otherwise the entry would stay the first one. It waits until the database is opened again.
     pass_over: "UPDATE targets SET unreadable = 1 WHERE id = ?1",
 };
 
@@ -100,7 +103,7 @@ pub(crate) fn claim(session: &Session<'_>, request: &ClaimRequest) -> Result<Cla
     Ok(Claimed::new(claimed, choice.next_due()))
 }
 
-/// Takes a row, or passes it over when it cannot be read.
+/// Claims a row, or marks it as unreadable.
 fn take(
     session: &Session<'_>,
     kind: Kind,
@@ -119,7 +122,7 @@ fn take(
     Ok(taken)
 }
 
-/// All groups that there are, each found from the one before.
+/// Returns all groups, each found from the previous one.
 fn all(connection: &Connection, kind: Kind) -> Result<Vec<WorkGroup>, Failure> {
     let mut statement = connection.prepare_cached(kind.queries().group)?;
     let mut after = (String::new(), -1, String::new());
@@ -135,7 +138,7 @@ fn all(connection: &Connection, kind: Kind) -> Result<Vec<WorkGroup>, Failure> {
             return Ok(groups);
         };
         after = key;
-        // An id that cannot be read names no group; its rows wait for a version that can.
+        // Rows with an id that this version cannot parse wait for a version that can.
         if let (Ok(organization), Some(lane), Ok(data_plane)) =
             (after.0.parse(), lane(after.1), after.2.parse())
         {
@@ -161,7 +164,7 @@ fn first(
         .optional()?)
 }
 
-/// A lane as it is stored.
+/// Returns the stored number of a lane.
 pub(crate) fn number(lane: Lane) -> i64 {
     match lane {
         Lane::Resolve => 0,

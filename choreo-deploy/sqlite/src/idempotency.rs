@@ -1,4 +1,4 @@
-//! Idempotency keys: the same request twice is one deployment.
+//! The idempotency keys: a repeated request is one deployment.
 
 use choreo_deploy::store::{AcceptError, Accepted, Idempotency, NewDeployment};
 use jiff::Timestamp;
@@ -9,11 +9,11 @@ use crate::error::Failure;
 use crate::row::nanoseconds;
 use crate::writer::Session;
 
-/// How many expired keys one acceptance takes away: more than it adds, so that none pile up, and few
-/// enough to be no burden.
+/// The number of expired keys that one acceptance removes: more than it adds, so that they do not
+/// accumulate, and few enough to be cheap.
 const TAKEN_AWAY: i64 = 4;
 
-/// What an earlier request with the key has stored.
+/// Returns the deployment that an earlier request with the key stored.
 pub(crate) fn replayed(
     session: &Session<'_>,
     new: &NewDeployment,
@@ -48,7 +48,7 @@ pub(crate) fn replayed(
     }
 }
 
-/// Remembers the key of a new deployment, and forgets a few keys whose time has been over for long.
+/// Stores the key of a new deployment, and removes a few keys that expired long ago.
 pub(crate) fn remember(session: &Session<'_>, new: &NewDeployment) -> Result<(), Failure> {
     let Some(Idempotency {
         key,
@@ -60,6 +60,7 @@ pub(crate) fn remember(session: &Session<'_>, new: &NewDeployment) -> Result<(),
         return Ok(());
     };
     forget_expired(session, new.accepted_at)?;
+    // A key that has expired can still be stored, so it is replaced.
     session.execute(
         "INSERT INTO idempotency (organization, component, key, fingerprint, deployment, expires_at)
          VALUES (:organization, :component, :key, :fingerprint, :deployment, :expires_at)
@@ -81,6 +82,7 @@ fn forget_expired(session: &Session<'_>, now: Timestamp) -> Result<(), Failure> 
     let over = now
         .checked_sub(Idempotency::SPARE)
         .unwrap_or(Timestamp::MIN);
+    // The subquery is needed because SQLite has no LIMIT for DELETE by default.
     session.execute(
         "DELETE FROM idempotency WHERE rowid IN (
              SELECT rowid FROM idempotency WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",

@@ -1,4 +1,4 @@
-//! Registered registries.
+//! The table of registered registries.
 
 use choreo_deploy::id::{OrganizationId, RegistryId};
 use choreo_deploy::store::{NewRegistry, RegisteredRegistry, StoreError};
@@ -48,7 +48,7 @@ pub(crate) fn put(
     Ok(registry)
 }
 
-/// What is replaced, when it is what the caller expects.
+/// Returns the registry to replace, if it has the revision that the caller expects.
 fn before(
     session: &Session<'_>,
     new: &NewRegistry,
@@ -72,9 +72,11 @@ fn before(
     }
 }
 
-/// Counts what an organization has registered, also what it has removed since. After a backup was
-/// restored, nobody knows how far it had counted: it goes on beyond what fits into the seconds before.
+/// Returns the next revision of an organization's registries, including removed ones. After a
+/// restore from a backup, the lost revisions are unknown, so it continues at a thousand times the
+/// epoch.
 fn next_revision(session: &Session<'_>, organization: &OrganizationId) -> Result<u64, Failure> {
+    // `WHERE true` makes SQLite read `ON` as an upsert, not as the condition of a join.
     let revision = session
         .prepare(
             "INSERT INTO organizations (id, registry_revision)

@@ -1,4 +1,4 @@
-//! Releases: immutable but for the pin, which is set once.
+//! The table of releases. A release is immutable except for its pin, which is set once.
 
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
@@ -13,14 +13,14 @@ use crate::writer::Session;
 
 pub(crate) const TABLE: &str = "releases";
 
-/// The member of the document that is stored in a table of its own.
+/// The field of the document that is stored in a separate table.
 const WORKLOAD: &str = "workload";
 
 fn select() -> String {
     format!("SELECT *, {} FROM releases", workloads::DOCUMENT)
 }
 
-/// Makes the next release of a component.
+/// Creates the next release of a component.
 pub(crate) fn make(
     session: &Session<'_>,
     component: &ComponentKey,
@@ -56,13 +56,14 @@ fn unwritable() -> Failure {
     Failure::conflict("release cannot be written as JSON")
 }
 
-/// Pins a release that is not pinned.
+/// Pins a release unless it is pinned.
 pub(crate) fn pin(
     session: &Session<'_>,
     component: &ComponentKey,
     number: ReleaseNumber,
     pin: &Pin,
 ) -> Result<Release, Failure> {
+    // The condition on `pin` keeps the first pin.
     session.execute(
         "UPDATE releases SET pin = :pin WHERE organization = :organization
              AND component = :component AND number = :number AND pin IS NULL",
@@ -92,7 +93,7 @@ pub(crate) fn one(
     rows.next()?.map(read).transpose()
 }
 
-/// The newest of a component, newest first.
+/// Returns the newest releases of a component, newest first.
 pub(crate) fn newest(
     connection: &Connection,
     component: &ComponentKey,
@@ -128,7 +129,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Release, Failure> {
     let mut document: Map<String, Value> = entry.json("document")?;
     document.insert(WORKLOAD.to_owned(), entry.json("workload_document")?);
     let release = serde_json::from_value(document.into());
-    // The error would quote the document.
+    // The source error would quote the document.
     let mut release: Release = release.map_err(|_| entry.unreadable("document is not valid"))?;
     release.image.pin = entry.optional_json("pin")?;
     Ok(release)

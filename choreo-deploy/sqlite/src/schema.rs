@@ -1,4 +1,4 @@
-//! The schema, which only goes forward, and how connections are opened.
+//! The schema with its migrations, and the opening of connections.
 
 #[cfg(test)]
 mod former;
@@ -11,11 +11,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use crate::error::CommitError;
 use crate::{OpenError, lock};
 
-/// Marks the file as one of choreo-deploy: "CHRO" in ASCII
+/// The application id that identifies a file of choreo-deploy: "CHRO" in ASCII
 /// (<https://www.sqlite.org/pragma.html#pragma_application_id>).
 pub(crate) const APPLICATION_ID: i64 = 0x4348_524F;
 
-/// Each entry brings the schema from its index to the next. Entries are never changed, only added.
+/// The migrations. Each entry migrates the schema from its index to the next number. Entries are
+/// never changed, only added.
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/001.sql"),
     include_str!("schema/002.sql"),
@@ -26,15 +27,16 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/007.sql"),
 ];
 
-/// How long a connection waits for a lock that another program holds, such as a backup.
+/// The time for which a connection waits for the lock of another program, such as a backup.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The newest schema that this version knows.
+/// Returns the newest schema that this version knows.
 pub(crate) fn newest() -> i64 {
     i64::try_from(MIGRATIONS.len()).expect("there are few migrations")
 }
 
-/// Opens the connection that writes, and makes the file if there is none. Its schema stays as it is.
+/// Opens the connection that writes, and creates the file if it does not exist. The schema stays
+/// unchanged.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     lock::make_private(path).map_err(|source| OpenError::Io {
         path: path.to_owned(),
@@ -44,7 +46,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
-    // Before anything is written: a file of somebody else stays as it is.
+    // This check comes before the first write, so that a foreign file stays unchanged.
     check(&connection, path)?;
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
@@ -56,12 +58,12 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Brings the schema forward, and ends what the processes before have left. Only for who is alone
-/// with the file: others would go on by the schema that they know, and with their leases.
+/// Migrates the schema and ends the leases of earlier processes. The caller must be alone with the
+/// file: another process would continue with the old schema and its leases.
 pub(crate) fn take_over(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let take_over = || {
-        // A table that is made anew takes no rows with it that refer to it
-        // (https://www.sqlite.org/lang_altertable.html#otheralter).
+        // With foreign keys on, a migration that creates a table again would delete the rows that
+        // refer to it (https://www.sqlite.org/lang_altertable.html#otheralter).
         connection.pragma_update(None, "foreign_keys", false)?;
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         migrate(&transaction)?;
@@ -74,13 +76,15 @@ pub(crate) fn take_over(connection: &Connection, path: &Path) -> Result<(), Open
     take_over().map_err(|source| of_sqlite(path, source))
 }
 
-/// This version may read what the one before could not. The indexes hold nothing else.
+/// Makes unreadable rows due again, because this version may be able to read them. The indexes
+/// contain only unreadable rows.
 pub(crate) const TRY_AGAIN: [&str; 2] = [
     "UPDATE targets INDEXED BY targets_unreadable SET unreadable = 0 WHERE unreadable = 1",
     "UPDATE runs INDEXED BY runs_unreadable SET unreadable = 0 WHERE unreadable = 1",
 ];
 
-/// Whoever had a lease is dead. The index holds work alone, so history costs nothing here.
+/// Ends all leases, because their workers have ended. The indexes contain only work, so the cost
+/// does not grow with history.
 pub(crate) const END_LEASES: [&str; 2] = [
     "UPDATE targets INDEXED BY targets_due SET lease_owner = NULL, due_at = 0
      WHERE due_at IS NOT NULL AND unreadable = 0 AND lease_owner IS NOT NULL",
@@ -88,7 +92,7 @@ pub(crate) const END_LEASES: [&str; 2] = [
      WHERE due_at IS NOT NULL AND unreadable = 0 AND lease_owner IS NOT NULL",
 ];
 
-/// Refuses a file whose schema is older than this version writes.
+/// Returns an error unless the file has the schema that this version writes.
 pub(crate) fn require_newest(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let found = user_version(connection).map_err(|source| of_sqlite(path, source))?;
     if found == newest() {
@@ -101,8 +105,8 @@ pub(crate) fn require_newest(connection: &Connection, path: &Path) -> Result<(),
     })
 }
 
-/// Refuses to write by this version's schema into a file that has another by now. Whoever keeps to
-/// the lock changes none under an open store; this is for who does not.
+/// Returns an error if the schema has changed since the file was opened. The lock prevents that;
+/// this check is for programs that do not use the lock.
 pub(crate) fn require_own(transaction: &Transaction<'_>) -> Result<(), CommitError> {
     let (found, known) = (user_version(transaction)?, newest());
     if found == known {
@@ -112,15 +116,15 @@ pub(crate) fn require_own(transaction: &Transaction<'_>) -> Result<(), CommitErr
     }
 }
 
-/// The schema of the file at this moment. Within a transaction it is read from the first page, which
-/// is in memory.
+/// Returns the current schema of the file. Within a transaction, SQLite reads it from the first
+/// page, which is in memory.
 pub(crate) fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("PRAGMA user_version")?
         .query_row([], |row| row.get(0))
 }
 
-/// Opens a connection that cannot write.
+/// Opens a read-only connection.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -132,7 +136,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     open().map_err(|source| of_sqlite(path, source))
 }
 
-/// Refuses a file of somebody else, and one that a newer version has written.
+/// Returns an error for a foreign file and for one that a newer version has written.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let pragma = |name| {
         connection
@@ -157,21 +161,21 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
     Ok(())
 }
 
-/// What is committed is on the disk, also after a loss of power: `synchronous=FULL` waits for the
-/// log with every commit, and `fullfsync` makes macOS wait for the disk, not for its cache
+/// Makes commits survive a loss of power: with `synchronous=FULL` each commit waits for the log to
+/// reach the disk, and with `fullfsync` macOS waits for the disk instead of its cache
 /// (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 fn make_durable(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // 8 MiB, so that a group of acceptances is in memory until it is committed: with less, pages are
-    // written that change again.
+    // 8 MiB keep a group of acceptances in memory until its commit. With less, SQLite writes pages
+    // that change again.
     connection.pragma_update(None, "cache_size", -8192)?;
-    // What a savepoint would take back is kept in memory. More than 64 KiB of it, and so most groups,
-    // would otherwise go into a temporary file.
+    // Keeps the rollback data of savepoints in memory. Above 64 KiB, which most groups exceed,
+    // SQLite would use a temporary file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // A burst makes the log grow; it need not stay so for ever.
+    // The log shrinks again after a burst.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
@@ -224,7 +228,8 @@ mod tests {
             .unwrap()
     }
 
-    /// Killing a process does not show what a loss of power does; these settings do.
+    /// Guards the settings that protect against a loss of power, which a killed process does not
+    /// show.
     #[test]
     fn commits_wait_for_the_disk() {
         let (connection, _directory) = database();
@@ -247,7 +252,8 @@ mod tests {
         assert_eq!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly));
     }
 
-    /// What a worker asks all the time must not cost more with every deployment that has ended.
+    /// Guards that the frequent queries of a worker do not cost more with every deployment that has
+    /// ended.
     #[test]
     fn work_is_found_by_the_indexes_of_work() {
         let (connection, _directory) = database();
@@ -325,7 +331,7 @@ mod tests {
         }
     }
 
-    /// As version 2 has left it.
+    /// Creates a file of schema 2.
     fn of_schema_2(file: &Path) {
         use choreo_deploy::conformance::{example_image, example_target};
         use choreo_deploy::release::{Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
@@ -343,7 +349,7 @@ mod tests {
         let component = example_target("orders").component_key();
         let release = Release::new(component, ReleaseNumber::FIRST, draft, at);
         let release = serde_json::to_string(&release).unwrap();
-        // Ids were unique over all organizations.
+        // In schema 2 ids were unique over all organizations.
         let release = release.replace("\"organization\":\"acme\",", "");
         let workload = serde_json::to_string(&workload).unwrap();
         connection

@@ -1,4 +1,4 @@
-//! One row of desired state per target, and who works on it.
+//! The table of targets: one row per target with its desired state and its lease.
 
 use std::collections::BTreeSet;
 
@@ -18,18 +18,18 @@ use crate::writer::Session;
 
 pub(crate) const TABLE: &str = "targets";
 
-/// Which columns name a target.
+/// The condition that selects a target.
 pub(crate) const IS_TARGET: &str = "component = :component AND environment = :environment
     AND project = :project AND organization = :organization";
 
-/// A target as it is stored.
+/// A stored target.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) id: i64,
     pub(crate) state: TargetState,
-    /// Greater with every claim.
+    /// The fence, which increases with every claim.
     pub(crate) fence: u64,
-    /// Who works on it.
+    /// The worker with the lease.
     pub(crate) lease_owner: Option<String>,
 }
 
@@ -83,12 +83,12 @@ fn ready(entry: &Entry<'_>) -> Result<ReadyState, Failure> {
     ))
 }
 
-/// What there is of a target when a deployment comes: no more than that needs.
+/// The part of a target that an acceptance needs.
 #[derive(Debug)]
 pub(crate) struct Before {
     /// The newest deployment.
     pub(crate) deployment: DeploymentId,
-    /// The deployment that is ready.
+    /// The deployment of the ready state.
     pub(crate) ready: Option<DeploymentId>,
     pub(crate) hold: Option<Hold>,
     pub(crate) planes: BTreeSet<DataPlaneId>,
@@ -130,7 +130,7 @@ fn hold_of(entry: &Entry<'_>) -> Result<Option<Hold>, Failure> {
     Ok(Some(Hold::new(by, since)))
 }
 
-/// The target of a claim, when the claim still holds.
+/// Returns the target of a claim, or an error if the claim is no longer valid.
 pub(crate) fn claimed(session: &Session<'_>, claim: &Claim) -> Result<Stored, Failure> {
     let target = find(session.connection(), &claim.target)?;
     let holds = |target: &Stored| {
@@ -150,7 +150,7 @@ pub(crate) fn renew(session: &Session<'_>, claim: &Claim, until: Timestamp) -> R
     Ok(())
 }
 
-/// Gives a claim back: nobody works on the target until it is due, if ever.
+/// Releases a claim. `None` means that the target is not due again.
 pub(crate) fn give_back(
     session: &Session<'_>,
     target: &Stored,
@@ -163,7 +163,7 @@ pub(crate) fn give_back(
     Ok(())
 }
 
-/// Takes away the data planes that a target has left.
+/// Removes the data planes that a target has left.
 pub(crate) fn leave(
     session: &Session<'_>,
     target: &Stored,
@@ -180,13 +180,13 @@ pub(crate) fn leave(
     Ok(())
 }
 
-/// How many targets one look at a list reads at most.
+/// The maximum number of targets that one read of a list takes.
 const PAGE: usize = 500;
 
-/// What lists are in the order of: organization, component, project and environment.
+/// The sort key of lists: organization, component, project and environment.
 pub(crate) type Place = [String; 4];
 
-/// Where a query begins.
+/// Returns the position at which a query begins.
 pub(crate) fn first(query: &TargetQuery) -> Place {
     match &query.after {
         Some(after) => [
@@ -199,8 +199,8 @@ pub(crate) fn first(query: &TargetQuery) -> Place {
     }
 }
 
-/// At most so many targets after a place, and the place to go on from unless there is nothing more;
-/// without what cannot be read.
+/// Returns at most `wanted` readable targets after a position. Also returns the position to
+/// continue from, unless there are no more rows.
 pub(crate) fn page(
     connection: &Connection,
     query: &TargetQuery,
@@ -239,7 +239,8 @@ pub(crate) fn page(
     Ok((found, last.filter(|_| count == limit)))
 }
 
-/// The statement of a query. All take the same values.
+/// Returns the statement of a query. All statements take the same values. They compare the row
+/// value of the position, so that a page starts in the index at its first row.
 pub(crate) fn select(query: &TargetQuery) -> String {
     let of_organization = match query.organization {
         Some(_) => "organization = :organization",
@@ -261,7 +262,7 @@ pub(crate) fn select(query: &TargetQuery) -> String {
     )
 }
 
-/// Forgets that a target may be on some data planes. Says whether it was on one.
+/// Removes data planes from the places of a target. Returns `true` if it may have been on one.
 pub(crate) fn forget_planes(
     session: &Session<'_>,
     target: &Target,
@@ -341,8 +342,8 @@ pub(crate) fn release_hold(
     Ok(true)
 }
 
-/// Raises the epoch to the seconds since 1970: restoring the same backup twice does not give the
-/// same epoch twice.
+/// Raises the epoch to the Unix time in seconds, so that two restores of the same backup get
+/// different epochs.
 pub(crate) fn raise_epoch(session: &mut Session<'_>, at: Timestamp) -> Result<u64, Failure> {
     let now = at.as_second();
     let epoch: i64 = session
@@ -353,13 +354,13 @@ pub(crate) fn raise_epoch(session: &mut Session<'_>, at: Timestamp) -> Result<u6
     Ok(count(epoch))
 }
 
-/// Each half takes the first entry of an index that holds nothing but work.
+/// Each half reads the first entry of a partial index that contains only work.
 pub(crate) const NEXT_DUE: &str = "SELECT min(due_at) FROM (
     SELECT min(due_at) AS due_at FROM targets WHERE due_at IS NOT NULL AND unreadable = 0
     UNION ALL
     SELECT min(due_at) FROM runs WHERE due_at IS NOT NULL AND unreadable = 0)";
 
-/// When a target or a run is due next.
+/// Returns the time at which the next target or run is due.
 pub(crate) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Failure> {
     let due: Option<i64> = connection
         .prepare_cached(NEXT_DUE)?

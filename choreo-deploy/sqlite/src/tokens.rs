@@ -1,4 +1,4 @@
-//! Deploy tokens: their records, never the tokens.
+//! The table of deploy tokens. It contains their records, never the tokens.
 
 use choreo_deploy::deployment::Cause;
 use choreo_deploy::id::{ComponentKey, TokenId};
@@ -14,7 +14,7 @@ use crate::writer::Session;
 
 pub(crate) const TABLE: &str = "tokens";
 
-/// One to use and one to rotate to.
+/// One token in use and one for rotation.
 const LIVE: i64 = 2;
 const MINUTE: i64 = 60_000_000_000;
 
@@ -22,7 +22,7 @@ const COLUMNS: &str =
     "id, organization, component, name, digest, created_at, expires_at, revoked_at,
     last_used_at";
 
-/// Refuses a deployment by CI whose token may not be used.
+/// Rejects a deployment from CI whose token is not live or belongs to another component.
 pub(crate) fn check(session: &Session<'_>, new: &NewDeployment) -> Result<(), Failure> {
     let Cause::Ci(id) = &new.cause else {
         return Ok(());
@@ -113,6 +113,7 @@ pub(crate) fn revoke(
 
 pub(crate) fn touch(session: &Session<'_>, id: &TokenId, at: Timestamp) -> Result<(), Failure> {
     let at = nanoseconds(at);
+    // The condition on `last_used_at` limits the writes to one per minute.
     session.execute(
         "UPDATE tokens SET last_used_at = ?2
          WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at <= ?3)",

@@ -1,4 +1,4 @@
-//! Looks for rows that this version cannot read.
+//! The search for rows that this version cannot read.
 
 use choreo_deploy::store::Unreadable;
 use rusqlite::{Connection, Row};
@@ -6,10 +6,10 @@ use rusqlite::{Connection, Row};
 use crate::error::Failure;
 use crate::{deployments, registries, releases, runs, settings, targets, tokens, workloads};
 
-/// How far one question goes, so that nothing waits for it for long.
+/// The number of keys that one read covers, so that other reads do not wait for long.
 const PAGE: i64 = 256;
 
-/// A table of records, its key in the order in which it is read, and how a row is read.
+/// A table of records, with its key, which is the order of reading, and its reader.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table {
     name: &'static str,
@@ -24,7 +24,7 @@ impl Table {
         self
     }
 
-    /// Tries the rows after a key. Returns those that cannot be read, and where to go on.
+    /// Reads the rows after a key. Returns the unreadable ones and the key to continue from.
     pub(crate) fn page(
         self,
         connection: &Connection,
@@ -41,6 +41,7 @@ impl Table {
         let last: Option<i64> = connection
             .prepare_cached(&format!("SELECT max({key}) FROM {name}"))?
             .query_row([], |row| row.get(0))?;
+        // A range of keys bounds the rows of a read even if many keys in it are not used.
         let end = after.saturating_add(PAGE);
         let mut statement = connection.prepare_cached(&format!(
             "SELECT {columns} FROM {name} WHERE {key} > ?1 AND {key} <= ?2 ORDER BY {key}"
@@ -57,7 +58,7 @@ impl Table {
     }
 }
 
-/// Every table of records.
+/// All tables of records.
 pub(crate) const TABLES: [Table; 7] = [
     table(deployments::TABLE, "seq", deployments::check).with_workload(),
     table(registries::TABLE, "rowid", |row| {
