@@ -1,4 +1,4 @@
-//! Who did what, when: written in the transaction that does it.
+//! The audit log. Each entry is written in the transaction of its action.
 
 use jiff::Timestamp;
 use rusqlite::named_params;
@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::row::nanoseconds;
 use crate::writer::Session;
 
-/// One entry. Nothing in it is secret.
+/// An entry of the audit log. It contains no secrets.
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
     at: Timestamp,

@@ -1,5 +1,6 @@
-//! What each call costs does not grow with what is stored: counted in the instructions of SQLite's
-//! virtual machine, which see every scan, also those that no query plan shows.
+//! Guards that the cost of each call does not grow with the stored data. It is counted in
+//! instructions of SQLite's virtual machine, which include every scan, even those that no query
+//! plan shows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +22,11 @@ use crate::SqliteStore;
 
 const FEW: u64 = 4;
 const MANY: u64 = 600;
-/// When everything that was accepted is due.
+/// A time at which every accepted deployment is due.
 const LATER: u64 = 1_000_000_000;
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-/// Moments in the order of their numbers.
+/// Returns timestamps in the order of their numbers.
 fn at(number: u64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::try_from(number).unwrap())
 }
@@ -38,7 +39,7 @@ fn new(component: u64, number: u64) -> NewDeployment {
     let id = format!("d-{number}").parse().unwrap();
     let mut new = NewDeployment::new(id, place, subject, times);
     new.workload = Some(ManualTask::new().into());
-    // So that the next acceptances take it away.
+    // The key has expired, so the next acceptances remove it.
     let over = at(number) + SECOND - Idempotency::SPARE;
     new.idempotency = Some(Idempotency::new(format!("key-{number}"), [1; 32], over));
     new
@@ -51,7 +52,7 @@ fn draft() -> ReleaseDraft {
     ReleaseDraft::new(ManualTask::new().into(), image)
 }
 
-/// Adds each instruction of a connection to a counter.
+/// Counts each instruction of a connection.
 fn count(connection: &mut Connection, spent: &Arc<AtomicU64>) {
     let counter = Arc::clone(spent);
     let step = move || {
@@ -61,7 +62,7 @@ fn count(connection: &mut Connection, spent: &Arc<AtomicU64>) {
     let _ = connection.progress_handler(1, Some(step));
 }
 
-/// A store with a history, and a count of what its writer does.
+/// A store with a history, and the count of its writer's instructions.
 struct Subjected {
     store: Arc<SqliteStore>,
     spent: Arc<AtomicU64>,
@@ -70,7 +71,7 @@ struct Subjected {
 }
 
 impl Subjected {
-    /// Each of the components has been deployed twice and is ready.
+    /// Creates a store in which each component was deployed twice and is ready.
     async fn with(components: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("choreo.db");
@@ -98,7 +99,7 @@ impl Subjected {
         }
     }
 
-    /// The instructions of each step of a deployment and of a run.
+    /// Returns the instructions of each step of a deployment and of a run.
     async fn costs(&mut self) -> Vec<(&'static str, u64)> {
         let mut costs = Vec::new();
         let mut note = |name| costs.push((name, self.spent.swap(0, Ordering::Relaxed)));
@@ -157,7 +158,7 @@ async fn claim(store: &SqliteStore, now: u64) -> Claim {
         .claim
 }
 
-/// Claims what is due the longest, makes its release and ends it.
+/// Claims the deployment that was due first, creates its release and ends it.
 async fn end(store: &SqliteStore, now: u64) {
     let claim = claim(store, now).await;
     store
@@ -168,7 +169,7 @@ async fn end(store: &SqliteStore, now: u64) {
     store.finish(&claim, outcome).await.unwrap();
 }
 
-/// Each acceptance looked at every target.
+/// Guards against a scan in a call: each acceptance used to read every target.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_costs_more_with_history() {
     let few = Subjected::with(FEW).await.costs().await;
@@ -182,7 +183,7 @@ async fn no_call_costs_more_with_history() {
     }
 }
 
-/// The control: the count sees the scan that a foreign key makes, which no query plan shows.
+/// The control: the count includes the scan of a foreign key, which no query plan shows.
 #[test]
 fn a_deferred_reference_without_an_index_is_a_scan() {
     let spent = |children: u64| {

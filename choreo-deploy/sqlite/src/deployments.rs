@@ -1,4 +1,4 @@
-//! Deployments as they are stored and read.
+//! The table of deployments.
 
 use choreo_deploy::Target;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Provenance, Subject};
@@ -22,13 +22,13 @@ use crate::{targets, workloads};
 
 pub(crate) const TABLE: &str = "deployments";
 
-/// How many a query returns that names no limit.
+/// The default limit of a query.
 const LIMIT: usize = 50;
 
-/// How many rows one question of a longer list reads.
+/// The number of rows that one read of a longer list takes.
 const PAGE: usize = 256;
 
-/// The document of a deployment as it is accepted; the fields of [`Deployment`] by their names.
+/// The document of an accepted deployment, with the fields of [`Deployment`].
 #[derive(Serialize)]
 struct Document<'a> {
     id: &'a DeploymentId,
@@ -48,7 +48,7 @@ struct Document<'a> {
     revision: u64,
 }
 
-/// What the store decides about a new deployment.
+/// The values that the store assigns to a new deployment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decided {
     pub(crate) target: i64,
@@ -57,7 +57,7 @@ pub(crate) struct Decided {
     pub(crate) release: Option<ReleaseNumber>,
 }
 
-/// Stores a new deployment, and returns it as it is stored.
+/// Stores a new deployment and returns it.
 pub(crate) fn insert(
     session: &mut Session<'_>,
     (new, workload): (&NewDeployment, Option<&Written>),
@@ -112,7 +112,8 @@ fn document(new: &NewDeployment, decided: Decided) -> Result<String, Failure> {
     })
 }
 
-/// Moves a deployment on. Nothing is written when nothing changes, so that nobody is woken for it.
+/// Sets the phase and the reasons of a deployment. Writes nothing if they are the same, so that no
+/// reader is woken without a change.
 pub(crate) fn change(
     session: &mut Session<'_>,
     deployment: &mut Deployment,
@@ -126,7 +127,7 @@ pub(crate) fn change(
     update(session, deployment, at)
 }
 
-/// Writes what has changed about a deployment, under the next revision.
+/// Writes the changes of a deployment with the next revision.
 pub(crate) fn update(
     session: &mut Session<'_>,
     deployment: &mut Deployment,
@@ -157,21 +158,21 @@ pub(crate) fn one(connection: &Connection, id: &str) -> Result<Option<Deployment
     rows.next()?.map(read).transpose()
 }
 
-/// A deployment that has not ended.
+/// Returns a deployment that has not ended.
 pub(crate) fn open(connection: &Connection, id: &str) -> Result<Option<Deployment>, Failure> {
     let mut statement = connection.prepare_cached("SELECT * FROM deployments WHERE id = ?1")?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    // What has ended, as most have, is not read for it.
+    // Most deployments have ended, and their documents need not be read.
     match Entry::new(TABLE, id, row).word::<Phase>("phase") {
         Ok(phase) if phase.is_final() => Ok(None),
         _ => read(row).map(Some),
     }
 }
 
-/// A deployment with the workload that was asked for with it.
+/// Returns a deployment with its requested workload.
 pub(crate) fn with_workload(
     connection: &Connection,
     id: &DeploymentId,
@@ -193,13 +194,14 @@ pub(crate) fn with_workload(
     )))
 }
 
-/// How many a query returns at most.
+/// Returns the limit of a query.
 pub(crate) fn limit(query: &DeploymentQuery) -> usize {
     if query.limit == 0 { LIMIT } else { query.limit }
 }
 
-/// Newest first, without those that cannot be read: at most `wanted` of the next [`PAGE`] before a
-/// place in the order of acceptance. Returns the place to go on from, unless there is nothing more.
+/// Returns at most `wanted` readable deployments of the next [`PAGE`] rows before a position in the
+/// order of acceptance, newest first. Also returns the position to continue from, unless there are
+/// no more rows.
 pub(crate) fn page(
     connection: &Connection,
     query: &DeploymentQuery,
@@ -211,7 +213,7 @@ pub(crate) fn page(
         .iter()
         .map(|(name, value)| (*name, value as &dyn ToSql))
         .collect();
-    // No LIMIT in the statement: rows that cannot be read do not count.
+    // The statement has no LIMIT, because unreadable rows do not count.
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(values.as_slice())?;
     let (mut deployments, mut last) = (Vec::new(), before);
@@ -228,7 +230,8 @@ pub(crate) fn page(
     Ok((deployments, last))
 }
 
-/// The statement of a query and its values. Only the conditions differ, so there are eight.
+/// Returns the statement of a query and its values. Only the conditions differ, so there are eight
+/// statements.
 fn select(query: &DeploymentQuery, before: Option<i64>) -> (String, Vec<(&'static str, Value)>) {
     let mut sql = "SELECT * FROM deployments WHERE seq < :before".to_owned();
     let mut values = vec![(":before", before.unwrap_or(i64::MAX).into())];
@@ -274,7 +277,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Deployment, Failure> {
     Ok(deployment)
 }
 
-/// Reads all of a row, for those who look for what cannot be read.
+/// Reads all parts of a row, to find unreadable ones.
 pub(crate) fn check(row: &Row<'_>) -> Result<(), Failure> {
     read(row)?;
     let entry = Entry::new(TABLE, row.get::<_, String>("id")?, row);

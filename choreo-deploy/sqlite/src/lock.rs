@@ -1,4 +1,4 @@
-//! Who may have a file open.
+//! The lock that limits which processes can open a file.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -6,41 +6,42 @@ use std::path::{Path, PathBuf};
 
 use crate::OpenError;
 
-/// Holds the lock on a database until it is dropped, or its process ends in any way.
+/// A lock on a database that is released when the value is dropped or its process ends.
 ///
-/// The lock is on a file beside the database. SQLite locks bytes of the database itself with POSIX
-/// locks, which a process loses when it closes *any* handle of that file
-/// (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>),
-/// so nobody but SQLite may open it.
+/// The lock is on a separate file next to the database. SQLite uses POSIX locks on the database,
+/// and a process loses those when it closes *any* handle of that file
+/// (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
+/// So only SQLite may open the database itself.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    /// None where there is no such file, for who changes nothing and makes none.
+    /// `None` for a read-only store without a lock file.
     file: Option<File>,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing alone is not enough: while the process starts another one, that has a copy of the
-        // file for a moment, and the lock with it. Closing still frees what this could not.
+        // To close the file alone is not enough: while the process starts a child process, the
+        // child briefly has a copy of the file and thereby of the lock. If unlocking fails, closing
+        // still releases the lock.
         let _ = self.file.as_ref().map(File::unlock);
     }
 }
 
-/// Whether others may have the file open too.
+/// The way in which a file is shared.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sharing {
     Alone,
     Shared,
-    /// Shared, for who changes nothing.
+    /// Shared, for a process that changes nothing.
     ReadOnly,
 }
 
 impl Lock {
-    /// Takes the lock, or says that somebody has it in a way that forbids this one.
+    /// Takes the lock. Returns [`OpenError::InUse`] if another holder excludes this one.
     ///
-    /// Who changes nothing makes no file either: made by an operator who looks, it could be one that
-    /// the server may not open. Where there is none, nobody has the database open to keep it from
-    /// others, and who begins to work on it later bears with readers.
+    /// A read-only process creates no lock file, because the server might not be able to open a
+    /// file that an operator created. Without a lock file, no process has the database open
+    /// exclusively, and a process that opens it for writing later works beside readers.
     pub(crate) fn take(database: &Path, sharing: Sharing) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io {
             path: database.to_owned(),
@@ -71,7 +72,7 @@ impl Lock {
     }
 }
 
-/// The one path of a file, whichever way it was written, so that the lock has one name too.
+/// Returns the canonical path of a file, so that its lock has only one name.
 pub(crate) fn canonical(path: &Path) -> io::Result<PathBuf> {
     match path.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -85,8 +86,8 @@ pub(crate) fn canonical(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Makes an empty file that only its owner can read; SQLite gives its log the same mode. Does
-/// nothing when there is a file.
+/// Creates an empty file that only its owner can read; SQLite gives its log the same mode. Does
+/// nothing if the file exists.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     match private().create_new(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

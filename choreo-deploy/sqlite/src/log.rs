@@ -1,9 +1,9 @@
-//! Keeps the write-ahead log small.
+//! The limit for the size of the write-ahead log.
 //!
-//! SQLite copies the log into the database as it grows, but begins it anew only at a moment when
-//! nobody reads from it (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
-//! Under reads that always overlap there is no such moment, and the log grows for as long. So once
-//! it is large, the writer holds those who read up, for as long as the questions under way take.
+//! SQLite copies the growing log into the database, but restarts it only at a moment without
+//! readers (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>). If reads
+//! always overlap, there is no such moment and the log keeps growing. So once the log is large, the
+//! writer blocks new reads for as long as the current reads take.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -14,29 +14,30 @@ use rusqlite::Connection;
 
 use crate::schema;
 
-/// How large the log may become before readers are held up for it.
+/// The size of the log at which the writer blocks reads to restart it.
 pub(crate) const LIMIT: u64 = 64 << 20;
-/// How long readers of other programs, such as a backup, are waited for.
+/// The time for which the writer waits for readers of other programs, such as a backup.
 const OTHERS: Duration = Duration::from_millis(100);
 
-/// Those who read from the log are in, and the one who begins it anew waits until all are out.
+/// A gate that reads pass through. To restart the log, the writer closes it and waits for the
+/// current reads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(Arc<RwLock<()>>);
 
 impl Gate {
-    /// Goes in, for one question.
+    /// Enters the gate for one query.
     pub(crate) fn enter(&self) -> RwLockReadGuard<'_, ()> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The log of a database, as the one who writes sees it.
+/// The log of a database, from the view of the writer.
 #[derive(Debug)]
 pub(crate) struct Log {
     file: PathBuf,
     gate: Gate,
     limit: u64,
-    /// The size at which something is done next.
+    /// The size at which the writer restarts the log next.
     next: u64,
 }
 
@@ -53,7 +54,7 @@ impl Log {
         }
     }
 
-    /// Begins the log anew when it has become too large. Called after a commit.
+    /// Restarts the log if it is too large. Called after each commit.
     pub(crate) fn bound(&mut self, connection: &Connection) {
         let size = match fs::metadata(&self.file) {
             Ok(metadata) => metadata.len(),
@@ -61,7 +62,7 @@ impl Log {
             Err(error) => return tracing::warn!(%error, "size of the log is not known"),
         };
         if size < self.next {
-            // It may have begun anew by itself.
+            // SQLite may have restarted the log itself.
             self.next = if size < self.limit {
                 self.limit
             } else {
@@ -71,7 +72,8 @@ impl Log {
         }
         match self.begin_anew(connection) {
             Ok(true) => self.next = self.limit,
-            // A program that reads for long: to wait for it after each commit would stop the work.
+            // Another program has a long read. To wait for it after each commit would stop the
+            // writer.
             Ok(false) => {
                 self.next = size + self.limit;
                 tracing::warn!(
@@ -86,9 +88,9 @@ impl Log {
         }
     }
 
-    /// Says whether the log is empty now.
+    /// Restarts the log. Returns `true` if it is now empty.
     fn begin_anew(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        // Most of the copying is done while the others go on reading.
+        // This copies most of the log while reads continue.
         checkpoint(connection, "PASSIVE")?;
         let _everybody_is_out = self.gate.0.write().unwrap_or_else(PoisonError::into_inner);
         connection.busy_timeout(OTHERS)?;
@@ -98,7 +100,8 @@ impl Log {
     }
 }
 
-/// Says whether it went through (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
+/// Runs a checkpoint. Returns `true` if it completed
+/// (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
     connection.query_row(&sql, [], |row| row.get::<_, i64>(0).map(|busy| busy == 0))
@@ -115,8 +118,7 @@ mod tests {
 
     const SMALL: u64 = 1 << 20;
 
-    /// Writes 8 MiB while there is never a moment without a reader, and returns how large the log
-    /// was at most, in bytes.
+    /// Writes 8 MiB while reads always overlap, and returns the maximum size of the log in bytes.
     async fn grown(limit: u64) -> u64 {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("choreo.db");
@@ -138,7 +140,7 @@ mod tests {
                 session.execute("INSERT INTO test VALUES (zeroblob(65536))", [])?;
                 Ok(())
             };
-            // The next reader is in before the one before goes, if the gate lets it in.
+            // The next read begins before the previous one ends, if the gate permits it.
             let next = read_until_next(&readers).await;
             drop(std::mem::replace(&mut before, next));
             writer.call(write).await.unwrap();
@@ -149,7 +151,7 @@ mod tests {
         largest
     }
 
-    /// Begins a question that is over when the sender is dropped, or after a moment.
+    /// Begins a read that ends when the sender is dropped or after 50 ms.
     async fn read_until_next(readers: &Arc<Readers>) -> mpsc::Sender<()> {
         let (done, over) = mpsc::channel();
         let (begun, beginning) = tokio::sync::oneshot::channel();
@@ -167,12 +169,13 @@ mod tests {
         done
     }
 
-    /// Two lists without a pause made it grow to 865 MiB in 40 s.
+    /// Guards that overlapping reads do not let the log grow: two lists without a pause made it 865
+    /// MiB large in 40 s.
     #[tokio::test(flavor = "multi_thread")]
     async fn the_log_is_bounded_while_somebody_always_reads() {
         let bounded = grown(SMALL).await;
         assert!(bounded < 3 * SMALL, "the log had {bounded} bytes");
-        // The control: the readers above do keep a log from beginning anew.
+        // The control: without the limit, these reads prevent a restart of the log.
         let unbounded = grown(u64::MAX).await;
         assert!(unbounded > 7 * SMALL, "the log had only {unbounded} bytes");
     }

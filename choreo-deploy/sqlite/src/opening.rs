@@ -1,4 +1,4 @@
-//! Opening a file: who may, and what only somebody who is alone with it may do.
+//! The opening of a file, and the preparation that requires exclusive access.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,15 +10,15 @@ use tokio::sync::oneshot;
 use crate::lock::{Lock, Sharing};
 use crate::{OpenError, schema};
 
-/// How long a store that is shared waits for one that is starting beside it, which is alone with
-/// the file for a moment.
+/// The time for which a shared store waits for another one that is starting, which briefly has
+/// exclusive access.
 const STARTING: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// The lock of a file and the connection that writes to it.
+/// The lock of a file and the connection of its writer.
 pub(crate) type Opened = (Lock, Connection);
 
-/// Opens a file on a thread of its own, because all of it waits for the disk.
+/// Opens a file on a separate thread, because opening waits for the disk.
 pub(crate) async fn open(path: PathBuf, sharing: Sharing) -> Result<Opened, OpenError> {
     let (reply, answer) = oneshot::channel();
     let file = path.clone();
@@ -43,7 +43,8 @@ fn alone(path: &Path) -> Result<Opened, OpenError> {
     Ok((lock, prepare(path)?))
 }
 
-/// The first of those who share a file is alone with it for a moment, and prepares it for all.
+/// Opens a shared file. The first process has exclusive access for a moment and prepares the file
+/// for all.
 fn shared(path: &Path) -> Result<Opened, OpenError> {
     let deadline = Instant::now() + STARTING;
     loop {
@@ -53,7 +54,7 @@ fn shared(path: &Path) -> Result<Opened, OpenError> {
             Err(other) => return Err(other),
         }
         match join(path) {
-            // Somebody is preparing it, or was killed while doing so.
+            // Another process is preparing the file, or was killed while it did.
             Err(OpenError::InUse(_) | OpenError::Older { .. }) if Instant::now() < deadline => {
                 thread::sleep(AGAIN);
             }
@@ -62,7 +63,7 @@ fn shared(path: &Path) -> Result<Opened, OpenError> {
     }
 }
 
-/// Opens what is there, and changes nothing of it.
+/// Opens an existing file and changes nothing.
 fn read_only(path: &Path) -> Result<Opened, OpenError> {
     let deadline = Instant::now() + STARTING;
     loop {
@@ -70,7 +71,7 @@ fn read_only(path: &Path) -> Result<Opened, OpenError> {
             return Err(OpenError::Missing(path.to_owned()));
         }
         match look_in(path) {
-            // Somebody is preparing it.
+            // Another process is preparing the file.
             Err(OpenError::InUse(_) | OpenError::Outdated { .. }) if Instant::now() < deadline => {
                 thread::sleep(AGAIN);
             }
@@ -98,7 +99,8 @@ fn join(path: &Path) -> Result<Opened, OpenError> {
     Ok((lock, connection))
 }
 
-/// What nobody may meet half done, and what is only true while nobody else works.
+/// Prepares a file. This requires exclusive access, because other processes must not see a partial
+/// migration and must not have leases.
 fn prepare(path: &Path) -> Result<Connection, OpenError> {
     let connection = schema::open_writer(path)?;
     schema::take_over(&connection, path)?;

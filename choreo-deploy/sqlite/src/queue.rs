@@ -1,23 +1,24 @@
-//! What waits for the thread that writes, in two lanes.
+//! The queue of the writer's thread, with two lanes.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-/// How many commands from outside wait at most before callers wait to get in.
+/// The maximum number of queued commands from outside. Further callers wait.
 const OUTSIDE: usize = 1024;
 
-/// Where a command comes from, and so whom it waits for.
+/// The origin of a command, which determines its priority.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Lane {
-    /// From the worker. Its steps are few and end what others have begun, so it goes first.
+    /// A command of the worker. It goes first, because the worker has few commands and they finish
+    /// what others have started.
     Work,
-    /// From outside: as many as there are callers.
+    /// A command from outside. There can be as many as there are callers.
     Outside,
 }
 
-/// Two lanes. The callers are tasks; the one who takes is a thread.
+/// A queue with two lanes. Tasks push, and one thread pops.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
@@ -45,7 +46,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues a command. Says whether anybody will take it.
+    /// Queues a command. Returns `false` if the queue is closed.
     pub(crate) async fn push(&self, lane: Lane, command: T) -> bool {
         if lane == Lane::Outside {
             match self.room.acquire().await {
@@ -66,8 +67,8 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Blocks until something waits, and returns how much of it is from outside. `None`: it is
-    /// closed, and nothing is left.
+    /// Blocks until a command is queued, and returns the number of commands from outside. Returns
+    /// `None` if the queue is closed and empty.
     pub(crate) fn wait(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {
@@ -84,7 +85,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes the oldest of a lane.
+    /// Takes the oldest command of a lane.
     pub(crate) fn pop(&self, lane: Lane) -> Option<T> {
         let mut state = self.lock();
         match lane {
@@ -99,14 +100,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes no more. What waits is still there to be taken.
+    /// Closes the queue for new commands. Queued commands can still be taken.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.room.close();
         self.filled.notify_all();
     }
 
-    /// How many wait in a lane.
+    /// Returns the number of commands in a lane.
     #[cfg(test)]
     pub(crate) fn len(&self, lane: Lane) -> usize {
         let state = self.lock();
@@ -116,7 +117,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Both lanes are whole after every statement, so a panic elsewhere leaves them good.
+    /// Locks the state. It is consistent after each statement, so a poisoned lock is safe to use.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! A few threads that read, each with a connection of its own, so that no read waits for a write.
+//! The threads that read, each with its own connection, so that no read waits for a write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -13,17 +13,17 @@ use crate::error::Failure;
 use crate::log::Gate;
 use crate::{OpenError, schema};
 
-/// How many threads a lane has: one may be busy while the other answers.
+/// The number of threads of a lane: while one is busy, the other responds.
 const THREADS: usize = 2;
-/// How many queries wait at most in a lane before callers wait to get in.
+/// The maximum number of queued queries in a lane. Further callers wait.
 const QUEUE: usize = 1024;
 
 type Query = Box<dyn FnOnce(&Connection) + Send>;
 type Queries = Arc<Mutex<mpsc::Receiver<Query>>>;
 
-/// The way to the threads that read. Dropping it ends them, after what is queued.
+/// A handle to the threads that read. When it is dropped, they finish their queues and end.
 ///
-/// Lists have a lane of their own, so that a token is looked up at once while many are read.
+/// Lists have a separate lane, so that they do not delay the lookup of a token.
 #[derive(Debug)]
 pub(crate) struct Readers {
     points: Lane,
@@ -31,7 +31,7 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Opens the connections and starts the threads. The database exists already.
+    /// Opens the connections and starts the threads. The database must exist.
     pub(crate) fn start(path: &Path, gate: &Gate) -> Result<Self, OpenError> {
         Ok(Self {
             points: Lane::start(path, gate)?,
@@ -39,7 +39,7 @@ impl Readers {
         })
     }
 
-    /// Asks the database for a few rows by their keys.
+    /// Runs a query for a few rows by their keys.
     pub(crate) async fn call<F, T>(&self, ask: F) -> Result<T, Failure>
     where
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -48,7 +48,7 @@ impl Readers {
         self.points.call(ask).await
     }
 
-    /// Asks the database for many rows.
+    /// Runs a query for many rows.
     pub(crate) async fn scan<F, T>(&self, ask: F) -> Result<T, Failure>
     where
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -85,7 +85,7 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Asks the database, which stands still for as long as one question takes.
+    /// Runs a query in a transaction, so that the database does not change during the query.
     async fn call<F, T>(&self, ask: F) -> Result<T, Failure>
     where
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -121,7 +121,8 @@ impl Drop for Lane {
 
 fn run(connection: &Connection, queries: &Queries, gate: &Gate) {
     loop {
-        // The other threads wait for the lock instead of the queue; it is free once a query comes.
+        // The other threads wait for the lock instead of the queue. It is released when a query
+        // arrives.
         let query = queries
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -132,7 +133,7 @@ fn run(connection: &Connection, queries: &Queries, gate: &Gate) {
     }
 }
 
-/// All statements of one question see the same state.
+/// A transaction makes all statements of one query see the same state.
 fn snapshot<T>(
     connection: &Connection,
     ask: impl FnOnce(&Connection) -> Result<T, Failure>,
@@ -141,7 +142,7 @@ fn snapshot<T>(
     ask(snapshot.0)
 }
 
-/// A transaction that reads. Its statements are prepared once, unlike those of rusqlite's own.
+/// A read transaction. Its statements are prepared once, unlike those of rusqlite's transaction.
 struct Snapshot<'c>(&'c Connection);
 
 impl<'c> Snapshot<'c> {
@@ -154,7 +155,7 @@ impl<'c> Snapshot<'c> {
 impl Drop for Snapshot<'_> {
     fn drop(&mut self) {
         let end = self.0.prepare_cached("ROLLBACK");
-        // It fails where SQLite has taken the transaction back by itself.
+        // This fails if SQLite has already rolled the transaction back.
         let _ = end.and_then(|mut end| end.execute([]));
     }
 }
@@ -170,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    /// Two long lists held up the look-up of every token.
+    /// Guards that long lists do not delay the lookup of a token.
     #[tokio::test]
     async fn long_lists_hold_no_look_up_up() {
         let directory = tempfile::tempdir().unwrap();

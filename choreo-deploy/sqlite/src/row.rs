@@ -1,4 +1,4 @@
-//! Values in columns, and rows that may be of another version.
+//! The conversion of columns, and the reading of rows that another version may have written.
 
 use std::str::FromStr;
 
@@ -12,38 +12,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 
-/// How this version writes documents.
+/// The format of documents that this version writes.
 pub(crate) const FORMAT: i64 = 1;
 
-/// A moment as it is stored: nanoseconds since 1970. Later than 2262-04-11 is stored as that day.
+/// Returns a timestamp as it is stored: nanoseconds since 1970. Timestamps after 2262-04-11 are
+/// stored as that day.
 pub(crate) fn nanoseconds(at: Timestamp) -> i64 {
     let bounded = at.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
     i64::try_from(bounded).expect("clamped to the range of an i64")
 }
 
-/// A moment as it was stored.
+/// Returns the timestamp of a stored value.
 pub(crate) fn moment(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(nanoseconds.into()).expect("a timestamp reaches further than an i64")
 }
 
-/// A count as it is stored.
+/// Returns a count as it is stored.
 pub(crate) fn stored(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A count as it was stored.
+/// Returns the count of a stored value.
 pub(crate) fn count(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
 
-/// A document as it is stored.
+/// Returns a document as it is stored.
 pub(crate) fn json<T: Serialize + ?Sized>(document: &T) -> Result<String, Failure> {
-    // The error would quote the document.
+    // The source error would quote the document.
     serde_json::to_string(document)
         .map_err(|_| Failure::conflict("document cannot be written as JSON"))
 }
 
-/// A row of a table by its key. What cannot be read of it becomes [`Failure::Unreadable`].
+/// A row of a table with its key. Errors in its columns become [`Failure::Unreadable`].
 pub(crate) struct Entry<'r> {
     table: &'static str,
     key: String,
@@ -59,7 +60,7 @@ impl<'r> Entry<'r> {
         }
     }
 
-    /// Refuses the row unless its format is the one that this version knows.
+    /// Returns an error unless the row has the format that this version knows.
     pub(crate) fn in_format(self, known: i64) -> Result<Self, Failure> {
         let format: i64 = self.get("format")?;
         if format == known {
@@ -95,7 +96,7 @@ impl<'r> Entry<'r> {
         text.map(|text| self.parsed_json(column, &text)).transpose()
     }
 
-    /// A word that an enum is written as.
+    /// Reads an enum from its name.
     pub(crate) fn word<T: for<'de> Deserialize<'de>>(&self, column: &str) -> Result<T, Failure> {
         let text: String = self.get(column)?;
         let word: StrDeserializer<'_, ValueError> = text.as_str().into_deserializer();
@@ -120,12 +121,13 @@ impl<'r> Entry<'r> {
         Unreadable::new(self.table, self.key.as_str(), why).into()
     }
 
-    /// Tells where a document breaks, never what it holds: the messages of serde_json quote values.
+    /// Reports the position of an error in a document, but never its content: messages of
+    /// serde_json quote values.
     fn parsed_json<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, Failure> {
         serde_json::from_str(text).map_err(|error| {
             let (line, at) = (error.line(), error.column());
             self.unreadable(match line {
-                // JSON, whose values are wrong.
+                // The document is valid JSON with invalid values.
                 0 => format!("{column} is not valid"),
                 _ => format!("{column} is not valid at line {line} column {at}"),
             })
@@ -133,7 +135,7 @@ impl<'r> Entry<'r> {
     }
 }
 
-/// What can be read; `None` in the place of a row that cannot.
+/// Returns `None` instead of an error for an unreadable row.
 pub(crate) fn readable<T>(read: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match read {
         Ok(value) => Ok(Some(value)),

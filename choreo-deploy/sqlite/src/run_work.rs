@@ -1,4 +1,4 @@
-//! Working on runs: claim, give back, finish.
+//! The work on runs: claim, put back and finish.
 
 use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::store::{
@@ -39,7 +39,7 @@ fn lease(session: &Session<'_>, seq: i64, request: &ClaimRequest) -> Result<u64,
     Ok(count(fence))
 }
 
-/// All that a worker needs. The fence and the count of claims are those of the claim before.
+/// Loads everything that a worker needs. The fence and the count are those of the previous claim.
 fn load(connection: &Connection, seq: i64) -> Result<ClaimedRun, Failure> {
     let mut statement = connection.prepare_cached("SELECT * FROM runs WHERE seq = ?1")?;
     let mut rows = statement.query([seq])?;
@@ -60,7 +60,7 @@ fn load(connection: &Connection, seq: i64) -> Result<ClaimedRun, Failure> {
     Ok(claimed)
 }
 
-/// A run whose claim holds, and what its row says of the claim.
+/// A run with a valid claim, and the columns of the claim.
 struct Held {
     run: Run,
     worker: String,
@@ -102,7 +102,7 @@ pub(crate) fn put_back(
         (run.phase, run.reasons) = (progress.phase, progress.reasons);
         runs::update(session, &mut run, progress.at)?;
     }
-    // Whoever gives it back did not know yet that somebody asked to stop it.
+    // The worker that puts it back has not seen the request to cancel yet.
     let due_at = if cancel_unseen {
         progress.at.min(progress.next_attempt_at)
     } else {

@@ -1,4 +1,4 @@
-//! Runs of tasks.
+//! The table of runs.
 
 use choreo_deploy::Target;
 use choreo_deploy::deployment::Generation;
@@ -19,7 +19,7 @@ use crate::{audit, targets};
 
 pub(crate) const TABLE: &str = "runs";
 
-/// The document of a run as it is accepted; the fields of [`Run`] by their names.
+/// The document of an accepted run, with the fields of [`Run`].
 #[derive(Serialize)]
 struct Document<'a> {
     id: &'a RunId,
@@ -94,7 +94,7 @@ pub(crate) fn accept(session: &mut Session<'_>, new: &NewRun) -> Result<Run, Fai
     existing(session, &new.id)
 }
 
-/// Writes what has changed about a run, under the next revision.
+/// Writes the changes of a run with the next revision.
 pub(crate) fn update(
     session: &mut Session<'_>,
     run: &mut Run,
@@ -120,7 +120,8 @@ pub(crate) fn update(
     Ok(())
 }
 
-/// Asks to stop a run. Whoever works on it sees that with its next claim, which is due at once.
+/// Requests the cancellation of a run. A worker sees the request with the next claim, which is due
+/// immediately.
 pub(crate) fn request_cancel(
     session: &mut Session<'_>,
     organization: &OrganizationId,
@@ -136,7 +137,7 @@ pub(crate) fn request_cancel(
     }
     run.cancel_requested = true;
     update(session, &mut run, at)?;
-    // A lease stays what it is: its end is `due_at` then.
+    // While a worker has a lease, `due_at` is the end of the lease and stays unchanged.
     session.execute(
         "UPDATE runs SET cancel_unseen = 1, lane = 1,
              due_at = CASE WHEN lease_owner IS NULL THEN min(due_at, ?2) ELSE due_at END
@@ -154,7 +155,7 @@ pub(crate) fn one(connection: &Connection, id: &RunId) -> Result<Option<Run>, Fa
     rows.next()?.map(read).transpose()
 }
 
-/// The newest of a target, newest first.
+/// Returns the newest runs of a target, newest first.
 pub(crate) fn newest(
     connection: &Connection,
     target: &Target,

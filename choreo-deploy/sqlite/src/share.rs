@@ -1,42 +1,43 @@
-//! How much of the writer's time acceptances have while there is work.
+//! The share of the writer's time for commands from outside while a worker is active.
 
 use std::time::Duration;
 
 use crate::queue::Lane;
 
-/// They have the time of the work and of the disk, divided by this.
+/// Commands from outside get the time of the work and of the disk, divided by this number.
 const PART: u32 = 16;
-/// How many groups' part they may save up.
+/// The number of groups whose share they can save.
 const SAVED: u32 = 4;
-/// How many groups' part they may owe.
+/// The number of groups whose share they can owe.
 const OWED: u32 = 32;
 
-/// All from outside that waited when a group began goes into it, unless there is work in it. Then
-/// those from outside take a small part of the time that the work and the disk take, over all groups
-/// with work together: so a worker is hardly slower under load than alone, and they go on too.
+/// A group takes all commands from outside that waited when it began, unless it contains work. With
+/// work, they get a small part of the time of the work and of the disk, summed over all groups with
+/// work. So a worker is hardly slower under load than alone, and callers from outside still
+/// progress.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
-    /// What they may take yet.
+    /// The saved time.
     left: Duration,
-    /// What they have taken too much.
+    /// The time that they owe.
     owed: Duration,
     group: Group,
 }
 
-/// What is in the group.
+/// The content of the current group.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
-    /// How many from outside waited when it began.
+    /// The number of commands from outside that waited when the group began.
     waited: usize,
-    /// How many of them are in it.
+    /// The number of them in the group.
     taken: usize,
-    /// How long these took.
+    /// Their total time.
     spent: Duration,
     has_work: bool,
 }
 
 impl Share {
-    /// A group begins, while so many from outside wait.
+    /// Starts a group while `waiting` commands from outside wait.
     pub(crate) fn begin(&mut self, waiting: usize) {
         self.group = Group {
             waited: waiting,
@@ -44,13 +45,13 @@ impl Share {
         };
     }
 
-    /// Whether one more from outside goes into the group.
+    /// Returns `true` if the group can take one more command from outside.
     pub(crate) fn has_room(&self) -> bool {
         let group = &self.group;
         group.taken < group.waited && (!group.has_work || group.spent < self.left)
     }
 
-    /// A command is in the group and took so long.
+    /// Adds a command and its time to the group.
     pub(crate) fn took(&mut self, lane: Lane, time: Duration) {
         match lane {
             Lane::Work => self.group.has_work = true,
@@ -61,7 +62,7 @@ impl Share {
         }
     }
 
-    /// The group is committed, and took so long in all.
+    /// Ends the group after its commit, with its total time.
     pub(crate) fn end(&mut self, time: Duration) {
         if !self.group.has_work {
             return;
@@ -81,7 +82,7 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// A group into which as many from outside go as have room, of a millisecond each, and how many.
+    /// Fills a group with commands from outside of one millisecond each, and returns their number.
     fn group(share: &mut Share, waiting: usize, work: Option<Duration>) -> usize {
         share.begin(waiting);
         if let Some(time) = work {
@@ -117,7 +118,8 @@ mod tests {
         }
     }
 
-    /// Work that comes while a large group is done waits for one command, and they pay it back.
+    /// Guards that work that arrives during a large group waits for one command only, and that the
+    /// time of the group counts as owed.
     #[test]
     fn work_that_joins_ends_the_group() {
         let mut share = Share::default();

@@ -1,4 +1,4 @@
-//! Wakes those who wait for a change, after it is committed.
+//! The notification of readers after a commit.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,20 +8,20 @@ use tokio::sync::{Notify, watch};
 
 use crate::error::Failure;
 
-/// What a command has changed.
+/// A change of a command.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Change {
     Deployment(DeploymentId),
     Run(RunId),
-    /// There may be something to claim, now or earlier than before.
+    /// There may be work to claim, now or earlier than before.
     Work,
 }
 
-/// Who waits for what. Those who wait for one deployment are not woken by another.
+/// The waiting readers. A change of one deployment does not wake the readers of another.
 #[derive(Debug)]
 pub(crate) struct Signals {
     work: Notify,
-    /// `None` once nothing changes any more.
+    /// `None` once the store has stopped.
     waiting: Mutex<Option<HashMap<Change, watch::Sender<()>>>>,
 }
 
@@ -33,13 +33,13 @@ impl Signals {
         }
     }
 
-    /// Tells of changes that are committed.
+    /// Notifies the readers of committed changes.
     pub(crate) fn tell(&self, changes: &[Change]) {
         let waiting = self.lock();
         for change in changes {
             if *change == Change::Work {
-                // Keeps a permit when nobody waits, so that no work goes unnoticed between a claim
-                // and the next wait.
+                // `notify_one` keeps a permit if no task waits, so that no work is missed between a
+                // claim and the next wait.
                 self.work.notify_one();
             } else if let Some(sender) = waiting.as_ref().and_then(|all| all.get(change)) {
                 sender.send_replace(());
@@ -47,7 +47,7 @@ impl Signals {
         }
     }
 
-    /// Nothing will change any more: everybody who waits is told so.
+    /// Stops all waiting: there are no further changes.
     pub(crate) fn close(&self) {
         *self.lock() = None;
         self.work.notify_waiters();
@@ -57,14 +57,14 @@ impl Signals {
         self.work.notified().await;
     }
 
-    /// Begins to watch, from this moment on.
+    /// Watches a change from now on.
     pub(crate) fn watch(&self, change: Change) -> Watch<'_> {
         let receiver = match &mut *self.lock() {
             Some(all) => all
                 .entry(change.clone())
                 .or_insert_with(|| watch::Sender::new(()))
                 .subscribe(),
-            // Without a sender it is closed from the start.
+            // Without a sender, the receiver is closed immediately.
             None => watch::Sender::new(()).subscribe(),
         };
         Watch {
@@ -74,13 +74,13 @@ impl Signals {
         }
     }
 
-    /// The map is whole after every statement, so a panic elsewhere leaves it good.
+    /// Locks the map. It is consistent after each statement, so a poisoned lock is safe to use.
     fn lock(&self) -> MutexGuard<'_, Option<HashMap<Change, watch::Sender<()>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Watches one thing until it is dropped.
+/// A watch of one change until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch<'s> {
     signals: &'s Signals,
@@ -89,7 +89,7 @@ pub(crate) struct Watch<'s> {
 }
 
 impl Watch<'_> {
-    /// Waits for the next change since the last call, and fails when there will be none.
+    /// Waits for the next change since the last call. Returns an error if the store has stopped.
     pub(crate) async fn changed(&mut self) -> Result<(), Failure> {
         match &mut self.receiver {
             Some(receiver) => receiver.changed().await.map_err(|_| Failure::stopped()),

@@ -1,4 +1,4 @@
-//! Working on deployments: claim, go on, give back, finish.
+//! The work on deployments: claim, record, put back and finish.
 
 use choreo_deploy::deployment::{Deployment, Phase};
 use choreo_deploy::release::{Pin, Release, ReleaseDraft};
@@ -41,7 +41,7 @@ fn lease(session: &Session<'_>, id: i64, request: &ClaimRequest) -> Result<u64, 
     Ok(count(fence))
 }
 
-/// All that a worker needs. The fence and the count of claims are those of the claim before.
+/// Loads everything that a worker needs. The fence and the count are those of the previous claim.
 fn load(connection: &Connection, id: i64) -> Result<ClaimedDeployment, Failure> {
     let mut statement = connection.prepare_cached("SELECT * FROM targets WHERE id = ?1")?;
     let mut rows = statement.query([id])?;
@@ -74,7 +74,7 @@ fn load(connection: &Connection, id: i64) -> Result<ClaimedDeployment, Failure> 
     Ok(claimed)
 }
 
-/// The target and the deployment that a claim is for, when the claim still holds.
+/// Returns the target and the deployment of a claim, or an error if the claim is no longer valid.
 fn claimed(session: &Session<'_>, claim: &Claim) -> Result<(Stored, Deployment), Failure> {
     let target = targets::claimed(session, claim)?;
     let id = target.state.deployment.as_str();

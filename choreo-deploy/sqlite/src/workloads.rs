@@ -1,5 +1,5 @@
-//! Workloads, each stored once: the deployments of a component and their releases mostly run the
-//! same one.
+//! The table of workloads. Each workload is stored once, because the deployments of a component and
+//! their releases mostly have the same one.
 
 use choreo_deploy::workload::Workload;
 use rusqlite::OptionalExtension as _;
@@ -9,27 +9,28 @@ use crate::error::Failure;
 use crate::row::json;
 use crate::writer::Session;
 
-/// The document of the workload that a row refers to, as a column.
+/// The column with the document of the workload that a row refers to.
 pub(crate) const DOCUMENT: &str =
     "(SELECT document FROM workloads WHERE id = workload) AS workload_document";
 
-/// A workload as it is stored.
+/// A serialized workload.
 #[derive(Debug)]
 pub(crate) struct Written {
     document: String,
-    /// SHA-256 of the document.
+    /// The SHA-256 digest of the document.
     digest: [u8; 32],
 }
 
 impl Written {
-    /// Writes a workload: before the thread that stores it, which everybody waits for.
+    /// Serializes a workload. This happens before the writer's thread, because every caller waits
+    /// for it.
     pub(crate) fn of(workload: &Workload) -> Result<Self, Failure> {
         let document = json(workload)?;
         let digest = Sha256::digest(&document).into();
         Ok(Self { document, digest })
     }
 
-    /// Its row, which is made when there is none.
+    /// Returns the id of the workload's row, and inserts the row if it does not exist.
     pub(crate) fn store(&self, session: &Session<'_>) -> Result<i64, Failure> {
         let known = session
             .prepare("SELECT id FROM workloads WHERE digest = ?1")?

@@ -1,13 +1,13 @@
-//! The one thread that writes, and commits in groups.
+//! The thread that writes and commits in groups.
 //!
-//! A commit waits for the disk, so its cost hardly depends on how much is in it. Whatever is queued
-//! while one commit is under way goes into the next one together. Each command has a savepoint of
-//! its own: one that fails leaves nothing behind and does not touch the others.
+//! A commit waits for the disk, so its cost hardly depends on its size. The commands that are
+//! queued during a commit share the next one. Each command has its own savepoint: a command that
+//! fails changes nothing and does not affect the others.
 //!
-//! Acceptances come as fast as there are callers, and a worker does several writes for each of them,
-//! one after the other. So what the worker writes has a lane of its own: it goes first, joins a group
-//! that is being done already, and such a group is committed soon, however many acceptances wait: see
-//! [`Share`].
+//! The rate of acceptances grows with the number of callers, and a worker does several consecutive
+//! writes for each of them. So commands of the worker have a separate lane: they go first, they
+//! join the current group, and a group with such a command is committed soon, however many
+//! acceptances wait. See [`Share`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use crate::schema;
 use crate::share::Share;
 use crate::signals::{Change, Signals};
 
-/// How many commands one commit takes at most.
+/// The maximum number of commands in a commit.
 const GROUP: usize = 256;
 
 type Commands = Queue<Box<dyn Command>>;
 
-/// The way to the thread that writes. Dropping it ends the thread, after what is queued.
+/// A handle to the thread that writes. When it is dropped, the thread finishes its queue and ends.
 pub(crate) struct Writer {
     queue: Arc<Commands>,
     thread: Option<JoinHandle<()>>,
@@ -40,7 +40,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread, and opens the connection on it.
+    /// Starts the thread and opens the connection on it.
     pub(crate) async fn start(
         open: impl FnOnce() -> Result<Connection, OpenError> + Send + 'static,
         signals: Arc<Signals>,
@@ -79,9 +79,9 @@ impl Writer {
         }
     }
 
-    /// Does the work in a transaction, and returns once it is committed to the disk.
+    /// Runs the work in a transaction, and returns once it is committed to the disk.
     ///
-    /// The work is done even when nobody waits for it any more.
+    /// The work runs even if the caller has dropped the future.
     pub(crate) async fn call<F, T>(&self, work: F) -> Result<T, Failure>
     where
         F: FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
@@ -90,7 +90,7 @@ impl Writer {
         self.call_in(Lane::Outside, work).await
     }
 
-    /// The same for what a worker writes: it goes before all that comes from outside.
+    /// Runs a command of a worker, which goes before all commands from outside.
     pub(crate) async fn call_first<F, T>(&self, work: F) -> Result<T, Failure>
     where
         F: FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
@@ -116,7 +116,7 @@ impl Writer {
         answer.await.map_err(|_| Failure::stopped())?
     }
 
-    /// How many transactions were committed.
+    /// Returns the number of committed transactions.
     #[cfg(test)]
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
@@ -140,14 +140,15 @@ impl Drop for Writer {
     }
 }
 
-/// Why there is no writer.
+/// The reason why the writer did not start.
 #[derive(Debug)]
 pub(crate) enum StartError {
     Open(OpenError),
     Thread(io::Error),
 }
 
-/// What a command sees: the connection in its transaction, and a place to say what it changes.
+/// The context of a command: the connection in its transaction, and the list of changes to
+/// announce.
 #[derive(Debug)]
 pub(crate) struct Session<'c> {
     connection: &'c Connection,
@@ -167,18 +168,18 @@ impl Session<'_> {
         self.prepare(sql)?.execute(values)
     }
 
-    /// Tells those who wait, once it is committed.
+    /// Announces a change to its readers after the commit.
     pub(crate) fn changes(&mut self, change: Change) {
         self.changes.push(change);
     }
 }
 
-/// A unit of work that is kept whole or not at all.
+/// A unit of work that takes effect completely or not at all.
 trait Command: Send {
-    /// Does the work. Says whether it is to be kept.
+    /// Runs the work. Returns `true` if its changes are kept.
     fn execute(&mut self, session: &mut Session<'_>) -> bool;
 
-    /// Answers the caller, with the reason when the group could not be committed.
+    /// Sends the result to the caller. `lost` is the reason if the group was not committed.
     fn answer(self: Box<Self>, lost: Option<&str>);
 }
 
@@ -203,7 +204,7 @@ where
             Some(why) => Err(Failure::unavailable(why)),
             None => self.result.unwrap_or_else(|| Err(panicked())),
         };
-        // Who does not wait any more does not want to know.
+        // The caller may have dropped the receiver.
         let _ = self.reply.send(result);
     }
 }
@@ -241,7 +242,7 @@ impl Worker {
         }
     }
 
-    /// Does all the work in one transaction, and returns what it changed.
+    /// Runs a group of commands in one transaction, and returns their changes.
     fn commit(
         &mut self,
         group: &mut Vec<Box<dyn Command>>,
@@ -268,7 +269,8 @@ impl Worker {
         Ok(changes)
     }
 
-    /// What goes into the group next: the work as soon as it comes, the others while there is room.
+    /// Returns the next command for the group: commands of the worker first, then those from
+    /// outside while they have room.
     fn next(&self) -> Option<(Lane, Box<dyn Command>)> {
         if let Some(command) = self.queue.pop(Lane::Work) {
             return Some((Lane::Work, command));
@@ -278,14 +280,14 @@ impl Worker {
         Some((Lane::Outside, command))
     }
 
-    /// What there is to be told that nothing can be done.
+    /// Takes the queued commands, whose callers then get an error.
     fn take_all(&self, group: &mut Vec<Box<dyn Command>>) {
         for lane in [Lane::Work, Lane::Outside] {
             group.extend(std::iter::from_fn(|| self.queue.pop(lane)).take(GROUP));
         }
     }
 
-    /// Runs one command in its savepoint. An error is one of the whole transaction.
+    /// Runs a command in its savepoint. An error concerns the whole transaction.
     fn execute(&self, command: &mut dyn Command) -> rusqlite::Result<Vec<Change>> {
         let run = |sql| self.connection.prepare_cached(sql)?.execute([]).map(drop);
         run("SAVEPOINT command")?;
@@ -293,10 +295,10 @@ impl Worker {
             connection: &self.connection,
             changes: Vec::new(),
         };
-        // A panic is a bug in one command; the savepoint takes back what it did.
+        // A panic is a bug in one command. The savepoint rolls back its changes.
         let keep = catch_unwind(AssertUnwindSafe(|| command.execute(&mut session)));
-        // A full disk makes SQLite take back the whole transaction by itself: then there is no
-        // savepoint any more, and this fails.
+        // If the disk is full, SQLite rolls back the whole transaction. Then the savepoint no
+        // longer exists, and this fails.
         if !matches!(keep, Ok(true)) {
             run("ROLLBACK TO command")?;
             session.changes.clear();
@@ -310,7 +312,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.signals.close();
         self.queue.close();
-        // Dropped, those that wait get no answer, and their callers see that it has ended.
+        // The callers of dropped commands get no result and return an error.
         self.take_all(&mut Vec::new());
     }
 }
@@ -327,7 +329,7 @@ mod tests {
     use super::*;
     use crate::log::Gate;
 
-    /// A writer with a small table of its own.
+    /// Starts a writer with a small table.
     async fn writer(setup: &'static str) -> (Arc<Writer>, TempDir) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("choreo.db");
@@ -362,7 +364,7 @@ mod tests {
         writer.call(list).await.unwrap()
     }
 
-    /// Keeps the thread busy until the sender is dropped.
+    /// Blocks the thread until the sender is dropped.
     async fn occupy(writer: &Arc<Writer>) -> std::sync::mpsc::Sender<()> {
         let (go, wait) = std::sync::mpsc::channel();
         let (started, begun) = oneshot::channel();
@@ -379,11 +381,11 @@ mod tests {
         go
     }
 
-    /// Queues commands while the thread is busy, so that they make one group.
+    /// Queues commands while the thread is blocked, so that they form one group.
     async fn in_one_group<T>(writer: &Arc<Writer>, calls: impl Future<Output = T>) -> T {
         let go = occupy(writer).await;
         let mut calls = std::pin::pin!(calls);
-        // One look at all of them puts them into the queue; none can be done yet.
+        // The first poll queues all commands. None can finish yet.
         let first = std::future::poll_fn(|context| {
             std::task::Poll::Ready(calls.as_mut().poll(context).is_pending())
         });
@@ -411,7 +413,8 @@ mod tests {
         }
         drop(go);
         calls.join_all().await;
-        // One for what kept it busy, and 600 in groups of at most 256.
+        // One commit for the blocking command, and the others for 600 commands in groups of at most
+        // 256.
         assert_eq!(writer.commits(), 1 + 3);
         assert_eq!(values(&writer).await.len(), 600);
     }
