@@ -1,4 +1,4 @@
-//! Thousands of targets that are due behind a data plane that never answers.
+//! Guards the pace of a worker with thousands of due targets on a data plane that never responds.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,16 +9,17 @@ use rusqlite::Connection;
 
 use crate::silence::{Place, World};
 
-/// How many are due.
+/// The number of due targets.
 const DUE: usize = 10_000;
-/// The lane of what waits for a data plane: for a registry they would be resolved one by one.
+/// The lane of work that waits for a data plane. In the lane of a registry, the images would be
+/// resolved one by one.
 const CHANGE: i64 = 1;
-/// What a healthy target is ready within.
+/// The time in which a healthy target becomes ready.
 const SOON: Duration = Duration::from_secs(2);
-/// How long is looked at what waiting costs.
+/// The time over which the cost of waiting is measured.
 const WAITING: Duration = Duration::from_secs(3);
 
-/// Makes as many of the one deployment that there is, each of a target of its own.
+/// Copies the only deployment to many targets.
 fn multiply(world: &World) {
     let connection = Connection::open(world.directory.path().join("choreo.db")).unwrap();
     connection
@@ -48,11 +49,11 @@ fn multiply(world: &World) {
         .unwrap();
 }
 
-/// What this process has had of the processors.
+/// Returns the processor time of this process.
 fn processor() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
-    // User and system time, in hundredths of a second on Linux.
+    // The user and system times are hundredths of a second on Linux.
     let times = fields.split_whitespace().skip(11).take(2);
     let hundredths: u64 = times.map(|time| time.parse::<u64>().unwrap()).sum();
     Duration::from_millis(hundredths * 10)
@@ -65,7 +66,7 @@ fn due(world: &World) -> usize {
     usize::try_from(count.map(|count: i64| count).unwrap()).unwrap()
 }
 
-/// In a process of its own, whose processor time is that of the worker alone.
+/// Runs in a separate process, so that its processor time is the worker's only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_behind_a_data_plane_that_hangs_hold_up_nobody() {
     if !cfg!(target_os = "linux") {

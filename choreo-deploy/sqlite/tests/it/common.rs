@@ -1,4 +1,4 @@
-//! What the tests share.
+//! The helpers of the tests.
 
 use std::path::PathBuf;
 use std::sync::Once;
@@ -14,7 +14,7 @@ use choreo_deploy::workload::ManualTask;
 use choreo_deploy_sqlite::SqliteStore;
 use jiff::{SignedDuration, Timestamp};
 
-/// A store whose file stays behind below the target directory, until the next run of the test.
+/// Opens a store whose file stays below the target directory until the next run of the test.
 pub(crate) async fn fresh() -> SqliteStore {
     static CLEAN: Once = Once::new();
     let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("conformance");
@@ -34,7 +34,7 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("in range")
 }
 
-/// The organization of the example target.
+/// Returns the organization of the example target.
 pub(crate) fn acme() -> OrganizationId {
     "acme".parse().expect("an id")
 }
@@ -43,7 +43,7 @@ pub(crate) fn deployment_id(number: u64) -> DeploymentId {
     format!("d-{number}").parse().expect("an id")
 }
 
-/// A manual deployment of an image to a component's development environment.
+/// Creates a manual deployment of an image to the development environment of a component.
 pub(crate) fn new(component: &str, number: u64, at: Timestamp) -> NewDeployment {
     let place = (example_target(component), "eu-1".parse().expect("an id"));
     let image = RequestedImage::new(example_image(1));
@@ -60,7 +60,7 @@ pub(crate) async fn claim(store: &SqliteStore, now: Timestamp) -> Option<Claimed
     claimed.into_deployment()
 }
 
-/// A release of the image that [`new`] deploys.
+/// Creates a release of the image of [`new`].
 pub(crate) fn draft() -> ReleaseDraft {
     let image = example_image(1);
     let digest = image.digest().expect("a digest").to_owned();
@@ -68,7 +68,7 @@ pub(crate) fn draft() -> ReleaseDraft {
     ReleaseDraft::new(ManualTask::new().into(), image)
 }
 
-/// Claims what is due, makes its release and ends it as ready.
+/// Claims the due deployment, creates its release and ends it as ready.
 pub(crate) async fn finish(store: &SqliteStore, now: Timestamp) -> Deployment {
     let claimed = claim(store, now).await.expect("something is due");
     store

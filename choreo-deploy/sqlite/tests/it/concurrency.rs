@@ -1,4 +1,4 @@
-//! Many at once.
+//! Guards the contracts under concurrent calls.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,3 +1,3 @@
-//! The promises of the store traits, kept in a file.
+//! Runs the conformance suite of the store traits over a file.
 
 choreo_deploy::store_conformance!(crate::common::fresh());

@@ -1,7 +1,8 @@
-//! Kills a process that accepts deployments, again and again: what it acknowledged is there.
+//! Guards that acknowledged deployments survive: a process that accepts deployments is killed
+//! repeatedly.
 //!
-//! A killed process leaves to the operating system what it has written, so this does not show what a
-//! loss of power does; `synchronous=FULL` is for that, and has a test of its own.
+//! The operating system keeps the writes of a killed process, so this does not test a loss of
+//! power. `synchronous=FULL` protects against that and has its own test.
 
 use std::io::{BufReader, Write as _};
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::common::{acme, at, deployment_id, new};
 const FILE: &str = "CHOREO_SQLITE_CRASH_FILE";
 const FIRST: &str = "CHOREO_SQLITE_CRASH_FIRST";
 const ROUNDS: u64 = 25;
-/// More than a round can accept.
+/// More deployments than a round can accept.
 const ROUND: u64 = 1_000_000;
 
 #[tokio::test]
@@ -30,7 +31,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         let mut child = accept_in_child(&file, round * ROUND);
         let ledger = BufReader::new(child.stdout.take().unwrap());
         let ledger = thread::spawn(move || ids(ledger));
-        // From before it is open to well within the burst.
+        // The kill happens between the opening of the file and the middle of the burst.
         thread::sleep(Duration::from_millis(20 + 9 * (round * 7 % 25)));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -74,7 +75,7 @@ fn accept_in_child(file: &Path, first: u64) -> Child {
 }
 
 fn ids(ledger: impl std::io::BufRead) -> Vec<u64> {
-    // The last line may be cut off; a whole one ends with a full stop.
+    // The last line may be incomplete; a complete one ends with a full stop.
     let whole = |line: String| {
         line.strip_prefix("acknowledged ")?
             .strip_suffix('.')?
@@ -102,7 +103,7 @@ async fn child() {
         tasks.spawn(async move {
             for number in (first + task..).step_by(8) {
                 store.accept(new("orders", number, at(0))).await.unwrap();
-                // A whole line in one write, so that a kill cannot mix two.
+                // One write per line, so that a kill cannot mix two lines.
                 let line = format!("acknowledged {number}.\n");
                 std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
             }

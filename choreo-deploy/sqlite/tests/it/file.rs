@@ -1,4 +1,4 @@
-//! The file: what stays in it, and who may open it.
+//! Guards the content of the file and the exclusion of other processes.
 
 use choreo_deploy::conformance::example_target;
 use choreo_deploy::deployment::{Generation, Phase};
@@ -61,7 +61,7 @@ async fn everything_is_there_after_opening_again() {
     assert!(again.replayed && again.deployment == second);
 }
 
-/// All deployments, the target, its release and its settings, as they are shown.
+/// Formats all deployments, the target, its release and its settings.
 async fn snapshot(store: &SqliteStore) -> String {
     let target = example_target("orders");
     let deployments = store
@@ -152,7 +152,7 @@ async fn a_second_store_on_the_file_is_refused_until_the_first_is_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("choreo.db");
     let first = SqliteStore::open(&file).await.unwrap();
-    // The same file by another name is the same file.
+    // Another path of the file leads to the same lock.
     let other_name = directory.path().join(".").join("choreo.db");
     let error = SqliteStore::open(other_name).await.unwrap_err();
     assert!(matches!(error, OpenError::InUse(_)), "{error}");
@@ -247,7 +247,7 @@ async fn a_restored_database_gives_greater_generations() {
     }
 }
 
-/// A version of a credential that comes back names another login than the one that was lost.
+/// Guards that no version of a credential is used again for another login after a restore.
 #[tokio::test]
 async fn a_restored_database_gives_no_version_of_a_credential_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -265,7 +265,7 @@ async fn a_restored_database_gives_no_version_of_a_credential_again() {
     store.close().await;
     std::fs::copy(&file, &backup).unwrap();
 
-    // What is lost: a rotation, and the first registration of another organization.
+    // The restore loses a rotation and the first registration of another organization.
     let mut given = Vec::new();
     for restored in [None, Some(100), Some(101), Some(200)] {
         let store = SqliteStore::open(&file).await.unwrap();
@@ -354,7 +354,7 @@ async fn expired_keys_do_not_pile_up() {
     for number in 0..40 {
         let now = at(i64::try_from(number).unwrap());
         let mut new = new("orders", number, now);
-        // Over for so long five seconds from now that no clock set right brings it back.
+        // The key will have expired for longer than the spare time in five seconds.
         let soon = now + SignedDuration::from_secs(5) - Idempotency::SPARE;
         new.idempotency = Some(Idempotency::new(format!("key-{number}"), [1; 32], soon));
         store.accept(new).await.unwrap();
@@ -377,7 +377,7 @@ async fn new_work_is_told_even_when_nobody_waited() {
         .unwrap();
     let request = ClaimRequest::new("worker", at(0), at(30));
     assert!(store.claim(&request).await.unwrap().work.is_empty());
-    // It comes after the worker has looked, and before it waits.
+    // The change happens after the worker has looked and before it waits.
     store.accept(new("orders", 1, at(0))).await.unwrap();
     tokio::time::timeout(std::time::Duration::from_secs(5), store.new_work())
         .await
@@ -403,7 +403,7 @@ async fn shared_stores_see_each_others_work_and_never_do_it_twice() {
         "who shares is not alone: {error}"
     );
 
-    // Both accept at once, so that both writers want the file.
+    // Both stores accept at the same time, so both writers need the file.
     let accept = async |store: &SqliteStore, from: u64| {
         for number in from..from + 20 {
             let component = format!("component-{number}");

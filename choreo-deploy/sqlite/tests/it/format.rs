@@ -1,5 +1,5 @@
-//! How documents of format 1 are written. A change here is a new format, or old files cannot be
-//! read any more.
+//! Guards the documents of format 1. A change here requires a new format, because otherwise old
+//! files become unreadable.
 
 use choreo_deploy::conformance::example_target;
 use choreo_deploy::run::RunOverrides;
@@ -40,7 +40,7 @@ fn target() -> Value {
     })
 }
 
-/// As it was accepted: what became of it stands in columns.
+/// Guards the document of an accepted deployment. Later changes are in columns.
 fn deployment() -> Value {
     let digest = format!("sha256:{:064x}", 1);
     let image = format!("registry.example.com/shop/app@{digest}");
@@ -68,7 +68,7 @@ fn run_document() -> Value {
     })
 }
 
-/// It stood in the deployment and in its release, and again with each of the next ones.
+/// Guards that a workload is stored once, not with each deployment and release.
 #[tokio::test]
 async fn a_workload_is_stored_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A worker under acceptances that come as fast as they are answered.
+//! Guards the pace of a worker while callers accept deployments without a pause.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,8 +26,8 @@ use tokio::task::JoinSet;
 
 use crate::shim;
 
-/// How long a worker works alone, and as long under load: in turns, so that whatever else the machine
-/// does meets both.
+/// The time for which a worker works alone, and then under load. The phases alternate, so that
+/// other load of the machine affects both.
 const TURN: Duration = Duration::from_millis(400);
 
 /// `CHOREO_TEST_LONG` makes them 30 s each.
@@ -36,12 +36,12 @@ fn turns() -> usize {
     if long { 75 } else { 8 }
 }
 
-/// How many are due before anybody looks: more than any worker finishes here.
+/// The number of deployments that are due at the start: more than a worker finishes here.
 fn due() -> usize {
     turns() * 400
 }
 
-/// Others, that the callers deploy again and again.
+/// Other components, which the callers deploy repeatedly.
 const CALLED: usize = 500;
 
 fn component(number: usize) -> String {
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// How many of those that were due are ready.
+    /// Returns the number of ready deployments among those that were due.
     fn ready(&self) -> usize {
         let file = self.directory.path().join("choreo.db");
         let connection = rusqlite::Connection::open(file).unwrap();
@@ -114,7 +114,7 @@ impl World {
         usize::try_from(count.map(|count: i64| count).unwrap()).unwrap()
     }
 
-    /// Accepts in a closed loop with so many callers, until it is dropped.
+    /// Accepts deployments in a closed loop of many callers until it is dropped.
     fn load(&self, callers: usize) -> Load {
         let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let mut tasks = JoinSet::new();
@@ -139,8 +139,8 @@ impl World {
         }
     }
 
-    /// Lets the deployer work for a time, and returns how much it finished and how long it took to
-    /// stop when it was told to.
+    /// Runs the deployer for a time. Returns the number of finished deployments and the time that
+    /// it took to stop.
     async fn work(&self) -> (usize, Duration) {
         let deployer = self.deployer.clone();
         let before = self.ready();
@@ -152,7 +152,7 @@ impl World {
     }
 }
 
-/// Lets somebody work for a time, and returns how long it took to stop.
+/// Runs some work for a time, and returns the time that it took to stop.
 async fn during<F>(work: impl FnOnce(oneshot::Receiver<()>) -> F) -> Duration
 where
     F: Future<Output = ()> + Send + 'static,
@@ -183,8 +183,8 @@ impl Load {
     }
 }
 
-/// What the worker did before: after a hint it looked again at once, and came to no arm of its select
-/// that frees places or ends it.
+/// Guards against a former behavior of the worker: it looked again immediately after each hint, and
+/// never polled the arms of its select that free places or stop it.
 async fn old_loop(store: Arc<SqliteStore>, stop: oneshot::Receiver<()>) {
     let (mut stop, mut steps) = (std::pin::pin!(stop), JoinSet::new());
     loop {
@@ -207,7 +207,7 @@ async fn old_loop(store: Arc<SqliteStore>, stop: oneshot::Receiver<()>) {
                 let _ = store.finish(&claimed.claim, outcome).await;
             });
         }
-        // Its claims were in one queue with the acceptances, and so in one commit with some of them.
+        // Its claims shared one queue, and so some commits, with the acceptances.
         store.ping().await.unwrap();
         if hinted {
             continue;
@@ -222,7 +222,8 @@ async fn old_loop(store: Arc<SqliteStore>, stop: oneshot::Receiver<()>) {
     }
 }
 
-/// The more came in, the less was done, and under enough of it nothing.
+/// Guards that more acceptances do not mean less work: under enough of them, the worker used to
+/// finish nothing.
 #[expect(clippy::print_stdout, reason = "a long run is for its figures")]
 async fn worker_keeps_its_pace_under(callers: usize) {
     let world = World::new().await;
@@ -244,7 +245,7 @@ async fn worker_keeps_its_pace_under(callers: usize) {
     );
     assert!(accepted > callers, "there is load");
     assert!(stopping < Duration::from_secs(1), "stopped in {stopping:?}");
-    // A turn in which the machine does something else says nothing.
+    // A phase in which the machine does other work proves nothing.
     let kept = |(under_load, alone): &(usize, usize)| 2 * under_load >= *alone;
     let turns: Vec<_> = under_load.into_iter().zip(alone).collect();
     let good = turns.iter().filter(|turn| kept(turn)).count();
@@ -264,7 +265,7 @@ async fn worker_keeps_half_its_pace_under_64_callers() {
     worker_keeps_its_pace_under(64).await;
 }
 
-/// The same where each sync takes 10 ms more.
+/// Guards the same with a disk whose syncs take 10 ms longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_keeps_half_its_pace_on_a_slow_disk() {
     let folder = tempfile::tempdir().unwrap();
@@ -307,7 +308,7 @@ async fn on_a_slow_disk() {
     worker_keeps_its_pace_under(callers.parse().unwrap()).await;
 }
 
-/// The control: the loop that this is about does not stop.
+/// The control: the former loop does not stop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loop_that_follows_hints_alone_does_not_stop() {
     let world = World::new().await;

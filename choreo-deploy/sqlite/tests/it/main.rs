@@ -1,4 +1,4 @@
-//! The store as its users see it.
+//! The tests of the store through its public interface.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod backlog;

@@ -1,4 +1,5 @@
-//! Whatever is done in whatever order, the file answers as the store in memory does.
+//! Guards that the store on SQLite returns the same results as the store in memory for any sequence
+//! of calls.
 
 use choreo_deploy::Target;
 use choreo_deploy::conformance::{block_on, example_image, example_target};
@@ -22,10 +23,10 @@ use proptest::prelude::*;
 
 use crate::common::{self, acme};
 
-/// One step: what is done, and three numbers to choose the details by.
+/// A step: the action, and three numbers that select its details.
 type Step = (u8, u8, u8, u8);
 
-/// A deployment that becomes ready, so that there is something to run and to come back to.
+/// The steps of a deployment that becomes ready, so that runs and rollbacks are possible.
 const READY: [Step; 4] = [(0, 0, 128, 3), (4, 66, 0, 0), (7, 0, 1, 0), (9, 0, 0, 0)];
 
 proptest! {
@@ -40,7 +41,7 @@ proptest! {
         block_on(compare(steps.into_iter().map(|step| (step, 0))));
     }
 
-    /// After a clock was ahead and set right again, keys were forgotten that are not over.
+    /// Guards that no key expires early after a clock was ahead and is corrected.
     #[test]
     fn answers_as_the_model_does_by_a_clock_that_jumps(
         steps in prop::collection::vec((prop_oneof![any::<Step>(), keyed()], ahead()), 1..60)
@@ -49,12 +50,12 @@ proptest! {
     }
 }
 
-/// An acceptance by hand whose key lives for long.
+/// Creates a manual deployment with a key that expires late.
 fn keyed() -> impl Strategy<Value = Step> {
     any::<(u8, u8, u8)>().prop_map(|(a, b, c)| (0, a | 128, b & !3, c | 128))
 }
 
-/// How far the clock is ahead, in seconds: less than a store makes up for.
+/// The number of seconds by which the clock is ahead: less than the spare time of a store.
 fn ahead() -> impl Strategy<Value = i64> {
     prop_oneof![3 => Just(0), 1 => Just(3600), 1 => 0..500_000_i64]
 }
@@ -75,7 +76,7 @@ async fn compare(steps: impl Iterator<Item = (Step, i64)>) {
     }
 }
 
-/// Somebody who uses a store, and remembers the claims it was given, old ones too.
+/// A user of a store that keeps all of its claims, including old ones.
 struct Caller<'s> {
     store: &'s dyn Store,
     claims: Vec<Claim>,
@@ -93,8 +94,8 @@ impl<'s> Caller<'s> {
         }
     }
 
-    /// Takes a step and returns what was answered. The clock goes on with every step, unless it
-    /// jumps, and no two moments that are made of it are the same.
+    /// Executes a step and returns the results. The clock advances with each step unless it jumps,
+    /// and every timestamp is different.
     async fn take(&mut self, (number, now): (u64, Timestamp), (what, a, b, c): Step) -> String {
         match what % 16 {
             0..=3 => self.accept(number, now, (a, b, c)).await,
@@ -281,7 +282,7 @@ impl<'s> Caller<'s> {
         let Some(claim) = chosen(&self.run_claims, a) else {
             return String::new();
         };
-        // What becomes of the next attempt of a run that is to stop has a test of its own.
+        // The next attempt of a cancelled run has its own test.
         let run = self
             .store
             .run(&acme(), &claim.id)
@@ -308,7 +309,7 @@ impl<'s> Caller<'s> {
         }
     }
 
-    /// All that can be read.
+    /// Reads everything.
     async fn look(&self) -> Vec<String> {
         let mut seen = vec![
             show(self.store.next_due().await),
@@ -350,7 +351,7 @@ fn token_id(a: u8) -> TokenId {
 }
 
 fn chosen<T: Clone>(all: &[T], a: u8) -> Option<T> {
-    // The newest more often than the others.
+    // The newest values are chosen more often than the others.
     let back = usize::from(a % 8).saturating_sub(4);
     all.len()
         .checked_sub(1 + back)

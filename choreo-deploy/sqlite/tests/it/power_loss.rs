@@ -1,9 +1,10 @@
-//! Loses power at random moments: what was acknowledged is there, and the database is whole.
+//! Guards that acknowledged changes survive a loss of power at a random moment, and that the
+//! database stays valid.
 //!
-//! A process accepts and ends deployments while a recorder notes what it writes and syncs. Out of the
-//! record come images of the disk at random moments, with any part of what was not synced: nothing,
-//! all, some writes, and of some writes only some sectors of 512 bytes. `CHOREO_TEST_CASES` sets how
-//! many (default 1,000); of so many thousand, each part is of a record of its own.
+//! A process accepts and ends deployments while a recorder logs its writes and syncs. The record
+//! yields images of the disk at random moments with any part of the unsynced writes: none, all,
+//! some writes, and only some 512-byte sectors of a write. `CHOREO_TEST_CASES` sets the number of
+//! images (1,000 by default); a large number is split over several records.
 
 mod disk;
 
@@ -27,21 +28,21 @@ const FOLDER: &str = "RECORDER_FOLDER";
 const LOG: &str = "RECORDER_LOG";
 const DATABASE: &str = "choreo.db";
 const WRITE_AHEAD_LOG: &str = "choreo.db-wal";
-/// What the process has told its callers, a line each.
+/// The file to which the process writes each acknowledgement, one per line.
 const LEDGER: &str = "ledger";
 const OPENED: &str = "opened";
-/// Enough to fill the log twice, so that it is copied and begun anew in between.
+/// Enough writes to fill the log twice, so that it is copied and restarted in between.
 const DEPLOYMENTS: u64 = 300;
 const CALLERS: u64 = 4;
-/// How many images are made of one record at most.
+/// The maximum number of images of a record.
 const PART: usize = 10_000;
 
-/// What one disk left, over all its images.
+/// The result of one disk over all of its images.
 #[derive(Debug, Default)]
 struct Found {
-    /// Images that lack something that was acknowledged.
+    /// Images without an acknowledged change.
     lossy: usize,
-    /// Images that SQLite cannot read, or finds damaged.
+    /// Images that SQLite cannot read or reports as damaged.
     damaged: usize,
 }
 
@@ -62,7 +63,7 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
         println!("{done} images, the last {part} of {calls} calls: {honest:?}");
         assert_eq!((honest.lossy, honest.damaged), (0, 0));
     }
-    // The controls: disks that the store cannot survive, so that the images can show it.
+    // The controls: disks on which the store must lose changes, to show that the images detect it.
     let records = record(&recorder, folder.path());
     let normal = lose_power(&records, Honesty::LogNotSynced, (0, 100));
     assert!(normal.lossy > 20, "synchronous=NORMAL loses: {normal:?}");
@@ -85,7 +86,7 @@ fn record(recorder: &Path, folder: &Path) -> Vec<Record> {
     records(&std::fs::read(log).unwrap())
 }
 
-/// What the process ends with, in the middle of everything.
+/// The exit code of the process, which ends in the middle of its work.
 const ENDED: i32 = 77;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,7 +99,7 @@ async fn child() {
     let ledger = Arc::new(std::fs::File::create(folder.join(LEDGER)).unwrap());
     let store = SqliteStore::open(folder.join(DATABASE)).await.unwrap();
     let store = Arc::new(store);
-    // A whole line in one write.
+    // One write per line.
     let note = move |line: String| {
         (&*ledger)
             .write_all(format!("{line}\n").as_bytes())
@@ -117,7 +118,7 @@ async fn child() {
                     && let Some(claimed) = claim(&store, at(1)).await
                 {
                     let ended = end(&store, &claimed).await;
-                    // It may have been replaced meanwhile.
+                    // The file may have been replaced in the meantime.
                     if ended {
                         note(format!("ready {}", claimed.deployment.id));
                     }
@@ -126,7 +127,7 @@ async fn child() {
         });
     }
     callers.join_all().await;
-    // Without closing the database.
+    // The process ends without closing the database.
     std::process::exit(ENDED);
 }
 
@@ -139,7 +140,7 @@ async fn end(store: &SqliteStore, claimed: &choreo_deploy::store::ClaimedDeploym
     store.finish(claim, outcome).await.is_ok()
 }
 
-/// Looks at images of random moments, the earliest first.
+/// Checks images of random moments, the earliest first.
 fn lose_power(records: &[Record], honesty: Honesty, (seed, cases): (u64, usize)) -> Found {
     let mut chance = Chance(seed);
     let opened = records
@@ -178,11 +179,11 @@ fn lines(record: &Record) -> impl Iterator<Item = &str> {
     text.lines()
 }
 
-/// The lines of the ledger that an image bears out.
+/// Returns the lines of the ledger that an image confirms.
 fn kept(image: &Path, whole: bool) -> rusqlite::Result<BTreeSet<String>> {
     let connection = Connection::open(image.join(DATABASE))?;
-    // Alone with it, SQLite needs no index of the log in a file; and nobody reads what it would copy
-    // into the database at the end.
+    // With exclusive access SQLite needs no file for the index of the log, and it need not copy the
+    // log into the database at the end.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     if whole {
@@ -203,7 +204,7 @@ fn kept(image: &Path, whole: bool) -> rusqlite::Result<BTreeSet<String>> {
     Ok(kept)
 }
 
-/// An image is a database that the store opens and works on.
+/// Guards that the store opens an image and works on it.
 #[tokio::test]
 async fn a_store_goes_on_from_an_image() {
     let folder = tempfile::tempdir().unwrap();

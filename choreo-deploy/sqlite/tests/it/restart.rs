@@ -1,4 +1,4 @@
-//! Starting again: what a process that was killed has left, and who may bring the schema forward.
+//! Guards the restart after a killed process, and which process migrates the schema.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::common::{acme, at, claim, deployment_id, finish, new};
 
 const FILE: &str = "CHOREO_SQLITE_CLAIM_FILE";
 
-/// A process that has claimed a deployment and a run, for an hour, and works on.
+/// Starts a process that has claimed a deployment and a run for an hour and stays alive.
 fn claim_in_child(file: &Path) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "restart::child", "--ignored", "--nocapture"])
@@ -61,7 +61,7 @@ async fn claimed(store: &SqliteStore) -> (bool, bool) {
     (deployment.is_some(), run.is_some())
 }
 
-/// 30 s, the lease, went by after each crash.
+/// Guards that work continues immediately after a crash, without waiting for the lease of 30 s.
 #[tokio::test]
 async fn claims_of_a_process_that_is_dead_end_when_the_file_is_opened() {
     let directory = tempfile::tempdir().unwrap();
@@ -69,7 +69,7 @@ async fn claims_of_a_process_that_is_dead_end_when_the_file_is_opened() {
         let file = directory.path().join(name);
         let mut child = claim_in_child(&file);
         if shared {
-            // The control: while the other process lives, its claims are its own.
+            // The control: the claims of the other process are valid while it lives.
             let beside = SqliteStore::open_shared(&file).await.unwrap();
             assert_eq!(claimed(&beside).await, (false, false), "{name}");
         }
@@ -112,7 +112,7 @@ fn set_schema(file: &Path, version: i64) {
         .unwrap();
 }
 
-/// A newer program brings the schema forward under a server that goes on.
+/// Guards a running server against a newer program that migrates the schema.
 #[tokio::test]
 async fn a_newer_schema_stops_the_writing_of_a_store_that_is_open() {
     let directory = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ async fn an_older_schema_is_brought_forward_only_by_who_is_alone() {
     let file = directory.path().canonicalize().unwrap().join("choreo.db");
     let older = SqliteStore::open_shared(&file).await.unwrap();
     let known = schema(&file);
-    // As a server of an older version would have left it.
+    // The file of a server of an older version.
     set_schema(&file, 0);
     let error = SqliteStore::open_shared(&file).await.unwrap_err();
     assert!(
@@ -164,8 +164,8 @@ async fn an_older_schema_is_brought_forward_only_by_who_is_alone() {
     );
 }
 
-/// Guards that looking at a copy that nobody has opened makes no lock beside it: made by root, it would
-/// keep the server out.
+/// Guards that a read-only store creates no lock file next to an unused copy: a lock file of root
+/// would exclude the server.
 #[tokio::test]
 async fn who_opens_to_read_only_makes_no_lock() {
     let directory = tempfile::tempdir().unwrap();
@@ -186,20 +186,21 @@ async fn who_opens_to_read_only_makes_no_lock() {
     };
     read().await;
     assert!(!lock.exists());
-    // Whoever comes to work makes it, beside who looks.
+    // A process that opens the file for writing creates the lock file, even beside a reader.
     let store = SqliteStore::open_shared(&copy).await.unwrap();
     read().await;
     assert!(lock.exists());
     drop(store);
     drop(reader);
-    // The control: where there is one, it keeps out who is to look while somebody is alone.
+    // The control: an existing lock file excludes readers while a process has exclusive access.
     let alone = SqliteStore::open(&copy).await.unwrap();
     let error = SqliteStore::open_read_only(&copy).await.unwrap_err();
     assert!(matches!(error, OpenError::InUse(_)), "{error}");
     drop(alone);
 }
 
-/// Guards that looking changes nothing: no file is made, no claim ends, no schema is brought forward.
+/// Guards that a read-only store changes nothing: it creates no file, ends no claim and migrates no
+/// schema.
 #[tokio::test]
 async fn who_opens_to_read_only_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -228,7 +229,7 @@ async fn who_opens_to_read_only_changes_nothing() {
     );
     drop(reader);
     assert_eq!(content(), before);
-    // The control: who opens it to write ends the claims.
+    // The control: a process that opens the file for writing ends the claims.
     let store = SqliteStore::open_shared(&file).await.unwrap();
     assert_eq!(claimed(&store).await, (true, true));
     drop(store);

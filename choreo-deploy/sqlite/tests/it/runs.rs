@@ -1,4 +1,4 @@
-//! When a run that somebody asked to stop is due.
+//! Guards the due time of a run with a requested cancellation.
 
 use choreo_deploy::conformance::example_target;
 use choreo_deploy::run::RunPhase;
@@ -43,7 +43,8 @@ async fn a_worker_hears_at_once_that_its_run_is_to_stop_and_then_sets_the_pace()
         .expect("due at once, not at 60");
     assert!(aware.run.cancel_requested);
 
-    // Stopping takes its time. The worker knows, so it is not called back before it wants to be.
+    // Cancellation takes time. The worker knows of the request, so the run is due no earlier than
+    // the worker has set.
     store
         .put_back_run(&aware.claim, progress(4, 9))
         .await

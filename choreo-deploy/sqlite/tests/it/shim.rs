@@ -1,10 +1,11 @@
-//! Libraries in C that stand between a process and the operating system.
+//! Libraries in C between a process and the operating system.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Compiles a library for `LD_PRELOAD`. `None` where there is no compiler or nothing to load it.
+/// Compiles a library for `LD_PRELOAD`. Returns `None` if there is no compiler or the platform
+/// cannot load it.
 pub(crate) fn compile(source: &str, folder: &Path) -> Option<PathBuf> {
     let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/shim"));
     let library = folder.join(source).with_extension("so");
@@ -15,7 +16,7 @@ pub(crate) fn compile(source: &str, folder: &Path) -> Option<PathBuf> {
     found.then_some(library)
 }
 
-/// Says so in front of whoever runs the tests, whose output is captured.
+/// Reports it to the terminal, because the output of tests is captured.
 pub(crate) fn skipped(what: &str) {
     let said = format!("SKIPPED: {what}, because cc is not installed or this is not Linux\n");
     std::io::stderr().write_all(said.as_bytes()).unwrap();

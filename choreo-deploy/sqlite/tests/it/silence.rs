@@ -1,4 +1,4 @@
-//! A worker beside data planes that never answer and registries that are dead or slow.
+//! Guards a worker against data planes that never respond and registries that are dead or slow.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use choreo_registry::image::{MediaType, ResolvedImage};
 use choreo_registry::{Digest, ImageReference};
 use tempfile::TempDir;
 
-/// What a healthy target is ready within.
+/// The time in which a healthy target becomes ready.
 const SOON: Duration = Duration::from_secs(2);
 
-/// A data plane that takes every call and never answers.
+/// A data plane that accepts every call and never responds.
 #[derive(Debug)]
 struct Dead;
 
@@ -78,7 +78,7 @@ impl DeploymentBackend for Dead {
     }
 }
 
-/// Registries, of which those named so never answer, or late.
+/// Registries that never respond, or respond late, depending on their names.
 #[derive(Debug)]
 struct Registries;
 
@@ -99,7 +99,7 @@ impl ImageResolver for Registries {
     }
 }
 
-/// A component, and what it waits for.
+/// A component and its dependencies.
 pub(crate) struct Place {
     component: String,
     organization: String,
@@ -108,7 +108,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What somebody else deploys where everything answers.
+    /// Creates a component of another organization whose dependencies all respond.
     pub(crate) fn healthy() -> Self {
         Self {
             component: "healthy".to_owned(),
@@ -118,7 +118,7 @@ impl Place {
         }
     }
 
-    /// What waits for a data plane that never answers: one of many.
+    /// Creates a component on a data plane that never responds, one of many.
     pub(crate) fn dead(number: usize) -> Self {
         Self {
             component: format!("waiting-{number}"),
@@ -152,12 +152,12 @@ impl Place {
     }
 }
 
-/// So many data planes or registries that `what` makes of a component, four components on each.
+/// Creates components for many data planes or registries, four on each.
 fn beside(silent: usize, what: impl Fn(usize, Place) -> Place) -> Vec<Place> {
     let mut places = Vec::new();
     for number in 0..silent {
         for part in 0..4 {
-            // One organization has all of the even ones.
+            // One organization has all even ones.
             let organization = match number % 2 {
                 0 => "one".to_owned(),
                 _ => format!("other-{number}"),
@@ -218,7 +218,7 @@ impl World {
     }
 }
 
-/// The healthy one comes when the worker has begun as much as it may.
+/// The healthy component arrives when the worker has reached its limits.
 async fn healthy_is_ready_soon(what: impl Fn(usize, Place) -> Place) {
     let steps = DeployerOptions::default().steps.get();
     for silent in 1..=steps + 1 {
@@ -251,7 +251,8 @@ async fn healthy_is_ready_soon(what: impl Fn(usize, Place) -> Place) {
     }
 }
 
-/// Four dead data planes held up everybody for two minutes.
+/// Guards that dead data planes delay no other deployment: four of them used to delay everything
+/// for two minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_data_planes_hold_up_nobody() {
     healthy_is_ready_soon(|number, place| Place {
@@ -261,7 +262,8 @@ async fn dead_data_planes_hold_up_nobody() {
     .await;
 }
 
-/// Four deployments from a registry that does not answer held up others for a minute.
+/// Guards that a dead registry delays no other deployment: four deployments from one used to delay
+/// others for a minute.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_registries_hold_up_nobody() {
     healthy_is_ready_soon(|number, place| Place {
@@ -280,7 +282,7 @@ async fn slow_registries_hold_up_nobody() {
     .await;
 }
 
-/// Both at once, and every deployment of one registry of one organization.
+/// Guards both at the same time, with every deployment from one registry of one organization.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_data_planes_behind_one_slow_registry_hold_up_nobody() {
     healthy_is_ready_soon(|number, place| Place {

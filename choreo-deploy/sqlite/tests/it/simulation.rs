@@ -1,8 +1,9 @@
-//! Histories of several workers, each with a connection of its own, as seeds make them.
+//! Runs generated histories of several workers, each with its own connection.
 //!
-//! `CHOREO_TEST_CASES` sets how many (default 200), `CHOREO_TEST_SEED` the first. The store's threads
-//! have a time of their own; the simulation waits for each call, so that a seed still makes the same
-//! history again. What needs calls at once is in [`concurrency`](crate::concurrency).
+//! `CHOREO_TEST_CASES` sets the number of histories (200 by default), `CHOREO_TEST_SEED` the first
+//! one. The threads of the store run in real time, and the simulation waits for each call, so a
+//! seed always produces the same history. The tests of concurrent calls are in
+//! [`concurrency`](crate::concurrency).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Rows that this version cannot read: passed over, reported, and left as they are.
+//! Guards that rows that this version cannot read are skipped, reported and unchanged.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::common::{acme, at, claim, deployment_id, finish, new};
 use crate::silence::{Place, World};
 
-/// A store with a deployment for each change of the row, and one that is left alone.
+/// Creates a store with a deployment for each change of its row, and one without a change.
 async fn changed(changes: &[&str]) -> (SqliteStore, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("choreo.db");
@@ -72,7 +72,7 @@ async fn work_goes_on_past_them() {
         Some(at(31)),
         "they are not due all the time"
     );
-    // What people and machines do next does not touch them either.
+    // Later calls of people and machines do not change them either.
     for number in 1..=5 {
         let next = new(&format!("component-{number}"), 10 + number, at(2));
         let accepted = store
@@ -85,7 +85,7 @@ async fn work_goes_on_past_them() {
         finish(&store, at(3)).await;
     }
     assert_eq!(rows(&directory), before);
-    // Of the fifth only the workload cannot be read: whoever follows it learns how it ended.
+    // Only the workload of the fifth deployment is unreadable, so its readers still see its end.
     let fifth = store
         .deployment(&acme(), &deployment_id(5))
         .await
@@ -114,7 +114,7 @@ async fn they_are_reported_without_their_content() {
     );
 }
 
-/// More rows than one question reads, of each kind that there are many of.
+/// Guards that all pages are read: there are more rows of each kind than one read takes.
 #[tokio::test]
 async fn they_are_found_among_many() {
     let (store, directory) = changed(&[]).await;
@@ -213,8 +213,8 @@ async fn a_run_that_cannot_be_read_is_passed_over() {
     assert_eq!(store.next_due().await.unwrap(), Some(at(32)));
 }
 
-/// What no other try mends was answered with "try again", and a run that met it waited
-/// for ever without a reason.
+/// Guards that a permanent error is not reported as "try again", and that a run with such an error
+/// ends with a reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_cannot_be_read_is_no_passing_failure() {
     let place = Place::healthy();
@@ -253,7 +253,7 @@ async fn a_registry_that_cannot_be_read_is_no_passing_failure() {
     assert_eq!(before.unwrap().phase, Phase::Ready);
 }
 
-/// A row that cannot be read hides no other target of the page.
+/// Guards that an unreadable row hides no other target of the page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn targets_are_looked_at_past_a_release_that_cannot_be_read() {
     let place = Place::healthy();
