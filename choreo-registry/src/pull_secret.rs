@@ -210,7 +210,7 @@ impl PullSecret {
     /// ```
     #[must_use]
     pub fn expose_text(&self, metadata: &SecretMetadata, format: Format) -> Zeroizing<String> {
-        manifest::text(metadata, &self.data(), format)
+        manifest::text(metadata, &self.expose_data(), format)
     }
 
     /// Returns the whole Secret, ready to be applied. The value is in ordinary memory: drop it
@@ -225,7 +225,7 @@ impl PullSecret {
     /// ```
     #[must_use]
     pub fn expose_manifest(&self, metadata: &SecretMetadata) -> Value {
-        manifest::value(metadata, &self.data())
+        manifest::value(metadata, &self.expose_data())
     }
 
     /// Returns the Secret with a remark in place of its data, to show to people. It cannot be
@@ -269,7 +269,17 @@ impl PullSecret {
     }
 
     /// Returns the docker config in base64.
-    fn data(&self) -> Zeroizing<String> {
+    /// Returns the value of the Secret's `.dockerconfigjson`: the docker config in base64.
+    ///
+    /// ```
+    /// use choreo_registry::{Credential, PullSecret};
+    ///
+    /// let secret = PullSecret::new(&"ghcr.io".parse()?, &Credential::new("u", "p")?);
+    /// assert!(secret.expose_data().starts_with("eyJhdXRocyI6eyJnaGNyLmlvIjp7"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn expose_data(&self) -> Zeroizing<String> {
         let json = self.expose_docker_config_json();
         secret_base64::encoded(json.as_bytes())
     }
