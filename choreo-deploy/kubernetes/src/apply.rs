@@ -32,12 +32,14 @@
 //! then a port whose number changes leads to it by its name: see [`held_back`](crate::held_back).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, BackendErrorKind};
 use futures_util::stream::{self, TryStreamExt};
-use serde_json::{Value, json};
+use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::anchor::{ATTEMPTS, Anchor, Anchors, Held, State};
 use crate::cluster::{Cluster, Live, Written, stamp_change};
@@ -46,11 +48,14 @@ use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
 use crate::name;
+use crate::sent::Sent;
 use crate::stamp::Stamp;
 use crate::unchanged;
 
 /// How many Jobs are deleted at once.
 const DELETED_AT_ONCE: usize = 8;
+/// A docker config without logins, in base64.
+const NO_LOGINS: &str = "eyJhdXRocyI6e319";
 
 /// Writes the objects of one target at one place in their order.
 pub(crate) struct Writer<'a> {
@@ -144,7 +149,7 @@ impl Writer<'_> {
                     // Refused now, while what was there before can still be kept.
                     self.cluster.dry_run(object.id(), object).await?;
                     self.hold_back(object, live).await?;
-                    deferred.push(object.expose_manifest().clone());
+                    deferred.push(object.manifest().clone());
                 }
                 Some(live) => self.write_over(object, objects, &live).await?,
             }
@@ -443,7 +448,7 @@ impl Writer<'_> {
     /// as they are ready, so its ports lead to the number that each pod serves.
     async fn hold_back(&self, object: &Object, live: Live) -> Result<(), BackendError> {
         let ports = |live: &Live| match object.id().kind {
-            Kind::Service => held_back::ports(&live.0, object.expose_manifest()),
+            Kind::Service => held_back::ports(&live.0, object.manifest()),
             _ => None,
         };
         self.touch_over(object.id(), live, ports).await.map(drop)
@@ -588,7 +593,16 @@ impl Writer<'_> {
 
     /// Reads an object, and refuses it when it is another's or newer.
     pub(crate) async fn judged(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
-        let Some(live) = self.cluster.get(id).await? else {
+        self.judge(id, self.cluster.get(id).await?)
+    }
+
+    /// The same for what was read already.
+    pub(crate) fn judge(
+        &self,
+        id: &ObjectId,
+        live: Option<Live>,
+    ) -> Result<Option<Live>, BackendError> {
+        let Some(live) = live else {
             return Ok(None);
         };
         if !live.belongs_to(self.target) {
@@ -640,7 +654,7 @@ fn is_needed_as_it_is(object: &Object, live: &Live) -> bool {
     let kinds = [Kind::Service, Kind::HorizontalPodAutoscaler];
     kinds.contains(&object.id().kind)
         && !live.is_pending()
-        && !covers(&live.0["spec"], &object.expose_manifest()["spec"])
+        && !covers(&live.0["spec"], &object.manifest()["spec"])
 }
 
 /// The Jobs of runs carry the run's label and not the role, which is their pods'.
@@ -665,8 +679,9 @@ pub(crate) fn removal_order(ids: impl IntoIterator<Item = ObjectId>) -> Vec<Obje
 }
 
 /// The object as a reservation: there, and without any effect.
-fn pending(object: &Object, stamp: Stamp) -> Value {
-    let mut json = stamped(object, stamp);
+fn pending(object: &Object, stamp: Stamp) -> Sent {
+    let mut sent = stamped(object, stamp);
+    let json = &mut sent.json;
     json["metadata"]["annotations"][labels::PENDING] = "true".into();
     match object.id().kind {
         // Paused, not without copies: Kubernetes calls no copies complete, and afterwards times no
@@ -676,7 +691,7 @@ fn pending(object: &Object, stamp: Stamp) -> Value {
         Kind::HorizontalPodAutoscaler => {
             json["spec"]["scaleTargetRef"]["name"] = "pending".into();
         }
-        Kind::Secret => json["data"] = json!({ ".dockerconfigjson": "eyJhdXRocyI6e319" }),
+        Kind::Secret => return sent.with_data(Arc::new(Zeroizing::new(NO_LOGINS.to_owned()))),
         Kind::Service | Kind::PodDisruptionBudget => {
             // Without a selector it selects nothing.
             if let Some(spec) = json["spec"].as_object_mut() {
@@ -685,20 +700,21 @@ fn pending(object: &Object, stamp: Stamp) -> Value {
         }
         _ => {}
     }
-    json
+    sent
 }
 
 /// The object as it is sent over what is there.
 ///
 /// Where an autoscaler owns the number of copies, the number that is there is sent, kept within the
 /// range. Leaving it out would fall back to one copy when a range takes the place of a fixed number.
-pub(crate) fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Stamp)) -> Value {
-    let mut json = stamped(object, stamp);
+pub(crate) fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Stamp)) -> Sent {
+    let mut sent = stamped(object, stamp);
+    let json = &mut sent.json;
     let autoscaler = all
         .iter()
         .find(|other| other.id().kind == Kind::HorizontalPodAutoscaler);
     if object.id().kind == Kind::Deployment
-        && let Some(spec) = autoscaler.map(|autoscaler| &autoscaler.expose_manifest()["spec"])
+        && let Some(spec) = autoscaler.map(|autoscaler| &autoscaler.manifest()["spec"])
     {
         let bound = |field: &str| spec[field].as_i64().unwrap_or(1);
         let there = live.number("/spec/replicas").unwrap_or(0);
@@ -707,14 +723,14 @@ pub(crate) fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Sta
             .min(bound("maxReplicas"))
             .into();
     }
-    json
+    sent
 }
 
 /// The object as it is written at a place in the order.
-pub(crate) fn stamped(object: &Object, stamp: Stamp) -> Value {
-    let mut json = object.expose_manifest().clone();
-    json["metadata"]["annotations"][labels::GENERATION] = stamp.to_string().into();
-    json
+pub(crate) fn stamped(object: &Object, stamp: Stamp) -> Sent {
+    let mut sent = object.sent();
+    sent.json["metadata"]["annotations"][labels::GENERATION] = stamp.to_string().into();
+    sent
 }
 
 /// Whether all that is wanted is there already, whatever else is.

@@ -160,8 +160,8 @@ impl KubernetesBackend {
                     return Ok(());
                 }
             }
-            let json = wanted.expose_manifest().clone();
-            if let Written::Done(_) = cluster.apply(wanted.id(), json, live.as_ref()).await? {
+            let sent = wanted.sent();
+            if let Written::Done(_) = cluster.apply(wanted.id(), sent, live.as_ref()).await? {
                 return Ok(());
             }
         }
@@ -299,8 +299,8 @@ impl KubernetesBackend {
             else {
                 return self.nothing_to_replace(&cluster, pull);
             };
-            let json = stamped(&secret, anchor.stamp());
-            if let Written::Done(_) = cluster.apply(&id, json, Some(&live)).await? {
+            let sent = stamped(&secret, anchor.stamp());
+            if let Written::Done(_) = cluster.apply(&id, sent, Some(&live)).await? {
                 return Ok(());
             }
         }
@@ -323,7 +323,7 @@ impl KubernetesBackend {
 }
 
 fn has_labels_of(live: &Live, wanted: &Object) -> bool {
-    let labels = wanted.expose_manifest()["metadata"]["labels"].as_object();
+    let labels = wanted.manifest()["metadata"]["labels"].as_object();
     labels
         .into_iter()
         .flatten()

@@ -3,15 +3,18 @@
 //! Objects are JSON here, so that this crate does not depend on the types of one Kubernetes version.
 //! Every write says what it was judged on: the object's uid and resource version, or its absence.
 
+use bytes::Bytes;
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, BackendErrorKind};
 use choreo_deploy::reason::Evidence;
 use jiff::Timestamp;
 use kube::Api;
 use kube::api::{
-    DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+    DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams,
+    Preconditions,
 };
-use kube::core::Status;
+use kube::client::Body;
+use kube::core::{Request, Status};
 use serde_json::{Value, json};
 
 use crate::error;
@@ -19,6 +22,7 @@ use crate::events::time;
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
+use crate::sent::Sent;
 use crate::stamp::{Rank, Stamp};
 
 /// The one field manager: never versioned, so that a field left out later is removed
@@ -59,6 +63,18 @@ impl Cluster<'_> {
     }
 
     pub(crate) async fn get(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
+        if id.kind != Kind::Secret {
+            return self.get_whole(id).await;
+        }
+        let found = self.api(id.kind).get_metadata_opt(&id.name).await;
+        let found = found.map_err(|e| self.error(&e))?;
+        found
+            .map(|found| self.live(&of_metadata(found)))
+            .transpose()
+    }
+
+    /// Reads an object with its data: of a Secret, [`get`](Self::get) reads only the metadata.
+    pub(crate) async fn get_whole(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
         let found = self.api(id.kind).get_opt(&id.name).await;
         found
             .map_err(|e| self.error(&e))?
@@ -88,20 +104,21 @@ impl Cluster<'_> {
     pub(crate) async fn apply(
         &self,
         id: &ObjectId,
-        mut json: Value,
+        mut object: Sent,
         over: Option<&Live>,
     ) -> Result<Written, BackendError> {
         if let Some(live) = over.filter(|live| live.is_taken_over()) {
-            return self.apply_alone(id, json, live).await;
+            return self.apply_alone(id, object, live).await;
         }
-        json["metadata"]["resourceVersion"] = over.map_or(NEVER, Live::resource_version).into();
+        let metadata = &mut object.json["metadata"];
+        metadata["resourceVersion"] = over.map_or(NEVER, Live::resource_version).into();
         if let Some(live) = over {
-            json["metadata"]["uid"] = live.uid().into();
+            metadata["uid"] = live.uid().into();
         }
-        let sent = self.patch(id, &applied(), &Patch::Apply(&json)).await;
+        let sent = self.send(id, &object).await;
         match (sent, over) {
-            (Err(kube::Error::Api(status)), Some(live)) if is_of_fields(&status, &json) => {
-                self.take_over(id, json, live).await
+            (Err(kube::Error::Api(status)), Some(live)) if is_of_fields(&status, &object.json) => {
+                self.take_over(id, object, live).await
             }
             (sent, _) => self.written(id, sent),
         }
@@ -112,11 +129,11 @@ impl Cluster<'_> {
     async fn take_over(
         &self,
         id: &ObjectId,
-        json: Value,
+        object: Sent,
         live: &Live,
     ) -> Result<Written, BackendError> {
-        match self.merge_over(id, fields(&json), live).await? {
-            Written::Done(replaced) => self.apply_alone(id, json, &replaced).await,
+        match self.merge_over(id, fields(&object.json), live).await? {
+            Written::Done(replaced) => self.apply_alone(id, object, &replaced).await,
             Written::Conflict => Ok(Written::Conflict),
         }
     }
@@ -127,7 +144,7 @@ impl Cluster<'_> {
     async fn apply_alone(
         &self,
         id: &ObjectId,
-        mut json: Value,
+        mut object: Sent,
         live: &Live,
     ) -> Result<Written, BackendError> {
         let mut managers = live.managers().to_vec();
@@ -139,10 +156,35 @@ impl Cluster<'_> {
         let Written::Done(alone) = self.merge(id, change, live).await? else {
             return Ok(Written::Conflict);
         };
-        json["metadata"]["resourceVersion"] = alone.resource_version().into();
-        json["metadata"]["uid"] = alone.uid().into();
-        let sent = self.patch(id, &applied(), &Patch::Apply(&json)).await;
+        object.json["metadata"]["resourceVersion"] = alone.resource_version().into();
+        object.json["metadata"]["uid"] = alone.uid().into();
+        let sent = self.send(id, &object).await;
         self.written(id, sent)
+    }
+
+    /// Applies an object as it is.
+    async fn send(&self, id: &ObjectId, object: &Sent) -> Result<DynamicObject, kube::Error> {
+        if object.data().is_none() {
+            let patch = Patch::Apply(&object.json);
+            return self.patch(id, &applied(), &patch).await;
+        }
+        let path = format!("/api/v1/namespaces/{}/secrets", self.namespace);
+        let patch = Patch::Apply(&object.json);
+        let request = Request::new(path).patch_metadata(&id.name, &applied(), &patch);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let body = object.body().map_err(kube::Error::SerdeError)?;
+        let request = request.map(|_| Body::from(Bytes::from_owner(body)));
+        let response = self.client.send(request).await?;
+        let status = response.status();
+        let answer = response.into_body().collect_bytes().await?;
+        if status.is_success() {
+            return serde_json::from_slice(&answer).map_err(kube::Error::SerdeError);
+        }
+        let refused = serde_json::from_slice(&answer).unwrap_or_else(|_| {
+            let text = String::from_utf8_lossy(&answer);
+            Status::failure(&text, "no JSON").with_code(status.as_u16())
+        });
+        Err(kube::Error::Api(refused.boxed()))
     }
 
     async fn patch(
@@ -151,12 +193,17 @@ impl Cluster<'_> {
         params: &PatchParams,
         patch: &Patch<&Value>,
     ) -> Result<DynamicObject, kube::Error> {
-        self.api(id.kind).patch(&id.name, params, patch).await
+        let api = self.api(id.kind);
+        if id.kind == Kind::Secret {
+            let answer = api.patch_metadata(&id.name, params, patch).await;
+            return answer.map(of_metadata);
+        }
+        api.patch(&id.name, params, patch).await
     }
 
     /// Lets the API server judge an object without writing it.
     pub(crate) async fn dry_run(&self, id: &ObjectId, object: &Object) -> Result<(), BackendError> {
-        let json = object.expose_manifest();
+        let json = object.manifest();
         let params = applied().dry_run();
         let sent = self.patch(id, &params, &Patch::Apply(json)).await;
         let sent = match sent {
@@ -435,6 +482,15 @@ fn merged(manager: &str) -> PatchParams {
     PatchParams {
         field_manager: Some(manager.to_owned()),
         ..PatchParams::default()
+    }
+}
+
+/// Returns an object without what is not its metadata.
+fn of_metadata(partial: PartialObjectMeta<DynamicObject>) -> DynamicObject {
+    DynamicObject {
+        types: partial.types,
+        metadata: partial.metadata,
+        data: json!({}),
     }
 }
 

@@ -70,6 +70,7 @@ mod manifest;
 mod name;
 pub mod policy;
 mod pull_failure;
+mod sent;
 mod stamp;
 mod status;
 mod take_back;

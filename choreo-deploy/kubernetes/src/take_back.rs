@@ -57,7 +57,7 @@ impl Writer<'_> {
         if object.id().kind != Kind::Service {
             return Ok(None);
         }
-        let mut manifest = object.expose_manifest().clone();
+        let mut manifest = object.manifest().clone();
         let live = self.judged(object.id()).await?;
         let live = live.filter(|live| !live.is_pending());
         let Some(ports) = live.and_then(|live| held_back::ports(&manifest, &live.0)) else {

@@ -43,7 +43,7 @@ impl Runs<'_> {
                 Some(live) => live,
                 None => {
                     self.check(generation).await?;
-                    let mut pending = job.expose_manifest().clone();
+                    let mut pending = job.manifest().clone();
                     pending["spec"]["suspend"] = true.into();
                     pending["metadata"]["annotations"][labels::PENDING] = "true".into();
                     match self.cluster.create(job.id(), &pending).await? {

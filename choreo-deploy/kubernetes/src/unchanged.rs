@@ -42,13 +42,16 @@ impl Writer<'_> {
             return Ok(false);
         }
         for object in objects {
-            let live = self.judged(object.id()).await?;
+            let id = object.id();
+            let live = self.judge(id, self.cluster.get_whole(id).await?)?;
             let is_there = live.is_some_and(|live| {
                 let mut wanted = filled(object, objects, (&live, self.stamp));
-                steady(&mut wanted);
+                steady(&mut wanted.json);
+                let data = live.text("/data/.dockerconfigjson");
                 !live.is_ending()
                     && !live.is_pending()
-                    && covers(&live.0, &wanted)
+                    && covers(&live.0, &wanted.json)
+                    && wanted.data().is_none_or(|wanted| wanted == data)
                     && (object.id().kind != Kind::Deployment || is_at_rest(&live))
             });
             if !is_there {
@@ -100,7 +103,7 @@ fn is_at_rest(deployment: &Live) -> bool {
 pub(crate) fn digest(objects: &[Object]) -> String {
     let mut hash = Sha256::new();
     for object in objects {
-        let mut json = object.expose_manifest().clone();
+        let mut json = object.manifest().clone();
         steady(&mut json);
         if object.id().kind == Kind::Secret {
             json["data"] = Value::Null;

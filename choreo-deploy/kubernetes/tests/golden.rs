@@ -297,7 +297,6 @@ fn patch_changes_what_it_may_and_is_refused_otherwise() {
             .find(|object| object.kind() == kind)
             .unwrap()
             .expose_manifest()
-            .clone()
     };
     let objects = patched(|objects| {
         objects[3]["spec"]["template"]["spec"]["priorityClassName"] = "tenant".into();
@@ -434,9 +433,8 @@ fn patch_and_people_do_not_see_the_secret() {
         .iter()
         .find(|object| object.kind() == "Secret")
         .unwrap();
-    let data = object.expose_manifest()["data"][".dockerconfigjson"]
-        .as_str()
-        .unwrap();
+    let manifest = object.expose_manifest();
+    let data = manifest["data"][".dockerconfigjson"].as_str().unwrap();
     let shown = format!("{object:?} {} {}", object.to_yaml(), object.redacted());
     assert!(!shown.contains(data), "{shown}");
     assert!(shown.contains("<redacted>"));

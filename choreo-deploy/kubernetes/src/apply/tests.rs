@@ -1,4 +1,5 @@
 use choreo_deploy::deployment::Generation;
+use serde_json::json;
 
 use super::*;
 
@@ -16,7 +17,7 @@ fn stamp() -> Stamp {
 #[test]
 fn what_is_reserved_does_nothing() {
     let reserved = |kind: &str, spec: &Value| {
-        let json = pending(&object(kind, spec), stamp());
+        let json = pending(&object(kind, spec), stamp()).json;
         assert!(Live(json.clone()).is_pending(), "{json}");
         json["spec"].clone()
     };
@@ -53,11 +54,11 @@ fn an_autoscaler_keeps_its_number_of_copies_within_its_range() {
         (Some(9), 4),
     ] {
         let live = Live(json!({ "spec": { "replicas": there } }));
-        let json = filled(&all[0], &all, (&live, stamp()));
+        let json = filled(&all[0], &all, (&live, stamp())).json;
         assert_eq!(json["spec"]["replicas"], sent, "{there:?} are there");
     }
     let fixed = [object("Deployment", &json!({ "replicas": 5 }))];
     let live = Live(json!({ "spec": { "replicas": 1 } }));
-    let json = filled(&fixed[0], &fixed, (&live, stamp()));
+    let json = filled(&fixed[0], &fixed, (&live, stamp())).json;
     assert_eq!(json["spec"]["replicas"], 5, "no autoscaler, no range");
 }

@@ -1,20 +1,23 @@
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::yaml;
 use crate::kind::{Kind, ObjectId};
+use crate::sent::{SecretData, Sent};
 
 /// One Kubernetes object as it is applied.
 ///
-/// A Secret's object holds the secret, so this is neither `Serialize` nor shown by `Debug`:
+/// The object of a Secret contains its data, so this is neither `Serialize` nor shown by `Debug`:
 /// [`redacted`](Self::redacted) and [`to_yaml`](Self::to_yaml) are for people,
 /// [`expose_manifest`](Self::expose_manifest) is for the API server.
 #[derive(Clone)]
 pub struct Object {
     id: ObjectId,
     namespace: Option<String>,
+    /// Without the data of a Secret.
     json: Value,
+    data: Option<SecretData>,
 }
 
 impl Object {
@@ -24,6 +27,15 @@ impl Object {
             id,
             namespace: namespace.map(str::to_owned),
             json,
+            data: None,
+        }
+    }
+
+    /// Adds the data of a Secret.
+    pub(super) fn with_data(self, data: SecretData) -> Self {
+        Self {
+            data: Some(data),
+            ..self
         }
     }
 
@@ -35,6 +47,7 @@ impl Object {
             id: id.parse().ok()?,
             namespace: text("/metadata/namespace").map(str::to_owned),
             json: json.clone(),
+            data: None,
         })
     }
 
@@ -62,21 +75,23 @@ impl Object {
         self.namespace.as_deref()
     }
 
-    /// The whole object, secrets included.
+    /// Returns the whole object, including the data of a Secret. The value is in ordinary memory: drop
+    /// it soon.
     #[must_use]
-    pub fn expose_manifest(&self) -> &Value {
-        &self.json
+    pub fn expose_manifest(&self) -> Value {
+        self.with_shown_data(self.data.as_ref().map(|data| data.as_str()))
     }
 
-    /// The object with a remark in place of each value of a Secret.
+    /// Returns the object with a remark in place of the data of a Secret.
     #[must_use]
     pub fn redacted(&self) -> Value {
+        self.with_shown_data(self.data.as_ref().map(|_| "<redacted>"))
+    }
+
+    fn with_shown_data(&self, data: Option<&str>) -> Value {
         let mut json = self.json.clone();
-        if self.id.kind == Kind::Secret
-            && let Some(data) = json.get_mut("data").and_then(Value::as_object_mut)
-        {
-            data.values_mut()
-                .for_each(|value| *value = "<redacted>".into());
+        if let Some(data) = data {
+            json["data"] = json!({ ".dockerconfigjson": data });
         }
         json
     }
@@ -98,6 +113,16 @@ impl Object {
 
     pub(crate) fn id(&self) -> &ObjectId {
         &self.id
+    }
+
+    /// Returns the manifest, without the data of a Secret.
+    pub(crate) fn manifest(&self) -> &Value {
+        &self.json
+    }
+
+    /// Returns the object as it is sent to the API server.
+    pub(crate) fn sent(&self) -> Sent {
+        Sent::new(self.json.clone(), self.data.clone())
     }
 
     pub(crate) fn json_mut(&mut self) -> &mut Value {

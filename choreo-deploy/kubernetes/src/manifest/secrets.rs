@@ -19,7 +19,7 @@ pub(super) fn checked(objects: Vec<Object>, plan: &Plan<'_>) -> Result<Vec<Objec
         .iter()
         .filter(|object| object.id().kind != Kind::Secret);
     for object in sent {
-        if let Some(name) = named(object.expose_manifest(), "", own.as_deref()) {
+        if let Some(name) = named(object.manifest(), "", own.as_deref()) {
             return Err(refused(format!(
                 "{} names the pull secret {name:?}, which no component may read: make a Secret of \
                  another name",

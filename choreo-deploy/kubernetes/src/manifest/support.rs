@@ -1,16 +1,15 @@
 //! What a workload needs around it: namespace, ServiceAccount and pull Secret.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, Intent, Pull};
 use choreo_deploy::deployment::Generation;
-use choreo_registry::PullSecret;
-use choreo_registry::pull_secret::SecretMetadata;
 use serde_json::{Value, json};
 
 use super::object::Object;
-use super::plan::{Plan, namespace_of, refused, unsupported};
+use super::plan::{Plan, namespace_of, unsupported};
 use crate::kind::Kind;
 use crate::labels;
 use crate::name;
@@ -69,24 +68,19 @@ pub(crate) fn pull_secret(
     };
     let name = name::pull_secret(target);
     let namespace = namespace_of(target, policy, "render")?;
-    let mut manifest = expose_secret_body(secret, &name)?;
-    manifest["metadata"] = json!({
-        "name": name,
-        "namespace": namespace,
-        "labels": policy.labeled(labels::target(target)),
-        "annotations": policy.annotated(labels::generation(generation)),
+    let manifest = json!({
+        "apiVersion": Kind::Secret.api_version(),
+        "kind": Kind::Secret.as_str(),
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": policy.labeled(labels::target(target)),
+            "annotations": policy.annotated(labels::generation(generation)),
+        },
+        "type": "kubernetes.io/dockerconfigjson",
     });
-    Ok(Some(Object::new(
-        Kind::Secret,
-        &name,
-        Some(&namespace),
-        manifest,
-    )))
-}
-
-fn expose_secret_body(secret: &PullSecret, name: &str) -> Result<Value, BackendError> {
-    let metadata = SecretMetadata::new(name).map_err(|error| refused(error.to_string()))?;
-    Ok(secret.expose_manifest(&metadata))
+    let object = Object::new(Kind::Secret, &name, Some(&namespace), manifest);
+    Ok(Some(object.with_data(Arc::new(secret.expose_data()))))
 }
 
 /// Returns the name of the Secret that an intent's pods pull with; empty without one.

@@ -175,7 +175,7 @@ async fn a_removal_takes_the_jobs_of_all_pages_and_no_other() {
         let job = render_run(&RunIntent::new(&run, intent, &overrides), &policy()).unwrap();
         let mut objects = server.objects.lock().unwrap();
         let path = format!("/apis/batch/v1/namespaces/n/jobs/job-{number}");
-        let mut job = job.expose_manifest().clone();
+        let mut job = job.expose_manifest();
         job["metadata"]["name"] = format!("job-{number}").into();
         objects.put(&path, job.clone());
         job["metadata"]["name"] = "other".into();

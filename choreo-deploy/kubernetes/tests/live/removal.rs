@@ -32,7 +32,7 @@ async fn removal_takes_more_jobs_than_one_list_has() {
         let overrides = Default::default();
         let run = RunIntent::new(&run, intent, &overrides);
         let job = render_run(&run, backend.inner.policy()).expect("it renders");
-        let mut job = job.expose_manifest().clone();
+        let mut job = job.expose_manifest();
         // Nothing needs to run for this.
         job["spec"]["suspend"] = true.into();
         job
