@@ -1,10 +1,11 @@
-//! Deploy container images to private data planes: model, orchestration, backend and store traits.
+//! Deploys container images to private data planes: the model, the orchestration, and the traits for
+//! backends and stores.
 //!
-//! A platform's users bring images from registries of their own. This crate takes such an image from
-//! a request to a workload that is ready: it stores the request durably, finds out which digest the
-//! image stands for, makes an immutable release, applies it to a data plane, follows the rollout,
-//! and says why when it fails. It promotes releases from one environment to the next, rolls back,
-//! and runs tasks. Data planes and databases are traits, so that you can bring yours.
+//! Users of a platform bring images from their own registries. This crate takes such an image from a
+//! request to a ready workload: it stores the request durably, resolves the image to a digest,
+//! creates an immutable release, applies the release to a data plane, follows the rollout, and
+//! reports why a rollout failed. It also promotes releases from one environment to the next, rolls
+//! back, and runs tasks. Data planes and databases are traits, so you can bring your own.
 //!
 //! ```
 //! use choreo_deploy::backend::Intent;
@@ -22,59 +23,62 @@
 //! backend.apply(&intent).await?;
 //! assert_eq!(backend.observe(&target).await?.phase, RolloutPhase::Ready);
 //!
-//! // A worker that was paused cannot undo what came after.
+//! // A worker that was paused cannot undo a newer deployment.
 //! let older = Intent::new(&target, Generation::new(0, 1), &release);
 //! assert!(backend.apply(&older).await.is_err());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`Deployer`] has an example of the whole way.
+//! For the whole path from a request to a ready deployment, see the example of [`Deployer`].
 //!
 //! # Concepts
 //!
-//! - [`Workload`]: what a developer wrote, of one of [four types](workload): Service, Web
-//!   Application, Scheduled Task, Manual Task. [`Settings`](settings::Settings) are what differs
-//!   between environments.
-//! - [`Target`]: one component in one environment, the unit of orchestration.
-//! - [`Release`](release::Release): a workload and an image, immutable, without secrets, pinned to a
-//!   digest. Promotions and rollbacks deploy releases.
-//! - [`Deployment`](deployment::Deployment): the platform's record of one attempt, with a
-//!   [`Generation`](deployment::Generation) that orders the attempts of a target. Kubernetes' object
-//!   of that name is always "a Kubernetes Deployment".
-//! - [`Rollout`](rollout::Rollout): what a data plane says of a target, with
+//! - [`Workload`]: the developer's description of a component, of one of [four types](workload):
+//!   Service, Web Application, Scheduled Task or Manual Task. [`Settings`](settings::Settings) contain
+//!   the differences between environments.
+//! - [`Target`]: a component in an environment; the unit of orchestration.
+//! - [`Release`](release::Release): a workload and an image that is pinned to a digest. A release is
+//!   immutable and contains no secrets. Promotions and rollbacks deploy releases.
+//! - [`Deployment`](deployment::Deployment): the platform's record of one attempt. Its
+//!   [`Generation`](deployment::Generation) orders the attempts of a target. The Kubernetes object of
+//!   the same name is always called "a Kubernetes Deployment".
+//! - [`Rollout`](rollout::Rollout): the state of a target as its data plane reports it, with
 //!   [reasons](reason::Reason) that a developer can act on.
 //! - [`Run`](run::Run): one execution of a task.
 //!
-//! # The seams, in reading order
+//! # Traits to implement
 //!
-//! | seam | who implements it | what there is |
+//! In reading order:
+//!
+//! | trait | implemented by | provided |
 //! |---|---|---|
 //! | [`DeploymentBackend`] | a data plane | [`InMemoryBackend`]; `choreo-deploy-kubernetes` |
-//! | [`store`] | a database | [`InMemoryStore`](store::InMemoryStore); `choreo-deploy-sqlite` |
+//! | [`Store`](store::Store) and the traits that it combines | a database | [`InMemoryStore`](store::InMemoryStore); `choreo-deploy-sqlite` |
 //! | [`Catalog`](catalog::Catalog) | your inventory of components | [`StaticCatalog`](catalog::StaticCatalog) |
 //! | [`ImageResolver`](resolver::ImageResolver) | a way to read registries | `ClientResolver` (feature `client`) |
 //! | [`Intake`] | a control plane, for webhooks | [`Deployer`] |
 //!
-//! The [`conformance`] suites test a backend or a store of your own: one test for each sentence of
-//! the contract.
+//! The [`conformance`] suites test your own backend or store, with one test for each sentence of its
+//! contract.
 //!
-//! # Features
+//! # Feature flags
 //!
-//! - `client` (off): [`resolver`]'s `ClientResolver`, which reads registries over the client of
-//!   choreo-registry. Off, so that a backend or a store does not build an HTTP client. It brings no
-//!   transport: choreo-registry's features `reqwest` and `tls` do.
+//! - `client` (off by default): `ClientResolver` in [`resolver`], which reads registries with
+//!   choreo-registry-client. It is off so that a backend or a store does not build an HTTP client. It
+//!   does not enable a transport: the features `reqwest` and `tls` of choreo-registry-client do.
 //!
 //! # What this crate does not do
 //!
-//! - Pull images. It reads manifests at most; layers are the data plane's business.
-//! - Watch registries for new tags by itself.
-//! - Apply again what has drifted on a data plane after a deployment is ready, or push a rotated
-//!   credential to targets that are ready; the next deployment does both.
-//! - Own your inventory: components and environments are asked of the [`Catalog`](catalog::Catalog).
+//! - It does not pull images. It reads manifests and configurations; only data planes pull layers.
+//! - It does not watch registries for new tags.
+//! - It does not repair drift on a data plane once a deployment is ready, and it does not push a
+//!   rotated credential to ready targets. The next deployment of the target does both.
+//! - It does not store your inventory. It reads components and environments from the
+//!   [`Catalog`](catalog::Catalog).
 //!
-//! The minimum supported Rust version is 1.89. Before 1.0 any minor release may break; [`store`]
-//! and [`conformance`] may in any release.
+//! The minimum supported Rust version is 1.89. Before 1.0, any minor release may contain breaking
+//! changes; [`store`] and [`conformance`] may change incompatibly in any release.
 
 pub mod backend;
 pub mod catalog;
