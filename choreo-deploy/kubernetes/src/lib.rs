@@ -1,5 +1,5 @@
-//! The Kubernetes backend of `choreo-deploy`: targets become Kubernetes objects, and what Kubernetes
-//! says of them becomes rollouts with reasons.
+//! The Kubernetes backend of choreo-deploy: renders targets as Kubernetes objects, applies the
+//! objects, and reports their state as rollouts with reasons.
 //!
 //! ```
 //! use choreo_deploy::backend::Intent;
@@ -13,46 +13,56 @@
 //! # Ok::<(), choreo_deploy::backend::BackendError>(())
 //! ```
 //!
-//! # How it is built
+//! # Structure
 //!
-//! - **Rendering is pure**: [`render`] makes objects of an intent, without a cluster. A release keeps
-//!   its render version, so an upgrade of this crate restarts nobody's pods.
-//! - **Judging is pure**: what was read of a target becomes a
-//!   [`Rollout`](choreo_deploy::rollout::Rollout), by rules that tell a wrong credential from a
+//! - **Rendering is pure.** [`render`] converts an intent into objects without a cluster. A release
+//!   keeps its render version, so upgrading this crate does not restart pods.
+//! - **Status is pure.** The objects that were read for a target become a
+//!   [`Rollout`](choreo_deploy::rollout::Rollout). The rules distinguish a wrong credential from a
 //!   missing image, and a slow start from a crash.
-//! - [`KubernetesBackend`] does what is between: it applies by server-side apply with one field
-//!   manager (`choreo`), and reads. It takes your [`kube::Client`].
-//! - [`Policy`] is the operator's: namespaces, security profile, labels, a patch over the objects.
+//! - **I/O is in one place.** [`KubernetesBackend`] reads objects, and applies them by server-side
+//!   apply with one field manager (`choreo`). It takes your [`kube::Client`].
+//! - **[`Policy`] belongs to the operator**: namespaces, security profile, labels, and a patch of the
+//!   rendered objects.
 //!
 //! # A paused worker cannot undo a newer deployment
 //!
-//! Each target has an anchor, a ConfigMap that remembers its generation, also after a removal. A
-//! worker claims the anchor before it touches an object; each write is conditional on what was read;
-//! and what is not there yet is reserved as an object without effect, which becomes real only after
-//! another look at the anchor. Whoever was paused at any point in between finds a conflict or the
-//! newer generation, and stops. A generation that changes nothing claims the anchor and leaves the
-//! objects alone: all that an older worker could write is what is there.
+//! Each target has an anchor: a ConfigMap that records its generation, also after the target is
+//! removed. Three rules make stale writes fail:
 //!
-//! # What the backend must be allowed to do
+//! 1. A worker claims the anchor before it changes an object.
+//! 2. Every write is conditional on the version that the worker has read.
+//! 3. A new object is created inert. It takes effect only after the worker has read the anchor again.
 //!
-//! This, which is `rbac.yaml` of this crate, and nothing else. A test on a real cluster does all that the
-//! backend does with exactly this role, and fails when a right is missing or is not used.
+//! So a worker that was paused at any point gets a conflict or reads the newer generation, and stops.
+//! A generation that changes nothing claims the anchor and leaves the objects unchanged: an older
+//! worker could only write the state that is already there.
+//!
+//! # Required permissions
+//!
+//! The backend needs the following role, the file `rbac.yaml` of this crate, and no more. A test on a
+//! real cluster runs every operation of the backend with exactly this role. It fails if a permission
+//! is missing or unused.
 //!
 //! ```yaml
 #![doc = include_str!("../rbac.yaml")]
 //! ```
 //!
-//! # Features
+//! # Feature flags
 //!
-//! `k8s-latest` picks the newest Kubernetes version that `k8s-openapi` knows. A program must pick one
-//! version, here or by a dependency on `k8s-openapi` of its own; a library must not. None of its types
-//! appear in this crate's interface.
+//! - `k8s-latest` (off by default): selects the newest Kubernetes version that `k8s-openapi` supports.
+//!   A program must select exactly one version, with this feature or with its own dependency on
+//!   `k8s-openapi`. A library must not select one. No type of `k8s-openapi` appears in the API of this
+//!   crate.
 //!
-//! # What it does not do
+//! # What this crate does not do
 //!
-//! No Gateway or Ingress routes, network policies, External Secrets or persistent volumes; no watches:
-//! a rollout is looked at again and again. It never deletes a namespace. A run is unknown once its Job
-//! was cleaned up, see [`Timing::keep_runs_seconds`](policy::Timing::keep_runs_seconds).
+//! - It does not create Gateway or Ingress routes, network policies, ExternalSecret objects or
+//!   persistent volumes.
+//! - It does not watch objects: it reads the state of a rollout repeatedly.
+//! - It never deletes a namespace.
+//! - It does not know a run whose Job was deleted; see
+//!   [`Timing::keep_runs_seconds`](policy::Timing::keep_runs_seconds).
 
 mod anchor;
 mod apply;
