@@ -176,7 +176,7 @@
 //! | concurrent requests | 64 `POST`s, 16 per organization, 8 per component; 256, 32 and 8 while their bodies arrive; 1,024, 128 and 32 `GET`s ([`Limits`](webhook::Limits)) |
 //! | a snippet's patience | 15 minutes ([`Snippet::with_patience`]) |
 //!
-//! # What it does not do
+//! # What this crate does not do
 //!
 //! - **TLS.** Terminate it in front of the webhook, because every request contains a token. Do not
 //!   redirect from `http`, because curl treats a redirect as success.
