@@ -27,7 +27,7 @@
 //!
 //! let store = SqliteStore::open(&file).await?;
 //! let stored = store.deployment(&orders.organization, &"d-1".parse()?).await?;
-//! let stored = stored.expect("it was accepted");
+//! let stored = stored.expect("the deployment was accepted");
 //! assert_eq!(stored.phase, Phase::Accepted);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
@@ -84,7 +84,7 @@
 //! every `rusqlite` from 0.32 to 0.43, and cargo selects the one that sqlx 0.8 or 0.9 (also with
 //! PostgreSQL only), sea-orm, diesel or tokio-rusqlite requires.
 //!
-//! # Limits
+//! # What this crate does not do
 //!
 //! - It does not share a file between machines or support network file systems.
 //! - It does not notify a process of the changes of another process in a shared file.
