@@ -97,15 +97,19 @@ impl ServerLimits {
     /// Returns [`connections`](Self::connections), or fewer if the process may not open enough files.
     pub(super) fn affordable(&self) -> usize {
         let files = std::fs::read_to_string("/proc/self/limits").ok();
-        let files = files.as_deref().and_then(open_files);
-        let most = files.map_or(usize::MAX, |files| files / 4 * 3);
-        if most < self.connections {
+        let affordable = self.affordable_with(files.as_deref().and_then(open_files));
+        if affordable < self.connections {
             tracing::warn!(
                 wanted = self.connections,
-                most,
+                affordable,
                 "connections are limited by the number of open files: raise that limit"
             );
         }
+        affordable
+    }
+
+    fn affordable_with(&self, files: Option<usize>) -> usize {
+        let most = files.map_or(usize::MAX, |files| files / 4 * 3);
         self.connections.min(most)
     }
 }
@@ -149,6 +153,19 @@ mod tests {
         let limits = ServerLimits::default();
         assert_eq!(limits.write_time(0), Duration::from_secs(10));
         assert_eq!(limits.write_time(4096), Duration::from_secs(14));
+    }
+
+    #[test]
+    fn a_quarter_of_the_open_files_is_left() {
+        let limits = ServerLimits::default();
+        for (files, connections) in [
+            (None, 4096),
+            (Some(1 << 20), 4096),
+            (Some(4096), 3072),
+            (Some(1024), 768),
+        ] {
+            assert_eq!(limits.affordable_with(files), connections, "{files:?}");
+        }
     }
 
     #[test]
