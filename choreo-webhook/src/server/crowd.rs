@@ -236,4 +236,12 @@ mod tests {
         let inside = crowd.inside();
         assert!(inside.guests.is_empty() && inside.addresses.is_empty() && inside.quiet.is_empty());
     }
+    #[test]
+    fn places_are_scarce_above_three_quarters() {
+        let crowd = Arc::new(Crowd::new(4, 4));
+        let _three = [1, 2, 3].map(|last| admit(&crowd, last).unwrap());
+        assert!(!crowd.is_scarce());
+        let _fourth = admit(&crowd, 4).unwrap();
+        assert!(crowd.is_scarce());
+    }
 }

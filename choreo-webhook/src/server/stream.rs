@@ -93,3 +93,59 @@ impl Drop for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::ServerLimits;
+    use super::super::crowd::Crowd;
+    use super::*;
+
+    /// A stream, its peer, and the pace that the stream records.
+    async fn pair() -> (Stream, TcpStream, Arc<Pace>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test dials the listener that it started"
+        )]
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let guest = Arc::new(Crowd::new(1, 1)).admit(address.ip()).unwrap();
+        let pace = Arc::new(Pace::new(Arc::new(ServerLimits::default()), guest));
+        let stream = Stream::new(accepted.unwrap().0, Arc::clone(&pace));
+        (stream, peer.unwrap(), pace)
+    }
+
+    /// hyper writes vectored, but may write plainly.
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_noticed() {
+        let (mut stream, mut peer, pace) = pair().await;
+        stream.write_all(b"hello").await.unwrap();
+        stream.flush().await.unwrap();
+        let mut read = [0; 5];
+        peer.read_exact(&mut read).await.unwrap();
+        assert_eq!((&read, pace.is_stalled()), (b"hello", false));
+
+        let long = vec![b'x'; 64 << 20];
+        let all = stream.write_all(&long);
+        assert!(
+            tokio::time::timeout(Duration::from_secs(2), all)
+                .await
+                .is_err()
+        );
+        assert!(pace.is_stalled());
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_reaches_the_peer() {
+        let (mut stream, mut peer, _) = pair().await;
+        stream.shutdown().await.unwrap();
+        let end = tokio::time::timeout(Duration::from_secs(10), peer.read_u8()).await;
+        assert!(end.expect("the peer sees the end").is_err());
+    }
+}

@@ -1,5 +1,6 @@
 //! The hardened server, over real sockets.
 
+mod bodies;
 mod crowds;
 mod deadlines;
 mod flood;
@@ -135,6 +136,15 @@ async fn read_answer(stream: &mut TcpStream) -> String {
         assert_ne!(read, 0, "the server hung up after {text:?}");
         answer.extend_from_slice(&buffer[..read]);
     }
+}
+
+/// Reads the head of an answer, byte by byte.
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
 }
 
 /// Waits for the server to hang up, and says how long that took.

@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use http_body_util::Either;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{connect, get, hangs_up, loopback, read_answer, serve, serve_bytes, with};
+use super::{connect, get, hangs_up, loopback, read_answer, read_head, serve, serve_bytes, with};
 use crate::support::World;
 
 fn limits(connections: usize) -> ServerLimits {
@@ -155,6 +155,27 @@ async fn clients_that_do_not_read_make_room() {
     };
     let patience = Duration::from_secs(10);
     assert!(tokio::time::timeout(patience, served).await.is_ok());
+}
+
+/// A client that reads a response late is idle afterwards, and makes room like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_read_late_makes_room() {
+    let address = serve_bytes(with(limits(8), |limits| {
+        limits.write = Duration::from_secs(60);
+    }));
+    let mut late = connect(address).await;
+    let request = b"GET /16777216 HTTP/1.1\r\nhost: x\r\n\r\n";
+    late.write_all(request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let head = read_head(&mut late).await;
+    assert!(!head.contains("connection: close"), "{head}");
+    late.read_exact(&mut vec![0; 16_777_216]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(connect(address).await);
+    }
+    assert!(hangs_up(&mut late).await < Duration::from_secs(1));
 }
 
 /// While places are scarce, nobody keeps one for longer than a request.

@@ -41,6 +41,19 @@ async fn a_head_that_does_not_come() {
     is_about(start.elapsed(), SHORT);
 }
 
+/// The time of the first head begins with the connection: a client cannot double it by waiting first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_head_that_begins_late() {
+    let head = Duration::from_secs(3);
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.head = head;
+    }));
+    let mut stream = connect(address).await;
+    tokio::time::sleep(head * 5 / 6).await;
+    stream.write_all(b"GET").await.unwrap();
+    assert!(hangs_up(&mut stream).await < head * 5 / 6);
+}
+
 /// Also on a connection that was good once: its client has the head's time, not the pause's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_head_that_does_not_come() {
@@ -152,4 +165,22 @@ async fn a_head_that_is_too_long() {
     let _ = stream.write_all(head.as_bytes()).await;
     let answer = read_answer(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+/// Guards against a panic: hyper's smallest buffer is 8 KiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_heads_below_8_kib_counts_as_8_kib() {
+    let address = serve_bytes(with(limits(), |limits| {
+        limits.head_bytes = 1;
+    }));
+    for (length, status) in [(7_000, "200"), (9_000, "431")] {
+        let mut stream = connect(address).await;
+        let head = format!(
+            "GET /1 HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+            "x".repeat(length)
+        );
+        let _ = stream.write_all(head.as_bytes()).await;
+        let answer = read_answer(&mut stream).await;
+        assert_eq!(&answer[9..12], status, "{length} bytes");
+    }
 }

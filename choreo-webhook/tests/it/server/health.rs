@@ -1,8 +1,10 @@
 //! `/healthz` and `/readyz`.
 
-use choreo_webhook::server::ServerLimits;
+use choreo_webhook::server::{Server, ServerLimits};
 
-use super::{get, serve};
+use tokio::io::AsyncWriteExt as _;
+
+use super::{connect, get, loopback, read_head, serve};
 use crate::support::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,4 +40,41 @@ async fn are_answered_on_both_listeners() {
     assert!(answer.unwrap().starts_with("HTTP/1.1 404 "));
     let answer = get(server.address, path, &authorization).await;
     assert!(answer.unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+/// A listener for health checks works without a health, which then never becomes ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_without_a_health_is_alive_and_not_ready() {
+    let server = Server::bind(loopback(), axum::Router::new()).unwrap();
+    let server = server.with_health_at(loopback()).unwrap();
+    let (address, health_address) = (server.local_addr().unwrap(), server.health_addr().unwrap());
+    tokio::spawn(server.run(std::future::pending()));
+    let answer = get(health_address.unwrap(), "/healthz", "").await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let answer = get(health_address.unwrap(), "/readyz", "").await.unwrap();
+    assert!(answer.ends_with("starting"), "{answer}");
+    // On the first address, these paths belong to the service.
+    let answer = get(address, "/healthz", "").await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_get_and_head_are_allowed() {
+    let world = World::new().await;
+    let server = serve(&world, ServerLimits::default());
+    for path in ["/healthz", "/readyz"] {
+        for (method, status, allow) in [
+            ("GET", "200", false),
+            ("HEAD", "200", false),
+            ("POST", "405", true),
+            ("OPTIONS", "405", true),
+        ] {
+            let mut stream = connect(server.address).await;
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let head = read_head(&mut stream).await;
+            assert_eq!(&head[9..12], status, "{method} {path}");
+            assert_eq!(head.contains("allow: GET, HEAD\r\n"), allow, "{head}");
+        }
+    }
 }

@@ -40,10 +40,18 @@ async fn a_drain_ends() {
     let mut limits = ServerLimits::default();
     limits.drain = Duration::from_millis(100);
     let server = serve(&world, limits);
-    let mut slow = connect(server.address).await;
-    slow.write_all(b"GET").await.unwrap();
+    // One on the first address, and two on that of the health checks.
+    let mut slow = Vec::new();
+    let health_address = server.health_address.unwrap();
+    for address in [server.address, health_address, health_address] {
+        let mut stream = connect(address).await;
+        stream.write_all(b"GET").await.unwrap();
+        slow.push(stream);
+    }
     tokio::time::sleep(Duration::from_millis(50)).await;
     server.stop.send(()).unwrap();
-    assert!(hangs_up(&mut slow).await < Duration::from_secs(1));
-    assert_eq!(server.ended.await.unwrap(), 1);
+    for stream in &mut slow {
+        assert!(hangs_up(stream).await < Duration::from_secs(1));
+    }
+    assert_eq!(server.ended.await.unwrap(), 3);
 }
