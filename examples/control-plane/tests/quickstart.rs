@@ -1,10 +1,10 @@
-//! The whole path of the quickstart leaves no secret in anything that is logged or said.
+//! The quickstart writes no secret to its logs or its output.
 //!
-//! Runs the example itself with every log line of every crate caught at trace level, and looks for
-//! the registry's password, for what is sent of it, and for deploy tokens. Alone in its program,
-//! because the log is one for a process.
+//! The test runs the example and captures the logs of all crates at trace level. It searches them for the
+//! password of the registry, its encoded form and deploy tokens. It is the only test of its program,
+//! because a process has one logger.
 
-// The tour says its lines to the log as well as to standard output.
+// The tour writes its lines to the log and to standard output.
 #[expect(dead_code, reason = "a program's `main` is not called from here")]
 #[path = "../../quickstart.rs"]
 mod quickstart;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -37,10 +37,10 @@ impl Write for Log {
     }
 }
 
-/// The first secret in a text, and what it is.
+/// Returns the kind of the first secret in a text.
 fn leak(text: &str) -> Option<&'static str> {
     let login = STANDARD.encode(format!("ada:{}", quickstart::PASSWORD));
-    // The encoded form of the password alone, whichever byte it begins at.
+    // The encoded form of the password, independent of its offset.
     let inner = &login[8..login.len() - 8];
     let token = |rest: &str| {
         let rest = rest.as_bytes();
@@ -72,12 +72,12 @@ fn no_secret_is_logged_or_said() -> Result<(), Box<dyn std::error::Error + Send 
     for seen in ["TRACE", "POST ", "loopback", "rollback"] {
         assert!(
             text.contains(seen),
-            "the log has {seen}, so it is the whole path's"
+            "the log contains {seen}, so it covers the whole path"
         );
     }
     assert_eq!(leak(&text), None);
 
-    // The control: each of them would be found.
+    // The control: each kind of secret is found.
     let login = STANDARD.encode(format!("ada:{}", quickstart::PASSWORD));
     let token = format!("Bearer chd_{}_{}", "a".repeat(12), "B7".repeat(19));
     for (planted, what) in [

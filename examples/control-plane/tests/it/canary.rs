@@ -1,12 +1,12 @@
-//! Secrets, looked for in everything that the program writes.
+//! A search for secrets in everything that the program writes.
 
 use std::path::Path;
 
 use crate::control_plane::site;
 use crate::image::Image;
 
-/// Guards that no secret is in any output of the whole path at the most talkative log level: not
-/// the registry's password, not what is sent for it, not the secret part of a deploy token.
+/// Guards that no output of the whole path contains a secret, at the most verbose log level: the
+/// registry's password, its encoded form, or the secret part of a deploy token.
 #[test]
 fn no_secret_is_ever_written() {
     let Some((registry, site)) = site() else {
@@ -69,7 +69,7 @@ fn no_secret_is_ever_written() {
         "the token that is shown once was not found: the scan is blind"
     );
 
-    // The control: a secret that was written is found, and there was enough to look through.
+    // The control: a secret that was written is found, and there was enough output to search.
     std::fs::write(
         site.output().join("99-planted.stderr"),
         format!("x{}x", registry.password()),
@@ -94,7 +94,7 @@ fn is_shown_token(file: &str) -> bool {
     file.ends_with("-token.stdout")
 }
 
-/// Which files hold which of the secrets, by its number.
+/// Returns the files that contain a secret, with the number of the secret.
 fn scan(directory: &Path, secrets: &[&str]) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).expect("the output can be read") {

@@ -1,4 +1,4 @@
-//! `check` finds what it claims to find, and `check --connect` the rest.
+//! The problems and findings of `check` and `check --connect`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -13,8 +13,8 @@ use crate::{is_installed, skipped};
 
 const KEY: &str = "key = { id = \"2026-11\", env = \"CHOREO_SEALING_KEY\" }";
 
-/// Guards that a store in a folder that is not there is a problem before the first start, and that
-/// nothing is made of it.
+/// Guards that a store in a folder that does not exist is a problem before the first start, and that
+/// nothing is created.
 #[test]
 fn the_folder_of_the_store_is_looked_for() {
     let configuration = in_memory("registry.example.com");
@@ -27,7 +27,7 @@ fn the_folder_of_the_store_is_looked_for() {
         .says("store.path: folder ")
         .says("missing\" does not exist: create it, or choose another");
     assert!(!site.directory().join("missing").exists());
-    // What is no database is one thing, and what is broken beside it another.
+    // A file that is not a database is reported together with another problem.
     std::fs::write(
         site.directory().join("store.db"),
         "no database, and long enough to be read",
@@ -41,8 +41,7 @@ fn the_folder_of_the_store_is_looked_for() {
         .says("components[0].registry: ");
 }
 
-/// Guards that a key that does not open the store is a problem at its place, before anything is
-/// written.
+/// Guards that a key that does not open the store is a problem at its path, before anything is written.
 #[test]
 fn a_sealing_key_that_does_not_open_the_store_is_a_problem() {
     let configuration = in_memory("registry.example.com");
@@ -65,7 +64,7 @@ fn a_sealing_key_that_does_not_open_the_store_is_a_problem() {
         site.configure(&configuration.replace(KEY, key));
         site.run(&["check"]).expect(2).says(problem);
     }
-    // The right way to have another key.
+    // The correct way to change the key.
     let both = format!(
         "key = {{ id = \"new\", file = \"other.key\" }}\nolder = [{}]",
         KEY.trim_start_matches("key = ")
@@ -74,7 +73,7 @@ fn a_sealing_key_that_does_not_open_the_store_is_a_problem() {
     site.run(&["check"]).expect(0);
 }
 
-/// Guards that a store that another program has locked is said to be so, once.
+/// Guards that a store that another program has locked is reported as locked, once.
 #[test]
 fn a_locked_store_is_said_to_be_locked() {
     if !is_installed("python3") {
@@ -104,14 +103,14 @@ fn a_locked_store_is_said_to_be_locked() {
         "{refused:?}"
     );
     assert!(!refused.stderr.contains("Error code"), "{refused:?}");
-    // Who only looks waits for nobody.
+    // A command that only reads does not wait for the lock.
     site.run(&["token", "list", "orders"]).expect(0);
     drop(locker.stdin.take());
     assert!(locker.wait().expect("it ends").success());
     site.token("orders");
 }
 
-/// Guards that rows that cannot be read are shown: nobody works on them.
+/// Guards that rows that cannot be read are reported, because the server ignores them.
 #[test]
 fn rows_that_cannot_be_read_are_shown() {
     let Some((registry, site)) = site() else {
@@ -141,7 +140,7 @@ fn rows_that_cannot_be_read_are_shown() {
     assert!(codes.contains(&&json!("unreadable-row")), "{value}");
 }
 
-/// Guards that what is taken and changes nothing is said to change nothing.
+/// Guards that settings without an effect are reported.
 #[test]
 fn what_has_no_effect_yet_is_said() {
     let Some(registry) = Registry::start() else {
@@ -156,7 +155,7 @@ fn what_has_no_effect_yet_is_said() {
     let place = "warning: registries[0].host: ";
     assert!(
         control.contains(place),
-        "a finding stands at its field: {control}"
+        "a finding has the path of its field: {control}"
     );
 
     let web = "\n[[components]]\nid = \"front\"\nproject = \"shop\"\ntype = \"web-application\"\n\
@@ -178,13 +177,13 @@ fn what_has_no_effect_yet_is_said() {
         .complains("orders cannot be reached from outside the cluster yet");
 }
 
-/// What was seen of one data plane or registry.
+/// Returns the results for one data plane or registry.
 fn looks<'a>(value: &'a Value, id: &str) -> Vec<&'a Value> {
     let all = value["connections"].as_array().expect("it is a list");
     all.iter().filter(|look| look["id"] == id).collect()
 }
 
-/// Guards that every data plane and registry is tried, and every failure said at once.
+/// Guards that every data plane and registry is checked, and that all failures are reported.
 #[test]
 fn everything_is_tried_at_once() {
     let Some((registry, site)) = site() else {
@@ -228,12 +227,12 @@ fn everything_is_tried_at_once() {
         ["ok", "failed", "ok", "failed", "unknown"],
         "{value}"
     );
-    // Without it nobody is asked.
+    // Without `--connect`, nothing is queried.
     let value = site.json(&["check"]);
     assert_eq!(value["connections"], json!(null), "{value}");
 }
 
-/// Answers everybody with 401, as an API server does to a token that is over.
+/// Answers every request with 401, as an API server does for an expired token.
 fn refuses_everybody() -> std::net::SocketAddr {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -254,8 +253,7 @@ fn refuses_everybody() -> std::net::SocketAddr {
     address
 }
 
-/// Guards that a credential that an API server refuses is not said to be a server that does not
-/// answer.
+/// Guards that a rejected credential is not reported as an API server that does not answer.
 #[test]
 fn an_api_server_that_refuses_the_credential_is_told() {
     let memory = "backend = \"memory\"";
@@ -277,8 +275,8 @@ fn an_api_server_that_refuses_the_credential_is_told() {
     );
 }
 
-/// Guards that what could not be asked is told with its reason: without a registry's password, and
-/// without a sealing key.
+/// Guards that a check that was not possible is reported with its reason: without the password of a
+/// registry, and without a sealing key.
 #[test]
 fn what_is_not_asked_is_told() {
     let password = "IMAGES_PASSWORD";
@@ -304,8 +302,8 @@ fn what_is_not_asked_is_told() {
     assert_eq!(value["not_asked"], json!(null), "{value}");
 }
 
-/// Guards, on the real cluster, that versions, permissions and namespaces are looked at with the
-/// identity that will work there.
+/// Guards, on a real cluster, that versions, permissions and namespaces are checked with the identity
+/// that deploys there.
 #[test]
 fn a_cluster_says_what_it_permits() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {
@@ -334,7 +332,7 @@ fn a_cluster_says_what_it_permits() {
         "failed   data plane local: namespace {gone} does not exist; create it"
     ));
 
-    // Somebody who may do a few things in one namespace, and whose other namespace is not there.
+    // A user with some permissions in one namespace, and none in another one, which does not exist.
     cluster.kubectl(&["create", "namespace", &there]);
     cluster.kubectl(&["-n", &there, "create", "serviceaccount", "control"]);
     let verbs = "--verb=get,list,create,patch,update,delete";

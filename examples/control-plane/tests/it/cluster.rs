@@ -1,10 +1,10 @@
-//! What runs on the real cluster answers.
+//! Deployments to a real cluster, which answer requests.
 
 use crate::image::Image;
 use crate::kubernetes::{Cluster, component, name, namespace, service};
 use crate::registry::Registry;
 
-/// Guards the whole path: CI posts an image, its Service becomes ready, and its pods answer HTTP.
+/// Guards the whole path: CI posts an image, the Service becomes ready, and its pods answer HTTP.
 #[test]
 fn a_service_answers() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {
@@ -21,7 +21,7 @@ fn a_service_answers() {
     assert_eq!(deployment["phase"], "ready", "{deployment}");
     assert_eq!(cluster.answers("orders"), ["orders one"]);
 
-    // Whoever wants to reach it is told where.
+    // The output contains the address.
     let status = site.json(&["status", "orders"]);
     let services = cluster.objects("services", "orders");
     let (service, namespace) = (name(&services[0]), namespace(&services[0]));
@@ -31,7 +31,7 @@ fn a_service_answers() {
         "{status}"
     );
 
-    // What runs is the digest that was resolved, pulled with the credential that was registered.
+    // The pods run the resolved digest, pulled with the registered credential.
     let pods = cluster.objects("pods", "orders");
     let deployments = site.json(&["deployments", "orders"]);
     let digest = deployments[0]["digest"].as_str().unwrap();
@@ -41,7 +41,7 @@ fn a_service_answers() {
     serve.terminate().expect(0);
 }
 
-/// Guards the same for a Web Application, by the command line alone.
+/// Guards the same for a Web Application, with commands only.
 #[test]
 fn a_web_application_answers() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {

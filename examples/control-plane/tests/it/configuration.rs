@@ -1,9 +1,9 @@
-//! What is said about a configuration, and about the registry that it names.
+//! Messages about a configuration and its registries.
 
 use crate::control_plane::{Site, base, in_memory, site};
 use crate::image::Image;
 
-/// Guards that `registry verify` tells apart what users get wrong, in plain words.
+/// Guards that `registry verify` distinguishes the mistakes of users, in plain words.
 #[test]
 fn a_registry_is_verified() {
     let Some((registry, site)) = site() else {
@@ -47,7 +47,7 @@ fn a_registry_is_verified() {
     assert_eq!(access["class"], "pull_allowed", "{access}");
 }
 
-/// Guards that a registry that is down is said to be so, and to be nobody's fault of login.
+/// Guards that a registry that is down is not reported as a rejected login.
 #[test]
 fn a_registry_that_is_down_is_unreachable() {
     let host = crate::registry::free_address().to_string();
@@ -57,8 +57,7 @@ fn a_registry_that_is_down_is_unreachable() {
         .says(&format!("registry \"{host}\" cannot be reached"));
 }
 
-/// Guards that `check` says every problem at once, each with its place, and shows no value that
-/// may be a secret.
+/// Guards that `check` reports all problems with their paths, and shows no value that may be a secret.
 #[test]
 fn every_problem_is_said_at_once() {
     let configuration = base("localhost:5000")
@@ -115,7 +114,7 @@ scaling = { replicas = 3 }
     );
 }
 
-/// Guards that names which lead nowhere are problems of the configuration, not of a deployment.
+/// Guards that a reference to a missing entry is a problem of the configuration, not of a deployment.
 #[test]
 fn names_that_lead_nowhere_are_problems() {
     let good = in_memory("localhost:5000");
@@ -139,14 +138,14 @@ fn names_that_lead_nowhere_are_problems() {
         let site = Site::new(&good.replacen(from, to, 1), "irrelevant");
         site.run(&["check"]).expect(2).says(place);
     }
-    // The control: without them it is good.
+    // The control: without the mistakes, it is valid.
     Site::new(&good, "irrelevant")
         .run(&["check"])
         .expect(0)
         .says("is valid");
 }
 
-/// Guards that a configuration that is not there, or no TOML, is wrong use: nothing panics.
+/// Guards that a configuration that is missing or not TOML is wrong use and causes no panic.
 #[test]
 fn a_file_that_cannot_be_read_is_wrong_use() {
     let site = Site::new("organization = \"acme", "irrelevant");

@@ -1,4 +1,4 @@
-//! A data plane that cannot be connected stops nothing but itself.
+//! Data planes that cannot be connected, or only slowly.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::kubernetes::Cluster;
 use crate::registry::Registry;
 use crate::{is_installed, skipped, wait_for};
 
-/// A kubeconfig that can be read, of a cluster that is never asked.
+/// A valid kubeconfig for a cluster that receives no requests.
 const GOOD: &str = r#"{
     "apiVersion": "v1", "kind": "Config", "current-context": "eu-1",
     "clusters": [{ "name": "eu-1", "cluster": { "server": "http://127.0.0.1:1" } }],
@@ -18,7 +18,7 @@ const GOOD: &str = r#"{
     "contexts": [{ "name": "eu-1", "context": { "cluster": "eu-1", "user": "eu-1" } }]
 }"#;
 
-/// Production on a cluster that is reached so.
+/// Returns a configuration with this access to the cluster of production.
 fn with_cluster(registry: &str, access: &str) -> String {
     let production = "id = \"production\"\ndata_plane = ";
     in_memory(registry).replace(
@@ -32,8 +32,8 @@ fn readyz(serve: &Serve) -> (u16, String) {
     (answer.status, answer.body)
 }
 
-/// Guards that `serve` starts and works with the other data planes, that everything says which one
-/// is out and why, and that it is connected once it can be.
+/// Guards that `serve` starts and works with the other data planes, that each output names the one that
+/// is not connected and the reason, and that it is connected as soon as possible.
 #[test]
 fn one_broken_kubeconfig_stops_only_its_data_plane() {
     let Some(registry) = Registry::start() else {
@@ -78,7 +78,7 @@ fn one_broken_kubeconfig_stops_only_its_data_plane() {
         .complains("not connected data_plane=eu-1");
 }
 
-/// A kubeconfig whose credential plugin has a secret in its command line and writes another.
+/// A kubeconfig whose credential plugin has a secret in its command line and writes another one.
 const PLUGIN: &str = r#"{
     "apiVersion": "v1", "kind": "Config", "current-context": "eu-1",
     "clusters": [{ "name": "eu-1", "cluster": { "server": "http://127.0.0.1:1" } }],
@@ -90,8 +90,8 @@ const PLUGIN: &str = r#"{
     "contexts": [{ "name": "eu-1", "context": { "cluster": "eu-1", "user": "eu-1" } }]
 }"#;
 
-/// Guards that a credential plugin that fails is told, and neither its command line, nor its
-/// environment, nor what it wrote.
+/// Guards that the failure of a credential plugin is reported without its command line, environment and
+/// output.
 #[test]
 fn no_secret_of_a_credential_plugin_is_told() {
     let access = "kubeconfig = \"eu-1.yaml\"";
@@ -111,7 +111,7 @@ fn no_secret_of_a_credential_plugin_is_told() {
     }
 }
 
-/// Guards that a service account that is not there is told like a kubeconfig that is not.
+/// Guards that a missing service account is reported like a missing kubeconfig.
 #[test]
 fn the_service_account_of_no_pod_is_told() {
     let site = Site::new(
@@ -121,7 +121,7 @@ fn the_service_account_of_no_pod_is_told() {
     site.run(&["check"])
         .expect(2)
         .says("data_planes[1].in_cluster: cannot be connected: the service account of a pod was not found: ");
-    // Beside what else is wrong.
+    // Together with another problem.
     let broken = with_cluster("localhost:5000", "in_cluster = true")
         .replace("CHOREO_SEALING_KEY", "CHOREO_TEST_NEVER_SET");
     site.configure(&broken);
@@ -131,7 +131,7 @@ fn the_service_account_of_no_pod_is_told() {
         .says("data_planes[1].in_cluster: cannot be connected: ");
 }
 
-/// What a pod finds: its token and the cluster's certificate at their places, in a mount namespace.
+/// Imitates a pod: the token and the certificate of the cluster are at their paths in a mount namespace.
 const POD: &str = r#"
 set -e
 mount -t tmpfs tmpfs /run
@@ -141,7 +141,7 @@ cp "$FILES"/token "$FILES"/ca.crt "$FILES"/namespace /run/secrets/kubernetes.io/
 exec "$PROGRAM" --config "$FILES"/control-plane.toml logs orders --environment production
 "#;
 
-/// Guards that the service account of the pod is who asks the cluster.
+/// Guards that requests to the cluster use the service account of the pod.
 #[test]
 fn the_service_account_of_a_pod_is_used() {
     let Some(cluster) = Cluster::find() else {
@@ -191,7 +191,7 @@ fn the_service_account_of_a_pod_is_used() {
         .output()
         .expect("unshare runs");
     let said = String::from_utf8_lossy(&ran.stderr);
-    // It has no rights, and is told so by its name.
+    // The account has no permissions, and the error names it.
     let account = format!("system:serviceaccount:{namespace}:choreo");
     assert!(
         said.contains(&account),
@@ -199,7 +199,7 @@ fn the_service_account_of_a_pod_is_used() {
     );
 }
 
-/// A kubeconfig whose credential plugin notes each start in a file, waits, and gives a token.
+/// A kubeconfig whose credential plugin records each start in a file, waits, and returns a token.
 const SLOW: &str = r#"{
     "apiVersion": "v1", "kind": "Config", "current-context": "eu-1",
     "clusters": [{ "name": "eu-1", "cluster": { "server": "http://127.0.0.1:1" } }],
@@ -210,18 +210,18 @@ const SLOW: &str = r#"{
     "contexts": [{ "name": "eu-1", "context": { "cluster": "eu-1", "user": "eu-1" } }]
 }"#;
 
-/// What a credential plugin writes.
+/// The output of a credential plugin.
 const CREDENTIAL: &str = r#"{
     "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
     "status": { "token": "abc" }
 }"#;
 
-/// Longer than any command waits.
+/// The seconds of a plugin that hangs: longer than any command waits.
 const HANGS: u32 = 120;
-/// Longer than most plugins take, and no longer than a command waits.
+/// The seconds of a plugin that is slow, and not longer than a command waits.
 const WORKS: u32 = 12;
 
-/// A configuration with so many clusters whose credential plugins take so long, beside `local`.
+/// Returns a configuration with `count` clusters whose credential plugins take so many seconds.
 fn with_plugins(registry: &str, (count, seconds): (usize, u32), site: &Path) -> String {
     let mut text = with_cluster(registry, "kubeconfig = \"eu-1.yaml\"");
     let credential = site.join("credential.json");
@@ -243,17 +243,17 @@ fn with_plugins(registry: &str, (count, seconds): (usize, u32), site: &Path) -> 
     text
 }
 
-/// How often the credential plugin of the first cluster was started.
+/// Returns the number of starts of the credential plugin of the first cluster.
 fn starts(site: &Site) -> usize {
     let starts = std::fs::read_to_string(site.directory().join("starts-1"));
     starts.map_or(0, |starts| starts.lines().count())
 }
 
-/// The longest that a command waits for a data plane, and some time to run.
+/// The longest time that a command waits for a data plane, and some time to run.
 const LATE: Duration = Duration::from_secs(36);
 
-/// Guards that credential plugins that hang stop only their own data planes, together no longer than
-/// one of them, that everything names each, and that none is started again while it hangs.
+/// Guards that credential plugins that hang affect only their own data planes, that several take no
+/// longer than one, that the output names each, and that none is started again while it hangs.
 #[test]
 fn credential_plugins_that_hang_stop_only_their_data_planes() {
     let Some(registry) = Registry::start() else {
@@ -291,7 +291,7 @@ fn hanging_plugins(count: usize, registry: &Registry, image: &str) {
             "data_planes[{number}].kubeconfig: cannot be connected: no connection within 30 seconds"
         ));
     }
-    // The server has looked several times meanwhile, every 5 seconds.
+    // Meanwhile, the server has tried to connect several times, every 5 seconds.
     assert_eq!(starts(&site), 2, "by `check` and by `serve`, once each");
     let begun = Instant::now();
     let mut served = serve.terminate().expect(0);
@@ -302,8 +302,8 @@ fn hanging_plugins(count: usize, registry: &Registry, image: &str) {
     }
 }
 
-/// Guards that a command waits for a credential plugin that is slow and works, if it needs its data
-/// plane, and starts it once; and that a command that does not need it hardly waits.
+/// Guards that a command that needs a data plane waits for its slow credential plugin and starts it once,
+/// and that a command that does not need the data plane waits only briefly.
 #[test]
 fn a_slow_credential_plugin_works() {
     let Some(registry) = Registry::start() else {
@@ -321,7 +321,7 @@ fn a_slow_credential_plugin_works() {
             let site = site();
             let deploy = ["deploy", "orders", &image, "--environment", "production"];
             let mut running = site.start(&deploy);
-            // There is no cluster, so it goes no further than that.
+            // There is no cluster, so the deployment cannot make more progress.
             let is_asked = || {
                 let text = running.text();
                 text.contains("the API server cannot be reached")
@@ -355,8 +355,8 @@ fn a_slow_credential_plugin_works() {
     });
 }
 
-/// Guards that `check --connect` starts a credential plugin that hangs once, waits for it once, and
-/// says so once; and that it asks a cluster with the connection that it has made.
+/// Guards that `check --connect` starts a credential plugin that hangs once, waits for it once and
+/// reports it once, and that it uses the same connection to query the cluster.
 #[test]
 fn check_connects_once() {
     let connect = |seconds: u32| {

@@ -1,4 +1,4 @@
-//! The program under test: its commands with a deadline, and `serve` with its address.
+//! The program under test: commands with a deadline, and `serve` with its address.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -15,11 +15,11 @@ use crate::http::{self, Answer};
 use crate::registry::{Registry, USERNAME};
 use crate::wait_for;
 
-/// The longest that any command of these tests may take.
+/// The maximum time for any command of these tests.
 const PATIENCE: Duration = Duration::from_secs(180);
 const SEALING_KEY: &str = "5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1";
 
-/// A directory with a configuration, a database, and all that the program ever wrote.
+/// A directory with a configuration, a database, and all output of the program.
 #[derive(Debug)]
 pub(crate) struct Site {
     directory: TempDir,
@@ -28,7 +28,7 @@ pub(crate) struct Site {
     count: AtomicU32,
 }
 
-/// How a command ended, and what it wrote.
+/// The exit status and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: i32,
@@ -36,7 +36,7 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// A command that is under way. It is killed when it is dropped.
+/// A running command. It is killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
@@ -44,7 +44,7 @@ pub(crate) struct Running {
     stderr: PathBuf,
 }
 
-/// `serve`. It is killed when it is dropped.
+/// A running `serve`. It is killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Serve {
     running: Running,
@@ -65,13 +65,13 @@ impl Site {
         site
     }
 
-    /// One that writes this much to its log; with an empty text as much as it does by itself.
+    /// Sets `RUST_LOG` for the commands. An empty text removes it.
     pub(crate) fn logging(mut self, log: &'static str) -> Self {
         self.log = log;
         self
     }
 
-    /// Writes the configuration anew.
+    /// Replaces the configuration.
     pub(crate) fn configure(&self, configuration: &str) {
         std::fs::write(self.configuration(), configuration).expect("the configuration is written");
     }
@@ -80,19 +80,19 @@ impl Site {
         self.directory.path().join("control-plane.toml")
     }
 
-    /// Says in the configuration where clients reach the webhook.
+    /// Sets the public URL in the configuration.
     pub(crate) fn publish(&self, address: SocketAddr) {
         let text = std::fs::read_to_string(self.configuration()).expect("it is there");
         let url = format!("listen = \"127.0.0.1:0\"\npublic_url = \"http://{address}\"");
         self.configure(&text.replace("listen = \"127.0.0.1:0\"", &url));
     }
 
-    /// Where the configuration is, and what it names.
+    /// Returns the directory of the configuration.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Where everything is that the program wrote.
+    /// Returns the directory with all output of the program.
     pub(crate) fn output(&self) -> PathBuf {
         self.directory.path().join("output")
     }
@@ -102,7 +102,7 @@ impl Site {
         self.start_with(arguments, &self.password)
     }
 
-    /// Starts a command that believes this to be the registry's password.
+    /// Starts a command with this password for the registry.
     fn start_with(&self, arguments: &[&str], password: &str) -> Running {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let file = |what: &str| {
@@ -157,18 +157,18 @@ impl Site {
         }
     }
 
-    /// Runs a command that believes this to be the registry's password.
+    /// Runs a command with this password for the registry.
     pub(crate) fn run_with(&self, arguments: &[&str], password: &str) -> Outcome {
         self.start_with(arguments, password).wait()
     }
 
-    /// Runs a command that must end well, and returns what it wrote to stdout.
+    /// Runs a command that must succeed, and returns its standard output.
     #[track_caller]
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         self.run(arguments).expect(0).stdout
     }
 
-    /// The same with `--json`.
+    /// Runs a command with `--json` that must succeed, and returns its value.
     #[track_caller]
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut arguments = arguments.to_vec();
@@ -176,7 +176,7 @@ impl Site {
         self.run(&arguments).expect(0).json()
     }
 
-    /// A new token of a component.
+    /// Creates a token for a component.
     #[track_caller]
     pub(crate) fn token(&self, component: &str) -> String {
         self.ok(&["token", "create", component]).trim().to_owned()
@@ -189,7 +189,7 @@ impl Site {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let stdout = std::fs::read_to_string(&running.stdout).unwrap_or_default();
-            // Up to the line's end: half an address is one too.
+            // The whole line, because half of an address is also an address.
             if let Some((line, _)) = stdout.split_once('\n') {
                 let address = line.strip_prefix("listening on http://");
                 let address = address.and_then(|address| address.parse().ok());
@@ -208,7 +208,7 @@ impl Site {
 }
 
 impl Outcome {
-    /// Itself, when it ended with this status.
+    /// Returns itself if the exit status is this one.
     #[track_caller]
     pub(crate) fn expect(self, status: i32) -> Self {
         assert_eq!(
@@ -219,7 +219,7 @@ impl Outcome {
         self
     }
 
-    /// Itself, when stdout says this.
+    /// Returns itself if the standard output contains these words.
     #[track_caller]
     pub(crate) fn says(self, words: &str) -> Self {
         assert!(
@@ -231,7 +231,7 @@ impl Outcome {
         self
     }
 
-    /// Itself, when stderr says this.
+    /// Returns itself if the standard error contains these words.
     #[track_caller]
     pub(crate) fn complains(self, words: &str) -> Self {
         assert!(
@@ -276,7 +276,7 @@ impl Running {
         }
     }
 
-    /// What it has written so far.
+    /// Returns the output so far.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for path in [&self.stdout, &self.stderr] {
@@ -298,7 +298,7 @@ impl Running {
         );
     }
 
-    /// Whether it has ended.
+    /// Returns `true` if it has ended.
     pub(crate) fn is_over(&mut self) -> bool {
         self.child.try_wait().expect("it can be asked").is_some()
     }
@@ -316,18 +316,18 @@ impl Serve {
         self.address
     }
 
-    /// SIGKILL: nothing of it is left to tidy up.
+    /// Sends SIGKILL, so that the process cannot clean up.
     pub(crate) fn kill(self) {
         drop(self.running);
     }
 
-    /// SIGTERM, and the end that follows.
+    /// Sends SIGTERM, and waits for the end.
     pub(crate) fn terminate(self) -> Outcome {
         self.running.signal("TERM");
         self.running.wait()
     }
 
-    /// POSTs a body as CI would.
+    /// Posts a body, as CI does.
     #[track_caller]
     pub(crate) fn post(&self, token: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let authorization = format!("Bearer {token}");
@@ -340,7 +340,7 @@ impl Serve {
         answer.unwrap_or_else(|error| panic!("no answer: {error}\n{}", self.running.text()))
     }
 
-    /// POSTs an image that must be accepted, and returns where the deployment is.
+    /// Posts an image that must be accepted, and returns the path of the deployment.
     #[track_caller]
     pub(crate) fn accept(&self, token: &str, image: &str) -> String {
         let key = format!("key-{:x}", crate::random());
@@ -359,7 +359,7 @@ impl Serve {
         http::send(self.address, &format!("GET {path}"), &headers, b"")
     }
 
-    /// Follows a deployment to its end.
+    /// Waits for the end of a deployment.
     #[track_caller]
     pub(crate) fn follow(&self, token: &str, location: &str) -> Value {
         let look = || {
@@ -371,7 +371,7 @@ impl Serve {
     }
 }
 
-/// What every configuration of these tests begins with. Follow it with the data plane `local`.
+/// Returns the beginning of each configuration. It needs a data plane `local`.
 pub(crate) fn base(registry_host: &str) -> String {
     format!(
         r#"organization = "acme"
@@ -405,7 +405,7 @@ data_plane = "local"
     )
 }
 
-/// A configuration with a data plane in memory, a Service `orders` and a Manual Task `report`.
+/// Returns a configuration with a data plane in memory, a Service `orders` and a Manual Task `report`.
 pub(crate) fn in_memory(registry_host: &str) -> String {
     base(registry_host)
         + r#"
@@ -436,7 +436,8 @@ registry = "images"
 "#
 }
 
-/// A site with a registry and everything else in memory; `None`, and loudly so, without a registry.
+/// Returns a site with a registry and everything else in memory. Without a registry, it reports that and
+/// returns `None`.
 pub(crate) fn site() -> Option<(Registry, Site)> {
     let registry = Registry::start()?;
     let site = Site::new(&in_memory(&registry.host()), registry.password());

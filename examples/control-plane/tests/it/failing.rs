@@ -1,4 +1,4 @@
-//! What goes wrong on the real cluster is said in plain words.
+//! Failures on a real cluster, which are reported in plain words.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::image::Image;
 use crate::kubernetes::{Cluster, SERVICE, component, service};
 use crate::registry::{Registry, USERNAME};
 
-/// Guards that a crash is told with the last lines of the program, and that they can be read.
+/// Guards that a crash is reported with the last lines of the program, and that `logs` shows them.
 #[test]
 fn a_crash_shows_its_last_lines() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {
@@ -35,7 +35,7 @@ fn a_crash_shows_its_last_lines() {
             .contains("no connection"),
         "{list}"
     );
-    // It is started again and again, and what the node keeps of the last time comes and goes.
+    // The container restarts repeatedly, and the node does not always have the log of the last time.
     let look = || {
         let logs = site.run(&["logs", "orders", "--previous"]);
         (logs.status == 0 && logs.stdout.contains("no connection to the database")).then_some(())
@@ -44,10 +44,10 @@ fn a_crash_shows_its_last_lines() {
     crate::wait_for("the log of the crash", Duration::from_secs(90), look, show);
 }
 
-/// Guards that what only the nodes notice is told by its cause: the credentials are in Secrets of
-/// the data plane, so the control plane cannot ask the registry itself.
+/// Guards that failures that only the nodes notice have the right cause. The credentials are in Secrets of
+/// the data plane, so the control plane cannot query the registry.
 #[test]
-fn what_only_the_nodes_notice_is_told_apart() {
+fn failures_that_only_nodes_notice_are_distinguished() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {
         return;
     };
@@ -116,9 +116,9 @@ fn what_only_the_nodes_notice_is_told_apart() {
     });
 }
 
-/// Guards that what the control plane sees by itself is told before anything reaches the cluster.
+/// Guards that failures that the control plane notices are reported before anything reaches the cluster.
 #[test]
-fn what_the_registry_says_is_told_apart() {
+fn failures_of_the_registry_are_distinguished() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {
         return;
     };
@@ -171,7 +171,8 @@ fn reason(site: &Site, component: &str) -> Value {
     list[0]["reasons"][0].clone()
 }
 
-/// A registry with bearer tokens that knows Bob, who may pull nothing. It has what he asks for.
+/// Returns a registry with bearer tokens, and with a user Bob who has no permissions. It contains the
+/// image that he requests.
 fn bearer_registry() -> (tokio::runtime::Runtime, TestRegistry) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
     let bob = User::without_rights("bob", "bobs password");

@@ -1,10 +1,10 @@
-//! A client for HTTP/1.1 that does no more than the tests need, so that it hides nothing.
+//! A minimal client for HTTP/1.1, which hides nothing from the tests.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -51,7 +51,7 @@ pub(crate) fn send(
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    // A server may answer and hang up before it has read a body that it does not want.
+    // A server may answer and close the connection before it has read a body that it rejects.
     let _ = stream.write_all(body);
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
@@ -76,7 +76,7 @@ pub(crate) fn send(
     Ok(Answer { status, head, body })
 }
 
-/// The chunks of a body, put together
+/// Joins the chunks of a body
 /// (<https://www.rfc-editor.org/rfc/rfc9112#section-7.1>).
 fn unchunked(mut rest: &str) -> String {
     let mut body = String::new();

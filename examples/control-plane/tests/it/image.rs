@@ -1,4 +1,4 @@
-//! Images, made here: one layer with one small program.
+//! Images with one layer, which contains one small program.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// An image for the processors of this machine.
+/// An image for the architecture of this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     layer: Vec<u8>,
@@ -15,16 +15,16 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// The media type of its manifest
+    /// The media type of the manifest
     /// (<https://github.com/opencontainers/image-spec/blob/main/manifest.md>).
     pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-    /// One that nobody will run.
+    /// Returns an image that will not run.
     pub(crate) fn empty() -> Self {
         Self::new(&tar("program", b"#!/bin/false\n"), &[])
     }
 
-    /// One that runs `program.c`, with the arguments that a container has when nobody names others.
+    /// Returns an image that runs `program.c`, with its default arguments.
     pub(crate) fn program(arguments: &[&str]) -> Self {
         Self::new(&tar("program", program()), arguments)
     }
@@ -47,7 +47,7 @@ impl Image {
         }
     }
 
-    /// Its manifest. A note makes it another image with the same content.
+    /// Returns the manifest. A note makes it another image with the same content.
     pub(crate) fn manifest(&self, note: &str) -> String {
         json!({
             "schemaVersion": 2,
@@ -59,12 +59,12 @@ impl Image {
         .to_string()
     }
 
-    /// What it is made of, for a registry in process.
+    /// Returns the blobs, for a registry in process.
     pub(crate) fn blobs(&self) -> [Vec<u8>; 2] {
         [self.layer.clone(), self.config.clone().into_bytes()]
     }
 
-    /// Writes it as a layout
+    /// Writes the image as a layout
     /// (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>).
     pub(crate) fn write_layout(&self, directory: &Path) {
         let blobs = directory.join("blobs/sha256");
@@ -95,7 +95,7 @@ fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{digits}")
 }
 
-/// The program, compiled once.
+/// Returns the program, which is compiled once.
 fn program() -> &'static [u8] {
     static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -115,7 +115,7 @@ fn program() -> &'static [u8] {
     })
 }
 
-/// An archive of one executable file
+/// Returns an archive of one executable file
 /// (<https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html>, ustar).
 fn tar(name: &str, content: &[u8]) -> Vec<u8> {
     let mut header = [0_u8; 512];

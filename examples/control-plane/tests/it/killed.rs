@@ -1,4 +1,4 @@
-//! SIGKILL: what was answered with 202 is deployed nevertheless.
+//! SIGKILL: an accepted deployment is deployed nevertheless.
 
 use std::thread;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::registry::Registry;
 const SITES: usize = 4;
 const ROUNDS: usize = 25;
 
-/// Guards the promise of a 202: killed at a random moment after it and started again, `serve`
-/// deploys that image. 100 times, at 4 sites side by side. Every third round two images are
-/// accepted in a row; then the first may be superseded, and the last is what is there.
+/// Guards the promise of a 202: if `serve` is killed at a random moment after it and started again, it
+/// deploys the image. The test has 100 rounds at 4 concurrent sites. In every third round, two images are
+/// accepted in a row. Then the first may be superseded, and the last one is ready.
 #[test]
 fn accepted_images_survive_sigkill() {
     let Some(registry) = Registry::start() else {
@@ -64,7 +64,7 @@ fn rounds(registry: &Registry, number: usize) {
         assert_eq!(deployment["image"], last.image, "{when}");
         audit(&serve, &token, &ledger[before..]);
     }
-    // Nothing that came later changed what had come out.
+    // Later rounds have not changed the outcomes.
     audit(&serve, &token, &ledger);
     let newest = &site.json(&["deployments", "orders"])[0];
     assert_eq!(newest["phase"], "ready", "{newest}");
@@ -83,7 +83,7 @@ fn audit(serve: &Serve, token: &str, ledger: &[Accepted]) {
             .expect("it answers")
             .json();
         let phase = deployment["phase"].as_str().unwrap_or_default();
-        // What was ready says so also once something newer is.
+        // A deployment that was ready still says so after a newer one.
         let was_ready = deployment["superseded_by"].is_string();
         let is_good = match phase {
             "ready" => true,

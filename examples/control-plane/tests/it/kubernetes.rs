@@ -1,4 +1,4 @@
-//! The cluster under test, and what is looked up there past the program.
+//! The cluster under test, and queries to it that bypass the program.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::{http, is_installed, random, skipped};
 /// The variable that names the kubeconfig of a cluster for tests.
 const VARIABLE: &str = "CHOREO_TEST_KUBECONFIG";
 
-/// A kubeconfig that can be read, of a cluster that does not answer.
+/// A valid kubeconfig for a cluster that does not answer.
 pub(crate) const DEAD: &str = r#"{
     "apiVersion": "v1", "kind": "Config", "current-context": "a",
     "clusters": [{ "name": "a", "cluster": { "server": "http://127.0.0.1:9" } }],
@@ -22,7 +22,7 @@ pub(crate) const DEAD: &str = r#"{
     "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }]
 }"#;
 
-/// Namespaces of a test's own on the cluster, which go when it goes.
+/// The namespaces of one test on the cluster. They are deleted when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     kubeconfig: String,
@@ -30,7 +30,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster; `None`, and loudly so, when there is none.
+    /// Returns the cluster. If there is none, it reports that and returns `None`.
     pub(crate) fn find() -> Option<Self> {
         static SAID: Once = Once::new();
         let Ok(kubeconfig) = std::env::var(VARIABLE) else {
@@ -51,8 +51,8 @@ impl Cluster {
         Some(Self { kubeconfig, prefix })
     }
 
-    /// The data plane `local` on it: as quick as tests want it, with these seconds from the end of
-    /// a pod to its signal.
+    /// Returns the data plane `local` on the cluster, with short times for tests and this number of seconds
+    /// between the deletion of a pod and its signal.
     pub(crate) fn data_plane(&self, pre_stop_seconds: u32) -> String {
         let Self { kubeconfig, prefix } = self;
         format!(
@@ -76,13 +76,13 @@ termination-seconds = 5
         )
     }
 
-    /// A site with this data plane and these components.
+    /// Returns a site with this data plane and these components.
     pub(crate) fn site(&self, registry: &Registry, components: &[String]) -> Site {
         let configuration = base(&registry.host()) + &self.data_plane(0) + &components.concat();
         Site::new(&configuration, registry.password())
     }
 
-    /// A kubeconfig of a service account.
+    /// Returns a kubeconfig for a service account.
     #[track_caller]
     pub(crate) fn kubeconfig_of(&self, namespace: &str, account: &str) -> String {
         let view = [
@@ -100,7 +100,7 @@ termination-seconds = 5
         config.to_string()
     }
 
-    /// What its namespaces begin with, and no others.
+    /// Returns the prefix of its namespaces, which no others have.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -117,7 +117,7 @@ termination-seconds = 5
         String::from_utf8_lossy(&ran.stdout).into_owned()
     }
 
-    /// The objects of a kind that a component has in this test's namespaces.
+    /// Returns the objects of a kind that a component has in the namespaces of this test.
     #[track_caller]
     pub(crate) fn objects(&self, kind: &str, component: &str) -> Vec<Value> {
         let selector = format!("choreo.dev/component={component}");
@@ -130,7 +130,7 @@ termination-seconds = 5
             .collect()
     }
 
-    /// Where the ready pods of a component listen: what its Service sends traffic to, from the
+    /// Returns the addresses of the ready pods of a component, which its Service sends traffic to, from the
     /// EndpointSlices.
     #[track_caller]
     pub(crate) fn endpoints(&self, component: &str) -> Vec<SocketAddr> {
@@ -166,7 +166,7 @@ termination-seconds = 5
         endpoints
     }
 
-    /// What the ready pods of a component answer, as soon as there are any.
+    /// Returns the answers of the ready pods of a component, as soon as there are any.
     pub(crate) fn answers(&self, component: &str) -> Vec<String> {
         let look = || Some(self.endpoints(component)).filter(|found| !found.is_empty());
         let show = || format!("{:#?}", self.objects("pods", component));
@@ -218,7 +218,8 @@ pub(crate) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// A component of the project `shop`, with the fields of its workload before those of its container.
+/// Returns a component of the project `shop`, with the fields of its workload before those of its
+/// container.
 pub(crate) fn component(id: &str, kind: &str, registry: &str, workload: &str) -> String {
     format!(
         r#"
@@ -237,11 +238,11 @@ resources = {{ cpu_request = "10m", memory_request = "16Mi" }}
     )
 }
 
-/// A Service with one endpoint, which the nodes have a minute for.
+/// Returns a Service with one endpoint and a deadline of one minute.
 pub(crate) fn service(id: &str) -> String {
     component(id, "service", "images", SERVICE)
 }
 
-/// The fields of such a workload.
+/// The fields of the workload of such a Service.
 pub(crate) const SERVICE: &str =
     "endpoints = [{ name = \"http\", port = 8080, protocol = \"http\" }]\nprogress_deadline = 60";

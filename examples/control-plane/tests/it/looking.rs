@@ -1,4 +1,4 @@
-//! The commands that show something: they write nothing, and work while `serve` runs.
+//! The commands that only show something: they write nothing, and work while `serve` runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ const LOOKING: [&[&str]; 10] = [
     &["orphans"],
 ];
 
-/// The files beside the configuration, with their content.
+/// Returns the files in the directory of the configuration, with their content.
 fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = std::fs::read_dir(directory).expect("it is there");
     let files = files.map(|file| file.expect("it is there").path());
@@ -35,7 +35,7 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Guards that a command that only shows something makes no store, and changes nothing in one.
+/// Guards that a command that only shows something does not create or change a store.
 #[test]
 fn looking_writes_nothing() {
     let site = Site::new(&in_memory("registry.example.com"), "password");
@@ -48,7 +48,7 @@ fn looking_writes_nothing() {
             "{command:?} wrote something"
         );
     }
-    // The same of a store that a server has begun: what is in it stays byte for byte.
+    // The same for a store that a server has created: its bytes do not change.
     drop(site.serve());
     let database = || {
         let mut files = files(site.directory());
@@ -62,14 +62,14 @@ fn looking_writes_nothing() {
     }
 }
 
-/// Guards that whoever may not know the secrets can look, and can end a token that has leaked.
+/// Guards that without any secret one can look, and revoke a token that has leaked.
 #[test]
 fn looking_and_revoking_need_no_secret() {
     let site = Site::new(&in_memory("registry.example.com"), "password");
     site.token("orders");
     let tokens = site.json(&["token", "list", "orders"]);
     let id = tokens[0]["id"].as_str().expect("it has an id");
-    // The control: there is no secret.
+    // The control: the secrets are absent.
     site.run_without_secrets(&["promote", "orders"])
         .expect(2)
         .complains("CHOREO_SEALING_KEY");
@@ -83,7 +83,7 @@ fn looking_and_revoking_need_no_secret() {
         .expect(6);
 }
 
-/// Guards that a list that is cut says so, and one that is not does not.
+/// Guards that a truncated list says so, and a complete list does not.
 #[test]
 fn a_list_says_that_there_are_more() {
     let Some((registry, site)) = site() else {
@@ -114,7 +114,7 @@ fn a_list_says_that_there_are_more() {
     }
 }
 
-/// Guards what a list says to people and to machines, with and without `serve`.
+/// Guards the lists as text and as JSON, with and without `serve`.
 #[test]
 fn what_runs_where_is_shown() {
     let Some((registry, site)) = site() else {
@@ -158,7 +158,7 @@ fn what_runs_where_is_shown() {
         .says("HELD SINCE")
         .says(&image);
 
-    // The image is shown after a rollback too.
+    // The image is also shown after a rollback.
     let deployments = site.json(&["deployments", "orders"]);
     assert_eq!(deployments[0]["cause"], "rollback", "{deployments}");
     assert_eq!(deployments[0]["image"], json!(image), "{deployments}");
@@ -190,7 +190,7 @@ fn what_runs_where_is_shown() {
     serve.terminate().expect(0);
 }
 
-/// Guards that whoever mistypes a name is told what there is.
+/// Guards that the message about a mistyped name lists the known ones.
 #[test]
 fn a_name_that_is_not_known_is_answered_with_those_that_are() {
     let site = Site::new(&in_memory("registry.example.com"), "password");
@@ -221,7 +221,7 @@ fn a_name_that_is_not_known_is_answered_with_those_that_are() {
         .complains("registry imagez does not exist: did you mean \"images\"? use one of images");
 }
 
-/// Guards that with `--json` standard output is one JSON value, whatever goes wrong.
+/// Guards that with `--json`, standard output is one JSON value for every failure.
 #[test]
 fn machines_are_answered_in_json() {
     let site = Site::new(&in_memory("registry.example.com"), "password");
@@ -241,7 +241,7 @@ fn machines_are_answered_in_json() {
     }
     assert!(site.run(&["--json", "--help"]).expect(0).json()["help"].is_string());
 
-    // A wrong configuration has its problems one by one, whatever the command.
+    // Every command lists the problems of an invalid configuration.
     site.configure("organization = 7\n[server]\nlisten = 8");
     for command in [
         &["deployments"][..],

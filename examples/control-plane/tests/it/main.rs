@@ -1,8 +1,8 @@
-//! The control plane from end to end: the program itself, Debian's `docker-registry`, images pushed
-//! with skopeo, and a real Kubernetes where `CHOREO_TEST_KUBECONFIG` names one.
+//! End-to-end tests of the control plane: the program itself, Debian's `docker-registry`, images pushed
+//! with skopeo, and a real Kubernetes cluster if `CHOREO_TEST_KUBECONFIG` names one.
 //!
-//! What a test needs and does not find is said on stderr in a line that begins with `SKIPPED: `.
-//! The nodes of the cluster must reach this machine's 127.0.0.1, where the tests' registry listens.
+//! If a test lacks something that it needs, it writes a line that begins with `SKIPPED: ` to standard
+//! error. The nodes of the cluster must reach 127.0.0.1 of this machine, where the registry listens.
 
 mod canary;
 mod checking;
@@ -31,13 +31,13 @@ mod webhook;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Says loudly that something was not tested. Written at once, for the harness keeps what a test
-/// prints to itself.
+/// Reports that something was not tested. It writes directly, because the harness captures the output
+/// of tests.
 fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
-/// Waits until `look` finds something, or fails with what `show` says.
+/// Waits until `look` returns a value, or fails with the text of `show`.
 fn wait_for<T>(
     what: &str,
     patience: Duration,
@@ -58,13 +58,13 @@ fn wait_for<T>(
     }
 }
 
-/// Whether a program is there.
+/// Returns `true` if a program is installed.
 fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
-/// A number that nobody can foresee: where in time something happens.
+/// Returns a random number, for moments in time.
 fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(Instant::now())

@@ -12,9 +12,9 @@ use crate::registry::Registry;
 const TARGETS: usize = 2;
 const ROUNDS: usize = 5;
 
-/// Guards the fence on the real cluster: a process that deploys is stopped at a random moment,
-/// another deploys a newer image, the first goes on, and the newer image stays. 10 rounds, at two
-/// targets side by side. The conformance suite stops workers at each of their requests in turn.
+/// Guards the fence on a real cluster: a process that deploys is paused at a random moment, another one
+/// deploys a newer image, the first continues, and the newer image stays. The test has 10 rounds, at two
+/// concurrent targets. The conformance suite pauses workers at each of their requests in turn.
 #[test]
 fn a_paused_worker_cannot_undo_a_newer_deployment() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {
@@ -42,7 +42,7 @@ fn a_paused_worker_cannot_undo_a_newer_deployment() {
     );
 }
 
-/// Plays the rounds of a target, and returns how often the older deployment had not ended.
+/// Runs the rounds of a target, and returns the number of older deployments that were paused.
 fn rounds(cluster: &Cluster, registry: &Registry, component: &str) -> usize {
     let site = cluster.site(registry, &[service(component)]);
     let repository = format!("shop/{component}");
@@ -66,7 +66,7 @@ fn rounds(cluster: &Cluster, registry: &Registry, component: &str) -> usize {
         }
         let first = first.wait();
         let when = format!("{component}, round {round}, stopped after {moment:?}: {first:?}");
-        // Stopped before it was accepted, it is the newer one of the two, and no proof of anything.
+        // If it was paused before it was accepted, it is the newer one, and the round proves nothing.
         let deployments = site.json(&["deployments", component]);
         if deployments[0]["id"] != second["id"] {
             continue;
@@ -84,8 +84,8 @@ fn rounds(cluster: &Cluster, registry: &Registry, component: &str) -> usize {
     paused
 }
 
-/// Deploys while another process is stopped. That one may be stopped in the middle of a write to
-/// the database, which then refuses everybody: let it end that write.
+/// Deploys while another process is paused. That process may be paused during a write to the database,
+/// which then rejects others: it continues until the write has ended.
 fn deploy_beside(site: &Site, component: &str, image: &str, stopped: &Running) -> Outcome {
     for _ in 0..5 {
         let outcome = site.run(&["deploy", component, image, "--json"]);

@@ -1,11 +1,11 @@
-//! What people see of a data plane that fails: the outcome, and no log of a library beside it.
+//! A data plane that fails: people see the outcome, and no logs of a library.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
 use crate::control_plane::{Site, in_memory};
 
-/// An API server that fails whatever it is asked, for as long as the process lives.
+/// Starts an API server that fails every request until the process ends.
 fn failing_api_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
@@ -21,8 +21,8 @@ fn failing_api_server() -> SocketAddr {
     address
 }
 
-/// `ERROR kube_client::client::builder: failed with status 500` stood beside outcomes,
-/// of other components' deployments too.
+/// Guards that outcomes are not mixed with `ERROR kube_client::client::builder: failed with status 500`,
+/// also for deployments of other components.
 #[test]
 fn a_data_plane_that_fails_is_said_once() {
     let site = Site::new("", "password").logging("");

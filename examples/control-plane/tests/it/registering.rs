@@ -1,11 +1,11 @@
-//! Several commands bring the registries of one new store up to date.
+//! Updates of the registries in the store, also by several commands at once.
 
 use crate::control_plane::{Site, in_memory};
 
 const HOST: &str = "registry.example.com";
 const OLDER: &str = r#"{ id = "2026-11", env = "CHOREO_SEALING_KEY" }"#;
 
-/// A registry that is about to leave the configuration.
+/// A registry that is removed from the configuration later.
 const LEAVING: &str = r#"
 [[registries]]
 id = "leaving"
@@ -15,7 +15,7 @@ username = "ada"
 password = { env = "IMAGES_PASSWORD" }
 "#;
 
-/// A site in whose store a registry is that has left the configuration.
+/// Returns a site whose store contains a registry that the configuration does not contain.
 fn site_that_one_has_left() -> Site {
     let site = Site::new(&(in_memory(HOST) + LEAVING), "password");
     site.serve().terminate().expect(0);
@@ -23,7 +23,7 @@ fn site_that_one_has_left() -> Site {
     site
 }
 
-/// The configuration without that registry and with a new sealing key, beside older ones.
+/// Returns the configuration without that registry, with a new sealing key and these older ones.
 fn rotated(older: &str) -> String {
     let new = r#"{ id = "2026-12", file = "new" }"#;
     let (before, after) = (
@@ -35,8 +35,8 @@ fn rotated(older: &str) -> String {
     configuration.replace(&before, &after)
 }
 
-/// Guards that the older sealing key may go after a start of the server with both, also where a
-/// registry has left the configuration before.
+/// Guards that the older sealing key can be removed after a start of the server with both keys, also if a
+/// registry was removed from the configuration before.
 #[test]
 fn a_new_sealing_key_takes_over_what_has_left_the_configuration() {
     let site = site_that_one_has_left();
@@ -51,8 +51,8 @@ fn a_new_sealing_key_takes_over_what_has_left_the_configuration() {
     serve.terminate().expect(0);
 }
 
-/// Guards that a registry that nothing uses and no key opens stops nothing, is told, and can be
-/// removed; and that one in use cannot.
+/// Guards that a registry that is not used and that no key opens is only reported and can be removed, and
+/// that a registry in use cannot.
 #[test]
 fn what_has_left_the_configuration_and_does_not_open_can_be_removed() {
     let site = site_that_one_has_left();
@@ -79,15 +79,15 @@ fn what_has_left_the_configuration_and_does_not_open_can_be_removed() {
     assert_eq!(checked["findings"], serde_json::json!([]), "{checked}");
 }
 
-/// Guards that of commands that register at once none calls the id taken: one is first, and the
-/// others go on with what it has stored.
+/// Guards that concurrent commands that register do not fail with a conflict: one is first, and the others
+/// continue with its row.
 #[test]
 fn commands_that_register_at_once_all_go_on() {
     for _ in 0..4 {
         let site = Site::new(&in_memory("registry.example.com"), "password");
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                // Registered first and refused at once after that, without asking a registry.
+                // The image is rejected after the registration, without a request to a registry.
                 scope.spawn(|| {
                     site.run(&["deploy", "orders", "ghcr.io/elsewhere/orders:1"])
                         .complains("is not in the component's registry registry.example.com");

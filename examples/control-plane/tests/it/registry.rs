@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::image::Image;
 use crate::{http, is_installed, skipped};
 
-/// The one user.
+/// The only user.
 pub(crate) const USERNAME: &str = "ada";
 
 /// A registry that runs until it is dropped.
@@ -25,7 +25,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Starts one; `None`, and loudly so, when the programs are not installed.
+    /// Starts a registry. If the programs are not installed, it reports that and returns `None`.
     pub(crate) fn start() -> Option<Self> {
         for program in ["docker-registry", "skopeo", "htpasswd", "cc"] {
             if !is_installed(program) {
@@ -43,7 +43,7 @@ impl Registry {
             .output();
         std::fs::write(&users, made.expect("htpasswd runs").stdout).expect("a file is written");
         let mut last = String::new();
-        // Somebody else may take the port between these two lines; then the next one is tried.
+        // Another process may take the port in between. Then the next port is tried.
         for _ in 0..5 {
             let address = free_address();
             let mut process = spawn(directory.path(), &users, address);
@@ -78,7 +78,7 @@ impl Registry {
         &self.password
     }
 
-    /// What the registry client sends for the login.
+    /// Returns the encoded login that the registry client sends.
     pub(crate) fn encoded(&self) -> String {
         STANDARD.encode(format!("{USERNAME}:{}", self.password))
     }
@@ -109,7 +109,7 @@ impl Registry {
         reference
     }
 
-    /// Gives an image that was pushed another manifest of its own, with a digest of its own.
+    /// Pushes another manifest for an image that was pushed, with its own digest.
     pub(crate) fn push_variant(&self, name: &str, tag: &str, image: &Image) -> String {
         let login = format!("Basic {}", self.encoded());
         let headers = [
@@ -152,13 +152,13 @@ fn spawn(directory: &Path, users: &Path, address: SocketAddr) -> Child {
         .expect("docker-registry starts")
 }
 
-/// An address of loopback that nobody listens on.
+/// Returns a loopback address without a listener.
 pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("it has an address")
 }
 
-/// Nobody knows the password of the registry but who has it: a control for all that follows.
+/// Guards that the registry rejects requests without its password, as a control for the other tests.
 #[test]
 fn the_registry_asks_for_its_password() {
     let Some(registry) = Registry::start() else {

@@ -1,12 +1,12 @@
-//! What happens to a release: promotion, rollback and its hold, failure, runs, rendering.
+//! The life of a release: promotion, rollback and its hold, failure, runs, rendering.
 
 use serde_json::json;
 
 use crate::control_plane::site;
 use crate::image::Image;
 
-/// Guards that a promotion deploys the very same digest, even when the tag has moved on, and that
-/// a rollback holds the environment against CI until somebody releases it.
+/// Guards that a promotion deploys the same digest even if the tag has moved, and that a rollback holds
+/// the environment, so that CI cannot deploy until the hold is released.
 #[test]
 fn releases_move_forward_and_back() {
     let Some((registry, site)) = site() else {
@@ -18,7 +18,7 @@ fn releases_move_forward_and_back() {
     let by_ci = || {
         let deployment = serve.follow(&token, &serve.accept(&token, &image));
         assert_eq!(deployment["phase"], "ready", "{deployment}");
-        // The program knows more than CI is told: the digest that was resolved.
+        // The output of the program contains more than that of the webhook: the resolved digest.
         site.json(&["deployments", "orders"])[0].clone()
     };
     let deployed = by_ci();
@@ -56,8 +56,8 @@ fn releases_move_forward_and_back() {
     serve.terminate().expect(0);
 }
 
-/// Guards that a tag that nobody pushed is a failed deployment with its reason, not a lost request,
-/// and that the commands end with the documented statuses.
+/// Guards that a missing tag is a failed deployment with its reason, not a lost request, and that the
+/// commands exit with the documented statuses.
 #[test]
 fn commands_end_with_the_outcome() {
     let Some((registry, site)) = site() else {
@@ -91,7 +91,7 @@ fn commands_end_with_the_outcome() {
     deploy("orders", &image, "moon").expect(6).complains("moon");
     deploy("orders", "Not An Image", "development").expect(2);
     site.run(&["deployments", "nobody"]).expect(6);
-    // Refusals are JSON too, and no deployment came of them.
+    // Rejections are JSON too, and create no deployment.
     let refused = site
         .run(&["deploy", "orders", "ghcr.io/shop/orders:1", "--json"])
         .expect(6);
@@ -99,7 +99,7 @@ fn commands_end_with_the_outcome() {
     assert_eq!(site.json(&["deployments"]).as_array().unwrap().len(), 2);
 }
 
-/// Guards that a password that the registry refuses ends a deployment with that reason.
+/// Guards that a deployment fails with this reason if the registry rejects the password.
 #[test]
 fn a_wrong_password_is_the_reason() {
     let Some((registry, site)) = site() else {
@@ -120,12 +120,12 @@ fn a_wrong_password_is_the_reason() {
         list[0]["reasons"][0]["code"], "registry-credential-refused",
         "{list}"
     );
-    // The control: with the right one it goes.
+    // The control: the right password works.
     site.run(&["deploy", "orders", &image, "--environment", "development"])
         .expect(0);
 }
 
-/// Guards that a task runs once it is deployed and not before, and that only tasks are run.
+/// Guards that a task runs only after it is deployed, and that only tasks run.
 #[test]
 fn tasks_are_run() {
     let Some((registry, site)) = site() else {
@@ -148,7 +148,7 @@ fn tasks_are_run() {
     serve.terminate().expect(0);
 }
 
-/// Guards that rendering needs no registry, no store and no secret, shows none, and is YAML.
+/// Guards that rendering needs no registry, store or secret, shows no secret, and is YAML.
 #[test]
 fn objects_are_rendered_offline() {
     let host = crate::registry::free_address().to_string();
@@ -175,7 +175,7 @@ fn objects_are_rendered_offline() {
     assert_is_yaml(&yaml);
 }
 
-/// Reads YAML with PyYAML, where that is there.
+/// Reads YAML with PyYAML, if it is installed.
 fn assert_is_yaml(yaml: &str) {
     use std::io::Write;
     use std::process::{Command, Stdio};

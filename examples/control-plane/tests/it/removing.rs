@@ -1,4 +1,4 @@
-//! `remove` and `run cancel`: what is ended.
+//! `remove` and `run cancel`.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::image::Image;
 use crate::kubernetes::DEAD;
 use crate::wait_for;
 
-/// Guards that what has left the configuration can be seen and removed, and what has not by name.
+/// Guards that a component can be removed, also if the configuration no longer contains it.
 #[test]
 fn a_component_is_removed_also_once_it_has_left() {
     let Some((registry, site)) = site() else {
@@ -32,7 +32,7 @@ fn a_component_is_removed_also_once_it_has_left() {
     assert_eq!(status.as_array().unwrap().len(), 1, "{status}");
     assert_eq!(status[0]["environment"], "development", "{status}");
 
-    // `report` leaves the configuration, and is still there.
+    // `report` is removed from the configuration, and is still deployed.
     let configuration = in_memory(&registry.host());
     let at = configuration.rfind("[[components]]").unwrap();
     site.configure(&configuration[..at]);
@@ -65,8 +65,8 @@ fn a_component_is_removed_also_once_it_has_left() {
         .says("no components are deployed");
 }
 
-/// Guards that what is on a data plane that is no more is refused with a way out, and forgotten when
-/// that is asked for.
+/// Guards that a removal from a data plane that the configuration does not contain is rejected with a
+/// solution, and that the data plane can be forgotten.
 #[test]
 fn a_data_plane_that_is_no_more_is_forgotten() {
     let Some((registry, site)) = site() else {
@@ -80,7 +80,7 @@ fn a_data_plane_that_is_no_more_is_forgotten() {
         "error: orders is not removed from development: orders is on data plane local, which the \
          configuration does not contain: add the data plane again",
     );
-    // One place fails in the same shape as one of several.
+    // The failure of one place has the same shape as one of several.
     let failed = site.run(&["remove", "orders", "--json"]).expect(6).json();
     assert_eq!(failed.as_array().map(Vec::len), Some(1), "{failed}");
     assert_eq!(failed[0]["component"], "orders", "{failed}");
@@ -100,7 +100,7 @@ fn a_data_plane_that_is_no_more_is_forgotten() {
     site.run(&["promote", "orders"]).expect(6);
 }
 
-/// Guards that of several places one that cannot be removed keeps none of the others, and is told.
+/// Guards that a failure in one of several places is reported and does not affect the others.
 #[test]
 fn one_place_that_fails_keeps_no_other() {
     let Some((registry, site)) = site() else {
@@ -112,7 +112,7 @@ fn one_place_that_fails_keeps_no_other() {
         "[[data_planes]]\nid = ",
     );
     assert!(local.contains(place) && local.contains(plane));
-    // Development, which comes first, is on a data plane that is about to leave.
+    // Development, the first environment, is on a data plane that is removed later.
     let both = local.replace(&format!("{place}\"local\""), &format!("{place}\"leaving\""))
         + &format!("\n{plane}\"leaving\"\nbackend = \"memory\"\n");
     site.configure(&both);
@@ -138,7 +138,7 @@ fn one_place_that_fails_keeps_no_other() {
     assert_eq!(site.json(&["orphans"]), json!([]));
 }
 
-/// Guards that a run that waits is listed and can be stopped, and one that has ended stays as it is.
+/// Guards that a pending run is listed and can be cancelled, and that a finished run stays as it is.
 #[test]
 fn a_run_is_cancelled() {
     let Some((registry, site)) = site() else {
@@ -154,7 +154,7 @@ fn a_run_is_cancelled() {
         .expect(6)
         .complains("does not exist");
 
-    // The next one waits, because its data plane is one that does not answer by now.
+    // The next run is pending, because its data plane no longer answers.
     std::fs::write(site.directory().join("kubeconfig"), DEAD).unwrap();
     let memory = "backend = \"memory\"";
     let configuration = in_memory(&registry.host());
@@ -174,7 +174,7 @@ fn a_run_is_cancelled() {
         .says("ACCEPTED")
         .says("pending");
     let id = run["id"].as_str().unwrap();
-    // A start without an answer may have started it, so it ends where the data plane answers again.
+    // A request without an answer may have started the run, so it ends when the data plane answers again.
     drop(running);
     site.configure(&configuration);
     let cancelled = site.json(&["run", "cancel", id]);

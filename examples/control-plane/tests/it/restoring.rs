@@ -1,4 +1,4 @@
-//! `restore`: a store from a backup is put to work again.
+//! `restore`: the preparation of a store from a backup.
 
 use crate::control_plane::{Site, in_memory};
 

@@ -1,4 +1,4 @@
-//! A new tag rolls over without an unavailable moment.
+//! A rollout without downtime.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,7 +10,7 @@ use crate::image::Image;
 use crate::kubernetes::{Cluster, service};
 use crate::registry::Registry;
 
-/// What was seen while it rolled over.
+/// The observations during the rollout.
 #[derive(Debug, Default)]
 struct Seen {
     looks: u32,
@@ -18,10 +18,10 @@ struct Seen {
     bodies: Vec<String>,
 }
 
-/// Guards that there is at least one ready pod at all times, and that each request to a ready pod
-/// is answered. Measured by asking for the EndpointSlices again and again while two new tags roll
-/// out, and by 5 requests to each ready pod after each look. A list is at most as old as one such
-/// look; ending pods serve 3 seconds longer, as for every proxy that hears of it late.
+/// Guards that there is at least one ready pod at all times, and that each request to a ready pod is
+/// answered. The test reads the EndpointSlices repeatedly while two new tags roll out, and sends 5 requests
+/// to each ready pod after each read. A list is at most as old as one such round. Terminating pods serve 3
+/// seconds longer, as they must for any proxy that learns of it late.
 #[test]
 fn a_new_tag_rolls_over_without_a_gap() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {
@@ -41,7 +41,7 @@ fn a_new_tag_rolls_over_without_a_gap() {
             for image in &images[1..] {
                 site.run(&["deploy", "orders", image]).expect(0);
             }
-            // The pods of the second version end meanwhile.
+            // Meanwhile, the pods of the second version terminate.
             thread::sleep(Duration::from_secs(4));
         });
         let rolled = rolling.join();

@@ -1,4 +1,4 @@
-//! Tasks on the real cluster.
+//! Tasks on a real cluster.
 
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ fn a_manual_task_ends_with_its_exit_code() {
     assert_eq!(run["phase"], "failed", "{run}");
 }
 
-/// Guards that a Scheduled Task's CronJob is accepted, and that both a run that was asked for and
-/// one that Kubernetes starts from it complete.
+/// Guards that the CronJob of a Scheduled Task is accepted, and that both a requested run and a run that
+/// Kubernetes starts complete.
 #[test]
 fn a_scheduled_task_completes() {
     let (Some(cluster), Some(registry)) = (Cluster::find(), Registry::start()) else {

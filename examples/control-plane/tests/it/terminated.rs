@@ -1,4 +1,4 @@
-//! SIGTERM under load: `serve` ends at once, and keeps all that it has acknowledged.
+//! SIGTERM under load: `serve` ends quickly and loses no acknowledged deployment.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -13,16 +13,15 @@ use crate::image::Image;
 use crate::registry::Registry;
 use crate::{http, wait_for};
 
-/// Clients, each with a component of its own.
+/// The number of clients. Each has its own component.
 const CLIENTS: usize = 16;
-/// How many deployments are acknowledged before the signal, so that it comes in the middle.
+/// The number of deployments that are acknowledged before the signal.
 const BEFORE: usize = 200;
-/// The longest time from the signal to the end of the process.
+/// The maximum time from the signal to the end of the process.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Guards that `serve` ends within a second of SIGTERM with status 0 while 16 clients post
-/// deployments in a closed loop, and that each deployment that was acknowledged is in the store and
-/// ends after a restart.
+/// Guards that `serve` exits with status 0 within a second of SIGTERM while 16 clients post deployments in
+/// a closed loop, and that each acknowledged deployment is in the store and ends after a restart.
 #[test]
 fn sigterm_under_load_loses_no_acknowledged_deployment() {
     let Some(registry) = Registry::start() else {
@@ -50,7 +49,7 @@ fn sigterm_under_load_loses_no_acknowledged_deployment() {
     });
     let ended = ended.expect(0).complains("stopped");
     assert!(took < LIMIT, "it ended after {took:?}\n{}", ended.stderr);
-    // The control: every client was in the middle of its loop.
+    // The control: every client has posted.
     for locations in &accepted {
         assert!(!locations.is_empty(), "{accepted:?}");
     }
@@ -69,8 +68,8 @@ fn sigterm_under_load_loses_no_acknowledged_deployment() {
     serve.terminate().expect(0);
 }
 
-/// Posts an image again and again, and returns where each accepted deployment is. An answer that does
-/// not arrive, or 503, ends it: the server stops.
+/// Posts an image repeatedly, and returns the path of each accepted deployment. It ends at the first
+/// request without an answer or with 503, because the server stops.
 fn post_until_refused(
     (address, token): (SocketAddr, &str),
     image: &str,

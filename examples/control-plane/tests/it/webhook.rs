@@ -1,4 +1,4 @@
-//! The webhook as CI sees it.
+//! The webhook from the point of view of CI.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::control_plane::{Outcome, Serve, Site, site};
 use crate::image::Image;
 use crate::{http, is_installed, skipped};
 
-/// Guards the one path that everything is about: POST, 202, follow, ready.
+/// Guards the main path: POST, 202, wait, ready.
 #[test]
 fn an_image_is_deployed_by_ci() {
     let Some((registry, site)) = site() else {
@@ -28,7 +28,7 @@ fn an_image_is_deployed_by_ci() {
     assert_eq!(deployment["environment"], "development", "{deployment}");
     assert_eq!(deployment["commit"], "4f2c", "{deployment}");
 
-    // The command line sees the same while `serve` runs, and a token's end is seen by `serve`.
+    // Commands show the same while `serve` runs, and `serve` notices that a token was revoked.
     let deployments = site.json(&["deployments", "orders"]);
     assert_eq!(deployments[0]["id"], deployment["id"], "{deployments}");
     assert_eq!(deployments[0]["phase"], "ready", "{deployments}");
@@ -46,11 +46,11 @@ fn an_image_is_deployed_by_ci() {
     serve.terminate().expect(0);
 }
 
-/// Guards that orchestrators have an address of their own to ask, and clients nothing there.
+/// Guards that health checks have their own address, which serves nothing else.
 #[test]
 fn health_checks_have_an_address_of_their_own() {
     let site = Site::new(&crate::control_plane::in_memory("127.0.0.1:5000"), "x");
-    // Free a moment ago, and nobody else's a moment later but by bad luck.
+    // The port is free now, and very probably also a moment later.
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = free.local_addr().expect("it has an address");
     drop(free);
@@ -73,7 +73,7 @@ fn health_checks_have_an_address_of_their_own() {
     serve.terminate().expect(0);
 }
 
-/// Guards that a POST that is repeated by the same key is not another deployment.
+/// Guards that a repeated POST with the same key creates no second deployment.
 #[test]
 fn a_repeated_request_is_answered_as_before() {
     let Some((registry, site)) = site() else {
@@ -100,8 +100,7 @@ fn a_repeated_request_is_answered_as_before() {
     assert_problem(&answer, 422, "idempotency-key-reused");
 }
 
-/// Guards that each thing that can be wrong with a request has an answer of its own, never a 500,
-/// and that nothing of it is stored.
+/// Guards that each mistake in a request has its own answer, never 500, and that nothing is stored.
 #[test]
 fn bad_requests_are_refused() {
     let Some((registry, site)) = site() else {
@@ -156,7 +155,7 @@ fn bad_requests_are_refused() {
     assert_eq!(site.json(&["deployments"]), json!([]), "nothing was stored");
 }
 
-/// Guards that unknown, revoked, foreign and malformed tokens look the same from outside.
+/// Guards that the answers for unknown, revoked, foreign and malformed tokens are the same.
 #[test]
 fn tokens_that_do_not_hold_are_refused_alike() {
     let Some((registry, site)) = site() else {
@@ -195,7 +194,7 @@ fn tokens_that_do_not_hold_are_refused_alike() {
         .complains("has no token");
 }
 
-/// Guards that a component that was removed from the configuration is gone for its tokens too.
+/// Guards that the tokens of a component that was removed from the configuration do not work.
 #[test]
 fn a_component_that_is_gone_is_not_found() {
     let Some((registry, site)) = site() else {
@@ -210,7 +209,7 @@ fn a_component_that_is_gone_is_not_found() {
     assert_problem(&serve.post(&token, &[], &body), 404, "unknown-component");
 }
 
-/// Guards that the step that CI runs ends with the outcome: the snippet itself, run by dash.
+/// Guards that the snippet for CI, run by dash, exits with the status of the outcome.
 #[test]
 fn the_snippet_ends_with_the_outcome() {
     let Some((registry, site)) = site() else {

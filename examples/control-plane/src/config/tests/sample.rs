@@ -1,4 +1,4 @@
-//! The sample configuration has every field, and what stands in its comments is good too.
+//! The sample configuration contains every field, and the fields in its comments are valid too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::config::Configuration;
 
 const SAMPLE: &str = include_str!("../../../control-plane.toml");
 
-/// The sample with the fields that stand in comments.
+/// Returns the sample with the fields in its comments.
 pub(super) fn whole() -> String {
     let is_field = |line: &str| {
         let name = line.split(" = ").next().unwrap_or_default();
@@ -25,7 +25,7 @@ pub(super) fn whole() -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The tables of a document, by their paths.
+/// Returns the paths of the tables of a document.
 pub(super) fn tables(document: &Table) -> Vec<Vec<Step>> {
     let mut found = vec![Vec::new()];
     let mut next = 0;
@@ -73,7 +73,7 @@ fn at<'a>(document: &'a Table, path: &[Step]) -> Option<At<'a>> {
     }
 }
 
-/// The value at a path, to change it.
+/// Returns the value at a path, to change it.
 pub(super) fn at_mut<'a>(document: &'a mut Value, path: &[Step]) -> &'a mut Value {
     path.iter().fold(document, |value, step| match step {
         Step::Key(key) => &mut value[key.as_str()],
@@ -81,7 +81,7 @@ pub(super) fn at_mut<'a>(document: &'a mut Value, path: &[Step]) -> &'a mut Valu
     })
 }
 
-/// The path as problems have it.
+/// Returns the path in the form that problems use.
 pub(super) fn shown(path: &[Step]) -> String {
     path.iter().fold(String::new(), |path, step| match step {
         Step::Key(key) if path.is_empty() => key.clone(),
@@ -90,7 +90,7 @@ pub(super) fn shown(path: &[Step]) -> String {
     })
 }
 
-/// The path without positions, environments and kinds of probes: the same for what is read alike.
+/// Returns the path without positions, environments and kinds of probes, which are read alike.
 fn kind(path: &[Step]) -> String {
     let keys = path.iter().filter_map(|step| match step {
         Step::Key(key) => Some(key.as_str()),
@@ -101,7 +101,7 @@ fn kind(path: &[Step]) -> String {
         match key {
             "development" | "production" => kind.push("ENV"),
             "readiness" | "liveness" | "startup" => kind.push("PROBE"),
-            // Settings and workloads have these alike.
+            // Settings and workloads share these.
             "scaling" | "schedule" | "resources" | "variables" => kind = vec![key],
             key => kind.push(key),
         }
@@ -109,7 +109,7 @@ fn kind(path: &[Step]) -> String {
     kind.join(".")
 }
 
-/// The fields that a reader of this table knows, as it says them of one that it does not know.
+/// Returns the known fields of a table, from the message about an unknown one.
 fn known(whole: &Table, path: &[Step]) -> Vec<String> {
     const STRANGE: &str = "zzzzzzzzzzzzzzzz";
     let mut document = Value::Table(whole.clone());
@@ -131,7 +131,7 @@ fn known(whole: &Table, path: &[Step]) -> Vec<String> {
     names.unwrap_or_default()
 }
 
-/// Guards that what people take out of the sample's comments works.
+/// Guards that the fields in the comments of the sample are valid.
 #[test]
 fn the_fields_in_comments_are_good_too() {
     let whole = whole();
@@ -145,7 +145,7 @@ fn the_fields_in_comments_are_good_too() {
     read.unwrap_or_else(|problems| panic!("{problems:?}\n{whole}"));
 }
 
-/// Guards that the sample shows every field that is read, however new it is.
+/// Guards that the sample shows every field that is read, also a new one.
 #[test]
 fn every_field_is_in_the_sample() {
     let text = whole();
@@ -165,7 +165,7 @@ fn every_field_is_in_the_sample() {
     let mut missing = Vec::new();
     for (kind, known) in &known_by_kind {
         for field in known.difference(&shown_by_kind[kind]) {
-            // An alternative stands in words beside the other.
+            // The comment of a field describes its alternative.
             let beside = |line: &str| {
                 let words = line.split_once('#').map(|(_, words)| words);
                 words.is_some_and(|words| words.contains(&format!("{field} = ")))
@@ -176,7 +176,7 @@ fn every_field_is_in_the_sample() {
         }
     }
     assert!(missing.is_empty(), "the sample does not show {missing:?}");
-    // The control: the readers do say what they know.
+    // The control: the messages do contain the known fields.
     for (kind, field) in [
         ("", "deployer"),
         ("server", "health_listen"),
@@ -192,13 +192,13 @@ fn every_field_is_in_the_sample() {
     }
 }
 
-/// Guards that a wrong value, wherever it stands, hides no unknown field anywhere else.
+/// Guards that an invalid value in any place does not hide an unknown field in another.
 #[test]
 fn a_wrong_value_hides_no_other_problem() {
     const STRANGE: &str = "zzzzzzzzzzzzzzzz";
     let mut document: Value = toml::from_str::<Table>(&whole()).unwrap().into();
     let all = tables(document.as_table().unwrap());
-    // A strange field in every table, where it is known to be one.
+    // An unknown field in every table where it is reported.
     for path in &all {
         let Value::Table(table) = at_mut(&mut document, path) else {
             panic!("{path:?} is a table");
@@ -227,7 +227,7 @@ fn a_wrong_value_hides_no_other_problem() {
             let here = shown(&place);
             let mut expected = found.clone();
             expected.retain(|path| !path.starts_with(&here));
-            // Without its type, only what all workloads have is known.
+            // Without a type, only the fields that all workloads share are known.
             if let Some(component) = here.strip_suffix(".type") {
                 let workload = format!("{component}.workload");
                 let container = format!("{workload}.container");
@@ -240,7 +240,7 @@ fn a_wrong_value_hides_no_other_problem() {
     }
 }
 
-/// Guards that the configuration reads every field of a policy, and no other.
+/// Guards that the configuration reads exactly the fields of a policy.
 #[test]
 fn a_policy_is_read_whole() {
     let whole: Table = toml::from_str(&whole()).unwrap();
