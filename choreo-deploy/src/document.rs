@@ -66,7 +66,7 @@ impl fmt::Display for DocumentProblem {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum DocumentProblemCode {
-    /// A member is there twice.
+    /// A member is a duplicate.
     DuplicateMember,
     /// A value of the right type is not valid.
     InvalidValue,

@@ -104,14 +104,14 @@ fn every_problem_is_said_at_once_with_its_path() {
 }
 
 #[test]
-fn members_that_are_there_twice_are_refused() {
+fn duplicate_members_are_rejected() {
     let text =
         r#"{"scaling": {"replicas": 1, "replicas": 3}, "suspended": true, "suspended": false}"#;
     assert_eq!(
         problems::<Settings>(text),
         [
-            "scaling.replicas: is there twice: leave one",
-            "suspended: is there twice: leave one",
+            "scaling.replicas: is a duplicate: remove one",
+            "suspended: is a duplicate: remove one",
         ]
     );
 }
@@ -119,7 +119,7 @@ fn members_that_are_there_twice_are_refused() {
 /// Guards that a number that JSON does not have is refused with its path. It used to be read as
 /// `null`, and so as a member that is missing.
 #[test]
-fn numbers_that_are_not_finite_are_refused() {
+fn numbers_that_are_not_finite_are_rejected() {
     for (number, shown) in [
         (f64::NAN, "nan"),
         (f64::INFINITY, "inf"),

@@ -137,7 +137,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
                 ..self
             })?;
             if map.contains_key(&key) {
-                self.note(&place, Code::DuplicateMember, "is there twice: leave one");
+                self.note(&place, Code::DuplicateMember, "is a duplicate: remove one");
             }
             map.insert(key, value);
         }
