@@ -7,6 +7,7 @@
     reason = "the helpers below are tests too"
 )]
 
+mod crowd;
 mod endings;
 mod findings;
 mod layer;

@@ -1,4 +1,4 @@
-//! Runs of tasks beside a catalog and a data plane that do not answer.
+//! Runs of tasks: their starts, their deadlines, and a catalog or data plane that does not answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use choreo_deploy::clock::SystemChance;
 use choreo_deploy::deployer::{DeployerOptions, Parts, RunRequest};
 use choreo_deploy::deployment::{Cause, Phase};
 use choreo_deploy::id::ComponentKey;
-use choreo_deploy::reason::ReasonCode;
+use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::rollout::RunStatus;
 use choreo_deploy::run::{Run, RunPhase};
 use choreo_deploy::sealer::{Sealer, SealingKey};
+use choreo_deploy::workload::Workload;
 use choreo_deploy::{Deployer, Intake as _};
+use tokio::time::Instant;
 
 use crate::running::{Longest, ended, running};
 use crate::world::{World, id, key, service, submission, task};
@@ -170,4 +172,111 @@ async fn a_run_whose_workers_died_is_stopped_after_its_deadline() {
     let run = ended(&world, &run).await;
     assert_eq!(plane.called("cancel").len(), 1);
     assert_eq!(run.phase, RunPhase::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_waited_for_by_its_own_component_alone() {
+    let (world, _, run) = running(SystemChance).await;
+    let (deployer, other) = (&world.deployer, key("orders"));
+    let waited = deployer.wait_run(&other, &run.id, Duration::ZERO);
+    assert_eq!(waited.await.unwrap(), None);
+}
+
+/// What goes on for ever is stopped on the data plane, and ends a little after its own deadline.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_end_is_stopped() {
+    let (world, plane, run) = running(SystemChance).await;
+    *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
+    let run = ended(&world, &run).await;
+    assert!(!plane.called("cancel").is_empty());
+    assert_eq!(run.phase, RunPhase::Cancelled);
+    let Workload::ManualTask(task) = task().workload else {
+        panic!("it is a Manual Task")
+    };
+    let allowed = task.limits.deadline() + DeployerOptions::default().run_grace;
+    assert_eq!(
+        run.reasons[0].message,
+        format!("the run did not end within {} seconds", allowed.as_secs())
+    );
+    let took = run.changed_at.duration_since(run.accepted_at).as_secs();
+    let took = u64::try_from(took).unwrap() - allowed.as_secs();
+    assert!(took <= 5, "{took} s after its deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stuck_is_taken_away() {
+    let (world, plane, run) = running(SystemChance).await;
+    let missing = Reason::new(ReasonCode::ImageNotFound, "as the test says");
+    let stuck = RunStatus::new(RunPhase::Pending).with_reason(missing);
+    *plane.run.lock().unwrap() = Some(stuck.stuck());
+    let run = ended(&world, &run).await;
+    assert_eq!(run.phase, RunPhase::Failed);
+    assert_eq!(plane.called("cancel").len(), 1);
+}
+
+/// A look that is refused says nothing of the run.
+#[tokio::test(start_paused = true)]
+async fn a_refused_look_at_a_run_ends_nothing() {
+    for kind in [
+        BackendErrorKind::PermissionDenied,
+        BackendErrorKind::NotFound,
+        BackendErrorKind::Internal,
+    ] {
+        let (world, plane, run) = running(SystemChance).await;
+        plane.fail("observe run", kind, 3);
+        let run = ended(&world, &run).await;
+        assert_eq!(run.phase, RunPhase::Succeeded, "{kind:?}: {run:?}");
+        assert_eq!(plane.called("start").len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_started_again_after_growing_pauses_that_begin_anew_once_it_runs() {
+    let (world, plane, run) = running(Longest::default()).await;
+    plane.fail("start", BackendErrorKind::Unreachable, 5);
+    plane.fail("observe run", BackendErrorKind::Unreachable, 1);
+    let run = ended(&world, &run).await;
+    assert_eq!(run.phase, RunPhase::Succeeded);
+    let starts = plane.called("start");
+    let pauses = |calls: &[Instant]| -> Vec<u64> {
+        let pairs = calls.windows(2);
+        pairs.map(|two| (two[1] - two[0]).as_secs()).collect()
+    };
+    assert_eq!(pauses(&starts), [1, 2, 4, 8, 16]);
+    assert_eq!(pauses(&plane.called("observe run")), [1]);
+}
+
+/// Every way out of a step moves a count or ends.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_step_panics_ends_with_its_deadline() {
+    let (world, plane, run) = running(SystemChance).await;
+    *plane.panics.lock().unwrap() = Some("observe run");
+    let run = ended(&world, &run).await;
+    let codes: Vec<_> = run.reasons.iter().map(|reason| reason.code).collect();
+    let expected = [
+        ReasonCode::ProgressDeadlineExceeded,
+        ReasonCode::InternalError,
+        ReasonCode::NotTakenBack,
+    ];
+    assert_eq!(
+        (run.phase, codes.as_slice()),
+        (RunPhase::Failed, &expected[..])
+    );
+    assert!(run.changed_at >= run.deadline_at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_kills_its_worker_ends_with_its_deadline() {
+    let (world, plane, run) = running(SystemChance).await;
+    *plane.start_takes.lock().unwrap() = Duration::from_secs(15);
+    let allowed = run.deadline_at.duration_since(run.accepted_at).as_secs();
+    for _ in 0..=allowed / 35 {
+        let working = world.deployer.run(std::future::pending());
+        let _ = tokio::time::timeout(Duration::from_secs(5), working).await;
+        tokio::time::sleep(DeployerOptions::default().lease).await;
+    }
+    let run = ended(&world, &run).await;
+    assert_eq!(run.phase, RunPhase::Failed);
+    let codes: Vec<_> = run.reasons.iter().map(|reason| reason.code).collect();
+    assert_eq!(codes[0], ReasonCode::ProgressDeadlineExceeded);
 }
