@@ -1,4 +1,4 @@
-//! What becomes of work whose step did not come to an end of its own.
+//! The handling of steps that panicked or whose worker died.
 
 use jiff::Timestamp;
 
@@ -16,10 +16,10 @@ use crate::store::{
     RunProgress, StoreError, WorkStage,
 };
 
-/// After so many claims without anything written about the work, whoever works on it may die of it.
+/// The number of claims without a write after which the work itself may kill its workers.
 const MOST_CLAIMS: u32 = 8;
 
-/// What is needed to give work back after its step has panicked.
+/// The data for putting work back after its step panicked.
 #[derive(Debug)]
 pub(super) struct Brief {
     claim: AnyClaim,
@@ -34,7 +34,7 @@ enum AnyClaim {
     Run(RunClaim, LeftRun),
 }
 
-/// How a run was when it was claimed.
+/// The state of a run when it was claimed.
 #[derive(Debug)]
 struct LeftRun {
     phase: RunPhase,
@@ -52,14 +52,14 @@ impl LeftRun {
     }
 }
 
-/// How a deployment was when it was claimed.
+/// The state of a deployment when it was claimed.
 #[derive(Debug)]
 struct Left {
     phase: Phase,
     stage: WorkStage,
     reasons: Vec<Reason>,
     is_removal: bool,
-    /// It is ready, whatever becomes of the places where it was before.
+    /// The deployment is ready, and its target leaves its old places.
     is_leaving: bool,
 }
 
@@ -94,7 +94,7 @@ impl Brief {
         }
     }
 
-    /// That time is up, and that a step has panicked.
+    /// Returns the reasons that the deadline is over and that a step panicked.
     fn too_late(&self) -> Vec<Reason> {
         let allowed = self.deadline_at.duration_since(self.accepted_at).as_secs();
         let message = format!("it did not end within {allowed} seconds");
@@ -103,20 +103,20 @@ impl Brief {
     }
 }
 
-/// What becomes of a deployment whose step has panicked.
+/// The next state of a deployment whose step panicked.
 enum Next {
     Again(Progress),
     End(Outcome),
 }
 
-/// What becomes of a run whose step has panicked.
+/// The next state of a run whose step panicked.
 enum NextOfRun {
     Again(RunProgress),
     End(RunOutcome),
 }
 
 impl Deployer {
-    /// Counts a step that panicked as an attempt, and ends its work when it is late.
+    /// Counts a step that panicked as an attempt, and ends its work if it is late.
     pub(super) async fn after_panic(&self, brief: Brief) {
         let store = &self.parts.store;
         let result = match &brief.claim {
@@ -135,7 +135,7 @@ impl Deployer {
     fn after_panic_of(&self, brief: &Brief, left: &Left) -> Next {
         let now = self.clock.now();
         let next = self.next_try(brief.attempt, None, brief.deadline_at);
-        // What of it is on its data plane is not known, so it is taken back should it fail.
+        // Its objects may be on the data plane, so it is taken back if it fails.
         let phase = if left.is_removal {
             left.phase
         } else {
@@ -207,11 +207,11 @@ impl Deployer {
     }
 }
 
-/// What a step comes to before it begins, where those before it wrote nothing: another failed attempt,
-/// to be tried more rarely until the deadline.
+/// Returns a failed attempt if too many steps before this one wrote nothing. The retries slow down
+/// until the deadline.
 ///
-/// It is no verdict. A worker that dies of the work looks from here like a worker that died of
-/// something else, and like a store that gives claims away and loses its answers.
+/// It is not a verdict: a worker may have died of another cause, or the store may have lost its
+/// answers to claims.
 pub(super) fn left_too_often(claims: u32) -> Option<Halt> {
     (claims > MOST_CLAIMS).then(|| Halt::Later {
         reason: claimed_too_often(claims),
@@ -220,23 +220,22 @@ pub(super) fn left_too_often(claims: u32) -> Option<Halt> {
 }
 
 fn panicked() -> Reason {
-    internal("internal error: the step ended in an unexpected way")
+    internal("internal error: the step ended abnormally")
 }
 
 fn claimed_too_often(claims: u32) -> Reason {
     internal(&format!(
-        "internal error: {} steps began and none came to an end",
+        "internal error: {} steps began and none of them ended",
         claims - 1
     ))
 }
 
 pub(super) fn internal(message: &str) -> Reason {
-    Reason::new(ReasonCode::InternalError, message)
-        .with_help("look into the log of the control plane")
+    Reason::new(ReasonCode::InternalError, message).with_help("read the log of the control plane")
 }
 
 fn tell<T>(result: Result<T, StoreError>) {
     if let Err(error) = result {
-        tracing::warn!(%error, "work was not given back; its lease runs out");
+        tracing::warn!(%error, "work was not put back; its lease expires");
     }
 }

@@ -1,4 +1,4 @@
-//! What a deployment comes to after it was applied.
+//! The progress of a deployment after it was applied.
 
 use super::Deployer;
 use super::halt::{Halt, ahead};
@@ -9,11 +9,11 @@ use crate::release::{Pin, Pinning, Release};
 use crate::rollout::{Rollout, RolloutPhase};
 use crate::store::{ClaimedDeployment, Progress, WorkStage};
 
-/// How a deployment ends, and why.
+/// The final phase of a deployment and its reasons.
 pub(super) type Ending = (Phase, Vec<Reason>);
 
 impl Deployer {
-    /// Acts on what was observed after applying.
+    /// Acts on the rollout that was observed.
     pub(super) async fn follow(
         &self,
         backend: &dyn DeploymentBackend,
@@ -36,7 +36,7 @@ impl Deployer {
         match rollout.phase {
             RolloutPhase::Ready => self.ready(backend, claimed, (release, rollout)).await,
             RolloutPhase::Failed => Ok(Some((Phase::Failed, rollout.reasons))),
-            // The look at the deadline was for a rollout that is ready or has failed.
+            // The look at the deadline is only for a rollout that is ready or has failed.
             RolloutPhase::Missing | RolloutPhase::Progressing | RolloutPhase::Absent if late => {
                 let reasons = self.timed_out(claimed, rollout.reasons);
                 Ok(Some((Phase::TimedOut, reasons)))
@@ -50,7 +50,7 @@ impl Deployer {
         }
     }
 
-    /// Settles, once what runs is pinned.
+    /// Pins the running image if it is not pinned, or settles.
     async fn ready(
         &self,
         backend: &dyn DeploymentBackend,
@@ -58,12 +58,12 @@ impl Deployer {
         (release, rollout): (Release, Rollout),
     ) -> Result<Option<Ending>, Halt> {
         let observed = rollout.running.filter(|_| release.image.pin.is_none());
-        // At the deadline there is no time for another rollout: what is ready is ready, and not pinned.
+        // At the deadline there is no time for another rollout, so the deployment stays unpinned.
         if let Some(digest) = observed.filter(|_| !self.is_late(claimed)) {
-            // It runs by tag, and the tag may move: what is pinned is what the next step applies.
+            // The image runs by its tag, and the tag may move. The next step applies the digest.
             let pin = Pin::new(digest, Pinning::Observed);
             self.parts.store.record_pin(&claimed.claim, pin).await?;
-            let message = "the digest that runs is known now and is applied in place of the tag";
+            let message = "the running digest is known now and is applied instead of the tag";
             let reasons = vec![Reason::new(ReasonCode::Waiting, message)];
             return self.apply_again(claimed, reasons).await;
         }
@@ -72,8 +72,8 @@ impl Deployer {
         Ok(Some((Phase::Ready, reasons)))
     }
 
-    /// Completes what is ready. Says what older generations have left behind, where that cannot be
-    /// removed.
+    /// Completes a generation that is ready. Returns the reason if leftovers of older generations
+    /// cannot be removed.
     async fn settle(
         &self,
         backend: &dyn DeploymentBackend,
@@ -89,12 +89,12 @@ impl Deployer {
         match settled.await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(left)) => match Halt::from(left) {
-                // It is ready whatever is left over, and the next deployment settles again.
+                // Leftovers do not make it unready, and the next deployment settles again.
                 Halt::Later { reason, .. } if self.is_late(claimed) => Ok(Some(reason)),
                 Halt::Failed(left) if left.code != ReasonCode::NewerDeployment => Ok(Some(left)),
                 halt => Err(halt),
             },
-            // Something of it, the ports of a Service say, has not taken effect.
+            // A part of it, such as the ports of a Service, has not taken effect.
             Err(Halt::Failed(reason)) if reason.code != ReasonCode::NewerDeployment => {
                 Err(Halt::Later {
                     reason,
@@ -105,15 +105,15 @@ impl Deployer {
         }
     }
 
-    /// The next step applies it again: somebody removed it behind our back, unless the reasons say
-    /// why.
+    /// Lets the next step apply the release again. Without reasons, the objects were removed by
+    /// another party.
     async fn apply_again(
         &self,
         claimed: &ClaimedDeployment,
         reasons: Vec<Reason>,
     ) -> Result<Option<Ending>, Halt> {
         let lost = || {
-            let message = "what was applied is not on the data plane any more";
+            let message = "the applied objects are no longer on the data plane";
             vec![Reason::new(ReasonCode::Waiting, message)]
         };
         let reasons = if reasons.is_empty() { lost() } else { reasons };
@@ -125,7 +125,7 @@ impl Deployer {
         Ok(None)
     }
 
-    /// On its way, to be looked at soon.
+    /// Returns the progress of a rollout that is observed again soon.
     fn progress(&self, claimed: &ClaimedDeployment, reasons: Vec<Reason>) -> Progress {
         let deployment = &claimed.deployment;
         let next = self.next_look(deployment.accepted_at, deployment.deadline_at);

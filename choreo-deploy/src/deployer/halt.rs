@@ -1,4 +1,4 @@
-//! Why a step did not get to its end, and what that means to the person who deploys.
+//! Interruptions of a step, and their reasons for the person who deploys.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::backend::{BackendError, BackendErrorKind};
 use crate::reason::{Evidence, Reason, ReasonCode};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Why a step did not get to its end.
+/// The cause that interrupts a step.
 pub(super) enum Halt {
-    /// It will not work without a change.
+    /// A permanent failure: a retry fails too.
     Failed(Reason),
-    /// Worth another try.
+    /// A transient failure: a retry may succeed.
     Later {
         reason: Reason,
         retry_after: Option<Duration>,
     },
-    /// The target has moved on: somebody else goes on with it.
+    /// The claim is stale: another worker continues.
     Stale,
-    /// The store does not answer; the lease runs out and somebody goes on.
+    /// The store does not answer: the lease expires and a worker continues.
     Store(StoreError),
 }
 
@@ -29,9 +29,9 @@ impl From<StoreError> for Halt {
         match error.kind() {
             StoreErrorKind::Stale => Self::Stale,
             _ if error.is_retryable() => Self::Store(error),
-            // No other try ends differently until somebody does something, so it is counted as one.
+            // A retry fails until the operator acts. It counts as an attempt, so that retries slow down.
             _ => Self::Later {
-                reason: internal(&format!("what is stored cannot be used: {error}"))
+                reason: internal(&format!("the stored record cannot be used: {error}"))
                     .with_evidence(Evidence::from_untrusted(&chain(&error))),
                 retry_after: None,
             },
@@ -57,7 +57,7 @@ impl From<BackendError> for Halt {
     }
 }
 
-/// What an error of a backend means to who deploys.
+/// Returns the reason for the person who deploys.
 fn reason_of(error: &BackendError) -> Reason {
     let (code, help) = match error.kind() {
         BackendErrorKind::Refused | BackendErrorKind::Unsupported => {
@@ -82,19 +82,21 @@ fn reason_of(error: &BackendError) -> Reason {
     }
 }
 
-/// The data plane has seen a newer generation. Where the store gave that out, the claim is stale
-/// and so is whatever is written with it; where it did not, no other try would end differently.
+/// Returns the reason that the data plane has a newer generation.
+///
+/// If the store issued that generation, the claim is stale and every write with it fails. If it did
+/// not, a retry fails too.
 pub(super) fn ahead(seen: &str) -> Reason {
     let message = "the data plane has a newer generation of the target";
     Reason::new(ReasonCode::NewerDeployment, message)
         .with_help(
-            "try again; if the store was restored or begun anew, raise its epoch before, and let \
-             no other control plane deploy here",
+            "retry; if the store was restored or replaced, raise its epoch first, and let no other \
+             control plane deploy here",
         )
         .with_evidence(Evidence::from_untrusted(seen))
 }
 
-/// The causes of an error, outermost first.
+/// Returns the messages of an error and its sources, outermost first.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes
@@ -103,7 +105,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         .join(": ")
 }
 
-/// The part of a help text that says when a deployment ends whose data plane does not answer.
+/// Returns the part of a help text that says when the retries end.
 pub(super) fn retried(until: Timestamp) -> String {
     format!("this is retried until {until:.0}, and then the deployment ends in any case")
 }

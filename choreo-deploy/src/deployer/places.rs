@@ -1,4 +1,5 @@
-//! Where a target is besides the data plane that it is deployed to.
+//! The places of a target besides the data plane that it is deployed to: other data planes and
+//! projects.
 
 use super::Deployer;
 use super::halt::{Halt, retried};
@@ -17,12 +18,12 @@ use crate::store::{
 };
 
 impl Deployer {
-    /// Removes a component from an environment: from every data plane that it may be on there, and also
-    /// as what it was in another project.
+    /// Removes a component from an environment: from every data plane that it may be on, and from its
+    /// previous projects.
     ///
     /// # Errors
-    /// [`NotPossible`](IntakeErrorKind::NotPossible) when nothing was ever deployed there, and what
-    /// [`accept`](Intake::accept) may meet.
+    /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if nothing was ever deployed there, and
+    /// the errors of [`accept`](crate::Intake::accept).
     pub async fn remove(
         &self,
         component: &ComponentKey,
@@ -42,12 +43,14 @@ impl Deployer {
         self.parts.store.accept(new).await.map_err(refusal)
     }
 
-    /// Removes a target from every data plane that it may be on. Needs no catalog: it is how what has
-    /// left the catalog is removed. [`orphans`](Self::orphans) lists that.
+    /// Removes a target from every data plane that it may be on.
+    ///
+    /// It needs no catalog, so it also removes targets that have left the catalog, which
+    /// [`orphans`](Self::orphans) lists.
     ///
     /// # Errors
-    /// [`NotPossible`](IntakeErrorKind::NotPossible) when it is on no data plane, and
-    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if the target is on no data plane, and
+    /// [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     pub async fn remove_target(&self, target: &Target) -> Result<Accepted, IntakeError> {
         let state = self.parts.store.target(target).await.map_err(unavailable)?;
         let plane = state.and_then(|state| state.planes.last().cloned());
@@ -63,7 +66,7 @@ impl Deployer {
         self.parts.store.accept(new).await.map_err(refusal)
     }
 
-    /// Removes a target from every data plane that it may be on.
+    /// Removes the target of a claimed deployment from every data plane that it may be on.
     pub(super) async fn remove_everywhere(
         &self,
         claimed: &ClaimedDeployment,
@@ -71,8 +74,8 @@ impl Deployer {
     ) -> Result<(), Halt> {
         let mut planes = claimed.planes.clone();
         planes.insert(claimed.deployment.data_plane.clone());
-        // One that does not answer keeps it on no other, and one that refuses ends it only once all
-        // others have answered.
+        // A data plane that does not answer does not prevent the removal from the others. A refusal
+        // ends the deployment only after all others have answered.
         let mut result = Ok(());
         for plane in &planes {
             match self.remove_from(claimed, plane, slot).await {
@@ -98,8 +101,8 @@ impl Deployer {
         })
     }
 
-    /// Accepts the removal of what a component that is in another project now left in an environment.
-    /// Says of each project which deployment removes it.
+    /// Accepts the removal of a component from an environment of its previous projects. Returns these
+    /// projects with the deployments that remove it.
     pub(super) async fn remove_from_other_projects(
         &self,
         target: &Target,
@@ -120,7 +123,7 @@ impl Deployer {
         Ok(removals)
     }
 
-    /// Where else a component may run in an environment, as what it was in other projects.
+    /// Returns the targets of a component in an environment of other projects.
     async fn in_other_projects(&self, target: &Target) -> Result<Vec<TargetState>, IntakeError> {
         let query = TargetQuery::of_component(target.component_key()).placed();
         let states = self.parts.store.targets(&query).await;
@@ -131,8 +134,8 @@ impl Deployer {
         Ok(states)
     }
 
-    /// Ends what is ready. Where the target may be elsewhere too, it is stored as ready first, and
-    /// leaves those places in the next step.
+    /// Ends a deployment that is ready. If the target may be in other places too, the deployment is
+    /// stored as ready first and leaves those places in the next step.
     pub(super) async fn succeed(
         &self,
         claimed: &ClaimedDeployment,
@@ -150,7 +153,7 @@ impl Deployer {
         self.finish(claimed, outcome).await
     }
 
-    /// Whether a target may be on another data plane, or in another project.
+    /// Returns `true` if a target may be on another data plane or in another project.
     async fn is_elsewhere(&self, claimed: &ClaimedDeployment) -> bool {
         let present = &claimed.deployment.data_plane;
         if claimed.planes.iter().any(|plane| plane != present) {
@@ -160,8 +163,9 @@ impl Deployer {
         !others.is_ok_and(|others| others.is_empty())
     }
 
-    /// Has it stored what is ready on the target, before it is removed from where that is not to be. From
-    /// here on a newer deployment that fails is taken back to this.
+    /// Stores the deployment as ready on the target, before the target leaves other places.
+    ///
+    /// From here on, a newer deployment that fails is taken back to this one.
     pub(super) async fn begin_to_leave(
         &self,
         claimed: &ClaimedDeployment,
@@ -199,15 +203,15 @@ impl Deployer {
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
-    /// Has what a component was in other projects removed, once it is ready where the catalog has it.
-    /// That is accepted before the end is stored, so no crash can come between.
+    /// Accepts the removal of a component from its previous projects, after it became ready in its
+    /// present one. The end is stored later, so a crash in between loses nothing.
     async fn leave_other_projects(&self, target: &Target) -> Result<Vec<Reason>, IntakeError> {
         if self.in_other_projects(target).await?.is_empty() {
             return Ok(Vec::new());
         }
         let plan = self.look_up(&target.component_key()).await?;
         if plan.is_none_or(|plan| plan.component.project.id != target.project) {
-            // It is itself what was left.
+            // This target itself is in a previous project.
             return Ok(Vec::new());
         }
         let removals = self.remove_from_other_projects(target).await?;
@@ -215,15 +219,16 @@ impl Deployer {
         Ok(removals
             .map(|(project, removal)| {
                 let message = format!(
-                    "what ran in project {project} before is being removed by deployment {removal}"
+                    "the workload in its previous project {project} is being removed by deployment \
+                     {removal}"
                 );
                 Reason::new(ReasonCode::Moved, message)
             })
             .collect())
     }
 
-    /// Removes a target that is ready from where it was before, and says so. What fails is said, and
-    /// tried again after the next deployment: the target is ready all the same.
+    /// Removes a target that is ready from its old places, and adds reasons about that. A failure is
+    /// such a reason: the target is ready, and the next deployment retries.
     async fn leave_others(&self, claimed: &ClaimedDeployment, outcome: &mut Outcome, slot: &Slot) {
         if claimed.deployment.subject == Subject::Absence {
             outcome.left.clone_from(&claimed.planes);
@@ -237,7 +242,8 @@ impl Deployer {
         for plane in claimed.planes.iter().filter(|plane| *plane != present) {
             match self.remove_from(claimed, plane, slot).await {
                 Ok(()) => {
-                    let message = format!("what ran before on data plane {plane} was removed");
+                    let message =
+                        format!("the previous workload on data plane {plane} was removed");
                     let moved = Reason::new(ReasonCode::Moved, message);
                     outcome.reasons.push(moved);
                     outcome.left.insert(plane.clone());
@@ -245,7 +251,7 @@ impl Deployer {
                 Err(Halt::Failed(reason) | Halt::Later { reason, .. }) => {
                     outcome.reasons.push(still_on(plane, &reason));
                 }
-                // Nothing that is written from here on counts.
+                // Every write with this claim fails from here on.
                 Err(Halt::Stale | Halt::Store(_)) => return,
             }
         }
@@ -265,15 +271,15 @@ impl Deployer {
     }
 }
 
-/// Whether a deployment is ready, and is being removed from where it was before.
+/// Returns `true` if a deployment is ready and its target leaves its old places.
 pub(super) fn is_leaving(claimed: &ClaimedDeployment) -> bool {
     claimed.stage == WorkStage::Leaving && claimed.deployment.subject != Subject::Absence
 }
 
 /// Adds the failure of one more call to the result of calls to several data planes.
 ///
-/// The result that needs the most work wins, and of equals the first: work is retried if a retry can
-/// change anything, and a refusal, which a person can correct, is reported before a newer deployment.
+/// The work is retried if a retry can change anything. A refusal, which can be corrected, has
+/// priority over a newer generation. Of two equal results, the first one is kept.
 pub(super) fn and_then_on(result: Result<(), Halt>, halt: Halt) -> Result<(), Halt> {
     match result {
         Err(first) if rank(&first) >= rank(&halt) => Err(first),
@@ -290,10 +296,10 @@ fn rank(halt: &Halt) -> u8 {
     }
 }
 
-/// What is said of a target that is ready when nothing more is done about where it was before.
+/// Returns the reason of a target that is ready and stops trying to leave its old places.
 pub(super) fn may_be_elsewhere(why: &Reason) -> Reason {
     let message = format!(
-        "it is ready, and what ran before elsewhere may still run: {}",
+        "it is ready, but the previous workload may still run elsewhere: {}",
         why.message
     );
     Reason::new(why.code, message).with_help("deploy again to remove it there")
@@ -301,12 +307,13 @@ pub(super) fn may_be_elsewhere(why: &Reason) -> Reason {
 
 fn still_elsewhere(why: &IntakeError) -> Reason {
     let message =
-        format!("it is ready, and what ran before in another project may still run: {why}");
+        format!("it is ready, but the workload in its previous project may still run: {why}");
     Reason::new(ReasonCode::Waiting, message).with_help("deploy again to remove it there")
 }
 
 fn still_on(plane: &DataPlaneId, why: &Reason) -> Reason {
-    let message = format!("it is ready, and what ran before is still on data plane {plane}: {why}");
+    let message =
+        format!("it is ready, but the previous workload is still on data plane {plane}: {why}");
     Reason::new(ReasonCode::BackendUnreachable, message)
         .with_help("deploy again to remove it there")
 }

@@ -1,4 +1,4 @@
-//! Calls to data planes and registries, as far as those answer.
+//! Calls to data planes and registries, limited while one of them does not answer.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::id::DataPlaneId;
 use crate::reason::{Reason, ReasonCode};
 use crate::store::ClaimedDeployment;
 
-/// After this long without an answer it counts as none, whoever gave up.
+/// The time after which a call counts as unanswered.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long a place among the calls to a registry is waited for.
+/// The longest wait for one of the concurrent calls to a registry.
 const PLACE: Duration = Duration::from_secs(2);
 
 impl Deployer {
-    /// Works on a data plane, unless it is silent and somebody tries it already.
+    /// Works on a data plane, unless it is silent and another step already tries it.
     pub(super) async fn reach<T>(
         &self,
         plane: &DataPlaneId,
@@ -29,7 +29,7 @@ impl Deployer {
     ) -> Result<T, Halt> {
         let Some(pass) = self.planes.pass(plane) else {
             let message =
-                format!("data plane {plane} does not answer: it is tried from time to time");
+                format!("data plane {plane} does not answer: it is retried from time to time");
             return Err(later(ReasonCode::BackendUnreachable, message));
         };
         let began = Instant::now();
@@ -38,19 +38,20 @@ impl Deployer {
         result
     }
 
-    /// Asks a registry, when there is a place among the calls to it, unless it is silent and
-    /// somebody tries it already.
+    /// Calls a registry if it has room for another call, unless it is silent and another step
+    /// already tries it.
     pub(super) async fn ask<T>(
         &self,
         host: &RegistryHost,
         question: impl Future<Output = Result<T, Halt>>,
     ) -> Result<T, Halt> {
         let Some(pass) = self.registries.pass(host) else {
-            let message = format!("registry {host} does not answer: it is tried from time to time");
+            let message =
+                format!("registry {host} does not answer: it is retried from time to time");
             return Err(later(ReasonCode::RegistryUnreachable, message));
         };
         let Ok(Some(_place)) = tokio::time::timeout(PLACE, pass.place()).await else {
-            let message = format!("registry {host} is asked for as much at once as it may be");
+            let message = format!("registry {host} has no room for another concurrent call");
             return Err(later(ReasonCode::Waiting, message));
         };
         let began = Instant::now();
@@ -59,12 +60,12 @@ impl Deployer {
         result
     }
 
-    /// The backend of a data plane.
+    /// Returns the backend of a data plane.
     pub(super) fn backend(&self, plane: &DataPlaneId) -> Result<Arc<dyn DeploymentBackend>, Halt> {
         self.parts.backends.get(plane).ok_or_else(|| {
             let message = format!("data plane {plane} is not connected");
             let reason = Reason::new(ReasonCode::BackendUnreachable, message)
-                .with_help("connect the data plane, or deploy again once it is");
+                .with_help("connect the data plane");
             Halt::Later {
                 reason,
                 retry_after: None,
@@ -74,8 +75,8 @@ impl Deployer {
 
     /// Returns the backend of a data plane that a target may be on.
     ///
-    /// If it is not connected, the reason says how to continue without it: every verdict of the target
-    /// waits for it otherwise.
+    /// If it is not connected, the reason says how to continue without it. Otherwise every verdict of
+    /// the target would wait for it.
     pub(super) fn backend_of(
         &self,
         plane: &DataPlaneId,
@@ -98,7 +99,7 @@ impl Deployer {
         })
     }
 
-    /// A call to a data plane that takes no longer than it may.
+    /// Awaits a call to a data plane within the limit for calls.
     pub(super) async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, BackendError>>,
@@ -118,8 +119,8 @@ impl Deployer {
         }
     }
 
-    /// A look at a data plane. It ends nothing: that a look was refused says nothing of what was
-    /// looked at.
+    /// Awaits an observation of a data plane. A refusal is retried: it tells nothing about the observed
+    /// object.
     pub(super) async fn look<T>(
         &self,
         look: impl Future<Output = Result<T, BackendError>>,
@@ -133,8 +134,8 @@ impl Deployer {
         })
     }
 
-    /// Whether the other side said anything. What is refused at once says that it is there, or that
-    /// it costs nothing to ask.
+    /// Returns `true` if the other side answered. A call that fails fast counts as answered, because
+    /// retrying it is cheap.
     fn is_answer<T>(&self, result: &Result<T, Halt>, took: Duration) -> bool {
         let Err(Halt::Later { reason, .. }) = result else {
             return true;

@@ -1,4 +1,4 @@
-//! Which digest an image stands for, and the release that is made of it.
+//! The digest of a requested image, and the release that is made from it.
 
 use choreo_registry::ImageReference;
 use choreo_registry::image::ResolvedImage;
@@ -15,7 +15,7 @@ use crate::resolver::{RegistryAccess, ResolveError};
 use crate::store::ClaimedDeployment;
 
 impl Deployer {
-    /// Makes the release of the image that was requested.
+    /// Creates the release of the requested image.
     pub(super) async fn make_release(
         &self,
         claimed: &ClaimedDeployment,
@@ -25,7 +25,7 @@ impl Deployer {
         else {
             let reason = Reason::new(
                 ReasonCode::AdmissionRefused,
-                "the stored deployment names neither a release nor an image with its workload",
+                "the stored deployment has neither a release nor an image with its workload",
             );
             return Err(Halt::Failed(reason));
         };
@@ -39,7 +39,7 @@ impl Deployer {
         Ok((release.await?, source))
     }
 
-    /// Finds out which digest the image stands for, as far as that can be known now.
+    /// Pins an image to its digest, as far as the digest is known now.
     async fn pin(
         &self,
         claimed: &ClaimedDeployment,
@@ -68,7 +68,7 @@ impl Deployer {
         }
     }
 
-    /// Asks a registry what an image is. `None`: it cannot be asked from here.
+    /// Resolves an image at its registry. Returns `None` if the registry cannot be read from here.
     async fn resolve(
         &self,
         image: &ImageReference,

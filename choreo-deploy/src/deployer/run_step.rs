@@ -1,4 +1,4 @@
-//! One step of a run: start it, look at it, stop it.
+//! One step of a run: it starts, observes or stops the run.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::run::{Run, RunPhase};
 use crate::store::{ClaimedRun, RunOutcome, RunProgress};
 
 impl Deployer {
-    /// Does what is next for a claimed run.
+    /// Advances a claimed run by one step.
     pub(super) async fn run_step(&self, mut claimed: ClaimedRun, slot: &Slot) {
         if !slot.goes_on() {
             return self.put_run_back_for_room(&claimed).await;
@@ -41,7 +41,7 @@ impl Deployer {
         }
     }
 
-    /// Its data plane has as many changes under way as it may.
+    /// Puts a run back because its data plane has no room for another change.
     async fn put_run_back_for_room(&self, claimed: &ClaimedRun) {
         let now = self.clock.now();
         let progress = RunProgress {
@@ -56,7 +56,7 @@ impl Deployer {
         }
     }
 
-    /// Schedules the next attempt, or ends the run if it cannot even be stopped in time.
+    /// Schedules the next attempt, or ends the run if the time for stopping it is over.
     async fn run_later(
         &self,
         claimed: &ClaimedRun,
@@ -85,8 +85,8 @@ impl Deployer {
     }
 
     async fn advance_run(&self, claimed: &mut ClaimedRun) -> Result<(), Halt> {
-        // A run's claim is not renewed. A step that outlives it can write nothing, and neither can any
-        // step after it: on a data plane that does not answer, the run would never end.
+        // A run's claim is not renewed. A step that outlives it cannot write, and neither can the steps
+        // after it: on a data plane that does not answer, the run would never end.
         let within = self.options.lease.saturating_mul(2) / 3;
         let began = Instant::now();
         let plane = claimed.run.data_plane.clone();
@@ -98,12 +98,12 @@ impl Deployer {
                 message,
             )));
         };
-        // A run that is to end is stopped even if it is not known to be started: the answer may be
-        // lost, or another worker may start it at this moment. It is never started to be stopped.
+        // A late or cancelled run is stopped even if it is not known to be started: the answer may be
+        // lost, or another worker may start it at this moment. It is not started just to be stopped.
         let source = if claimed.started || self.ends(claimed) {
             None
         } else {
-            // A catalog that does not answer must not use up the time of the data plane.
+            // A catalog that does not answer must not consume the time for the data plane.
             Some(self.source_for_run(claimed, within / 2).await?)
         };
         let left = within.saturating_sub(began.elapsed());
@@ -115,7 +115,7 @@ impl Deployer {
         self.reach(&plane, advanced).await
     }
 
-    /// Starts or stops a run on its data plane, and looks at it.
+    /// Starts or stops a run on its data plane, and observes it.
     async fn advance_run_on(
         &self,
         tasks: &dyn TaskRunner,
@@ -135,7 +135,7 @@ impl Deployer {
         let status = self.look(tasks.observe_run(&run.target, &run.id)).await?;
         let is_final = status.phase.is_some_and(RunPhase::is_final);
         match refused {
-            // A run that ended by itself needs no stop. Any other is stopped once that is allowed.
+            // The refusal does not matter to a run that ended. Any other run is stopped by a retry.
             Some(reason) if !is_final => Err(Halt::Later {
                 reason,
                 retry_after: None,
@@ -148,7 +148,7 @@ impl Deployer {
         }
     }
 
-    /// Stops a run. Returns why the data plane refuses that.
+    /// Stops a run. Returns the reason if the data plane refuses that.
     async fn stop_run(&self, tasks: &dyn TaskRunner, run: &Run) -> Result<Option<Reason>, Halt> {
         match self.call(tasks.cancel_run(&run.target, &run.id)).await {
             Ok(()) => Ok(None),
@@ -157,7 +157,7 @@ impl Deployer {
         }
     }
 
-    /// Ends a run that does not start without a change. Its container would wait until the deadline.
+    /// Ends a run that cannot start without a change. Its container would wait until the deadline.
     async fn end_stuck(
         &self,
         tasks: &dyn TaskRunner,
@@ -234,7 +234,7 @@ impl Deployer {
                     .await?;
             }
             None => {
-                let message = "the run is not on the data plane any more: its outcome is lost";
+                let message = "the run is no longer on the data plane: its outcome is lost";
                 self.fail_run(claimed, vec![Reason::new(ReasonCode::RunFailed, message)])
                     .await?;
             }
@@ -242,7 +242,7 @@ impl Deployer {
         Ok(())
     }
 
-    /// It was to stop before it began.
+    /// Ends a run that is to stop and was never started.
     async fn end_unstarted(&self, claimed: &ClaimedRun) -> Result<(), Halt> {
         if !claimed.run.cancel_requested {
             let mut reasons = vec![self.too_long(claimed)];
@@ -261,7 +261,7 @@ impl Deployer {
         Ok(())
     }
 
-    /// Returns `true` if the run is to be stopped.
+    /// Returns `true` if the run is late or cancelled.
     fn ends(&self, claimed: &ClaimedRun) -> bool {
         claimed.run.cancel_requested || self.run_is_late(claimed)
     }
@@ -270,7 +270,7 @@ impl Deployer {
         self.deadline_is_over(claimed.run.accepted_at, claimed.run.deadline_at)
     }
 
-    /// The end of the attempts to stop a run that is late.
+    /// Returns the end of the retries to stop a late run.
     fn stops_until(&self, claimed: &ClaimedRun) -> Timestamp {
         self.takes_back_until(claimed.run.deadline_at)
     }
@@ -289,7 +289,7 @@ impl Deployer {
     }
 }
 
-/// The reason that a run has ended here and not on its data plane.
+/// Returns the reason of a run that could not be stopped.
 pub(super) fn may_still_run(plane: &DataPlaneId) -> Reason {
     let message =
         format!("the run could not be stopped and may still be running on data plane {plane}");

@@ -1,4 +1,4 @@
-//! What the image of a target is read and pulled with.
+//! The registry and the credential for the image of a target.
 
 use choreo_registry::authentication::AuthenticationType;
 use choreo_registry::{Credential, PullSecret};
@@ -15,8 +15,9 @@ use crate::resolver::RegistryAccess;
 use crate::sealer::SealingContext;
 use crate::store::{RegisteredRegistry, StoredCredential};
 
-/// What a step reads and pulls an image with. It is looked up and opened once in a step, and the
-/// credential is dropped with it.
+/// The plan, the registry and the opened credential for the image of a target.
+///
+/// A step looks them up once and drops them at its end.
 pub(super) struct Source {
     pub(super) plan: Plan,
     pub(super) registry: RegisteredRegistry,
@@ -77,7 +78,7 @@ impl Deployer {
             }
         })?;
         let Some(plan) = plan else {
-            let message = format!("component {} does not exist any more", target.component);
+            let message = format!("component {} no longer exists", target.component);
             return Err(Halt::Failed(Reason::new(
                 ReasonCode::RegistryMissing,
                 message,
@@ -108,8 +109,8 @@ impl Deployer {
                 return match registry.authentication_type {
                     AuthenticationType::Public => Ok(Access::Anonymous),
                     AuthenticationType::Vendor => Ok(Access::NodeIdentity),
-                    // To ask without the credential would deploy what anybody may pull, or fail later
-                    // for a reason that is not the real one.
+                    // Without the credential, a public image of the same name could be deployed, or the
+                    // deployment could fail later for another reason.
                     other => Err(Halt::Failed(no_credential(registry, other))),
                 };
             }
@@ -142,7 +143,7 @@ fn no_credential(registry: &RegisteredRegistry, chosen: AuthenticationType) -> R
 fn missing_registry(id: &RegistryId) -> Reason {
     Reason::new(
         ReasonCode::RegistryMissing,
-        format!("registry {id} is not registered any more"),
+        format!("registry {id} is no longer registered"),
     )
     .with_help("register it again, or bind the component to another registry")
 }

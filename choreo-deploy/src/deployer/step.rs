@@ -1,4 +1,4 @@
-//! One step of a deployment: do what is next, then end it or give it back.
+//! One step of a deployment: it advances the deployment, and then ends it or puts it back.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::release::Release;
 use crate::store::{ClaimedDeployment, Outcome, Progress, WorkStage};
 
 impl Deployer {
-    /// Does what is next for a claimed deployment.
+    /// Advances a claimed deployment by one step.
     pub(super) async fn step(&self, mut claimed: ClaimedDeployment, slot: &Slot) {
         if was_left_behind(&claimed) {
-            // To give it back counts its claims anew: what they say is kept in its phase.
+            // Putting it back resets the count of claims, so the phase keeps the information.
             claimed.deployment.phase = Phase::Progressing;
         }
         let late = self.is_late(&claimed);
@@ -47,7 +47,7 @@ impl Deployer {
         }
     }
 
-    /// Writes down what a step came to.
+    /// Stores the result of a step.
     async fn conclude(
         &self,
         claimed: &ClaimedDeployment,
@@ -61,7 +61,7 @@ impl Deployer {
             Err(Halt::Later { reason, .. }) if is_leaving(claimed) => {
                 self.leave_later(claimed, &reason, late).await
             }
-            // The workers died before they looked at it, so it may be ready.
+            // The workers died before they observed the rollout, so it may be ready.
             Err(Halt::Later { reason, .. }) if late && was_not_looked_at(claimed) => {
                 let reasons = self.timed_out(claimed, vec![reason]);
                 self.put_back(claimed, reasons, None).await
@@ -79,7 +79,8 @@ impl Deployer {
         }
     }
 
-    /// Goes as far as possible. `None`: the rollout is on its way and the claim was given back.
+    /// Advances as far as possible. Returns `None` if the rollout progresses and the claim was given
+    /// back.
     async fn advance(
         &self,
         claimed: &mut ClaimedDeployment,
@@ -103,7 +104,7 @@ impl Deployer {
         let plane = claimed.deployment.data_plane.clone();
         let backend = self.backend(&plane)?;
         let is_over = self.is_late(claimed) && claimed.stage == WorkStage::ToApply;
-        // A step may have applied it and then died, or got no answer.
+        // A step may have applied it and then died, or received no answer.
         let may_be_applied =
             claimed.release.is_some() && claimed.deployment.phase == Phase::Progressing;
         if is_over && !may_be_applied {
@@ -119,8 +120,9 @@ impl Deployer {
             .await
     }
 
-    /// Returns the deployment's release and, if it is to be applied, the source of its image. Nothing
-    /// is applied after the deadline.
+    /// Returns the deployment's release and, if the step applies it, the source of its image.
+    ///
+    /// No step applies a release after the deadline.
     async fn prepare(
         &self,
         claimed: &ClaimedDeployment,
@@ -138,7 +140,7 @@ impl Deployer {
         Ok((release.clone(), Some(source)))
     }
 
-    /// Applies a release that has a source, and looks at it.
+    /// Applies a release that has a source, and observes the rollout.
     async fn roll_out(
         &self,
         backend: &dyn DeploymentBackend,
@@ -155,11 +157,11 @@ impl Deployer {
         self.follow(backend, claimed, (release, rollout)).await
     }
 
-    /// Its data plane has as many changes under way as it may.
+    /// Puts a deployment back because its data plane has no room for another change.
     pub(super) async fn put_back_for_room(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
         let deployment = &claimed.deployment;
         let now = self.clock.now();
-        // To have found out what an image is was no failure.
+        // A step that resolved the image did not fail.
         let is_resolved_now = claimed.stage == WorkStage::ToApply
             && claimed.release.is_none()
             && deployment.subject != Subject::Absence;
@@ -178,7 +180,7 @@ impl Deployer {
         claimed: &mut ClaimedDeployment,
         (release, source): (&Release, &Source),
     ) -> Result<(), Halt> {
-        // From here on something of it may be on the data plane, whatever the call says.
+        // From here on, objects may be on the data plane, whatever the call returns.
         claimed.deployment.phase = Phase::Progressing;
         let intent = Intent::new(&claimed.claim.target, claimed.claim.generation, release)
             .with_settings(&claimed.settings)
@@ -207,7 +209,7 @@ impl Deployer {
         self.finish(claimed, outcome).await
     }
 
-    /// Stores how a deployment ended.
+    /// Stores the end of a deployment.
     pub(super) async fn finish(
         &self,
         claimed: &ClaimedDeployment,
@@ -238,7 +240,7 @@ impl Deployer {
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
-    /// That time is up, and what was the matter last.
+    /// Returns the reason that the deadline is over, followed by the last known reasons.
     pub(super) fn timed_out(&self, claimed: &ClaimedDeployment, last: Vec<Reason>) -> Vec<Reason> {
         let deployment = &claimed.deployment;
         let allowed = deployment
@@ -251,14 +253,15 @@ impl Deployer {
     }
 }
 
-/// Whether somebody worked on it before and wrote nothing: that step may have applied its release.
+/// Returns `true` if an earlier step claimed the deployment and wrote nothing: it may have applied
+/// the release.
 fn was_left_behind(claimed: &ClaimedDeployment) -> bool {
     let is_removal = claimed.deployment.subject == Subject::Absence;
     claimed.claims > 1 && claimed.release.is_some() && !is_removal
 }
 
-/// Returns `true` if all workers that claimed a deployment at its deadline died, and it was not put
-/// back for a last look yet.
+/// Returns `true` if all workers that claimed a deployment at its deadline died, and no last look
+/// was scheduled since.
 fn was_not_looked_at(claimed: &ClaimedDeployment) -> bool {
     let mut reasons = claimed.deployment.reasons.iter();
     let is_last_look = reasons.any(|reason| reason.code == ReasonCode::ProgressDeadlineExceeded);

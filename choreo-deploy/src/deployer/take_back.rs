@@ -1,7 +1,8 @@
-//! A deployment that has failed is taken back before it ends: "failed" is true on the data plane.
+//! The removal of a failed deployment from its data plane, before the deployment ends: "failed" is
+//! also true there.
 //!
-//! The verdict and its reasons are stored first. Whoever claims the deployment next, also after a
-//! restart, takes back what was applied and then ends it.
+//! The verdict and its reasons are stored first. The next step, also after a restart, takes the
+//! deployment back and then ends it.
 
 use std::collections::BTreeSet;
 
@@ -24,11 +25,11 @@ use crate::release::Release;
 use crate::settings::Settings;
 use crate::store::{ClaimedDeployment, DeploymentQuery, Progress, WorkStage};
 
-/// How many deployments before a failed one are looked at. Where all of them changed nothing, what the
-/// one before them did is not known.
+/// The number of earlier deployments that are read. If none of them changed anything, the effect of
+/// the deployments before them is unknown.
 const LOOKED_AT: usize = 50;
 
-/// What was ready on the target before.
+/// The release that was ready on the target before.
 struct Before {
     release: Release,
     settings: Settings,
@@ -36,8 +37,8 @@ struct Before {
 }
 
 impl Deployer {
-    /// Ends a deployment that has failed, after it is taken back where something of it may be on the
-    /// data plane.
+    /// Ends a failed deployment. If its objects may be on a data plane, the next step takes it back
+    /// first.
     pub(super) async fn give_up(
         &self,
         claimed: &ClaimedDeployment,
@@ -47,7 +48,7 @@ impl Deployer {
             Phase::TimedOut => WorkStage::TimedOut,
             _ => WorkStage::Failed,
         };
-        // What is newer on the data plane is not this deployment's to take back.
+        // A newer generation on the data plane does not belong to this deployment.
         let is_over = reasons
             .iter()
             .any(|reason| reason.code == ReasonCode::NewerDeployment);
@@ -63,14 +64,14 @@ impl Deployer {
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
-    /// Whether something that never got ready may be on a data plane: of this deployment, or of one
-    /// that it has superseded.
+    /// Returns `true` if objects that never became ready may be on a data plane: of this deployment or
+    /// of one that it superseded.
     async fn may_be_there(&self, claimed: &ClaimedDeployment) -> Result<bool, Halt> {
         let deployment = &claimed.deployment;
         if deployment.subject == Subject::Absence {
             return Ok(false);
         }
-        // Whoever lost the claim unawares may apply its release after it was given back.
+        // A worker that does not know that it lost the claim may still apply the release.
         let was_tried = claimed.attempt > 0 && claimed.release.is_some();
         if was_tried || deployment.phase == Phase::Progressing {
             return Ok(true);
@@ -78,10 +79,11 @@ impl Deployer {
         Ok(!self.left_half_way(claimed).await?.is_empty())
     }
 
-    /// The data planes with something that a superseded deployment or a removal may have left
-    /// half-way. A deployment that got ready removed what was on other ones, or its reasons say that
-    /// it is still there; one that a newer deployment ended before that decides on its own data plane
-    /// only.
+    /// Returns the data planes that a superseded deployment or a removal may have left half-way.
+    ///
+    /// A deployment that became ready removed the target from other data planes, or its reasons say
+    /// that it is still there. If a newer deployment ended it before that, it decides on its own data
+    /// plane only.
     async fn left_half_way(
         &self,
         claimed: &ClaimedDeployment,
@@ -96,7 +98,7 @@ impl Deployer {
         planes.insert(own.clone());
         planes.retain(|plane| {
             let decides = |older: &Deployment| match leaves(older) {
-                // What is taken back is taken back everywhere.
+                // A deployment is taken back on every data plane.
                 Some(false) if older.phase != Phase::Ready => Some(false),
                 Some(false) if plane != own && has_left(older) => Some(false),
                 leaves => leaves.filter(|_| is_about(older, plane)),
@@ -106,7 +108,7 @@ impl Deployer {
         Ok(planes)
     }
 
-    /// Takes a deployment back and ends it, or tries again later.
+    /// Takes a deployment back and ends it, or schedules a retry.
     pub(super) async fn take_back(
         &self,
         claimed: &ClaimedDeployment,
@@ -130,11 +132,11 @@ impl Deployer {
                 reason,
                 retry_after,
             }) => (reason, retry_after),
-            // Until somebody has mended it the verdict is not true, whatever is in the way.
+            // The refusal can be corrected, and until then the verdict is not true.
             Err(Halt::Failed(reason)) => (reason, None),
             Err(halt) => return Err(halt),
         };
-        // What is newer on the data plane stays there.
+        // A newer generation stays on the data plane.
         if late || reason.code == ReasonCode::NewerDeployment {
             let reasons = not_taken_back(reasons, &reason, None);
             return self.end(claimed, (verdict, reasons)).await;
@@ -149,13 +151,14 @@ impl Deployer {
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }
 
-    /// Until when it is tried to take back what had a deadline.
+    /// Returns the end of the retries to take back a deployment with this deadline.
     pub(super) fn takes_back_until(&self, deadline_at: Timestamp) -> Timestamp {
         let until = deadline_at.checked_add(self.options.take_back_grace);
         until.unwrap_or(Timestamp::MAX)
     }
 
-    /// Takes a deployment back, and what it has superseded half-way; says what is there now.
+    /// Takes a deployment back, and half-way deployments that it superseded. Returns a sentence about
+    /// what runs now.
     async fn try_to_take_back(
         &self,
         claimed: &ClaimedDeployment,
@@ -163,7 +166,7 @@ impl Deployer {
     ) -> Result<String, Halt> {
         let own = &claimed.deployment.data_plane;
         let mut planes = self.left_half_way(claimed).await?;
-        // Without a release nothing of it was applied.
+        // Without a release, nothing was applied.
         if claimed.release.is_some() || planes.is_empty() {
             planes.insert(own.clone());
         }
@@ -218,7 +221,7 @@ impl Deployer {
         })
     }
 
-    /// What was ready last on the target.
+    /// Returns the release that was ready last on the target.
     async fn ready_before(&self, claimed: &ClaimedDeployment) -> Result<Option<Before>, Halt> {
         let store = &self.parts.store;
         let target = &claimed.claim.target;
@@ -238,7 +241,7 @@ impl Deployer {
                 message,
             )));
         };
-        // What is ready on one data plane is taken back to nothing on another.
+        // On other data planes, nothing was ready.
         let data_plane = deployment.data_plane;
         Ok(Some(Before {
             release,
@@ -248,27 +251,25 @@ impl Deployer {
     }
 }
 
-/// The sentence about a data plane where no release was ready before.
+/// Returns the sentence about a data plane where no release was ready before.
 fn stopped(target: &Target, elsewhere: Option<&Before>) -> String {
     match elsewhere {
-        None => format!(
-            "no release of {target} was ready before, so what the deployment started was stopped"
-        ),
+        None => format!("no release of {target} was ready before, so its workload was stopped"),
         Some(before) => format!(
-            "no release was ready before, so what the deployment started was stopped; release {} \
+            "no release was ready before, so its workload was stopped; release {} \
              stays on data plane {}",
             before.release.number, before.data_plane
         ),
     }
 }
 
-/// Whether a deployment that has ended left something that never got ready; `None` when it changed
-/// nothing.
+/// Returns `true` if a deployment that ended left objects that never became ready, or `None` if it
+/// changed nothing.
 fn leaves(ended: &Deployment) -> Option<bool> {
     let has = |code| ended.reasons.iter().any(|reason| reason.code == code);
     match ended.phase {
         Phase::Ready => Some(false),
-        // It may have begun, and whatever is still there is not to be.
+        // It may have begun, and the remaining objects are to be removed.
         _ if ended.subject == Subject::Absence => Some(true),
         Phase::Superseded if ended.release.is_some() => Some(true),
         _ if has(ReasonCode::TakenBack) => Some(false),
@@ -277,30 +278,31 @@ fn leaves(ended: &Deployment) -> Option<bool> {
     }
 }
 
-/// Whether a deployment that got ready had the time to leave its old places.
+/// Returns `true` if a deployment that became ready had the time to leave its old places.
 fn has_left(ready: &Deployment) -> bool {
     let mut reasons = ready.reasons.iter();
     !reasons.any(|reason| reason.code == ReasonCode::NewerDeployment)
 }
 
-/// Whether a deployment changes a data plane: a removal changes each that the target may be on.
+/// Returns `true` if a deployment changes a data plane. A removal changes each data plane that the
+/// target may be on.
 fn is_about(deployment: &Deployment, plane: &DataPlaneId) -> bool {
     deployment.subject == Subject::Absence || deployment.data_plane == *plane
 }
 
-/// The reasons of a verdict, and that it is true on the data plane.
+/// Adds to the reasons of a verdict that the deployment was taken back.
 fn taken_back(reasons: Vec<Reason>, message: String) -> Vec<Reason> {
     with(reasons, Reason::new(ReasonCode::TakenBack, message))
 }
 
-/// The reasons of a verdict, and why the data plane does not match it: yet, if it is retried until a
-/// time, or for good.
+/// Adds to the reasons of a verdict why the deployment is not taken back: yet, if there are retries
+/// until a time, or ever.
 pub(super) fn not_taken_back(
     reasons: Vec<Reason>,
     why: &Reason,
     retried_until: Option<Timestamp>,
 ) -> Vec<Reason> {
-    let message = format!("what it changed could not be taken back: {}", why.message);
+    let message = format!("its changes could not be taken back: {}", why.message);
     let next = match retried_until {
         Some(until) => retried(until),
         None => "deploy again or roll back: until then it may still become live".to_owned(),
@@ -314,7 +316,7 @@ pub(super) fn not_taken_back(
     with(reasons, reason)
 }
 
-/// The reasons of a verdict with the outcome of the last attempt to take it back.
+/// Replaces the outcome of the last attempt to take a deployment back.
 fn with(mut reasons: Vec<Reason>, last: Reason) -> Vec<Reason> {
     reasons.retain(|reason| reason.code != ReasonCode::NotTakenBack);
     reasons.push(last);

@@ -240,8 +240,8 @@ async fn a_data_plane_that_is_ahead_of_the_store_ends_the_deployment_and_says_so
     assert_eq!(deployment.reasons[0].code, ReasonCode::NewerDeployment);
     assert_eq!(
         deployment.reasons[0].to_string(),
-        "the data plane has a newer generation of the target: try again; if the store was restored \
-         or begun anew, raise its epoch before, and let no other control plane deploy here"
+        "the data plane has a newer generation of the target: retry; if the store was restored or \
+         replaced, raise its epoch first, and let no other control plane deploy here"
     );
 }
 

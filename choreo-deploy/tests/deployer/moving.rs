@@ -156,7 +156,7 @@ async fn a_component_that_moves_to_another_project_leaves_the_old_one() {
     assert_eq!(
         moved.reasons[0].message,
         format!(
-            "what ran in project shop before is being removed by deployment {}",
+            "the workload in its previous project shop is being removed by deployment {}",
             removal.id
         )
     );
@@ -265,7 +265,7 @@ async fn a_crash_before_the_old_data_plane_is_left_loses_nothing() {
     );
     assert_eq!(
         moved.reasons[0].message,
-        "what ran before on data plane eu-1 was removed"
+        "the previous workload on data plane eu-1 was removed"
     );
     assert!(world.backend.shown(&target).is_none());
     let state = world.store.target(&target).await.unwrap().unwrap();
@@ -367,7 +367,7 @@ async fn a_step_that_panics_while_it_leaves_ends_as_ready_at_the_deadline() {
     assert!(
         moved.reasons[0]
             .message
-            .starts_with("it is ready, and what ran before elsewhere may still run: ")
+            .starts_with("it is ready, but the previous workload may still run elsewhere: ")
     );
     assert_eq!(new.called("take back"), 0);
     let state = world.store.target(&orders("shop")).await.unwrap().unwrap();
@@ -487,8 +487,7 @@ async fn a_failure_on_the_new_data_plane_names_the_release_on_the_old_one() {
     deployer.work_until_idle().await.unwrap();
     assert_eq!(
         world.read(&failed).await.reasons[1].message,
-        "on data plane eu-2, no release was ready before, so what the deployment started was \
-         stopped; release 1 stays on data plane eu-1"
+        "on data plane eu-2, no release was ready before, so its workload was stopped; release 1 stays on data plane eu-1"
     );
     assert!(world.backend.shown(&orders("shop")).is_some());
 }
@@ -523,7 +522,7 @@ async fn a_disconnected_data_plane_delays_a_verdict_and_can_be_forgotten() {
     assert_eq!(
         waits.reasons[1].to_string(),
         format!(
-            "what it changed could not be taken back: data plane eu-1 is not connected: connect \
+            "its changes could not be taken back: data plane eu-1 is not connected: connect \
              the data plane, or make the control plane forget it (`Deployer::forget_data_planes`) \
              if it no longer exists; this is retried until {until}, and then the deployment ends \
              in any case"

@@ -206,7 +206,7 @@ async fn a_step_that_kills_its_worker_ends_with_its_deadline() {
             ReasonCode::NotTakenBack
         ]
     );
-    let said = "internal error: 8 steps began and none came to an end";
+    let said = "internal error: 8 steps began and none of them ended";
     assert_eq!(reasons[0].message, said, "it is shown before the deadline");
 }
 

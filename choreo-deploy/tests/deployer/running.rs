@@ -401,9 +401,13 @@ async fn what_cannot_be_removed_from_the_old_data_plane_is_said() {
         (
             "2",
             true,
-            "it is ready, and what ran before is still on data plane eu-1: ",
+            "it is ready, but the previous workload is still on data plane eu-1: ",
         ),
-        ("3", false, "what ran before on data plane eu-1 was removed"),
+        (
+            "3",
+            false,
+            "the previous workload on data plane eu-1 was removed",
+        ),
     ] {
         let image = submission("orders", &format!("orders:{tag}"), Cause::Manual);
         let accepted = deployer.accept(image).await.unwrap().deployment;

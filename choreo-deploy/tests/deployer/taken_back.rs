@@ -76,8 +76,7 @@ async fn nothing_runs_after_a_first_failure() {
     assert_eq!(failed.phase, Phase::Failed);
     assert_eq!(
         failed.reasons[1].message,
-        "no release of acme/shop/orders in dev was ready before, so what the deployment started \
-         was stopped"
+        "no release of acme/shop/orders in dev was ready before, so its workload was stopped"
     );
     assert_eq!(runs(&plane, &failed), None);
     assert_eq!(plane.called("take back"), 1);
