@@ -1,4 +1,4 @@
-//! The orchestration: from an accepted deployment to a target that is ready.
+//! The orchestration of accepted deployments until their targets are ready.
 
 mod abnormal;
 mod admission;
@@ -51,19 +51,18 @@ pub use self::options::DeployerOptions;
 pub use self::orphans::{Orphan, OrphanReason, Orphans};
 pub use self::request::{RollbackRequest, RunRequest};
 
-/// Accepts deployments, works on them, and follows them to their end.
+/// Accepts deployments, applies them to data planes, and follows them to their end.
 ///
-/// Cheap to clone; all clones are one. It accepts through [`Intake`](crate::Intake) and its own
-/// methods, and works while [`run`](Self::run) runs. What was accepted is in the store, so the
-/// process may end at any moment: whoever runs next goes on.
+/// It accepts through [`Intake`](crate::Intake) and its own methods, and works while
+/// [`run`](Self::run) runs. Accepted deployments are in the store, so the process may end at any
+/// time: the next process continues. Clones are cheap and share their state.
 ///
-/// - The newest deployment of a target wins; one at a time rolls out to it.
-/// - Targets never wait for each other, and a data plane that does not answer holds up no other.
-/// - Only what is worth another try is tried again, with jitter, and never beyond the deadline.
-/// - Every deployment ends: ready, failed, superseded or timed out, and says why.
+/// - The newest deployment of a target wins, and one at a time rolls out to it.
+/// - Targets do not wait for each other, and a data plane that does not answer delays no other.
+/// - Only transient failures are retried, with jitter and until the deadline.
+/// - Every deployment ends as ready, failed, superseded or timed out, with its reasons.
 ///
-/// What it does not do: it never pulls an image, and it keeps no credential longer than a step of
-/// its work.
+/// It never pulls an image, and it drops each credential at the end of the step that needs it.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -126,28 +125,28 @@ pub struct Deployer {
     vendors: Arc<VendorTable>,
 }
 
-/// What a [`Deployer`] is made of.
+/// The parts of a [`Deployer`].
 #[derive(Clone, Debug)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a new part is a decision that every embedder takes"
 )]
 pub struct Parts {
-    /// Where everything is stored.
+    /// The store of all records.
     pub store: Arc<dyn Store>,
-    /// Which components and environments there are.
+    /// The components and their environments.
     pub catalog: Arc<dyn Catalog>,
-    /// The data planes, by the id that each [`Stage`](crate::catalog::Stage) names. One that is not
-    /// there is tried again until the deployment's deadline.
+    /// The data planes by the id in [`Stage`](crate::catalog::Stage). A deployment retries one that is
+    /// missing until its deadline.
     pub backends: Arc<dyn Backends>,
-    /// Who asks registries what an image is.
+    /// Resolves images at their registries.
     pub resolver: Arc<dyn ImageResolver>,
-    /// Who opens stored credentials.
+    /// Opens stored credentials.
     pub sealer: Arc<Sealer>,
 }
 
 impl Deployer {
-    /// A deployer of these parts, by the machine's clock, with default
+    /// Creates a deployer from its parts, with the system clock and default
     /// [options](DeployerOptions).
     #[must_use]
     pub fn new(parts: Parts) -> Self {
@@ -174,8 +173,7 @@ impl Deployer {
         }
     }
 
-    /// Knows vendors from a table of yours: [findings](crate::finding) about their registries come from
-    /// it.
+    /// Sets the table of vendors, which [findings](crate::finding) about registries come from.
     #[must_use]
     pub fn with_vendors(self, vendors: VendorTable) -> Self {
         Self {
@@ -184,7 +182,7 @@ impl Deployer {
         }
     }
 
-    /// Takes the time from another clock.
+    /// Sets the clock.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         Self {
@@ -194,7 +192,7 @@ impl Deployer {
         }
     }
 
-    /// Takes ids and jitter from elsewhere.
+    /// Sets the source of ids and jitter.
     #[must_use]
     pub fn with_chance(self, chance: impl Chance) -> Self {
         Self {
@@ -203,33 +201,32 @@ impl Deployer {
         }
     }
 
-    /// Works until `shutdown` is ready, then ends the steps that are under way and returns.
+    /// Works until `shutdown` is ready, then finishes the current steps and returns.
     ///
-    /// Steps are short, because waiting for a rollout is no step; still, put a timeout around it.
-    /// Whatever is dropped on the way is gone on with by whoever runs next.
+    /// Steps are short, because no step waits for a rollout. Still, put a timeout around this call: the
+    /// next process continues the steps that it drops.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         worker::run(self, shutdown).await;
     }
 
-    /// Works on what is due until nothing is left to do: every deployment and run has ended. For
-    /// tests and for tools that end.
+    /// Works until every deployment and run has ended. It is meant for tests and for command-line tools.
     ///
-    /// Waits as long as there is something to try again, so up to the deadline of a deployment, 15
-    /// minutes by default. Put a timeout around it, and look at the reasons of what is still open.
+    /// It waits for retries, so up to the deadline of a deployment, which is 15 minutes by default. Put
+    /// a timeout around it, and read the reasons of the deployments that are still open.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Returns the errors of the store.
     pub async fn work_until_idle(&self) -> Result<(), crate::store::StoreError> {
         worker::run_until_idle(self).await
     }
 
-    /// Where everything is stored.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.parts.store
     }
 
-    /// The options.
+    /// Returns the options.
     #[must_use]
     pub fn options(&self) -> &DeployerOptions {
         &self.options

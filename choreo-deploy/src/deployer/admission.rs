@@ -1,4 +1,4 @@
-//! The one check that every way to a target goes through.
+//! The checks that every way to deploy passes.
 
 use choreo_registry::ImageReference;
 
@@ -15,11 +15,11 @@ use crate::store::{RegisteredRegistry, StoreError, StoredCredential};
 use crate::target::Component;
 use crate::workload::{Workload, too_large, too_long};
 
-/// What is to run, as it is called in sentences.
+/// The image or release to run, as messages name it.
 pub(super) enum Wanted<'a> {
     /// An image, in a new release.
     Image(&'a ImageReference),
-    /// The image of a release, and the registration that it was read from.
+    /// The image of a release, and the registry that it was read from.
     Release(ReleaseNumber, &'a ImageReference, Option<&'a RegistryId>),
 }
 
@@ -36,15 +36,15 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Why there is no registry to pull an image from.
+/// The cause that an image has no registry to be pulled from.
 pub(super) enum NoRegistry {
-    /// The image is in none that it may come from.
+    /// The image is not in a registry that it may come from.
     Elsewhere(String),
     /// The component's registry is not registered.
     NotRegistered(RegistryId),
-    /// Its Secret is a pull secret of some target.
+    /// The registry's Secret is the pull secret of a target.
     PullSecret(RegistryId, String),
-    /// It cannot be looked up now.
+    /// The store failed.
     Store(StoreError),
 }
 
@@ -75,11 +75,11 @@ impl From<NoRegistry> for IntakeError {
 }
 
 impl Deployer {
-    /// The registry that an image is pulled from, and the image under the name that kubelets find
-    /// the pull secret by.
+    /// Returns the registry that an image is pulled from, and the image under the name by which kubelets
+    /// find the pull secret.
     ///
-    /// The component's registry, if it has the image. A release keeps the registry that it was made
-    /// from for as long as that is registered: its credential is the one that fits.
+    /// This is the component's registry if it contains the image. A release keeps the registry that it
+    /// was made from while that is registered, because the credential of that one fits.
     pub(super) async fn registry_of(
         &self,
         component: &Component,
@@ -110,8 +110,8 @@ impl Deployer {
         })
     }
 
-    /// Refuses a release that would not run as its component does now, or not with these settings.
-    /// Returns the registry that it is pulled from.
+    /// Rejects a release that does not match its component's type or these settings. Returns the
+    /// registry that it is pulled from.
     pub(super) async fn check_release(
         &self,
         plan: &Plan,
@@ -119,7 +119,7 @@ impl Deployer {
     ) -> Result<Option<RegisteredRegistry>, IntakeError> {
         let component = plan.component.key();
         let found = self.parts.store.release(&component, number).await;
-        // One that does not exist is refused where it is accepted.
+        // The store rejects a release that does not exist on acceptance.
         let Some(release) = found.map_err(unavailable)? else {
             return Ok(None);
         };
@@ -136,7 +136,7 @@ impl Deployer {
     }
 }
 
-/// Refuses what is not of the component's type.
+/// Rejects a workload that does not have the component's type.
 pub(super) fn check_type(
     component: &Component,
     (called, workload): (&str, &Workload),
@@ -146,7 +146,7 @@ pub(super) fn check_type(
         return Ok(());
     }
     let message = format!(
-        "component {} is a {} but {called} one of a {}: {instead}",
+        "component {} is a {} but {called} for a {}: {instead}",
         component.id,
         component.component_type.title(),
         workload.component_type().title()
@@ -154,14 +154,14 @@ pub(super) fn check_type(
     Err(IntakeError::new(IntakeErrorKind::NotPossible, message))
 }
 
-/// Refuses to show a pull secret to a container, and what is too large to run.
+/// Rejects a workload that exposes a pull secret to a container or is too large to run.
 pub(super) fn check_contents(workload: &Workload, settings: &Settings) -> Result<(), IntakeError> {
     let refused =
         named_pull_secret(workload, settings).or_else(|| too_large(&settings.applied_to(workload)));
     not_possible(refused)
 }
 
-/// Refuses a run that cannot start.
+/// Rejects a run that cannot start.
 pub(super) fn check_run(overrides: &RunOverrides) -> Result<(), IntakeError> {
     let variables = overrides.variables.iter();
     let variables = variables.map(|(name, text)| (name, text.len()));
@@ -175,7 +175,7 @@ fn not_possible(refused: Option<String>) -> Result<(), IntakeError> {
     }
 }
 
-/// Refuses to pull with what was made for another target.
+/// Rejects a registry whose Secret was made for another target.
 fn own_secret<T>(
     (registry, image): (RegisteredRegistry, T),
 ) -> Result<(RegisteredRegistry, T), NoRegistry> {
@@ -193,13 +193,13 @@ fn elsewhere(wanted: &Wanted<'_>, present: &RegisteredRegistry) -> String {
     let domain = bounded(image.domain());
     match wanted {
         Wanted::Image(_) => format!(
-            "image {:?} is not in the component's registry {host}: push it there, or register the \
-             registry {domain:?} and bind the component to it",
+            "image {:?} is not in the component's registry {host}: push it there, or register \
+             {domain:?} and bind the component to it",
             bounded(image.as_str()),
         ),
         Wanted::Release(number, ..) => format!(
-            "release {number} is of {domain:?}, and the component's registry is {host} now: deploy \
-             an image of {host}, or register {domain:?} again",
+            "release {number} is from {domain:?}, but the component's registry is now {host}: deploy \
+             an image from {host}, or register {domain:?} again",
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! What is doubtful about a deployment, as far as it is known when it is accepted.
+//! The findings about a deployment that are known when it is accepted.
 
 use choreo_registry::ImageReference;
 use choreo_registry::authentication::AuthenticationType;
@@ -13,13 +13,13 @@ use crate::intake::IntakeError;
 use crate::store::{RegisteredRegistry, StoredCredential};
 
 impl Deployer {
-    /// What is doubtful about an image of a registry in an environment.
+    /// Returns the findings about an image of a registry in an environment.
     pub(super) fn findings_of_image(
         &self,
         image: &RequestedImage,
         (registry, stage): (&RegisteredRegistry, &Stage),
     ) -> Vec<Finding> {
-        // A tag beside the digest is how CI says both, and what people read.
+        // CI sends a tag with the digest so that people can read the reference.
         let lints = image.reference.lints().into_iter();
         let lints = lints.filter(|lint| lint.code() != Code::TagBesideDigest);
         let mut findings: Vec<_> = lints.map(Finding::from).collect();
@@ -32,7 +32,7 @@ impl Deployer {
         findings
     }
 
-    /// What is doubtful about pulling from a registry on the data plane of an environment.
+    /// Returns the findings about pulling from a registry on the data plane of an environment.
     pub(super) fn findings_of_place(
         &self,
         registry: &RegisteredRegistry,
@@ -50,18 +50,18 @@ impl Deployer {
         });
         let unknown = plane.platforms.is_empty().then(|| {
             let message = format!(
-                "data plane {} does not say which platforms its nodes have, so those of the image are \
-                 not checked",
+                "data plane {} does not declare the platforms of its nodes, so the platforms of the \
+                 image are not checked",
                 plane.id
             );
-            let help = "name them in the catalog, such as \"linux/amd64\"";
+            let help = "add the platforms to the catalog, such as \"linux/amd64\"";
             Finding::new(FindingCode::PlatformUnknown, message, help)
         });
         misfit.into_iter().chain(unknown).collect()
     }
 
-    /// Whether a deployment that was accepted before is of another workload, other settings or another
-    /// place than the catalog has now.
+    /// Returns a finding if a replayed deployment has another workload, other settings or another place
+    /// than the catalog has now.
     pub(super) async fn is_of_another_plan(
         &self,
         deployment: &Deployment,
@@ -82,11 +82,11 @@ impl Deployer {
         }
         Ok((!is_same).then(|| {
             let message = format!(
-                "deployment {} was accepted with this idempotency key, and the catalog has other \
-                 settings, another workload or another place for it now",
+                "deployment {} was accepted with this idempotency key, but the catalog now has other \
+                 settings, another workload or another place for it",
                 deployment.id
             );
-            let help = "send another key to deploy what the catalog has now";
+            let help = "send another key to deploy from the present catalog";
             Finding::new(FindingCode::CatalogChanged, message, help)
         }))
     }
@@ -96,12 +96,12 @@ fn latest(image: &ImageReference) -> Option<Finding> {
     image.tag().filter(|tag| tag.as_str() == "latest")?;
     Some(Finding::new(
         FindingCode::LatestTag,
-        "the tag \"latest\" names another image after each push: the one of this moment is deployed",
-        "give each build a tag of its own, or send the image's digest",
+        "the tag \"latest\" moves with each push: the image that it names now is deployed",
+        "give each build its own tag, or send the image's digest",
     ))
 }
 
-/// What is said of a registry that the control plane has no credential for: it cannot ask it.
+/// Returns a finding if the control plane has no credential to read a registry.
 fn not_checkable(registry: &RegisteredRegistry) -> Option<Finding> {
     let asks = match &registry.credential {
         StoredCredential::None => registry.authentication_type != AuthenticationType::Vendor,
@@ -110,11 +110,11 @@ fn not_checkable(registry: &RegisteredRegistry) -> Option<Finding> {
     };
     (!asks).then(|| {
         let message = format!(
-            "the control plane has no credential of registry {}, so it does not ask whether the image \
-             exists",
+            "the control plane has no credential for registry {}, so it does not check that the \
+             image exists",
             registry.id
         );
-        let help = "send the image's digest; a missing image shows on the data plane only";
+        let help = "send the image's digest; only the data plane reports a missing image";
         Finding::new(FindingCode::RegistryNotCheckable, message, help)
     })
 }

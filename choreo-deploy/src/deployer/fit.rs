@@ -1,4 +1,4 @@
-//! Whether an image can run where it is deployed to, as far as its documents tell.
+//! The check that a data plane can run an image, as far as the image's documents tell.
 
 use choreo_registry::image::{Platform, ResolvedImage};
 
@@ -9,7 +9,7 @@ use crate::store::ClaimedDeployment;
 use crate::target::DataPlane;
 use crate::workload::Workload;
 
-/// Refuses an image that its data plane could pull and not run.
+/// Rejects an image that the data plane can pull but not run.
 pub(super) fn check_fit(
     plan: &Plan,
     claimed: &ClaimedDeployment,
@@ -39,14 +39,14 @@ fn other_platform(plane: &DataPlane, image: &ResolvedImage) -> Option<Reason> {
     Some(Reason::new(ReasonCode::ImagePlatformMismatch, message).with_help(help))
 }
 
-/// The user of the image, where the data plane wants one that is surely not root.
+/// Returns a reason if the data plane forbids the user of the image.
 fn forbidden_user(
     plane: &DataPlane,
     image: &ResolvedImage,
     workload: Option<&Workload>,
 ) -> Option<Reason> {
     let is_given = workload.is_some_and(|workload| workload.container().run_as.is_some());
-    // An image whose configuration was not read may run as anybody.
+    // Without the configuration of the image, its user is unknown.
     let user = image.user().filter(|_| plane.forbids_root && !is_given)?;
     let plane = &plane.id;
     let message = match image.runs_as_root() {
@@ -55,7 +55,7 @@ fn forbidden_user(
         None => {
             let user: String = user.chars().take(64).collect();
             format!(
-                "the image runs as user {user:?}, and data plane {plane} cannot tell that this is not root"
+                "the image runs as user {user:?}, and data plane {plane} cannot verify that it is not root"
             )
         }
     };

@@ -1,4 +1,4 @@
-//! What does not answer is tried by one at a time.
+//! The health of data planes and registries: one that does not answer gets one call at a time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,22 +6,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// After so many calls in a row without an answer, one call at a time is let through.
+/// The number of consecutive unanswered calls after which only one call at a time passes.
 const SILENT: u32 = 3;
 
-/// How the others are: data planes, or registries.
+/// The health of data planes or registries.
 #[derive(Debug)]
 pub(super) struct Health<K> {
     known: Mutex<HashMap<K, Known>>,
-    /// How many calls one of them gets at once.
+    /// The number of concurrent calls to each of them.
     at_once: usize,
 }
 
 #[derive(Debug)]
 struct Known {
-    /// Calls in a row that got no answer.
+    /// The number of consecutive unanswered calls.
     unanswered: u32,
-    /// Whether somebody tries it just now, while it is silent.
+    /// `true` if a call tries it at this moment, while it is silent.
     tried: bool,
     calls: usize,
     places: Arc<Semaphore>,
@@ -35,7 +35,7 @@ impl<K: Clone + Eq + Hash> Health<K> {
         }
     }
 
-    /// Lets a call through, or not: it is silent, and somebody tries it already.
+    /// Lets a call pass. Returns `None` if the other side is silent and another call already tries it.
     pub(super) fn pass(self: &Arc<Self>, key: &K) -> Option<Pass<K>> {
         let mut known = self.lock();
         let entry = known.entry(key.clone()).or_insert_with(|| Known {
@@ -64,7 +64,7 @@ impl<K: Clone + Eq + Hash> Health<K> {
     }
 }
 
-/// A call that was let through. Dropped without a word, it says nothing.
+/// A call that passes. If it is dropped without [`tell`](Self::tell), the health is unchanged.
 #[derive(Debug)]
 pub(super) struct Pass<K: Clone + Eq + Hash> {
     health: Arc<Health<K>>,
@@ -75,13 +75,13 @@ pub(super) struct Pass<K: Clone + Eq + Hash> {
 }
 
 impl<K: Clone + Eq + Hash> Pass<K> {
-    /// Waits for a place among the calls at once.
+    /// Waits for one of the places for concurrent calls.
     pub(super) fn place(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<K> {
         let places = Arc::clone(&self.places);
         async move { places.acquire_owned().await.ok() }
     }
 
-    /// Says whether there was an answer, whatever it was.
+    /// Records whether there was an answer, including an error.
     pub(super) fn tell(mut self, answered: bool) {
         self.answered = Some(answered);
     }

@@ -1,4 +1,4 @@
-//! What a webhook and a person deploy by.
+//! The implementation of [`Intake`].
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Intake for Deployer {
         let stage = stage(&plan, submission.environment.as_ref())?;
         if submission.cause.is_automatic() && !is_first(&plan, stage) {
             let message = format!(
-                "environment {} takes promotions only: deploy to {} and promote from there",
+                "environment {} accepts only promotions: deploy to {} and promote from there",
                 stage.environment.id, plan.stages[0].environment.id
             );
             return Err(IntakeError::new(IntakeErrorKind::NotPossible, message));
@@ -53,8 +53,8 @@ impl Intake for Deployer {
                 )
             };
             let accepted = self.parts.store.accept(new).await.map_err(refusal)?;
-            // A pipeline that is run again after a failure wants another attempt, not the old answer.
-            // After it was superseded, a late retry must not put the older image in the newer's place.
+            // A pipeline that is rerun after a failure expects another attempt, not the old answer. A
+            // late retry of a superseded deployment must not replace the newer image.
             let ended_badly = accepted.replayed
                 && matches!(accepted.deployment.phase, Phase::Failed | Phase::TimedOut);
             match &mut idempotency {
@@ -144,7 +144,7 @@ impl Intake for Deployer {
                 Ok(Some(removal.unwrap_or(state.deployment)))
             }
             Some(ready) if ready.deployment != deployment.id => Ok(Some(ready.deployment)),
-            // It runs until a newer one is ready, unless that takes it away.
+            // It runs until a newer one is ready or removes it.
             Some(_) => {
                 let organization = &deployment.target.organization;
                 let newest = store.deployment(organization, &state.deployment).await;
@@ -159,7 +159,7 @@ impl Intake for Deployer {
 }
 
 impl Deployer {
-    /// The first removal after a deployment that took effect. What was accepted after it may have
+    /// Returns the first removal that took effect after a deployment. Later deployments may have
     /// failed.
     async fn removal_after(
         &self,
@@ -176,8 +176,8 @@ impl Deployer {
         Ok(removal.map(|removal| removal.id))
     }
 
-    /// What the store tells of a change; or what it shows by the clock, for a change that another
-    /// process made need not be told here.
+    /// Awaits a notification of a change, or reads the store after a while: a store need not notify
+    /// about changes of another process.
     pub(super) async fn or_look_again<T>(
         &self,
         changed: impl Future<Output = Result<T, StoreError>> + Send,
@@ -189,8 +189,10 @@ impl Deployer {
         }
     }
 
-    /// What makes a second request the same. Without a key: the same image, as written, with the
-    /// same commit, from CI. A tag without a commit is never the same: it may have moved.
+    /// Returns the identity by which a request is a duplicate.
+    ///
+    /// Without a key, this is the same image, as written, with the same commit, from CI. A tag without
+    /// a commit makes no duplicate, because the tag may have moved.
     fn idempotency(
         &self,
         submission: &Submission,
@@ -212,8 +214,8 @@ impl Deployer {
         if !submission.cause.is_automatic() || !names_content {
             return None;
         }
-        // What would run, and where, is part of it: after the catalog has changed it is another request.
-        // In the form in which it is stored, which another version of this crate writes alike.
+        // The workload and its place are part of the identity: a changed catalog makes another request.
+        // They are serialized as in the store, which is stable between versions of this crate.
         let place = (&plan.component.project, &stage.data_plane.id);
         let document = serde_json::to_vec(&(&plan.workload, &stage.settings, place)).ok()?;
         let mut same = Sha256::new_with_prefix(fingerprint);
@@ -238,7 +240,7 @@ fn is_first(plan: &Plan, stage: &Stage) -> bool {
         .is_some_and(|first| first.environment.id == stage.environment.id)
 }
 
-/// A digest of everything that a request asks for, each part with its length.
+/// Returns a digest of all parts of a request, each with its length.
 fn fingerprint(submission: &Submission, stage: &Stage) -> [u8; 32] {
     let claimed = submission.image.claimed.as_ref().map(ToString::to_string);
     let parts = [

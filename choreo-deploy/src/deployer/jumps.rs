@@ -1,42 +1,41 @@
-//! Jumps of the wall clock, seen beside a clock that only goes forward.
+//! Jumps of the wall clock, detected with a steady clock.
 //!
-//! What is stored has times of the wall clock, because nothing else outlives a process. An operator,
-//! a time server or a machine that wakes up may set that clock; what was under way has not become
-//! older by it.
+//! Stored times are times of the wall clock, because no other clock outlives a process. An operator,
+//! a time server or a machine that wakes up may set that clock. This does not age the work.
 
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// Two clocks that are read one after the other differ by less than this.
+/// The largest difference between the readings of the two clocks that is not a jump.
 const SAME: SignedDuration = SignedDuration::from_secs(2);
 
 #[derive(Debug, Default)]
 pub(super) struct Jumps(Mutex<State>);
 
-/// More are not remembered: the oldest is forgotten first.
+/// The number of jumps that are remembered. The oldest is forgotten first.
 const MOST: usize = 100;
 
 #[derive(Debug, Default)]
 struct State {
     last: Option<(Timestamp, Instant)>,
-    /// In the order in which they were seen.
+    /// The jumps in the order in which they were detected.
     jumps: Vec<Jump>,
-    /// How often it went back.
+    /// The number of jumps back.
     went_back: u64,
-    /// How many of these jumps need nothing more.
+    /// The number of jumps back whose postponed work was claimed.
     caught_up: u64,
 }
 
-/// The wall clock was set between two readings.
+/// A jump of the wall clock between two readings.
 #[derive(Clone, Copy, Debug)]
 struct Jump {
     from: Timestamp,
     to: Timestamp,
     /// The time between the readings.
     passed: SignedDuration,
-    /// Less than nothing, where it went back.
+    /// The size of the jump, negative if the clock went back.
     by: SignedDuration,
 }
 
@@ -57,7 +56,7 @@ impl Jumps {
         state.caught_up = state.caught_up.max(times);
     }
 
-    /// What the time would be without the jumps since something was accepted.
+    /// Returns the time without the jumps since something was accepted.
     pub(super) fn without(&self, wall: Timestamp, accepted_at: Timestamp) -> Timestamp {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.look(wall, Instant::now());
@@ -91,12 +90,12 @@ impl State {
         });
     }
 
-    /// All jumps since something was accepted. After the clock went back it shows the same times again,
-    /// and what was accepted at one of them was accepted the last time that it was shown.
+    /// Returns the sum of the jumps since something was accepted. After a jump back, the clock shows the
+    /// same times again, and the latest of them counts.
     fn since(&self, wall: Timestamp, accepted_at: Timestamp) -> SignedDuration {
         let (mut end, mut since) = (wall, SignedDuration::ZERO);
         for jump in self.jumps.iter().rev() {
-            // It was set at some moment between the readings.
+            // The clock was set at an unknown time between the readings.
             let margin = jump.passed.saturating_add(SAME);
             let begin = jump.to.checked_sub(margin).unwrap_or(Timestamp::MIN);
             if (begin..=end).contains(&accepted_at) {
@@ -108,7 +107,7 @@ impl State {
         if accepted_at <= end {
             since
         } else {
-            // Nobody here has seen that time yet.
+            // This process has never read that time.
             SignedDuration::ZERO
         }
     }
@@ -160,7 +159,7 @@ mod tests {
         assert_eq!(without(seen(&readings), 411), at(411));
     }
 
-    /// A claim may fail, and the clock may go back again while there is one.
+    /// A claim may fail, and the clock may go back again during a claim.
     #[tokio::test(start_paused = true)]
     async fn a_jump_back_is_known_until_it_is_caught_up_with() {
         let jumps = Jumps::default();
@@ -174,7 +173,7 @@ mod tests {
         assert_eq!(jumps.went_back(at(3000)), None);
     }
 
-    /// Workers that share a deployer catch up with the same jump; a jump after it is another one.
+    /// Two workers that share a deployer report the same jump. This must not hide a later one.
     #[tokio::test(start_paused = true)]
     async fn a_jump_that_two_workers_caught_up_with_hides_no_other() {
         let jumps = Jumps::default();
@@ -186,7 +185,7 @@ mod tests {
         assert_eq!(jumps.went_back(at(3000)), Some(2));
     }
 
-    /// It had 15 minutes, and timed out in its first one.
+    /// A deployment with 15 minutes must not time out in the first minute.
     #[test]
     fn only_jumps_after_it_was_accepted_count() {
         let twice_back = [(0, 9000), (10, 9010), (11, 6011), (20, 6020), (21, 3021)];
@@ -204,7 +203,7 @@ mod tests {
         assert_eq!(without(seen(&readings), 5), at(13));
     }
 
-    /// What the clock showed while it was ahead is no older than it is.
+    /// A deployment that was accepted while the clock was ahead must not get more time.
     #[test]
     fn what_was_accepted_while_the_clock_was_ahead_gets_no_more_time() {
         let readings = [(0, 0), (10, 10), (11, 3611), (12, 3612), (1013, 1013)];

@@ -5,11 +5,11 @@ use crate::id::{ComponentKey, EnvironmentId};
 use crate::intake::{IntakeError, IntakeErrorKind};
 
 impl Deployer {
-    /// The last lines that a component wrote in an environment.
+    /// Returns the last log lines of a component in an environment.
     ///
     /// # Errors
-    /// [`NotPossible`](IntakeErrorKind::NotPossible) when its data plane shows no logs, and
-    /// [`Unavailable`](IntakeErrorKind::Unavailable) when it does not answer.
+    /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if the data plane has no logs, and
+    /// [`Unavailable`](IntakeErrorKind::Unavailable) if it does not answer.
     pub async fn logs(
         &self,
         component: &ComponentKey,

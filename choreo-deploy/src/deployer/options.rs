@@ -1,60 +1,62 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// How a [`Deployer`](super::Deployer) works. Every default is here, and every value is taken: what
-/// is longer than time goes on, [`Duration::MAX`] say, means never.
+/// The options of a [`Deployer`](super::Deployer), with all defaults.
+///
+/// Every value is valid: a duration that ends after the last timestamp, such as
+/// [`Duration::MAX`], means never.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DeployerOptions {
-    /// Steps that run at once, those that are [slow](Self::slow_step) not counted. 16 by default.
+    /// The number of concurrent steps, without [slow](Self::slow_step) ones. 16 by default.
     pub steps: NonZeroUsize,
-    /// Steps that run at once for one data plane: as many that change something, and as many that
-    /// look. 4 by default.
+    /// The number of concurrent steps that change a data plane, and of those that observe it. 4 by
+    /// default.
     pub steps_per_data_plane: NonZeroUsize,
-    /// Steps that run at once for one organization, so that one that deploys much leaves room for
-    /// others. 8 by default.
+    /// The number of concurrent steps of one organization, so that a busy organization leaves room for
+    /// the others. 8 by default.
     pub steps_per_organization: NonZeroUsize,
-    /// Calls to one registry at once. 8 by default.
+    /// The number of concurrent calls to one registry. 8 by default.
     pub calls_per_registry: NonZeroUsize,
-    /// After this long a step counts as slow: it gives its place among [`steps`](Self::steps) and
-    /// those of its organization up, and counts only on its data plane or registry. So what does not
-    /// answer holds up nothing else, however many of them there are. 500 ms by default.
+    /// The time after which a step is slow: it no longer counts among [`steps`](Self::steps) and the
+    /// steps of its organization, only for its data plane or registry. So any number of data planes and
+    /// registries that do not answer delay no other work. 500 ms by default.
     pub slow_step: Duration,
-    /// How long a claim holds; a worker that dies is replaced after it. Renewed at a third of it.
-    /// 30 s by default.
+    /// The time until a claim expires, after which another worker replaces one that died. A worker
+    /// renews a claim after a third of this time. 30 s by default.
     pub lease: Duration,
-    /// How long one call to a data plane or a registry may take. 60 s by default. All calls of one
-    /// step of a run together take two thirds of the lease at most.
+    /// The longest call to a data plane, a registry or the catalog. 60 s by default. All calls of one
+    /// step of a run together take at most two thirds of the lease.
     pub call_timeout: Duration,
-    /// How long a deployment may take until it has timed out. 15 min by default, and always five
-    /// minutes more than the progress deadline of the workload, by which a rollout that stands still
-    /// fails.
+    /// The time after which a deployment times out. 15 min by default, and at least five minutes more
+    /// than the progress deadline of the workload, after which a rollout without progress fails.
     pub deployment_deadline: Duration,
     /// The time after its deadline in which a failed deployment can still be taken back on its data
     /// plane, or a run that is late can still be stopped there. 5 min by default.
     pub take_back_grace: Duration,
-    /// How much longer than its own deadline a run may take before it is given up: time to pull and
-    /// to be scheduled. 5 min by default.
+    /// The additional time of a run beyond its own deadline, for scheduling and pulling the image. 5 min
+    /// by default.
     pub run_grace: Duration,
-    /// How often a rollout on its way is looked at. 1 s by default in its first half minute, later
-    /// up to five times that.
+    /// The pause between two observations of a rollout in its first half minute. Later it is up to five
+    /// times as long. 1 s by default.
     pub poll: Duration,
-    /// The first wait before another try, doubled with each and with full jitter. 1 s by default.
-    pub retry_first: Duration,
-    /// The longest wait before another try. 60 s by default.
-    pub retry_longest: Duration,
-    /// The longest wait that the other side may ask for; where it asks for more, it is tried again
-    /// after this. 5 min by default.
-    pub retry_after_longest: Duration,
-    /// How long an idempotency key that a caller sent is remembered. 24 h by default.
-    pub key_lifetime: Duration,
-    /// How long the same image and commit from CI is the same deployment without a key. 10 min by
+    /// The longest pause before the first retry. It doubles with each retry and has full jitter. 1 s by
     /// default.
+    pub retry_first: Duration,
+    /// The longest pause before any retry. 60 s by default.
+    pub retry_longest: Duration,
+    /// The longest pause that a registry or data plane may request. A longer one is cut to this. 5 min
+    /// by default.
+    pub retry_after_longest: Duration,
+    /// The lifetime of an idempotency key that a caller sent. 24 h by default.
+    pub key_lifetime: Duration,
+    /// The time in which CI can send the same image and commit without a key and get the same
+    /// deployment. 10 min by default.
     pub repeat_window: Duration,
-    /// How often a worker looks for work, and a waiting reader for a change, by the clock, in case
-    /// another process made it and no hint came. 5 s by default.
+    /// The interval at which a worker checks for work, and a waiting reader for a change, if the store
+    /// does not notify them about another process. 5 s by default.
     pub look: Duration,
-    /// The name of this worker, shown to people. The process id by default.
+    /// The name of this worker, for people. The process id by default.
     pub worker: String,
 }
 
@@ -85,7 +87,7 @@ impl Default for DeployerOptions {
 }
 
 impl DeployerOptions {
-    /// Nothing is put off for longer than this.
+    /// Returns the longest time for which work is postponed.
     pub(super) fn longest_wait(&self) -> Duration {
         [
             self.lease,

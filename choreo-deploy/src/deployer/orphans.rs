@@ -1,4 +1,4 @@
-//! What runs and is not in the catalog.
+//! Targets that may run but do not match the catalog.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,17 +13,17 @@ use crate::release::ReleaseNumber;
 use crate::store::{TargetQuery, TargetState};
 use crate::workload::ComponentType;
 
-/// Targets that may run somewhere and are not as the catalog says: one page.
+/// A page of targets that may run and do not match the catalog.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Orphans {
-    /// What was found, by organization, component, project and environment. A page may have none.
+    /// The orphans, ordered by organization, component, project and environment. A page may be empty.
     pub found: Vec<Orphan>,
-    /// After which target the next page begins; `None` when there is none.
+    /// The target after which the next page begins, or `None` if this is the last page.
     pub next: Option<Target>,
 }
 
-/// A target that may run somewhere and is not as the catalog says.
+/// A target that may run and does not match the catalog.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Orphan {
@@ -31,31 +31,31 @@ pub struct Orphan {
     pub target: Target,
     /// The data planes that it may be on.
     pub planes: BTreeSet<DataPlaneId>,
-    /// Those of them that are not connected: nothing can be removed there.
+    /// Those of them that are not connected, so that nothing can be removed there.
     pub disconnected: BTreeSet<DataPlaneId>,
-    /// What is not as the catalog says.
+    /// The mismatch.
     pub why: OrphanReason,
 }
 
-/// What is not as the catalog says about a target.
+/// The mismatch between a target and the catalog.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OrphanReason {
-    /// The catalog has no such component.
+    /// The component is not in the catalog.
     ComponentGone,
-    /// The component has another type than what is ready.
+    /// The component has another type than the release that is ready.
     ComponentTypeChanged {
-        /// The type of what is ready.
+        /// The type of the release that is ready.
         ready: ComponentType,
         /// The component's type.
         now: ComponentType,
     },
-    /// The environment is on another data plane than all or some of what runs.
+    /// The target may be on other data planes than its environment.
     DataPlaneChanged {
         /// The environment's data plane.
         now: DataPlaneId,
     },
-    /// It is on a data plane that is not connected.
+    /// The target may be on a data plane that is not connected.
     DataPlaneGone,
     /// The component has no such environment.
     EnvironmentGone,
@@ -67,7 +67,7 @@ pub enum OrphanReason {
 }
 
 impl OrphanReason {
-    /// The reason as a word, for machines.
+    /// Returns the reason as a word, for programs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -87,30 +87,30 @@ impl fmt::Display for OrphanReason {
             Self::ComponentGone => f.write_str("the catalog has no such component"),
             Self::ComponentTypeChanged { ready, now } => {
                 let (ready, now) = (ready.title(), now.title());
-                write!(f, "a {ready} is ready and the component is a {now} now")
+                write!(f, "a {ready} is ready, but the component is now a {now}")
             }
             Self::DataPlaneChanged { now } => {
-                write!(f, "its environment is on data plane {now} now")
+                write!(f, "its environment is now on data plane {now}")
             }
             Self::DataPlaneGone => f.write_str("its data plane is not connected"),
             Self::EnvironmentGone => f.write_str("the component has no such environment"),
-            Self::ProjectChanged { now } => write!(f, "its component is in project {now} now"),
+            Self::ProjectChanged { now } => write!(f, "its component is now in project {now}"),
         }
     }
 }
 
 impl Deployer {
-    /// Targets that may run somewhere and are not as the catalog says: the component or the environment
-    /// was deleted, or moved to another project or data plane, or has another type.
+    /// Returns targets that may run and do not match the catalog: the component or the environment was
+    /// deleted, moved to another project or data plane, or has another type.
     ///
-    /// Looks at a page of targets, 100 unless the query says how many; where to go on is in the answer.
-    /// It asks the catalog once for each component of the page, and no data plane.
+    /// It reads a page of targets: 100, unless the query has a limit. It calls the catalog once for each
+    /// component of the page, and no data plane.
     ///
-    /// [`remove_target`](Self::remove_target) removes one. Where the environment moved to another data
-    /// plane or the component to another project, the next deployment that is ready does so.
-    /// [`forget_data_planes`](Self::forget_data_planes) is for data planes that are no more.
+    /// [`remove_target`](Self::remove_target) removes an orphan. If the environment moved to another data
+    /// plane or the component to another project, the next deployment that becomes ready removes it too.
+    /// [`forget_data_planes`](Self::forget_data_planes) is for data planes that no longer exist.
     ///
-    /// The type of what is ready is not compared where its release cannot be read.
+    /// The type is not compared if the release that is ready cannot be read.
     ///
     /// ```
     /// # use choreo_deploy::Deployer;
@@ -136,7 +136,8 @@ impl Deployer {
     /// ```
     ///
     /// # Errors
-    /// [`Unavailable`](crate::intake::IntakeErrorKind::Unavailable).
+    /// Returns [`Unavailable`](crate::intake::IntakeErrorKind::Unavailable) if the store or the catalog
+    /// does not answer.
     pub async fn orphans(&self, query: &TargetQuery) -> Result<Orphans, IntakeError> {
         let limit = if query.limit == 0 { PAGE } else { query.limit };
         let query = query.clone().placed().limit(limit);
@@ -166,11 +167,12 @@ impl Deployer {
         Ok(page)
     }
 
-    /// Forgets that a target may be on data planes that are no more, so that nobody tries to remove it
-    /// there. Whatever still runs there runs on. Says whether it was on one.
+    /// Forgets that a target may be on data planes that no longer exist, so that deployments do not try
+    /// to remove it there. Containers that still run there continue to run. Returns `true` if the target
+    /// was on one of them.
     ///
     /// # Errors
-    /// [`Unavailable`](crate::intake::IntakeErrorKind::Unavailable).
+    /// Returns [`Unavailable`](crate::intake::IntakeErrorKind::Unavailable) if the store does not answer.
     pub async fn forget_data_planes(
         &self,
         target: &Target,
@@ -188,7 +190,7 @@ impl Deployer {
     ) -> Result<Option<OrphanReason>, IntakeError> {
         let target = &state.target;
         let key = target.component_key();
-        // A page has the targets of a component one after the other.
+        // The targets of a component follow each other in a page.
         let is_known = known.of.as_ref() == Some(&key);
         if !is_known {
             known.plan = self.look_up(&key).await?;
@@ -206,7 +208,7 @@ impl Deployer {
             _ => {
                 let key = target.component_key();
                 let release = match self.parts.store.release(&key, ready.release).await {
-                    // A row that cannot be read must not hide the targets after it.
+                    // An unreadable row must not hide the targets after it.
                     Err(error) if !error.is_retryable() => return Ok(None),
                     release => release.map_err(unavailable)?,
                 };
@@ -228,7 +230,7 @@ impl Deployer {
     }
 }
 
-/// What was looked up for the targets before.
+/// The results of earlier look-ups.
 #[derive(Default)]
 struct Known {
     of: Option<ComponentKey>,
@@ -236,10 +238,10 @@ struct Known {
     ready: Option<(ReleaseNumber, ComponentType)>,
 }
 
-/// How many targets a page looks at.
+/// The default number of targets in a page.
 const PAGE: usize = 100;
 
-/// Whether the catalog has the target elsewhere, or nowhere.
+/// Returns the mismatch if the catalog has the target in another place or not at all.
 fn elsewhere(plan: &Plan, state: &TargetState) -> Option<OrphanReason> {
     let target = &state.target;
     if plan.component.project.id != target.project {

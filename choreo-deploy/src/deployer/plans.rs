@@ -1,4 +1,4 @@
-//! The plan of a component, and the deployments that are made from it.
+//! The plans of components, and the deployments that are made from them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::store::{NewDeployment, SettingsChoice};
 use crate::workload::Workload;
 
 impl Deployer {
-    /// What the catalog says of a component, if it has it.
+    /// Returns the plan of a component, or `None` if the catalog has no such component.
     pub(super) async fn look_up(
         &self,
         component: &ComponentKey,
@@ -21,7 +21,7 @@ impl Deployer {
         let plan = self.parts.catalog.plan(component);
         match tokio::time::timeout(self.options.call_timeout, plan).await {
             Ok(plan) => plan.map_err(|error| {
-                unavailable("the catalog does not answer now".to_owned()).with_source(error)
+                unavailable("the catalog does not answer".to_owned()).with_source(error)
             }),
             Err(_) => {
                 let within = self.options.call_timeout;
@@ -58,8 +58,8 @@ impl Deployer {
         }
     }
 
-    /// Longer than the rollout's own progress deadline, so that a rollout that stands still fails by
-    /// that and says why.
+    /// Returns the time for a deployment. It is longer than the progress deadline of the rollout, so
+    /// that a rollout that makes no progress fails first, with its own reasons.
     fn deadline_of(&self, workload: &Workload) -> Duration {
         let progress = match workload {
             Workload::Service(service) => service.progress_deadline.seconds(),

@@ -1,4 +1,4 @@
-//! Releases that are deployed again: promotions and rollbacks.
+//! Promotions and rollbacks: deployments of existing releases.
 
 use super::plans::position;
 use super::refusal::{refusal, unavailable};
@@ -12,11 +12,13 @@ use crate::settings::Settings;
 use crate::store::{Accepted, DeploymentQuery, NewDeployment, SettingsChoice};
 
 impl Deployer {
-    /// Deploys the release that is ready in an environment to the next one, with that one's settings.
+    /// Deploys the release that is ready in an environment to the next environment, with the settings of
+    /// that one.
     ///
     /// # Errors
-    /// [`NotPossible`](IntakeErrorKind::NotPossible) when nothing is ready there, it is the last
-    /// environment, or the release is not pinned; and what [`accept`](Intake::accept) may meet.
+    /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if nothing is ready there, if it is the
+    /// last environment, or if the release is not pinned, and the errors of
+    /// [`accept`](crate::Intake::accept).
     pub async fn promote(
         &self,
         component: &ComponentKey,
@@ -25,7 +27,8 @@ impl Deployer {
         let plan = self.plan(component).await?;
         let here = position(&plan, from)?;
         let next = plan.stages.get(here + 1).ok_or_else(|| {
-            let message = format!("environment {from} is the last: there is none to promote to");
+            let message =
+                format!("environment {from} is the last one: nothing can be promoted from it");
             IntakeError::new(IntakeErrorKind::NotPossible, message)
         })?;
         let target = plan.component.target(from.clone());
@@ -50,12 +53,12 @@ impl Deployer {
         Ok(accepted.with_findings(findings.unwrap_or_default()))
     }
 
-    /// Brings an older release back with the settings it had, and holds the target against machines
+    /// Deploys an older release with its settings, and holds the target against automatic deployments
     /// until [`release_hold`](Self::release_hold).
     ///
     /// # Errors
-    /// [`NotPossible`](IntakeErrorKind::NotPossible) when there is no such release or none before the
-    /// present one; and what [`accept`](Intake::accept) may meet.
+    /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if there is no such release, or none before
+    /// the present one, and the errors of [`accept`](crate::Intake::accept).
     pub async fn rollback(&self, request: RollbackRequest) -> Result<Accepted, IntakeError> {
         let plan = self.plan(&request.component).await?;
         let stage = &plan.stages[position(&plan, &request.environment)?];
@@ -74,10 +77,10 @@ impl Deployer {
         Ok(accepted.with_findings(findings.unwrap_or_default()))
     }
 
-    /// Lets machines deploy to a target again. Says whether it was held.
+    /// Allows automatic deployments to a target again. Returns `true` if the target was held.
     ///
     /// # Errors
-    /// What [`accept`](Intake::accept) may meet.
+    /// Returns the errors of [`accept`](crate::Intake::accept).
     pub async fn release_hold(
         &self,
         component: &ComponentKey,
@@ -93,7 +96,7 @@ impl Deployer {
             .map_err(unavailable)
     }
 
-    /// The settings of a version. One that does not exist is refused where it is accepted.
+    /// Returns the settings of a version. The store rejects a version that does not exist on acceptance.
     pub(super) async fn settings_of(
         &self,
         target: &Target,
@@ -103,14 +106,14 @@ impl Deployer {
         Ok(found.map_err(unavailable)?.unwrap_or_default())
     }
 
-    /// The release to go back to, and the settings it last ran with on the target.
+    /// Returns the release for a rollback, and the settings version that it last ran with.
     async fn earlier(
         &self,
         target: &Target,
         wanted: Option<ReleaseNumber>,
     ) -> Result<(ReleaseNumber, u64), IntakeError> {
         let state = self.parts.store.target(target).await.map_err(unavailable)?;
-        // After a deployment that did not get ready, what was ready last is what to go back to.
+        // After a deployment that did not become ready, the rollback is to the release that is ready.
         let present = state.and_then(|state| {
             let ready = state.ready?;
             (ready.deployment == state.deployment).then_some(ready.release)

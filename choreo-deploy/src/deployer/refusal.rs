@@ -1,16 +1,16 @@
-//! What errors of the store are to a caller.
+//! The conversion of errors of the store for callers.
 
 use crate::intake::{IntakeError, IntakeErrorKind};
 use crate::store::{AcceptError, StoreError};
 
-/// What an error of the store is to the caller, who learns nothing of what is in there.
+/// Returns the error for the caller. It hides the content of the store, which only the log shows.
 pub(super) fn unavailable(error: StoreError) -> IntakeError {
     let (kind, message) = if error.is_retryable() {
-        let message = "the store does not answer now: try again";
+        let message = "the store does not answer: retry";
         (IntakeErrorKind::Unavailable, message)
     } else {
-        let message = "what is stored cannot be used: the operator of the control plane finds why \
-            in its log";
+        let message = "a stored record cannot be used: ask the operator of the control plane, whose \
+            log contains the cause";
         (IntakeErrorKind::Internal, message)
     };
     IntakeError::new(kind, message).with_source(error)

@@ -2,7 +2,7 @@ use crate::id::{ComponentKey, EnvironmentId};
 use crate::release::ReleaseNumber;
 use crate::run::RunOverrides;
 
-/// A request to bring an older release back.
+/// A request to deploy an older release again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RollbackRequest {
@@ -10,13 +10,13 @@ pub struct RollbackRequest {
     pub component: ComponentKey,
     /// The environment.
     pub environment: EnvironmentId,
-    /// The release. When `None`: the one that was ready before the present one; after a deployment
-    /// that did not get ready, the one that was ready before that.
+    /// The release. `None` selects the release that was ready before the present one. After a deployment
+    /// that did not become ready, it selects the one that was ready before that deployment.
     pub release: Option<ReleaseNumber>,
 }
 
 impl RollbackRequest {
-    /// Back to what was ready before.
+    /// Creates a request for the release that was ready before.
     #[must_use]
     pub fn new(component: ComponentKey, environment: EnvironmentId) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl RollbackRequest {
         }
     }
 
-    /// Back to a release.
+    /// Sets the release.
     #[must_use]
     pub fn to_release(self, release: ReleaseNumber) -> Self {
         Self {
@@ -40,16 +40,16 @@ impl RollbackRequest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RunRequest {
-    /// The component: a Manual Task, or a Scheduled Task that is to run now.
+    /// The component: a Manual Task, or a Scheduled Task to run now.
     pub component: ComponentKey,
-    /// The environment; the component's first when `None`.
+    /// The environment. `None` selects the component's first environment.
     pub environment: Option<EnvironmentId>,
-    /// What this run adds.
+    /// The changes of this run to the workload.
     pub overrides: RunOverrides,
 }
 
 impl RunRequest {
-    /// A run in the component's development environment that adds nothing.
+    /// Creates a request for a run in the component's first environment, without changes.
     #[must_use]
     pub fn new(component: ComponentKey) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl RunRequest {
         }
     }
 
-    /// In another environment.
+    /// Sets the environment.
     #[must_use]
     pub fn in_environment(self, environment: EnvironmentId) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl RunRequest {
         }
     }
 
-    /// Says what it adds.
+    /// Sets the changes to the workload.
     #[must_use]
     pub fn with_overrides(self, overrides: RunOverrides) -> Self {
         Self { overrides, ..self }

@@ -1,4 +1,4 @@
-//! How many steps there are at once, and what they wait for.
+//! The limits for concurrent steps.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,15 +8,15 @@ use super::DeployerOptions;
 use crate::id::{DataPlaneId, OrganizationId};
 use crate::store::{Lane, Room};
 
-/// How many steps that wait for something slow there are for each one that is not: a bound for what
-/// they cost, far above what the limits of data planes and registries let through.
+/// The number of slow steps for each other step. It bounds their cost, far above the limits of data
+/// planes and registries.
 const SLOW: usize = 64;
 
 /// The steps of one worker.
 ///
-/// A step that has not ended after a moment waits for something that is slow or dead. It gives its
-/// place up to others, and counts only among those that wait for the same data plane or registry: so
-/// however many of those are dead, what is not finds a place.
+/// A step that takes long waits for something slow or dead. It gives up its place, and counts only
+/// among the steps that wait for the same data plane or registry. So any number of dead ones leave
+/// room for the others.
 #[derive(Clone, Debug)]
 pub(super) struct Slots(Arc<Shared>);
 
@@ -51,7 +51,7 @@ impl Slots {
         }))
     }
 
-    /// How many steps more there may be, and what they may wait for. `None`: no more.
+    /// Returns the number of further steps and their room, or `None` if there is no room.
     pub(super) fn room(&self) -> Option<(usize, Room)> {
         let state = self.0.lock();
         let fresh = state.most.saturating_sub(state.fresh);
@@ -63,8 +63,8 @@ impl Slots {
         (most > 0).then(|| (most, state.room.clone()))
     }
 
-    /// Counts a step, until the slot is dropped. A change that another one took the room of, while
-    /// this one was claimed, is none until it [goes on](Slot::goes_on).
+    /// Counts a step until the slot is dropped. If another step took the room for a change meanwhile,
+    /// this one is not counted as a change until it [goes on](Slot::goes_on).
     pub(super) fn take(
         &self,
         organization: OrganizationId,
@@ -90,20 +90,21 @@ impl Slots {
         }
     }
 
-    /// Returns when a step has given a place up.
+    /// Waits until a step gives up its place.
     pub(super) async fn freed(&self) {
         self.0.freed.notified().await;
     }
 }
 
 impl Shared {
-    /// Counts are whole after every statement.
+    /// Locks the state. It is consistent after every statement, so a poisoned lock is valid.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One step's place. It counts on one data plane at a time, so two steps never wait for each other.
+/// The place of one step. It counts on one data plane at a time, so two steps never wait for each
+/// other.
 #[derive(Debug)]
 pub(super) struct Slot {
     shared: Arc<Shared>,
@@ -119,7 +120,7 @@ struct Now {
 }
 
 impl Slot {
-    /// Goes on to its data plane, from a registry or at once. Returns `false` if there is no room.
+    /// Counts the step as a change of its data plane. Returns `false` if there is no room.
     pub(super) fn goes_on(&self) -> bool {
         let mut now = self.now();
         if now.lane != Lane::Resolve {
@@ -138,7 +139,7 @@ impl Slot {
     /// Counts the step as a change of a data plane, and of no other one. Waits until there is room.
     pub(super) async fn moves_to(&self, data_plane: &DataPlaneId) {
         loop {
-            // Before the look, so that no room that is made after it is missed.
+            // It begins before the check, so that no room that is made after it is missed.
             let left = self.shared.left.notified();
             self.leaves_for(data_plane);
             if self.goes_on() {
@@ -148,7 +149,7 @@ impl Slot {
         }
     }
 
-    /// Makes room on the data plane where it counts now, unless that is the one that it goes to.
+    /// Gives up the room on the present data plane, unless the step goes to that one.
     fn leaves_for(&self, data_plane: &DataPlaneId) {
         let mut now = self.now();
         if now.data_plane == *data_plane {
@@ -163,12 +164,12 @@ impl Slot {
         self.shared.left.notify_waiters();
     }
 
-    /// It is whole after every statement.
+    /// Locks the position. It is consistent after every statement.
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives its place up to those that wait for something else.
+    /// Marks the step as slow, which gives up its place.
     pub(super) fn is_slow(&self) {
         let mut now = self.now();
         let mut state = self.shared.lock();

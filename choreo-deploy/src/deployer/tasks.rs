@@ -12,11 +12,11 @@ use crate::store::{NewRun, StoreErrorKind};
 use crate::workload::Workload;
 
 impl Deployer {
-    /// Runs a task with what is ready in an environment.
+    /// Runs a task with the release that is ready in an environment.
     ///
     /// # Errors
-    /// [`NotPossible`](IntakeErrorKind::NotPossible) when the component is no task or nothing is
-    /// ready; and what [`accept`](Intake::accept) may meet.
+    /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if the component is not a task or nothing
+    /// is ready, and the errors of [`accept`](crate::Intake::accept).
     pub async fn run_task(&self, request: RunRequest) -> Result<Run, IntakeError> {
         let plan = self.plan(&request.component).await?;
         let stage = stage(&plan, request.environment.as_ref())?;
@@ -25,7 +25,7 @@ impl Deployer {
             Workload::ScheduledTask(task) => task.limits,
             Workload::Service(_) | Workload::WebApplication(_) => {
                 let message = format!(
-                    "component {} is a {}: only tasks are run",
+                    "component {} is a {}: only tasks can be run",
                     plan.component.id,
                     plan.component.component_type.title()
                 );
@@ -49,11 +49,11 @@ impl Deployer {
         self.parts.store.accept_run(new).await.map_err(refusal)
     }
 
-    /// A run once it is final, or when the time is over, whichever comes first. `None` when the
+    /// Waits until a run is final or the time is over, and returns the run. Returns `None` if the
     /// component has no such run.
     ///
     /// # Errors
-    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     pub async fn wait_run(
         &self,
         component: &ComponentKey,
@@ -84,8 +84,8 @@ impl Deployer {
     /// Stops a run of a component.
     ///
     /// # Errors
-    /// [`NotPossible`](IntakeErrorKind::NotPossible) when the component has no such run; and
-    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if the component has no such run, and
+    /// [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     pub async fn cancel_run(
         &self,
         component: &ComponentKey,

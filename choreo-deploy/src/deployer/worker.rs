@@ -1,4 +1,4 @@
-//! Takes work that is due and does a step of each, many at once.
+//! A worker, which claims due work and runs its steps concurrently.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -17,26 +17,26 @@ use crate::Target;
 use crate::id::DataPlaneId;
 use crate::store::{Claim, ClaimRequest, ClaimedWork, Lane, StoreError};
 
-/// After looking in vain, the next hint is followed after so long: under acceptances without a pause
-/// there is always one, and nearly all of them are of what there is no room for.
+/// The pause before the next hint is followed after a claim without work. Under constant load there is
+/// always a hint, and most of them are for work without room.
 const CALM: Duration = Duration::from_millis(5);
 
-/// Works until told to stop; then ends the steps that are under way.
+/// Works until `shutdown` is ready, then finishes the current steps.
 ///
-/// Whatever it finds, each round polls the arms that stop it and that make room: work that comes
-/// faster than it is done must not keep it from either.
+/// Each round polls the branches that stop it and that make room: work that arrives faster than it
+/// ends must not starve them.
 pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> + Send) {
     let mut shutdown = pin!(shutdown);
     let mut steps = Steps::new(deployer);
     loop {
-        // Begun before looking, so that work that comes in between is not slept over.
+        // It begins before the claim, so that work that arrives in between is not missed.
         let mut hint = deployer.parts.store.new_work();
         let hinted = poll_fn(|context| Poll::Ready(hint.as_mut().poll(context).is_ready())).await;
         let before = steps.running.len();
         let pause = match steps.fill().await {
             Ok(next_due) => deployer.until(next_due),
             Err(error) => {
-                tracing::warn!(%error, "store cannot be asked for work");
+                tracing::warn!(%error, "claim failed");
                 deployer.options.look
             }
         };
@@ -45,14 +45,14 @@ pub(super) async fn run(deployer: &Deployer, shutdown: impl Future<Output = ()> 
         } else {
             CALM
         };
-        // Without room it is a step that makes work possible, and no hint.
+        // Without room, only the end of a step makes work possible.
         let room = steps.slots.room().is_some();
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             () = steps.change(), if !steps.is_empty() => {}
             () = tokio::time::sleep(calm), if hinted && room => {}
-            // Polled to its end already when it hinted, and never again.
+            // A hint that was ready must not be polled again.
             () = &mut hint, if !hinted && room => {}
             () = tokio::time::sleep(pause) => {}
         }
@@ -74,7 +74,7 @@ pub(super) async fn run_until_idle(deployer: &Deployer) -> Result<(), StoreError
     }
 }
 
-/// The steps that are under way.
+/// The running steps.
 struct Steps<'a> {
     deployer: &'a Deployer,
     running: JoinSet<()>,
@@ -94,7 +94,7 @@ impl<'a> Steps<'a> {
         self.running.is_empty()
     }
 
-    /// Starts steps while there is room and work. Says when there is more that has room.
+    /// Starts steps while there is room and work. Returns the time when more work is due.
     async fn fill(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let Some((most, room)) = self.slots.room() else {
             return Ok(None);
@@ -125,7 +125,7 @@ impl<'a> Steps<'a> {
         let deployer = self.deployer.clone();
         let brief = Brief::of(&work);
         self.running.spawn(async move {
-            // In a task of its own, so that a panic ends this step alone.
+            // A separate task, so that a panic ends only this step.
             let mut step = JoinSet::new();
             let (worker, place) = (deployer.clone(), Arc::clone(&slot));
             step.spawn(async move { worker.work_on(work, &place).await });
@@ -145,7 +145,7 @@ impl<'a> Steps<'a> {
         });
     }
 
-    /// Waits until a step has ended or given its place up, and takes away all that have ended.
+    /// Waits until a step ends or gives up its place, and removes the steps that ended.
     async fn change(&mut self) {
         tokio::select! {
             biased;
@@ -156,7 +156,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// What a step is for, and what it waits for first.
+/// Returns the target, the data plane and the first lane of a step.
 fn place(work: &ClaimedWork) -> (&Target, &DataPlaneId, Lane) {
     match work {
         ClaimedWork::Deployment(claimed) => {
@@ -185,12 +185,12 @@ impl Deployer {
                     }
                 }
             }
-            // A run is started by id and only once, so two workers on it do no harm.
+            // A run is started only once for each id, so two workers do no harm.
             ClaimedWork::Run(claimed) => self.run_step(*claimed, slot).await,
         }
     }
 
-    /// Renews a claim for as long as it holds.
+    /// Renews a claim until it is lost.
     async fn keep(&self, claim: &Claim) {
         loop {
             tokio::time::sleep(self.options.lease / 3).await;
@@ -202,13 +202,13 @@ impl Deployer {
         }
     }
 
-    /// How long to wait for work that is due at a moment.
+    /// Returns the pause until work is due.
     fn until(&self, due: Option<Timestamp>) -> Duration {
         let wait = due.map(|due| due.duration_since(self.clock.now()));
         let wait = wait.map_or(self.options.look, |wait| {
             Duration::try_from(wait).unwrap_or(Duration::ZERO)
         });
-        // Never at once: a store that calls something due and gives no claim would be asked for ever.
+        // Never zero: a store that reports due work and gives no claim would cause a busy loop.
         wait.min(self.options.look).max(Duration::from_millis(5))
     }
 }

@@ -97,7 +97,7 @@ async fn each_way_to_leave_the_catalog_is_told_apart() {
     let said: Vec<_> = found.iter().map(|orphan| orphan.why.to_string()).collect();
     assert_eq!(
         said,
-        ["a Service is ready and the component is a Manual Task now"; 2]
+        ["a Service is ready, but the component is now a Manual Task"; 2]
     );
 }
 

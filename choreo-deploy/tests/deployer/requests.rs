@@ -207,7 +207,7 @@ async fn a_workload_of_another_type_than_its_component_is_refused() {
     assert_eq!(error.kind(), IntakeErrorKind::NotPossible);
     assert_eq!(
         error.to_string(),
-        "component orders is a Service but its workload is one of a Manual Task: correct the catalog"
+        "component orders is a Service but its workload is for a Manual Task: correct the catalog"
     );
 }
 
@@ -312,7 +312,7 @@ async fn an_image_whose_user_is_forbidden_fails_before_anything_is_applied() {
     };
     let root = "the image runs as root, which data plane eu-1 forbids";
     let named =
-        "the image runs as user \"app\", and data plane eu-1 cannot tell that this is not root";
+        "the image runs as user \"app\", and data plane eu-1 cannot verify that it is not root";
     type Change = fn(&mut Plan);
     let cases = [
         (Some("0"), without_root as Change, Some(root)),

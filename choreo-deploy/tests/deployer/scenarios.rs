@@ -195,7 +195,7 @@ async fn promotion_takes_the_same_release_with_other_settings() {
         .unwrap_err();
     assert_eq!(
         last.to_string(),
-        "environment prod is the last: there is none to promote to"
+        "environment prod is the last one: nothing can be promoted from it"
     );
 }
 
@@ -391,7 +391,7 @@ async fn refusals_say_what_to_do() {
         (
             Submission::new(key("orders"), elsewhere, Cause::Manual),
             IntakeErrorKind::ImageNotInRegistry,
-            "image \"ghcr.io/shop/orders:1\" is not in the component's registry registry.example.com: push it there, or register the registry \"ghcr.io\" and bind the component to it",
+            "image \"ghcr.io/shop/orders:1\" is not in the component's registry registry.example.com: push it there, or register \"ghcr.io\" and bind the component to it",
         ),
         (
             unknown,
@@ -401,7 +401,7 @@ async fn refusals_say_what_to_do() {
         (
             production,
             IntakeErrorKind::NotPossible,
-            "environment prod takes promotions only: deploy to dev and promote from there",
+            "environment prod accepts only promotions: deploy to dev and promote from there",
         ),
     ] {
         assert_eq!(refused(submission).await, (kind, text.to_owned()));
@@ -504,7 +504,7 @@ async fn tasks_are_run_with_what_is_ready() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "component orders is a Service: only tasks are run"
+        "component orders is a Service: only tasks can be run"
     );
 }
 

@@ -70,8 +70,8 @@ async fn a_release_of_a_registry_that_is_gone_is_refused_at_once() {
     let world = two_releases().await;
     let deployer = bound_elsewhere(&world).await;
     unregister(&world).await;
-    let said = "is of \"registry.example.com\", and the component's registry is \
-                registry.example.org now: deploy an image of registry.example.org, or register \
+    let said = "is from \"registry.example.com\", but the component's registry is now \
+                registry.example.org: deploy an image from registry.example.org, or register \
                 \"registry.example.com\" again";
     for (error, release) in refusals(&deployer).await.iter().zip([2, 1, 2]) {
         assert_eq!(error.kind(), IntakeErrorKind::ImageNotInRegistry);
@@ -123,8 +123,7 @@ async fn a_release_of_another_type_is_refused() {
     let deployer = world.with_plans([("eu-1", world.backend.clone())], [now_a_task]);
     let (orders, dev) = (key("orders"), id("dev"));
     let promoted = deployer.promote(&orders, &dev).await.unwrap_err();
-    let said =
-        "component orders is a Manual Task but release 2 is one of a Service: deploy a new one";
+    let said = "component orders is a Manual Task but release 2 is for a Service: deploy a new one";
     assert_eq!(promoted.to_string(), said);
     let run = deployer.run_task(RunRequest::new(orders.clone())).await;
     assert_eq!(run.unwrap_err().to_string(), said);

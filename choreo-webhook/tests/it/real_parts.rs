@@ -250,15 +250,15 @@ async fn without_a_key_the_answer_is_as_true() {
 async fn doubts_are_in_the_answer() {
     let platform = Platform::new().await;
     let by_digest = platform.deploy(&image(1), "one").await.json();
-    let plane = "data plane eu-1 does not say which platforms its nodes have, so those of the image are \
-                 not checked";
+    let plane = "data plane eu-1 does not declare the platforms of its nodes, so the platforms of the \
+                 image are not checked";
     assert_eq!(
         by_digest["findings"],
         json!([{
             "code": "platform-unknown",
             "severity": "info",
             "message": plane,
-            "help": "name them in the catalog, such as \"linux/amd64\"",
+            "help": "add the platforms to the catalog, such as \"linux/amd64\"",
         }])
     );
     let latest = "registry.example.com/shop/report:latest";
