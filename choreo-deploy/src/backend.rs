@@ -1,10 +1,10 @@
-//! The seam to a data plane.
+//! The interface to data planes.
 //!
-//! [`DeploymentBackend`] is what an implementer writes: a handful of idempotent calls. Callers use
-//! [`DeploymentBackendExt`], which comes with every backend. Powers that not every backend has are
-//! traits of their own, reached by [`DeploymentBackend::tasks`] and [`DeploymentBackend::logs`].
+//! Implementers write [`DeploymentBackend`], a few idempotent calls. Callers use
+//! [`DeploymentBackendExt`], which every backend has. Optional capabilities are separate traits, which
+//! [`DeploymentBackend::tasks`] and [`DeploymentBackend::logs`] return.
 //!
-//! [`InMemoryBackend`](crate::InMemoryBackend) keeps the promise in a few plain lines; the
+//! [`InMemoryBackend`](crate::InMemoryBackend) is a small implementation. The
 //! [`conformance`](crate::conformance) suite has a clause for each sentence under *Contract*.
 
 mod error;
@@ -33,85 +33,83 @@ pub use self::ext::DeploymentBackendExt;
 pub use self::reserved::is_pull_secret;
 pub(crate) use self::reserved::{named_pull_secret, refusal};
 
-/// Brings targets on one data plane to a desired state, and says how they are.
+/// Brings the targets on one data plane to their desired state, and observes them.
 ///
-/// For users of a backend: call it through [`DeploymentBackendExt`] and
-/// [`Deployer`](crate::Deployer).
+/// Call a backend through [`DeploymentBackendExt`] and [`Deployer`](crate::Deployer).
 ///
 /// # Contract
-/// - *Idempotent*: a call with the same arguments, again, changes nothing and succeeds.
-/// - *Stale is refused*: a call with a generation older than the newest one that was applied or
-///   removed on the target fails with [`Stale`](BackendErrorKind::Stale) and changes nothing.
-/// - *Latest wins*: a newer generation takes the place of the older, whatever state that is in.
-/// - *Targets are apart*: a call for one target changes no other.
-/// - *Looking is not failing*: a rollout that failed is a [`Rollout`], not an error.
-/// - *Nothing is half forgotten*: after a call was cancelled or failed, the same call again brings
-///   the target to the state that was asked for.
+/// - *Idempotent*: a repeated call with the same arguments changes nothing and succeeds.
+/// - *Stale calls are rejected*: a call with a generation older than the newest one that was applied
+///   or removed on the target fails with [`Stale`](BackendErrorKind::Stale) and changes nothing.
+/// - *Latest wins*: a newer generation replaces the older one in any state.
+/// - *Targets are independent*: a call for one target changes no other.
+/// - *Observing is not failing*: a rollout that failed is a [`Rollout`], not an error.
+/// - *Repeatable*: after a call was cancelled or failed, the same call brings the target to the
+///   requested state.
 ///
 /// # For implementers
-/// Forwarding implementations (wrappers) should stand under
-/// `#[deny(clippy::missing_trait_methods)]`. No method has a default, so that a wrapper cannot
-/// silently bypass what it wraps. A new power is a new trait.
+/// Put `#[deny(clippy::missing_trait_methods)]` on wrappers. No method has a default implementation,
+/// so that a wrapper cannot silently bypass the wrapped backend. A new capability is a new trait.
 #[async_trait]
 pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
-    /// Makes the target what the intent says.
+    /// Applies an intent to its target.
     ///
     /// # Contract
-    /// - Returns once the data plane has taken the desired state; the rollout goes on by itself.
-    /// - The same generation again is the same state again.
+    /// - Returns after the data plane accepted the desired state. The rollout continues by itself.
+    /// - Applying the same generation again gives the same state.
     /// - Within a generation, a release by digest comes after a release by tag: an apply by tag after
     ///   an apply by digest fails with [`Stale`](BackendErrorKind::Stale) and changes nothing.
-    /// - The release runs with the settings, and pulls as [`Intent::pull`] says.
+    /// - The release runs with the settings, and is pulled according to [`Intent::pull`].
     /// - [`Pull::AsBefore`] fails with [`Unsupported`](BackendErrorKind::Unsupported) and changes
     ///   nothing.
     ///
     /// # Errors
-    /// [`Stale`](BackendErrorKind::Stale), [`Refused`](BackendErrorKind::Refused) when the data
-    /// plane does not accept the objects, and what any call may meet.
+    /// Returns [`Stale`](BackendErrorKind::Stale), [`Refused`](BackendErrorKind::Refused) if the data
+    /// plane rejects the objects, and the errors of any call.
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError>;
 
-    /// Looks at the target. Never changes anything.
+    /// Observes the target, without changes.
     ///
     /// # Contract
-    /// - A target that nothing was applied to is [`Absent`](crate::rollout::RolloutPhase::Absent).
-    /// - [`Rollout::generation`] is the newest generation applied or removed.
-    /// - What was applied and is gone since is [`Missing`](crate::rollout::RolloutPhase::Missing),
-    ///   until the same generation is applied again.
+    /// - A target to which nothing was applied is [`Absent`](crate::rollout::RolloutPhase::Absent).
+    /// - [`Rollout::generation`] is the newest generation that was applied or removed.
+    /// - An applied generation whose objects were deleted is
+    ///   [`Missing`](crate::rollout::RolloutPhase::Missing) until it is applied again.
     ///
     /// # Errors
-    /// Only when it cannot look.
+    /// Returns an error only if it cannot observe the target.
     async fn observe(&self, target: &Target) -> Result<Rollout, BackendError>;
 
-    /// Completes a generation that is ready: what waited for its pods, such as the ports of a
-    /// Service, takes effect, and what older generations left behind is removed.
+    /// Completes a generation that is ready: changes that wait for its pods, such as the ports of a
+    /// Service, take effect, and the leftovers of older generations are removed.
     ///
     /// # Contract
-    /// - What the generation itself needs stays.
-    /// - Everything that waited takes effect before anything is removed.
+    /// - The objects of the generation itself stay.
+    /// - All waiting changes take effect before anything is removed.
     ///
     /// # Errors
-    /// [`Stale`](BackendErrorKind::Stale), and what any call may meet. A deployment is not ready before
-    /// this succeeds, unless the error [is about leftovers](BackendError::is_about_leftovers): then what
-    /// waited has taken effect, and only what older generations left behind could not be removed.
+    /// Returns [`Stale`](BackendErrorKind::Stale) and the errors of any call. A deployment is not ready
+    /// before this succeeds, unless the error [is about
+    /// leftovers](BackendError::is_about_leftovers): then all waiting changes took effect, and only the
+    /// leftovers could not be removed.
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError>;
 
-    /// Takes a generation back that has failed: nothing of it comes alive any more, whatever happens
-    /// on the data plane later.
+    /// Takes a failed generation back, so that no object of it becomes live later.
     ///
-    /// With an intent, what that says runs afterwards: it is what was ready before, at the generation
-    /// that is taken back. Without one, nothing does.
+    /// With an intent, that one runs afterwards: it contains the release that was ready before and the
+    /// generation that is taken back. Without an intent, nothing runs.
     ///
     /// # Contract
-    /// - What was ready before goes on without a restart, and what lies around it is as it was.
+    /// - The release that was ready before continues without a restart, with its objects as they were.
     /// - Without an intent, the target is [`Absent`](crate::rollout::RolloutPhase::Absent) at the
     ///   generation.
-    /// - A generation that was taken back cannot be applied or settled: that is
-    ///   [`Stale`](BackendErrorKind::Stale), also where the taking back came before the apply.
+    /// - Applying or settling a generation that was taken back is
+    ///   [`Stale`](BackendErrorKind::Stale), also if it was taken back before it was applied.
     /// - A newer generation can be applied.
     /// - With [`Pull::AsBefore`] the restored pods pull as the generation that was ready last.
     ///
     /// # Errors
-    /// Those of [`apply`](Self::apply).
+    /// Returns the errors of [`apply`](Self::apply).
     async fn take_back(
         &self,
         target: &Target,
@@ -119,14 +117,14 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
         before: Option<&Intent<'_>>,
     ) -> Result<(), BackendError>;
 
-    /// Puts another credential in the place of the pull secret, without restarting anything.
+    /// Replaces the credential of the pull secret, without a restart.
     ///
     /// # Contract
-    /// - The release and the settings stay as they are.
+    /// - The release and the settings are unchanged.
     ///
     /// # Errors
-    /// [`Stale`](BackendErrorKind::Stale), [`NotFound`](BackendErrorKind::NotFound) when nothing is
-    /// applied, and what any call may meet.
+    /// Returns [`Stale`](BackendErrorKind::Stale), [`NotFound`](BackendErrorKind::NotFound) if nothing
+    /// is applied, and the errors of any call.
     async fn update_pull_secret(
         &self,
         target: &Target,
@@ -134,91 +132,91 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
         pull: &Pull<'_>,
     ) -> Result<(), BackendError>;
 
-    /// Removes everything of the target.
+    /// Removes all objects of the target.
     ///
     /// # Contract
     /// - Afterwards the target is [`Absent`](crate::rollout::RolloutPhase::Absent) and remembers the
-    ///   generation: an older one stays refused.
-    /// - Removing what is not there succeeds.
+    ///   generation: an older one is still rejected.
+    /// - Removing a target without objects succeeds.
     ///
     /// # Errors
-    /// [`Stale`](BackendErrorKind::Stale), and what any call may meet.
+    /// Returns [`Stale`](BackendErrorKind::Stale) and the errors of any call.
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError>;
 
-    /// Runs tasks, if this backend can.
+    /// Returns the capability to run tasks, or `None` if this backend cannot.
     fn tasks(&self) -> Option<&dyn TaskRunner>;
 
-    /// Reads logs, if this backend can.
+    /// Returns the capability to read logs, or `None` if this backend cannot.
     fn logs(&self) -> Option<&dyn LogReader>;
 }
 
-/// Runs tasks: a power of a backend.
+/// Runs tasks: an optional capability of a backend.
 #[async_trait]
 pub trait TaskRunner: Send + Sync {
     /// Starts a run.
     ///
     /// # Contract
-    /// - The same run id again starts nothing and succeeds, whatever became of the run.
+    /// - A duplicate run id starts nothing and succeeds, in any phase of the run.
     ///
     /// # Errors
-    /// [`Refused`](BackendErrorKind::Refused), [`Stale`](BackendErrorKind::Stale) when the target was
-    /// removed since, [`NotFound`](BackendErrorKind::NotFound) when nothing was ever applied to it,
-    /// and what any call may meet. A backend that needs nothing applied need not refuse.
+    /// Returns [`Refused`](BackendErrorKind::Refused), [`Stale`](BackendErrorKind::Stale) if the target
+    /// was removed since, [`NotFound`](BackendErrorKind::NotFound) if nothing was ever applied to it,
+    /// and the errors of any call. A backend that needs no applied target need not reject the run.
     async fn start(&self, run: &RunIntent<'_>) -> Result<(), BackendError>;
 
-    /// Looks at a run. Never changes anything.
+    /// Observes a run, without changes.
     ///
     /// # Contract
     /// - A run that was never started is [`RunStatus::unknown`].
-    /// - A run that cannot start yet is [`Pending`](crate::run::RunPhase::Pending) and says why.
-    /// - Once final, a status never changes.
+    /// - A run that cannot start yet is [`Pending`](crate::run::RunPhase::Pending), with reasons.
+    /// - A final status never changes.
     ///
     /// # Errors
-    /// Only when it cannot look.
+    /// Returns an error only if it cannot observe the run.
     async fn observe_run(&self, target: &Target, run: &RunId) -> Result<RunStatus, BackendError>;
 
     /// Stops a run.
     ///
     /// # Contract
-    /// - A run that has ended stays as it ended; one that is not known stays unknown.
+    /// - A run that ended keeps its status, and an unknown run stays unknown.
     ///
     /// # Errors
-    /// What any call may meet.
+    /// Returns the errors of any call.
     async fn cancel_run(&self, target: &Target, run: &RunId) -> Result<(), BackendError>;
 }
 
-/// Reads the logs of a target's containers: a power of a backend.
+/// Reads the logs of a target's containers: an optional capability of a backend.
 #[async_trait]
 pub trait LogReader: Send + Sync {
-    /// The last lines that the containers wrote, oldest first.
+    /// Returns the last lines that the containers wrote, oldest first.
     ///
     /// # Contract
-    /// - At most [`LogQuery::lines`] lines of at most 4 KiB each.
-    /// - Where nothing runs or was written, there are no lines.
+    /// - Returns at most [`LogQuery::lines`] lines of at most 4 KiB each.
+    /// - Returns no lines if nothing runs or nothing was written.
     ///
     /// # Errors
-    /// Only when it cannot look.
+    /// Returns an error only if it cannot read the logs.
     async fn tail(&self, target: &Target, query: &LogQuery) -> Result<Vec<LogLine>, BackendError>;
 }
 
-/// What a target is to become.
+/// The desired state of a target.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Intent<'a> {
-    /// Where.
+    /// The target.
     pub target: &'a Target,
-    /// The place of this state in the order of the target's states.
+    /// The position of this state in the order of the target's states.
     pub generation: Generation,
-    /// What runs.
+    /// The release to run.
     pub release: &'a Release,
-    /// How it runs in this environment.
+    /// The settings in this environment.
     pub settings: &'a Settings,
-    /// How its image is pulled.
+    /// The way to pull the image.
     pub pull: Pull<'a>,
 }
 
 impl<'a> Intent<'a> {
-    /// A release at a target, with default settings, pulled without a credential.
+    /// Creates an intent for a release on a target, with default settings and without a credential.
     #[must_use]
     pub fn new(target: &'a Target, generation: Generation, release: &'a Release) -> Self {
         const DEFAULT: &Settings = &Settings::DEFAULT;
@@ -231,33 +229,33 @@ impl<'a> Intent<'a> {
         }
     }
 
-    /// Says how it runs in this environment.
+    /// Sets the settings in this environment.
     #[must_use]
     pub fn with_settings(self, settings: &'a Settings) -> Self {
         Self { settings, ..self }
     }
 
-    /// Says how its image is pulled.
+    /// Sets the way to pull the image.
     #[must_use]
     pub fn with_pull(self, pull: Pull<'a>) -> Self {
         Self { pull, ..self }
     }
 }
 
-/// One run that is to start.
+/// A run to start.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RunIntent<'a> {
-    /// The run. Its name on the data plane comes from it.
+    /// The id of the run. Its name on the data plane is derived from it.
     pub run: &'a RunId,
-    /// What it runs, where, and how its image is pulled.
+    /// The release, the target, and the way to pull the image.
     pub intent: Intent<'a>,
-    /// What this run adds.
+    /// The changes of this run to the workload.
     pub overrides: &'a RunOverrides,
 }
 
 impl<'a> RunIntent<'a> {
-    /// A run of what an intent says.
+    /// Creates a run of an intent.
     #[must_use]
     pub fn new(run: &'a RunId, intent: Intent<'a>, overrides: &'a RunOverrides) -> Self {
         Self {
@@ -268,19 +266,19 @@ impl<'a> RunIntent<'a> {
     }
 }
 
-/// How a data plane pulls an image.
+/// The way in which a data plane pulls an image.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Pull<'a> {
-    /// Without a credential: the registry is public.
+    /// Without a credential, from a public registry.
     Anonymous,
-    /// With the access that the nodes have by themselves, as on ACR, GAR and ECR.
+    /// With the identity of the nodes, as on ACR, GAR and ECR.
     NodeIdentity,
-    /// With this credential, which the backend puts on the data plane.
+    /// With this pull secret, which the backend puts on the data plane.
     Secret(&'a PullSecret),
-    /// With a Secret of this name that is on the data plane already.
+    /// With a Secret of this name that exists on the data plane.
     Existing(&'a str),
-    /// With a Secret that External Secrets makes of this key of its store.
+    /// With a Secret that External Secrets creates from this key of its store.
     External(&'a str),
     /// As the generation that was ready last on the target. Its pull secret stays as it is on the data
     /// plane: the backend neither writes nor removes it.
@@ -313,20 +311,20 @@ impl Pull<'_> {
     }
 }
 
-/// Which log lines to read.
+/// The log lines to read.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LogQuery {
-    /// At most this many lines.
+    /// The largest number of lines.
     pub lines: u32,
-    /// Of this run; of the component's containers when `None`.
+    /// The run, or `None` for the component's containers.
     pub run: Option<RunId>,
-    /// Of the container that ran before the last restart.
+    /// `true` for the containers before their last restart.
     pub previous: bool,
 }
 
 impl LogQuery {
-    /// The last lines of the component's containers.
+    /// Creates a query for the last lines of the component's containers.
     #[must_use]
     pub fn last(lines: u32) -> Self {
         Self {
@@ -336,7 +334,7 @@ impl LogQuery {
         }
     }
 
-    /// Of a run instead.
+    /// Selects the containers of a run.
     #[must_use]
     pub fn of_run(self, run: RunId) -> Self {
         Self {
@@ -345,7 +343,7 @@ impl LogQuery {
         }
     }
 
-    /// Of the container before the last restart.
+    /// Selects the containers before their last restart.
     #[must_use]
     pub fn previous(self) -> Self {
         Self {
@@ -359,16 +357,18 @@ impl LogQuery {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LogLine {
-    /// The instance that wrote it: a pod's name on Kubernetes.
+    /// The instance that wrote the line: a pod's name on Kubernetes.
     pub instance: String,
-    /// What it wrote, without the line end and control characters.
+    /// The line, without line ends and control characters.
     pub text: String,
 }
 
 impl LogLine {
-    /// A line of an instance. Escape sequences, control characters and invisible characters are
-    /// removed ([`printable`]), so that a program cannot forge what a terminal shows. Secrets are
-    /// not redacted: whoever may read logs reads what the program wrote.
+    /// Creates a line of an instance.
+    ///
+    /// Escape sequences, control characters and invisible characters are removed ([`printable`]), so
+    /// that a program cannot forge the output of a terminal. Secrets are not redacted: a person who may
+    /// read logs reads the program's own output.
     ///
     /// ```
     /// use choreo_deploy::backend::LogLine;
@@ -385,9 +385,9 @@ impl LogLine {
     }
 }
 
-/// The data planes there are. They may come and go while everything runs.
+/// The connected data planes. They may change while a deployer runs.
 pub trait Backends: fmt::Debug + Send + Sync + 'static {
-    /// The backend of a data plane, or `None` when there is none of that id now.
+    /// Returns the backend of a data plane, or `None` if it is not connected now.
     fn get(&self, data_plane: &DataPlaneId) -> Option<Arc<dyn DeploymentBackend>>;
 }
 
@@ -399,7 +399,7 @@ impl<S: BuildHasher + Send + Sync + 'static> Backends
     }
 }
 
-/// Forwards every call; a method that is missed here would bypass the backend inside.
+/// Forwards every call. A method that is missing here would bypass the inner backend.
 macro_rules! forward {
     ($pointer:ident) => {
         #[async_trait]

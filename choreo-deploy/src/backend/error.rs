@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::code::codes;
 use crate::reason::plain;
 
-/// Why a backend could not do or see something.
+/// An error of a backend.
 ///
-/// That a rollout failed is not an error but a [`Rollout`](crate::rollout::Rollout).
+/// A failed rollout is a [`Rollout`](crate::rollout::Rollout), not an error.
 #[derive(Debug)]
 pub struct BackendError {
     kind: BackendErrorKind,
@@ -18,32 +18,32 @@ pub struct BackendError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What kind of error a backend met.
+/// The kind of a backend's error.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum BackendErrorKind {
-    /// Somebody else changed the same thing meanwhile. Worth another try.
+    /// A concurrent change of the same object. A retry may succeed.
     Conflict,
-    /// The backend itself is at fault.
+    /// A fault of the backend itself.
     Internal,
-    /// What the call is about is not there.
+    /// The object of the call does not exist.
     NotFound,
-    /// The backend may not do this on the data plane.
+    /// The backend has no permission for the call on the data plane.
     PermissionDenied,
-    /// The data plane asks to be called less often. Worth another try, later.
+    /// The data plane limits the rate of calls. A later retry may succeed.
     RateLimited,
-    /// The data plane does not accept what was asked for.
+    /// The data plane rejects the request.
     Refused,
-    /// A newer generation is in place.
+    /// The data plane has a newer generation.
     Stale,
-    /// The data plane did not answer in time. Worth another try; the call may have had effect.
+    /// The data plane did not answer in time. The call may have taken effect, and a retry may succeed.
     Timeout,
-    /// The data plane does not accept the backend's own credential. Worth another try: credentials
-    /// are renewed, and a server that has just started may not know them yet.
+    /// The data plane rejects the backend's own credential. A retry may succeed, because credentials are
+    /// renewed and a server that just started may not know them yet.
     Unauthenticated,
-    /// The data plane cannot be reached. Worth another try.
+    /// The data plane cannot be reached. A retry may succeed.
     Unreachable,
-    /// This backend cannot do that.
+    /// The backend does not support the call.
     Unsupported,
 }
 
@@ -62,7 +62,7 @@ codes!(BackendErrorKind, "kind of a data plane's error", {
 });
 
 impl BackendErrorKind {
-    /// Whether the same call may succeed later without anything else being changed.
+    /// Returns `true` if a retry of the same call may succeed without another change.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         matches!(
@@ -77,8 +77,10 @@ impl BackendErrorKind {
 }
 
 impl BackendError {
-    /// An error of a kind in an operation, such as `apply`. The message is one sentence, lower case,
-    /// without a full stop and without any secret. Control characters are removed from it.
+    /// Creates an error of an operation, such as `apply`.
+    ///
+    /// The message is one sentence in lower case, without a trailing period and without secrets. Control
+    /// characters are removed from it.
     #[must_use]
     pub fn new(
         kind: BackendErrorKind,
@@ -95,7 +97,7 @@ impl BackendError {
         }
     }
 
-    /// Adds the cause.
+    /// Sets the source.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -104,7 +106,7 @@ impl BackendError {
         }
     }
 
-    /// Adds how long to wait before another try.
+    /// Sets the pause before a retry.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Duration) -> Self {
         Self {
@@ -113,8 +115,8 @@ impl BackendError {
         }
     }
 
-    /// Says that all of the generation has taken effect, and only what older ones left behind could
-    /// not be removed. See [`settle`](super::DeploymentBackend::settle).
+    /// Marks the error as being about leftovers: the whole generation took effect, and only leftovers of
+    /// older generations could not be removed. See [`settle`](super::DeploymentBackend::settle).
     #[must_use]
     pub fn about_leftovers(self) -> Self {
         Self {
@@ -123,31 +125,31 @@ impl BackendError {
         }
     }
 
-    /// What kind of error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> BackendErrorKind {
         self.kind
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns `true` if a retry of the same call may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind.is_retryable()
     }
 
-    /// How long to wait before another try, when the data plane said so.
+    /// Returns the pause before a retry, if the data plane requested one.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether the generation itself is complete, and only what older ones left behind is still there.
+    /// Returns `true` if the generation is complete and only leftovers of older ones remain.
     #[must_use]
     pub fn is_about_leftovers(&self) -> bool {
         self.is_about_leftovers
     }
 
-    /// The call that met it.
+    /// Returns the operation that failed.
     #[must_use]
     pub fn operation(&self) -> &'static str {
         self.operation

@@ -6,17 +6,15 @@ use crate::Target;
 use crate::deployment::Generation;
 use crate::rollout::{Rollout, RolloutPhase};
 
-/// What callers of a backend have beyond [`DeploymentBackend`]. Every backend has it; nobody
-/// implements it.
+/// Additional methods for callers of a [`DeploymentBackend`]. Every backend has them.
 pub trait DeploymentBackendExt: DeploymentBackend {
-    /// Looks again and again until the generation is ready, has failed, or another has come.
+    /// Waits until the generation is ready or failed, or another generation replaced it.
     ///
-    /// Looks at once and then every `every`. Waits for ever on a rollout that stays on its way: put
-    /// a timeout around it.
+    /// It observes the target at once and then at the interval `every`. Put a timeout around it, because
+    /// a rollout may progress forever.
     ///
     /// # Errors
-    /// The first that [`observe`](DeploymentBackend::observe) meets and that is not worth another
-    /// try.
+    /// Returns the first error of [`observe`](DeploymentBackend::observe) that is not transient.
     fn watch_until_settled(
         &self,
         target: &Target,
@@ -39,10 +37,10 @@ pub trait DeploymentBackendExt: DeploymentBackend {
         }
     }
 
-    /// Whether this generation of the target is ready now.
+    /// Returns `true` if this generation of the target is ready now.
     ///
     /// # Errors
-    /// Those of [`observe`](DeploymentBackend::observe).
+    /// Returns the errors of [`observe`](DeploymentBackend::observe).
     fn is_ready(
         &self,
         target: &Target,

@@ -1,15 +1,15 @@
-//! Names of Secrets that backends keep for themselves.
+//! Names of Secrets that are reserved for backends.
 
 use crate::settings::Settings;
 use crate::workload::{KeyReference, Value, Workload};
 
-/// Whether a Secret of this name may be the pull secret of a target: `NAME-HASH-pull`, with twelve
-/// hexadecimal digits for `HASH`.
+/// Returns `true` if a Secret of this name may be the pull secret of a target: `NAME-HASH-pull`, with
+/// twelve hexadecimal digits for `HASH`.
 ///
-/// Targets of one namespace can read each other's Secrets by naming them, and the name of a pull secret
-/// follows from ids that everybody knows. So no workload, setting or registration may name one, not even
-/// the target's own: [`Deployer`](crate::Deployer) and strict readers of documents refuse it. A backend
-/// whose Secrets are named otherwise has to refuse them itself.
+/// Targets of one namespace can read each other's Secrets by name, and the name of a pull secret is
+/// derived from public ids. So no workload, setting or registry may name one, not even the target's
+/// own: [`Deployer`](crate::Deployer) and strict readers of documents reject it. A backend that names
+/// its Secrets differently must reject them itself.
 ///
 /// ```
 /// use choreo_deploy::backend::is_pull_secret;
@@ -29,7 +29,7 @@ pub fn is_pull_secret(name: &str) -> bool {
     })
 }
 
-/// What is wrong with naming such a Secret, for the end of a sentence that names the place.
+/// Returns the end of a sentence that rejects such a name.
 pub(crate) fn refusal(name: &str) -> String {
     let name: String = name.chars().take(64).collect();
     format!(
@@ -38,7 +38,7 @@ pub(crate) fn refusal(name: &str) -> String {
     )
 }
 
-/// The first pull secret that a workload or its settings name, in a sentence.
+/// Returns a sentence about the first pull secret that a workload or its settings name.
 pub(crate) fn named_pull_secret(workload: &Workload, settings: &Settings) -> Option<String> {
     let container = workload.container();
     let variables = container.variables.iter().chain(&settings.variables);
