@@ -1,4 +1,4 @@
-//! Time, ids and chance, so that tests decide them.
+//! Clocks and random values, which tests can replace.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 use crate::id::{DeploymentId, RunId};
 
-/// What time it is.
+/// A clock.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state")]
 pub struct SystemClock;
@@ -24,19 +24,19 @@ impl Clock for SystemClock {
     }
 }
 
-/// Where ids and jitter come from.
+/// A source of ids and jitter.
 pub trait Chance: fmt::Debug + Send + Sync + 'static {
-    /// A new id of a deployment, never given out before.
+    /// Returns a new, unique id of a deployment.
     fn deployment_id(&self) -> DeploymentId;
 
-    /// A new id of a run, never given out before.
+    /// Returns a new, unique id of a run.
     fn run_id(&self) -> RunId;
 
-    /// A duration between zero and the longest, so that many who wait do not come back at once.
+    /// Returns a duration between zero and `longest`, so that many waiters do not retry at once.
     fn jitter(&self, longest: Duration) -> Duration;
 }
 
-/// The operating system's random numbers.
+/// The random numbers of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state")]
 pub struct SystemChance;
@@ -60,8 +60,8 @@ impl Chance for SystemChance {
     }
 }
 
-/// 20 characters of `2`-`7` and `a`-`z`: 45 bits of the time in milliseconds, then 55 random bits. So
-/// ids are in the order of their time, and what a store keeps by them grows at one end.
+/// Returns 20 characters of `2`-`7` and `a`-`z`: 45 bits of the time in milliseconds, then 55 random
+/// bits. So ids are ordered by time, and the indexes of a store grow at one end.
 fn unique() -> String {
     const DIGITS: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
     let digit = |bits: u8| char::from(DIGITS[usize::from(bits & 31)]);

@@ -1,4 +1,4 @@
-//! Reasons: why something is not as it should be, in words that a developer can act on.
+//! Reasons for the state of a rollout, a run or a deployment, which a developer can act on.
 
 mod evidence;
 
@@ -11,10 +11,10 @@ use crate::code::codes;
 
 pub use self::evidence::{Evidence, printable};
 
-/// Why a rollout, a run or a deployment stands where it does.
+/// A reason for the state of a rollout, a run or a deployment.
 ///
-/// A code for machines, a sentence for people, what to do, and what was seen. No secret is in it:
-/// evidence goes through [`Evidence::from_untrusted`].
+/// It has a code for programs, a sentence for people, a help text and evidence. It contains no
+/// secrets: evidence is redacted by [`Evidence::from_untrusted`].
 ///
 /// ```
 /// use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
@@ -27,21 +27,21 @@ pub use self::evidence::{Evidence, printable};
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Reason {
-    /// What kind of reason.
+    /// The kind of the reason.
     pub code: ReasonCode,
-    /// One sentence, without a full stop.
+    /// One sentence, without a trailing period.
     pub message: String,
-    /// What to do about it.
+    /// The next action of the reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    /// What was seen, as it was reported.
+    /// The report that the reason is based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
 
 impl Reason {
-    /// A reason in one sentence. Control characters are removed from it, because names of objects
-    /// on the data plane may be in it.
+    /// Creates a reason from one sentence. Control characters are removed, because the sentence may
+    /// contain names of objects on the data plane.
     #[must_use]
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Reason {
         }
     }
 
-    /// Adds what to do about it.
+    /// Sets the help text.
     #[must_use]
     pub fn with_help(self, help: impl Into<String>) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Reason {
         }
     }
 
-    /// Adds what was seen.
+    /// Sets the evidence.
     #[must_use]
     pub fn with_evidence(self, evidence: Evidence) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl Reason {
     }
 }
 
-/// A text of one line as it is shown.
+/// Returns a text as one printable line.
 pub(crate) fn plain(text: impl Into<String>) -> String {
     let text = text.into();
     match printable(&text) {
@@ -92,7 +92,7 @@ impl fmt::Display for Reason {
 
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// What kind of reason: stable, for machines.
+        /// The kind of a reason. It is stable, for programs.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[non_exhaustive]
         pub enum ReasonCode {
@@ -104,75 +104,76 @@ macro_rules! reason_codes {
 }
 
 reason_codes! {
-    /// The data plane refused an object: a policy, a quota or a schema.
+    /// The data plane rejected an object, because of a policy, a quota or a schema.
     AdmissionRefused = "admission-refused",
     /// The data plane cannot be reached.
     BackendUnreachable = "backend-unreachable",
-    /// A Secret, ConfigMap or key that the workload names is not on the data plane.
+    /// A Secret, ConfigMap or key of the workload does not exist on the data plane.
     ConfigurationMissing = "configuration-missing",
-    /// The container ended, again and again.
+    /// The container exits repeatedly.
     ContainerCrashed = "container-crashed",
-    /// The container could not be made or started.
+    /// The container could not be created or started.
     ContainerStartFailed = "container-start-failed",
     /// The stored credential of the registry cannot be opened.
     CredentialUnavailable = "credential-unavailable",
-    /// What the target needs before it is applied, such as its namespace, is not on the data plane.
+    /// A prerequisite of the target, such as its namespace, does not exist on the data plane.
     EnvironmentMissing = "environment-missing",
     /// The program in the image is for another processor.
     ExecFormat = "exec-format",
     /// The registry has no such image.
     ImageNotFound = "image-not-found",
-    /// The image is for other platforms than the data plane's.
+    /// The image does not support the platforms of the data plane.
     ImagePlatformMismatch = "image-platform-mismatch",
-    /// The image cannot be pulled, for a reason that is not known better.
+    /// The image cannot be pulled, and the cause is unknown.
     ImagePullFailed = "image-pull-failed",
-    /// A node is still pulling the image, or waits for its turn to pull it.
+    /// A node is pulling the image, or waits until it can pull it.
     ImagePulling = "image-pulling",
-    /// A fault of the control plane itself; its log says more.
+    /// A fault of the control plane itself. Its log has the details.
     InternalError = "internal-error",
-    /// It moved, and what ran at its old place was removed or is being removed.
+    /// The target moved, and the workload at its previous place was removed or is being removed.
     Moved = "moved",
-    /// Another deployment of the target took its place.
+    /// A newer deployment of the target replaced this one.
     NewerDeployment = "newer-deployment",
     /// A failed deployment could not be taken back, or a late run could not be stopped: it may still
     /// be on the data plane.
     NotTakenBack = "not-taken-back",
-    /// The container used more memory than it may.
+    /// The container exceeded its memory limit.
     OutOfMemory = "out-of-memory",
-    /// Somebody paused the rollout on the data plane.
+    /// The rollout was paused on the data plane.
     Paused = "paused",
-    /// The control plane may not do this on the data plane.
+    /// The control plane has no permission for a call on the data plane.
     PermissionMissing = "permission-missing",
     /// The container runs but does not become ready.
     ProbeFailing = "probe-failing",
-    /// It took longer than it may.
+    /// The deadline is over.
     ProgressDeadlineExceeded = "progress-deadline-exceeded",
-    /// The registry asks for a credential and got none.
+    /// The registry requires a credential and received none.
     RegistryCredentialMissing = "registry-credential-missing",
-    /// The registry does not accept the credential.
+    /// The registry rejects the credential.
     RegistryCredentialRefused = "registry-credential-refused",
-    /// The component's registry is not registered any more.
+    /// The component's registry is no longer registered.
     RegistryMissing = "registry-missing",
-    /// The credential may not pull this image, or there is no such image: the registry does not say.
+    /// The credential has no permission to pull this image, or the image does not exist. The registry
+    /// does not distinguish the two.
     RegistryPullDenied = "registry-pull-denied",
-    /// The registry has answered too often.
+    /// The registry limits the rate of requests.
     RegistryRateLimited = "registry-rate-limited",
-    /// The registry's certificate is not trusted, or it speaks plain HTTP.
+    /// The registry's certificate is not trusted, or the registry uses plain HTTP.
     RegistryTls = "registry-tls",
-    /// The registry cannot be reached or does not answer as one.
+    /// The registry cannot be reached, or its answers are not those of a registry.
     RegistryUnreachable = "registry-unreachable",
-    /// The image runs as root, or as a user whose number is not known, where that is forbidden.
+    /// The image runs as root or as a user with an unknown number, which the data plane forbids.
     RunAsRoot = "run-as-root",
     /// A run ended with an exit code other than 0.
     RunFailed = "run-failed",
-    /// A run was stopped by somebody.
+    /// A run was cancelled.
     RunCancelled = "run-cancelled",
     /// Nothing runs because the target is suspended.
     Suspended = "suspended",
-    /// What failed was taken back: what was ready before runs, or nothing does.
+    /// A failed deployment was taken back: the release that was ready before runs, or nothing does.
     TakenBack = "taken-back",
-    /// No node can take it.
+    /// No node can run it.
     Unschedulable = "unschedulable",
-    /// It is on its way.
+    /// It is in progress.
     Waiting = "waiting",
 }

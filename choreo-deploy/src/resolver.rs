@@ -16,15 +16,15 @@ use crate::reason::{Reason, ReasonCode};
 #[cfg(feature = "client")]
 pub use self::client::ClientResolver;
 
-/// Asks a registry which manifest an image reference stands for.
+/// Resolves image references to manifests.
 ///
-/// With the feature `client`, `ClientResolver` does so over the client of choreo-registry.
+/// With the feature `client`, `ClientResolver` does this with the client of choreo-registry.
 #[async_trait]
 pub trait ImageResolver: fmt::Debug + Send + Sync + 'static {
     /// Reads and hashes the manifest of an image.
     ///
     /// # Errors
-    /// See [`ResolveError`].
+    /// Returns a [`ResolveError`].
     async fn resolve(
         &self,
         image: &ImageReference,
@@ -36,20 +36,20 @@ pub trait ImageResolver: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RegistryAccess<'a> {
-    /// The tenant whose registration it is.
+    /// The organization of the registry.
     pub organization: &'a OrganizationId,
-    /// The registration, unique within the organization.
+    /// The id of the registry, unique within the organization.
     pub registry: &'a RegistryId,
-    /// Names the credential within the organization, for caches.
+    /// The version of the credential within the organization, for caches.
     pub credential_version: u64,
-    /// Where the registry is.
+    /// The host of the registry.
     pub host: &'a RegistryHost,
-    /// The credential; `None` when the registry is public.
+    /// The credential, or `None` if the registry is public.
     pub credential: Option<&'a Credential>,
 }
 
 impl<'a> RegistryAccess<'a> {
-    /// A registration's registry, without a credential.
+    /// Creates access to a registry without a credential.
     #[must_use]
     pub fn new(
         organization: &'a OrganizationId,
@@ -65,7 +65,7 @@ impl<'a> RegistryAccess<'a> {
         }
     }
 
-    /// With a credential of a version.
+    /// Sets the credential and its version.
     #[must_use]
     pub fn with_credential(self, credential: &'a Credential, version: u64) -> Self {
         Self {
@@ -76,29 +76,29 @@ impl<'a> RegistryAccess<'a> {
     }
 }
 
-/// Why an image could not be resolved.
+/// An error that prevents an image from being resolved.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
-    /// It will not work without a change: the deployment has failed for this reason.
+    /// A permanent failure: the deployment fails for this reason.
     #[error("{0}")]
     Failed(Reason),
-    /// The registry cannot be read from here, though the data plane may well pull from it. The image
-    /// is deployed by tag and pinned to the digest that the data plane reports.
+    /// The registry cannot be read from here, but the data plane may be able to pull from it. The image
+    /// is deployed by its tag and pinned to the digest that the data plane reports.
     #[error("{0}")]
     NotCheckable(Reason),
-    /// Worth another try.
+    /// A transient failure: a retry may succeed.
     #[error("{reason}")]
     TryLater {
-        /// Why not now.
+        /// The reason of the failure.
         reason: Reason,
-        /// How long to wait, when the registry said so.
+        /// The pause before a retry, if the registry requested one.
         retry_after: Option<Duration>,
     },
 }
 
-/// A resolver that reads no registry: every image is deployed as it was asked for, and pinned to the
-/// digest that was claimed or that the data plane reports.
+/// A resolver that reads no registry. Every image is deployed as requested, and pinned to the digest
+/// that the request or the data plane reports.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state")]
 pub struct NeverResolver;

@@ -1,4 +1,4 @@
-//! Rollouts: what a data plane says of a target.
+//! Rollouts: observations of targets on a data plane.
 
 use choreo_registry::Digest;
 use serde::{Deserialize, Serialize};
@@ -8,24 +8,25 @@ use crate::deployment::Generation;
 use crate::reason::Reason;
 use crate::run::RunPhase;
 
-/// What a backend sees of a target at one moment.
+/// An observation of a target at one time.
 ///
-/// A failed rollout is an observation, never an `Err`: the error is kept for not being able to look.
+/// A failed rollout is an observation and not an error. An error means that a backend cannot observe
+/// the target.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rollout {
-    /// The newest generation that was applied or removed here. `None`: nothing ever was.
+    /// The newest generation that was applied or removed, or `None` if there was none.
     pub generation: Option<Generation>,
-    /// How far that generation is.
+    /// The phase of that generation.
     pub phase: RolloutPhase,
-    /// Why it is no further, or why it failed.
+    /// The reasons for the phase.
     pub reasons: Vec<Reason>,
-    /// The digest that the running containers report, when they all report one.
+    /// The digest that all running containers report, if they report the same one.
     pub running: Option<Digest>,
 }
 
 impl Rollout {
-    /// Nothing was ever applied.
+    /// Creates an observation of a target to which nothing was applied.
     #[must_use]
     pub fn absent() -> Self {
         Self {
@@ -36,7 +37,7 @@ impl Rollout {
         }
     }
 
-    /// A generation in a phase.
+    /// Creates an observation of a generation.
     #[must_use]
     pub fn new(generation: Generation, phase: RolloutPhase) -> Self {
         Self {
@@ -53,7 +54,7 @@ impl Rollout {
         self
     }
 
-    /// Says which digest runs.
+    /// Sets the digest that runs.
     #[must_use]
     pub fn running(self, digest: Digest) -> Self {
         Self {
@@ -67,21 +68,21 @@ impl Rollout {
     }
 }
 
-/// How far a rollout is.
+/// The phase of a rollout.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RolloutPhase {
-    /// Nothing of the component is there.
+    /// There are no objects of the target.
     Absent,
-    /// On its way; it may still become ready.
+    /// The rollout may still become ready.
     Progressing,
-    /// Everything of this generation is in place and answers; nothing of an older one does. A
-    /// Scheduled Task is ready when its first run could start, a Manual Task when it can be run.
+    /// All containers of this generation answer, and those of older ones do not. A Scheduled Task is
+    /// ready if its first run could start, and a Manual Task if it can be run.
     Ready,
-    /// It does not become ready without a change. The reasons say what is wrong.
+    /// The rollout does not become ready without a change. The reasons say why.
     Failed,
-    /// Something of this generation is gone from the data plane, or somebody put something else in
-    /// its place. Applying the same generation again brings it back.
+    /// Objects of this generation were deleted or replaced by another party. Applying the same
+    /// generation again restores them.
     Missing,
 }
 
@@ -93,25 +94,25 @@ codes!(RolloutPhase, "phase of a rollout", {
     Missing = "missing",
 });
 
-/// What a backend sees of one run of a task.
+/// An observation of a run of a task.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunStatus {
-    /// How far it is. `None`: the backend knows no such run.
+    /// The phase of the run, or `None` if the backend has no such run.
     pub phase: Option<RunPhase>,
-    /// The exit code of its container, once it ended.
+    /// The exit code of its container, after it ended.
     pub exit_code: Option<i32>,
-    /// Why it is no further, or why it failed.
+    /// The reasons for the phase.
     pub reasons: Vec<Reason>,
-    /// Whether it waits for what does not come without a change, such as an image that does not
-    /// exist: [`Rollout`]s are [`Failed`](RolloutPhase::Failed) for the same. The run is cancelled and
-    /// has failed, for its container would wait until the deadline.
+    /// `true` if the run cannot start without a change, such as an image that does not exist. A
+    /// [`Rollout`] is [`Failed`](RolloutPhase::Failed) for the same causes. The run is cancelled and
+    /// fails, because its container would wait until the deadline.
     #[serde(default)]
     pub is_stuck: bool,
 }
 
 impl RunStatus {
-    /// The backend knows no such run.
+    /// Creates the status of a run that the backend does not have.
     #[must_use]
     pub fn unknown() -> Self {
         Self {
@@ -122,7 +123,7 @@ impl RunStatus {
         }
     }
 
-    /// A run in a phase.
+    /// Creates the status of a run in a phase.
     #[must_use]
     pub fn new(phase: RunPhase) -> Self {
         Self {
@@ -131,7 +132,7 @@ impl RunStatus {
         }
     }
 
-    /// Says that it does not start without a change.
+    /// Marks the run as unable to start without a change.
     #[must_use]
     pub fn stuck(self) -> Self {
         Self {
@@ -140,7 +141,7 @@ impl RunStatus {
         }
     }
 
-    /// Says with which code it ended.
+    /// Sets the exit code.
     #[must_use]
     pub fn with_exit_code(self, exit_code: i32) -> Self {
         Self {

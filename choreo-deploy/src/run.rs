@@ -1,4 +1,4 @@
-//! Runs: each execution of a Manual Task, or of a Scheduled Task that somebody asked for.
+//! Runs: the executions of Manual Tasks, and requested executions of Scheduled Tasks.
 
 use std::collections::BTreeMap;
 
@@ -14,50 +14,50 @@ use crate::reason::Reason;
 use crate::release::ReleaseNumber;
 use crate::workload::{VariableName, too_long};
 
-/// One execution of a task.
+/// An execution of a task.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Run {
-    /// Its identity. Starting the same id twice runs once.
+    /// The id. A duplicate start of an id runs once.
     pub id: RunId,
-    /// Where it runs.
+    /// The target.
     pub target: Target,
-    /// The data plane it runs on.
+    /// The data plane.
     pub data_plane: DataPlaneId,
-    /// The generation whose release it runs.
+    /// The generation of its release.
     pub generation: Generation,
-    /// The release it runs.
+    /// The release.
     pub release: ReleaseNumber,
-    /// The version of the target's settings that it uses.
+    /// The version of the target's settings.
     pub settings_version: u64,
-    /// What this run adds to the workload.
+    /// The changes of this run to the workload.
     #[serde(deserialize_with = "stored")]
     pub overrides: RunOverrides,
-    /// How far it is.
+    /// The phase.
     pub phase: RunPhase,
-    /// The exit code of its container, once it ended.
+    /// The exit code of its container, after it ended.
     pub exit_code: Option<i32>,
-    /// Why it is no further, or why it failed.
+    /// The reasons for the phase.
     pub reasons: Vec<Reason>,
-    /// When it was asked for.
+    /// The time of the request.
     pub accepted_at: Timestamp,
-    /// When it must have ended.
+    /// The deadline.
     pub deadline_at: Timestamp,
-    /// Whether somebody asked to stop it.
+    /// `true` if the run was requested to stop.
     pub cancel_requested: bool,
-    /// When it last changed.
+    /// The time of the last change.
     pub changed_at: Timestamp,
-    /// Grows with every change.
+    /// The revision, which grows with every change.
     pub revision: u64,
 }
 
-/// What one run adds to its workload.
+/// The changes of a run to its workload.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RunOverrides {
-    /// Arguments in place of the workload's. Empty: the workload's.
+    /// Arguments that replace those of the workload, unless they are empty.
     pub args: Vec<String>,
-    /// Environment variables, added to the others or in their place.
+    /// Environment variables that are added or replace others.
     pub variables: BTreeMap<VariableName, String>,
 }
 
@@ -85,7 +85,7 @@ impl Read for RunOverrides {
 }
 
 impl RunOverrides {
-    /// Arguments in place of the workload's.
+    /// Creates overrides with arguments.
     #[must_use]
     pub fn args(args: Vec<String>) -> Self {
         Self {
@@ -95,19 +95,20 @@ impl RunOverrides {
     }
 }
 
-/// How far a run is. The last three are final.
+/// The phase of a run. The last three are final.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RunPhase {
-    /// Accepted and stored, or started but not running yet.
+    /// Accepted and stored, or started but not yet running.
     Pending,
-    /// Its container runs.
+    /// The container runs.
     Running,
-    /// It ended with exit code 0.
+    /// The container exited with code 0.
     Succeeded,
-    /// It ended otherwise, or could not run. The reasons say why.
+    /// The container exited with another code, or the run could not start or be stopped. The reasons say
+    /// why.
     Failed,
-    /// It was stopped.
+    /// The run was stopped.
     Cancelled,
 }
 
@@ -120,7 +121,7 @@ codes!(RunPhase, "phase of a run", {
 });
 
 impl RunPhase {
-    /// Whether it never changes again.
+    /// Returns `true` if the phase never changes again.
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)

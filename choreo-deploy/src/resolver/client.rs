@@ -14,15 +14,15 @@ use super::{ImageResolver, RegistryAccess, ResolveError};
 use crate::id::{OrganizationId, RegistryId};
 use crate::reason::{Evidence, Reason, ReasonCode};
 
-/// Reads registries over the client of choreo-registry. Needs the feature `client`.
+/// Resolves images with the client of choreo-registry. Requires the feature `client`.
 ///
-/// Each credential has a client of its own, with its own tokens, so nothing of one tenant ever serves
-/// another, and no old password serves for a new one: a client is used again only for the same
-/// organization, registry, host and version, and only with the very credential that it was made with.
-/// The latest 256 are kept, so that a second look needs no new login.
+/// Each credential has its own client with its own tokens. A client is reused only for the same
+/// organization, registry, host and version, and only with an identical credential. So organizations
+/// share nothing, and an old password does not serve for a new one. The latest 256 clients are kept,
+/// so that the next resolution needs no login.
 ///
-/// What the network policy of this place forbids is
-/// [`NotCheckable`](ResolveError::NotCheckable), not a failure: the data plane may well pull it.
+/// An image that the network policy forbids is [`NotCheckable`](ResolveError::NotCheckable) and not a
+/// failure, because the data plane may be able to pull it.
 pub struct ClientResolver {
     transport: Arc<dyn HttpTransport>,
     clients: Mutex<Clients>,
@@ -49,9 +49,9 @@ impl Key {
 
 struct Known {
     used: u64,
-    /// What the client logs in with.
+    /// The credential of the client.
     credential: Option<Credential>,
-    /// The policy that it was made under.
+    /// The network policy at its creation.
     egress: Egress,
     client: Arc<RegistryClient>,
 }
@@ -63,7 +63,7 @@ struct Clients {
 }
 
 impl ClientResolver {
-    /// A resolver that reads registries over this transport.
+    /// Creates a resolver that uses this transport.
     #[must_use]
     pub fn new(transport: Arc<dyn HttpTransport>) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl ClientResolver {
 
     fn client(&self, access: &RegistryAccess<'_>) -> Arc<RegistryClient> {
         let key = Key::of(access);
-        // A client keeps the scheme that the policy let it ask by.
+        // A client keeps the URL scheme that its policy allowed.
         let egress = self.transport.egress();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.uses += 1;
@@ -107,7 +107,7 @@ impl ClientResolver {
     }
 }
 
-/// Compares two credentials in a time that does not depend on where they differ.
+/// Compares two credentials in a time that does not depend on the position of a difference.
 fn is_same(one: Option<&Credential>, other: Option<&Credential>) -> bool {
     match (one, other) {
         (None, None) => true,
@@ -134,7 +134,7 @@ impl ImageResolver for ClientResolver {
     }
 }
 
-/// What a registry's answer means for a deployment.
+/// Returns the error of a deployment for an error of a registry.
 fn judge(error: &ClientError) -> ResolveError {
     let reason = |code| {
         let evidence = error.evidence();
@@ -162,7 +162,7 @@ fn judge(error: &ClientError) -> ResolveError {
         ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Unreachable => {
             later(ReasonCode::RegistryUnreachable)
         }
-        // What is forbidden, not trusted or not understood here need not be so on the data plane.
+        // The data plane has its own network policy, certificates and client.
         ErrorKind::Blocked
         | ErrorKind::InvalidResponse
         | ErrorKind::NotARegistry
@@ -189,7 +189,7 @@ mod tests {
     const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
     const URL: &str = "GET https://registry.example.com/v2/shop/app/manifests/1";
 
-    /// A registry that asks for no login.
+    /// A registry that requires no login.
     fn open() -> ScriptedTransport {
         let ping = "GET https://registry.example.com/v2/";
         ScriptedTransport::new().answer(ping, http::Response::new(""))
