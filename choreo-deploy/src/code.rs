@@ -1,10 +1,10 @@
-//! Codes: the words by which choices are stored and sent.
+//! Codes: the words for the variants of stored and sent enums.
 
 use std::fmt;
 
 use crate::document::instead;
 
-/// A text that is none of the words of a choice.
+/// An error for a text that is not a variant of an enum.
 ///
 /// ```
 /// use choreo_deploy::workload::Protocol;
@@ -39,15 +39,15 @@ impl fmt::Display for UnknownCode {
 
 impl std::error::Error for UnknownCode {}
 
-/// One word for each variant of a choice, in every direction: `as_str`, `Display`, `FromStr`,
-/// `Serialize` and `Deserialize`.
+/// Implements `as_str`, `Display`, `FromStr`, `Serialize` and `Deserialize` with one word for each
+/// variant.
 macro_rules! codes {
     ($type:ident, $of:literal, { $($name:ident = $text:literal,)* }) => {
         impl $type {
-            /// Every one.
+            /// All variants.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The word as it is stored and sent.
+            /// Returns the word that is stored and sent.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -102,7 +102,7 @@ mod tests {
     use crate::store::StoreErrorKind;
     use crate::workload::{ComponentType, Concurrency, Protocol, Visibility};
 
-    /// Each choice has one word in every direction, in kebab case.
+    /// Each variant has the same kebab-case word in every conversion.
     macro_rules! have_codes {
         ($($type:ty),* $(,)?) => {
             $(
@@ -115,7 +115,7 @@ mod tests {
                     assert_eq!(text.parse::<$type>().unwrap(), *code);
                     assert_eq!(serde_json::to_value(code).unwrap(), text);
                     assert_eq!(serde_json::from_value::<$type>(text.into()).unwrap(), *code);
-                    // As a reader without a text to borrow from has it.
+                    // An escaped text, which a deserializer cannot borrow.
                     let escaped = format!("\"\\u{:04x}{}\"", text.as_bytes()[0], &text[1..]);
                     assert_eq!(serde_json::from_str::<$type>(&escaped).unwrap(), *code);
                 }

@@ -1,4 +1,4 @@
-//! Deployments: the platform's record of each attempt.
+//! Deployments: the records of attempts to change a target.
 
 use std::fmt;
 
@@ -13,50 +13,50 @@ use crate::id::{DataPlaneId, DeploymentId, TokenId};
 use crate::reason::Reason;
 use crate::release::ReleaseNumber;
 
-/// One attempt to bring a target to a state: the platform's record, not Kubernetes' object.
+/// The record of an attempt to bring a target to a state. It is not the Kubernetes object of that name.
 ///
-/// Immutable but for its phase and what comes with it. `revision` grows with every change, so that a
-/// reader can wait for the next one.
+/// It is immutable except for its phase and the fields that depend on it. `revision` grows with every
+/// change, so that a reader can wait for the next one.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Deployment {
-    /// Its identity.
+    /// The id.
     pub id: DeploymentId,
-    /// Where it goes.
+    /// The target.
     pub target: Target,
-    /// The data plane of the target's environment when it was asked for.
+    /// The data plane of the target's environment at the time of the request.
     pub data_plane: DataPlaneId,
-    /// Its place in the order of all deployments of the target.
+    /// The position in the order of all deployments of the target.
     pub generation: Generation,
-    /// Why there is one.
+    /// The cause.
     pub cause: Cause,
-    /// What was asked for.
+    /// The requested state.
     pub subject: Subject,
-    /// The version of the target's settings that it uses.
+    /// The version of the target's settings.
     pub settings_version: u64,
-    /// The release it made or named. `None` while the image is not resolved.
+    /// The release that it created or names, or `None` while the image is not resolved.
     pub release: Option<ReleaseNumber>,
-    /// How far it is.
+    /// The phase.
     pub phase: Phase,
-    /// Why it is no further, or why it failed.
+    /// The reasons for the phase.
     pub reasons: Vec<Reason>,
-    /// Where the image was built, as CI says.
+    /// The build of the image, according to CI.
     pub provenance: Provenance,
-    /// When it was accepted.
+    /// The time of acceptance.
     pub accepted_at: Timestamp,
-    /// When it must have ended.
+    /// The deadline.
     pub deadline_at: Timestamp,
-    /// When it last changed.
+    /// The time of the last change.
     pub changed_at: Timestamp,
-    /// Grows with every change.
+    /// The revision, which grows with every change.
     pub revision: u64,
 }
 
-/// The place of a deployment in the order of all deployments of its target.
+/// The position of a deployment in the order of all deployments of its target.
 ///
-/// A backend refuses to apply an older one over a newer, so a worker that was paused cannot undo
-/// what came after. The epoch is raised when a store is restored from a backup, so that numbers
-/// given out twice still have an order.
+/// A backend rejects an older generation after a newer one, so that a worker that was paused cannot
+/// undo later changes. The epoch is raised if a store is restored from a backup, so that duplicate
+/// numbers still have an order.
 ///
 /// ```
 /// use choreo_deploy::deployment::Generation;
@@ -71,20 +71,20 @@ pub struct Deployment {
 )]
 #[non_exhaustive]
 pub struct Generation {
-    /// Raised when a store is restored.
+    /// The epoch, which is raised if a store is restored.
     pub epoch: u64,
-    /// Raised with every deployment of the target.
+    /// The number, which grows with every deployment of the target.
     pub number: u64,
 }
 
 impl Generation {
-    /// A generation of an epoch.
+    /// Creates a generation.
     #[must_use]
     pub fn new(epoch: u64, number: u64) -> Self {
         Self { epoch, number }
     }
 
-    /// The one after it.
+    /// Returns the next generation.
     #[must_use]
     pub fn next(self) -> Self {
         Self {
@@ -116,30 +116,30 @@ impl std::str::FromStr for Generation {
     }
 }
 
-/// Why a text is no generation.
+/// An error for a text that is not a valid generation.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("generation {0:?} is not valid: it is written epoch.number, such as 0.7")]
 pub struct ParseGenerationError(String);
 
-/// Why there is a deployment.
+/// The cause of a deployment.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Cause {
-    /// CI sent an image, with this token.
+    /// CI sent an image with this token.
     Ci(TokenId),
-    /// Somebody asked.
+    /// A person requested it.
     Manual,
     /// The release of another environment was promoted.
     Promotion,
-    /// A registry said that it has a new image.
+    /// A registry announced a new image.
     PushEvent,
-    /// An older release was brought back.
+    /// An older release was deployed again.
     Rollback,
 }
 
 impl Cause {
-    /// Whether a machine asked. A held target takes none of these.
+    /// Returns `true` if a program requested the deployment. A held target rejects these.
     #[must_use]
     pub fn is_automatic(&self) -> bool {
         matches!(self, Self::Ci(_) | Self::PushEvent)
@@ -158,34 +158,34 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What a deployment was asked to bring about.
+/// The state that a deployment requests.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Subject {
-    /// This image, in a new release.
+    /// An image, in a new release.
     Image(Box<RequestedImage>),
-    /// A release that exists.
+    /// An existing release.
     Release(ReleaseNumber),
-    /// Nothing of the component is left on the target.
+    /// The absence of the component from the target.
     Absence,
 }
 
-/// An image as it was asked for.
+/// A requested image.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RequestedImage {
-    /// What it means.
+    /// The parsed reference.
     pub reference: ImageReference,
-    /// How it was written, at most 1,024 bytes.
+    /// The reference as it was written, at most 1,024 bytes.
     pub as_written: String,
-    /// The digest that CI says it has. The one in the reference, if there is one.
+    /// The digest according to CI, or the one in the reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed: Option<Digest>,
 }
 
 impl RequestedImage {
-    /// An image by its reference. The digest in it, if any, is what is claimed.
+    /// Creates a request for a reference. Its digest, if any, is the claimed one.
     #[must_use]
     pub fn new(reference: ImageReference) -> Self {
         Self {
@@ -195,7 +195,7 @@ impl RequestedImage {
         }
     }
 
-    /// Keeps how it was written.
+    /// Sets the reference as it was written.
     #[must_use]
     pub fn written(self, as_written: impl Into<String>) -> Self {
         Self {
@@ -205,21 +205,21 @@ impl RequestedImage {
     }
 }
 
-/// How far a deployment is. The last four are final: such a deployment never changes again.
+/// The phase of a deployment. The last four are final: such a deployment never changes again.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Accepted and stored; nothing is done yet.
+    /// Accepted and stored, but not yet applied.
     Accepted,
-    /// Applied to the data plane; the rollout is on its way.
+    /// Applied to the data plane, and the rollout is in progress.
     Progressing,
-    /// The target is as asked for.
+    /// The target has the requested state.
     Ready,
-    /// It cannot succeed. The reasons say why.
+    /// The deployment cannot succeed. The reasons say why.
     Failed,
-    /// Another deployment of the target took its place first.
+    /// A newer deployment of the target replaced it.
     Superseded,
-    /// It was not ready by its deadline.
+    /// The deployment was not ready at its deadline.
     TimedOut,
 }
 
@@ -233,14 +233,14 @@ codes!(Phase, "phase", {
 });
 
 impl Phase {
-    /// Whether it never changes again.
+    /// Returns `true` if the phase never changes again.
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Accepted | Self::Progressing)
     }
 }
 
-/// Where an image was built, as CI says. Shown to people, never trusted.
+/// The build of an image, according to CI. It is shown to people and never trusted.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -254,25 +254,25 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// A commit and the page of a CI run.
+    /// Creates a provenance from a commit and the page of a CI run.
     #[must_use]
     pub fn new(commit: Option<String>, run_url: Option<String>) -> Self {
         Self { commit, run_url }
     }
 }
 
-/// Why a target takes no deployments from machines.
+/// A hold, by which a target rejects automatic deployments.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Hold {
-    /// The rollback that holds it.
+    /// The rollback that holds the target.
     pub by: DeploymentId,
-    /// Since when.
+    /// The time since which the target is held.
     pub since: Timestamp,
 }
 
 impl Hold {
-    /// Held by a rollback.
+    /// Creates a hold of a rollback.
     #[must_use]
     pub fn new(by: DeploymentId, since: Timestamp) -> Self {
         Self { by, since }

@@ -1,14 +1,14 @@
-//! Findings: what was accepted and yet is doubtful.
+//! Findings: doubts about deployments that were accepted.
 
 use std::fmt;
 
 use choreo_registry::finding::{Code, Finding as RegistryFinding, Severity};
 use serde::{Serialize, Serializer};
 
-/// Something doubtful about a deployment that was accepted, in words for the person who deploys.
+/// A doubt about an accepted deployment, for the person who deploys.
 ///
-/// It does not stop the deployment, and holds no secret. As JSON it is an object of the strings `code`,
-/// `severity`, `message` and `help`, as a finding of a [registry](choreo_registry::Finding) is.
+/// It does not stop the deployment and contains no secrets. In JSON it is an object with the strings
+/// `code`, `severity`, `message` and `help`, like a finding of a [registry](choreo_registry::Finding).
 ///
 /// ```
 /// use choreo_deploy::finding::{Finding, FindingCode};
@@ -19,18 +19,18 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// Which finding it is; stable, for programs.
+    /// The kind of the finding. It is stable, for programs.
     pub code: FindingCode,
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// What is doubtful, in one sentence.
+    /// One sentence about the doubt.
     pub message: String,
-    /// What to do about it.
+    /// The next action of the reader.
     pub help: String,
 }
 
 impl Finding {
-    /// A finding of a code, with the code's severity.
+    /// Creates a finding with the severity of its code.
     #[must_use]
     pub fn new(code: FindingCode, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
@@ -61,24 +61,24 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The name of a finding: stable, for machines.
+/// The kind of a finding. It is stable, for programs.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum FindingCode {
-    /// What is deployed is not what the catalog has now: the request is one that was accepted before.
+    /// The request is a duplicate, and the catalog has changed since the deployment was accepted.
     CatalogChanged,
-    /// The image has the tag `latest`, which names another image after each push.
+    /// The image has the tag `latest`, which moves with each push.
     LatestTag,
-    /// The data plane does not say which platforms its nodes have.
+    /// The data plane does not declare the platforms of its nodes.
     PlatformUnknown,
     /// A finding about the image's reference or its registry.
     Registry(Code),
-    /// The control plane cannot ask the registry whether the image exists.
+    /// The control plane cannot check that the image exists.
     RegistryNotCheckable,
 }
 
 impl FindingCode {
-    /// The code as it is sent.
+    /// Returns the code that is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl FindingCode {
         }
     }
 
-    /// How much findings of this code matter.
+    /// Returns the severity of findings with this code.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {

@@ -1,4 +1,4 @@
-//! The seam between a webhook and whatever accepts deployments.
+//! The interface between a webhook and a control plane that accepts deployments.
 
 use std::error::Error;
 use std::fmt;
@@ -12,35 +12,35 @@ use crate::id::{ComponentKey, DeploymentId, EnvironmentId};
 use crate::release::Release;
 use crate::store::Accepted;
 
-/// Accepts deployments and lets them be followed.
+/// Accepts deployments and returns their state.
 ///
-/// [`Deployer`](crate::Deployer) implements it; so can a team whose control plane has an
-/// orchestration of its own.
+/// [`Deployer`](crate::Deployer) implements it. A control plane with its own orchestration can
+/// implement it too.
 #[async_trait]
 pub trait Intake: fmt::Debug + Send + Sync + 'static {
-    /// Accepts a deployment. When it returns `Ok`, the deployment survives any crash.
+    /// Accepts a deployment. After it returns `Ok`, the deployment survives any crash.
     ///
-    /// What can be judged without asking a registry is judged now: the component, its registry, a
-    /// hold. Whether the image exists shows later, as a failed deployment.
+    /// It checks the component, its registry and a hold, but calls no registry. A missing image leads to
+    /// a failed deployment later.
     ///
     /// # Errors
-    /// See [`IntakeErrorKind`].
+    /// Returns an error of an [`IntakeErrorKind`].
     async fn accept(&self, submission: Submission) -> Result<Accepted, IntakeError>;
 
-    /// A deployment of a component; `None` when the component has no such deployment.
+    /// Returns a deployment of a component, or `None` if the component has no such deployment.
     ///
     /// # Errors
-    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     async fn get(
         &self,
         component: &ComponentKey,
         id: &DeploymentId,
     ) -> Result<Option<Deployment>, IntakeError>;
 
-    /// The same once it is final, or when the time is over, whichever comes first.
+    /// Waits until a deployment is final or the time is over, and returns it.
     ///
     /// # Errors
-    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     async fn wait(
         &self,
         component: &ComponentKey,
@@ -48,20 +48,20 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
         at_most: Duration,
     ) -> Result<Option<Deployment>, IntakeError>;
 
-    /// The release of a deployment: what exactly it deploys. `None` while it has none.
+    /// Returns the release of a deployment, or `None` while it has no release.
     ///
     /// # Errors
-    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     async fn release(&self, deployment: &Deployment) -> Result<Option<Release>, IntakeError>;
 
-    /// The deployment that took the place of one that was ready, a removal too; `None` while the one
-    /// that is given is what the target runs, or was never ready.
+    /// Returns the deployment that replaced a ready one, which may be a removal. Returns `None` if the
+    /// target runs the given deployment, or if that was never ready.
     ///
-    /// A record that says `ready` says what was. Whoever answers a request to deploy must not say that
-    /// it runs when it does not.
+    /// The phase `ready` is about the past. An answer to a request to deploy must not claim that a
+    /// deployment runs after it was replaced.
     ///
     /// # Errors
-    /// [`Unavailable`](IntakeErrorKind::Unavailable).
+    /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     async fn successor(&self, deployment: &Deployment)
     -> Result<Option<DeploymentId>, IntakeError>;
 }
@@ -72,21 +72,21 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
 pub struct Submission {
     /// The component.
     pub component: ComponentKey,
-    /// The environment; the component's first, development, when `None`.
+    /// The environment. `None` selects the component's first environment, development.
     pub environment: Option<EnvironmentId>,
     /// The image.
     pub image: RequestedImage,
-    /// Who asks.
+    /// The cause of the request.
     pub cause: Cause,
-    /// Where the image was built.
+    /// The build of the image.
     pub provenance: Provenance,
-    /// What makes a second request the same as the first. `None`: the same image, as written, with
-    /// the same commit, within ten minutes.
+    /// The key by which a request is a duplicate. Without a key, a request for the same image, as
+    /// written, with the same commit within ten minutes is a duplicate.
     pub idempotency_key: Option<String>,
 }
 
 impl Submission {
-    /// An image for a component's development environment.
+    /// Creates a request for a component's first environment.
     #[must_use]
     pub fn new(component: ComponentKey, image: RequestedImage, cause: Cause) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Submission {
         }
     }
 
-    /// For another environment.
+    /// Sets the environment.
     #[must_use]
     pub fn to_environment(self, environment: EnvironmentId) -> Self {
         Self {
@@ -108,13 +108,13 @@ impl Submission {
         }
     }
 
-    /// Says where the image was built.
+    /// Sets the build of the image.
     #[must_use]
     pub fn with_provenance(self, provenance: Provenance) -> Self {
         Self { provenance, ..self }
     }
 
-    /// Says what makes a second request the same as this one.
+    /// Sets the key by which a request is a duplicate.
     #[must_use]
     pub fn with_idempotency_key(self, key: impl Into<String>) -> Self {
         Self {
@@ -124,7 +124,7 @@ impl Submission {
     }
 }
 
-/// Why a deployment is not accepted. Nothing was stored.
+/// An error that prevents a deployment from being accepted. Nothing was stored.
 #[derive(Debug)]
 pub struct IntakeError {
     kind: IntakeErrorKind,
@@ -132,25 +132,25 @@ pub struct IntakeError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What kind of refusal.
+/// The kind of an [`IntakeError`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum IntakeErrorKind {
-    /// The target takes no deployments from machines until its hold is released.
+    /// The target rejects automatic deployments until its hold is released.
     Held,
-    /// The image is not of the component's registry.
+    /// The image is not in the component's registry.
     ImageNotInRegistry,
-    /// What is stored cannot be used. No other try ends differently until the operator has looked.
+    /// A stored record cannot be used. A retry fails too, until the operator has corrected it.
     Internal,
     /// The idempotency key was used for another request.
     KeyReused,
-    /// What was asked for does not fit the component, its environments or its releases.
+    /// The request does not match the component, its environments or its releases.
     NotPossible,
-    /// The token is not accepted.
+    /// The token is rejected.
     TokenRefused,
-    /// It cannot be stored now. Worth another try.
+    /// A service does not answer. A retry may succeed.
     Unavailable,
-    /// There is no such component.
+    /// The component does not exist.
     UnknownComponent,
     /// The component has no such environment.
     UnknownEnvironment,
@@ -169,8 +169,8 @@ codes!(IntakeErrorKind, "kind of refusal", {
 });
 
 impl IntakeError {
-    /// A refusal of a kind. The message is one sentence for the caller, lower case, without a full
-    /// stop and without any secret.
+    /// Creates an error. The message is one sentence for the caller in lower case, without a trailing
+    /// period and without secrets.
     #[must_use]
     pub fn new(kind: IntakeErrorKind, message: impl Into<String>) -> Self {
         Self {
@@ -180,7 +180,7 @@ impl IntakeError {
         }
     }
 
-    /// Adds the cause, for logs.
+    /// Sets the source, for logs.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -189,7 +189,7 @@ impl IntakeError {
         }
     }
 
-    /// What kind of refusal.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> IntakeErrorKind {
         self.kind

@@ -1,15 +1,14 @@
-//! Credentials at rest.
+//! Encryption of stored credentials.
 //!
-//! A [`Sealer`] encrypts a registry's credential before it reaches a store, and decrypts it for the
-//! one who works on a deployment. Each credential has a key of its own, which is wrapped by the
-//! sealing key (an envelope): rotating the sealing key wraps those keys again and touches no
-//! credential. The cipher is XChaCha20-Poly1305 with random nonces
+//! A [`Sealer`] encrypts a registry's credential before it reaches a store, and decrypts it for a step
+//! of a deployment. Each credential has its own key, which the sealing key wraps (envelope
+//! encryption): rotating the sealing key wraps these keys again and does not decrypt the credentials.
+//! The cipher is XChaCha20-Poly1305 with random nonces
 //! (<https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha-03>).
 //!
-//! What a credential belongs to is authenticated with it: a row that was copied to another
-//! organization, another registry or another host does not open. The version is not part of it: only
-//! the store knows that, and whoever can write an old credential into a row can write the old version
-//! beside it.
+//! The organization, registry and host of a credential are authenticated with it: a row that was
+//! copied to another organization, registry or host cannot be opened. The version is not
+//! authenticated: an attacker who can write an old credential into a row can also write its version.
 
 use std::fmt;
 
@@ -51,7 +50,7 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// Seals and opens with this key.
+    /// Creates a sealer that seals and opens with this key.
     #[must_use]
     pub fn new(current: SealingKey) -> Self {
         Self {
@@ -60,17 +59,17 @@ impl Sealer {
         }
     }
 
-    /// Opens with this key as well, until [`rewrap`](Self::rewrap) has replaced it everywhere.
+    /// Adds a key that only opens, until [`rewrap`](Self::rewrap) has replaced it everywhere.
     #[must_use]
     pub fn with_older(mut self, key: SealingKey) -> Self {
         self.older.push(key);
         self
     }
 
-    /// Seals a credential for its place.
+    /// Seals a credential for its context.
     ///
     /// # Errors
-    /// [`SealError::Cipher`] if the cipher fails, which it does for no input of this size.
+    /// Returns [`SealError::Cipher`] if the cipher fails, which no input of this size causes.
     pub fn seal(
         &self,
         credential: &Credential,
@@ -87,11 +86,11 @@ impl Sealer {
         })
     }
 
-    /// Opens a credential at its place.
+    /// Opens a credential in its context.
     ///
     /// # Errors
-    /// [`SealError::UnknownKey`] when it was sealed with a key that is not here,
-    /// [`SealError::NotAuthentic`] when it, or what it belongs to, is not what was sealed.
+    /// Returns [`SealError::UnknownKey`] if it was sealed with an unknown key, and
+    /// [`SealError::NotAuthentic`] if the credential or its context differs from what was sealed.
     pub fn open(
         &self,
         sealed: &SealedCredential,
@@ -102,11 +101,11 @@ impl Sealer {
         credential(&plain).ok_or(SealError::NotAuthentic)
     }
 
-    /// Wraps a credential's key with the current sealing key, without opening the credential.
-    /// `None` when that is the key it has already.
+    /// Wraps a credential's key with the current sealing key, without opening the credential. Returns
+    /// `None` if it is already wrapped with the current key.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// Returns the errors of [`open`](Self::open).
     pub fn rewrap(
         &self,
         sealed: &SealedCredential,
@@ -161,17 +160,18 @@ impl fmt::Debug for Sealer {
 
 /// A key that wraps the keys of credentials: 32 random bytes and a name.
 ///
-/// The name is stored with what was sealed; give each key a new one, such as the month it was made.
+/// The name is stored with each sealed credential. Give each key a new name, such as the month of its
+/// creation.
 pub struct SealingKey {
     id: String,
     key: Zeroizing<[u8; KEY]>,
 }
 
 impl SealingKey {
-    /// A key and its name: 1 to 64 visible ASCII characters.
+    /// Creates a key with a name of 1 to 64 visible ASCII characters.
     ///
     /// # Errors
-    /// [`SealError::KeyName`] when the name is anything else.
+    /// Returns [`SealError::KeyName`] if the name is not valid.
     pub fn new(id: impl Into<String>, key: [u8; KEY]) -> Result<Self, SealError> {
         let id = id.into();
         if (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) {
@@ -184,11 +184,12 @@ impl SealingKey {
         }
     }
 
-    /// The same from the 64 hexadecimal digits of the key, as a file or an environment variable
-    /// holds them. Blank around is ignored.
+    /// Creates a key from 64 hexadecimal digits, as in a file or an environment variable. Surrounding
+    /// whitespace is ignored.
     ///
     /// # Errors
-    /// [`SealError::KeyName`], and [`SealError::KeyText`] when the text is anything else.
+    /// Returns [`SealError::KeyName`] if the name is not valid, and [`SealError::KeyText`] if the text is
+    /// not valid.
     pub fn from_hex(id: impl Into<String>, hex: &str) -> Result<Self, SealError> {
         let mut key = Zeroizing::new([0; KEY]);
         let hex = hex.trim().as_bytes();
@@ -214,7 +215,7 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// What a credential belongs to.
+/// The context of a credential: the organization, registry and host that it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct SealingContext<'a> {
     organization: &'a OrganizationId,
@@ -223,7 +224,7 @@ pub struct SealingContext<'a> {
 }
 
 impl<'a> SealingContext<'a> {
-    /// The credential of a registry of an organization at a host.
+    /// Creates the context of a registry's credential.
     #[must_use]
     pub fn new(
         organization: &'a OrganizationId,
@@ -237,7 +238,7 @@ impl<'a> SealingContext<'a> {
         }
     }
 
-    /// Length-prefixed parts, so that no two contexts have the same bytes.
+    /// Returns length-prefixed parts, so that different contexts have different bytes.
     fn bytes(&self, purpose: &[u8]) -> Vec<u8> {
         let parts = [
             b"choreo credential 2".as_slice(),
@@ -255,7 +256,7 @@ impl<'a> SealingContext<'a> {
     }
 }
 
-/// A credential that only a [`Sealer`] with its key opens.
+/// An encrypted credential, which only a [`Sealer`] with its key opens.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SealedCredential {
     key_id: String,
@@ -266,14 +267,14 @@ pub struct SealedCredential {
 }
 
 impl SealedCredential {
-    /// The name of the sealing key it is wrapped with.
+    /// Returns the name of the sealing key that wraps it.
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// Whether both are one sealing, whatever key it is wrapped with. Sealing the same login a second
-    /// time gives another.
+    /// Returns `true` if both are the same sealing, with any sealing key. Sealing the same credential
+    /// again gives another one.
     pub(crate) fn is_same_sealing(&self, other: &Self) -> bool {
         self.ciphertext == other.ciphertext
     }
@@ -287,7 +288,7 @@ impl fmt::Debug for SealedCredential {
     }
 }
 
-/// Why a credential cannot be sealed or opened.
+/// An error of sealing or opening a credential.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -300,10 +301,10 @@ pub enum SealError {
     /// The text of a key is not 64 hexadecimal digits.
     #[error("sealing key is not valid: write 32 random bytes as 64 hexadecimal digits")]
     KeyText,
-    /// It is not what was sealed, or not where it was sealed for.
+    /// The credential or its context differs from what was sealed.
     #[error("sealed credential is not authentic: enter the registry's credential again")]
     NotAuthentic,
-    /// It was sealed with a key that is not here.
+    /// The credential was sealed with an unknown key.
     #[error("sealing key {0:?} is not known: add it as an older key")]
     UnknownKey(String),
 }
@@ -331,7 +332,7 @@ fn decrypt(key: &[u8; KEY], sealed: &[u8], aad: &[u8]) -> Result<Zeroizing<Vec<u
         .map_err(|_| SealError::NotAuthentic)
 }
 
-/// The length of the username, the username, the password.
+/// Returns the length of the username, the username and the password.
 fn plaintext(credential: &Credential) -> Zeroizing<Vec<u8>> {
     let (username, password) = (credential.username(), credential.expose_password());
     let mut plain = Zeroizing::new(Vec::with_capacity(8 + username.len() + password.len()));

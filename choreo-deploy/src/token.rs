@@ -1,7 +1,7 @@
-//! What is stored of a deploy token: everything but the token.
+//! The stored record of a deploy token, without the token itself.
 //!
-//! How a token looks, is minted and is checked belongs to the webhook. Here is the record, because
-//! accepting a deployment checks the token again within its transaction.
+//! The webhook defines the format of tokens, mints and checks them. The record is here because a store
+//! checks the token again in the transaction that accepts a deployment.
 
 use std::fmt;
 
@@ -10,32 +10,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ComponentId, ComponentKey, OrganizationId, TokenId};
 
-/// The record of a deploy token. The token is bound to one component, and only its digest is here.
+/// The record of a deploy token, which is bound to one component. It contains only a digest of the
+/// token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TokenRecord {
     /// The public half of the token.
     pub id: TokenId,
-    /// The tenant.
+    /// The organization.
     pub organization: OrganizationId,
     /// The one component that the token deploys.
     pub component: ComponentId,
-    /// What people call it.
+    /// The name for people.
     pub name: String,
     /// The digest of the secret half.
     pub digest: TokenDigest,
-    /// When it was minted.
+    /// The time of its creation.
     pub created_at: Timestamp,
-    /// When it ends by itself.
+    /// The time at which it expires.
     pub expires_at: Timestamp,
-    /// When it was revoked.
+    /// The time at which it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// When it was last used, to the minute.
+    /// The time of its last use, accurate to the minute.
     pub last_used_at: Option<Timestamp>,
 }
 
 impl TokenRecord {
-    /// A token of a component that has just been minted.
+    /// Creates the record of a new token.
     #[must_use]
     pub fn new(
         id: TokenId,
@@ -57,7 +58,7 @@ impl TokenRecord {
         }
     }
 
-    /// Gives it a name for people.
+    /// Sets the name for people.
     #[must_use]
     pub fn with_name(self, name: impl Into<String>) -> Self {
         Self {
@@ -72,7 +73,7 @@ impl TokenRecord {
         ComponentKey::new(self.organization.clone(), self.component.clone())
     }
 
-    /// Whether it may be used at this moment: neither revoked nor expired.
+    /// Returns `true` if the token is valid at a time: neither revoked nor expired.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && now < self.expires_at
@@ -81,20 +82,20 @@ impl TokenRecord {
 
 /// The digest of the secret half of a token, 32 bytes.
 ///
-/// Not a secret by itself, for the secret has too many bits to be guessed; still neither shown nor
-/// compared by `==`, so that it takes part in no timing channel.
+/// It is not secret, because the secret half has too many bits to be guessed. Still, it is not shown,
+/// and it has no `==`, which could leak it through timing.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// A digest of 32 bytes.
+    /// Creates a digest from 32 bytes.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
