@@ -1,8 +1,8 @@
-//! The promises of the seams, as tests that you run against your own implementation.
+//! The contracts of the traits, as tests that you run against your own implementation.
 //!
-//! One clause for each sentence under *Contract* in [`DeploymentBackend`](crate::DeploymentBackend)
-//! and in the [store traits](crate::store). The macros make one `#[test]` of each clause, over a
-//! fresh backend or store:
+//! There is one clause for each sentence under *Contract* in
+//! [`DeploymentBackend`](crate::DeploymentBackend) and in the [store traits](crate::store). The macros
+//! create one `#[test]` for each clause, with a fresh backend or store:
 //!
 //! ```
 //! # mod tests {
@@ -13,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! Each clause panics with a sentence that says what was promised. The suite is exempt from semantic
-//! versioning: a stricter clause is no breaking change.
+//! A clause that fails panics with a sentence of the contract. The suite is exempt from semantic
+//! versioning: a stricter clause is not a breaking change.
 
 mod backend;
 mod fixture;
@@ -30,10 +30,10 @@ pub use self::fixture::{
 };
 pub use self::store::StoreClause;
 
-/// Makes one `#[test]` of each clause for backends.
+/// Creates one `#[test]` for each clause for backends.
 ///
-/// Takes an expression of a future that makes a fresh
-/// [`BackendFixture`](crate::conformance::BackendFixture); it is evaluated for each clause.
+/// The argument is an expression of a future that returns a fresh
+/// [`BackendFixture`](crate::conformance::BackendFixture). It is evaluated for each clause.
 #[macro_export]
 macro_rules! backend_conformance {
     ($fixture:expr) => {
@@ -65,10 +65,10 @@ macro_rules! backend_conformance {
     };
 }
 
-/// Makes one `#[test]` of each clause for stores.
+/// Creates one `#[test]` for each clause for stores.
 ///
-/// Takes an expression of a future that makes a fresh [`Store`](crate::store::Store); it is
-/// evaluated for each clause.
+/// The argument is an expression of a future that returns a fresh [`Store`](crate::store::Store). It
+/// is evaluated for each clause.
 #[macro_export]
 macro_rules! store_conformance {
     ($store:expr) => {
@@ -111,10 +111,10 @@ macro_rules! store_conformance {
     };
 }
 
-/// Runs a clause to its end, on a runtime of its own.
+/// Runs a clause on its own runtime.
 ///
 /// # Panics
-/// When the clause does, or when no runtime can be made.
+/// Panics if the clause panics or if no runtime can be created.
 pub fn block_on<T>(clause: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -23,11 +23,11 @@ use crate::rollout::{Rollout, RolloutPhase, RunStatus};
 use crate::run::RunPhase;
 use crate::workload::Workload;
 
-/// A data plane in memory: the promise of [`DeploymentBackend`] in plain lines.
+/// A data plane in memory: a small implementation of [`DeploymentBackend`] for tests and examples.
 ///
 /// Rollouts are ready at once and runs succeed at once, unless [`with_delay`](Self::with_delay),
 /// [`fail_image`](Self::fail_image), [`fail_next`](Self::fail_next) or [`fail_run`](Self::fail_run)
-/// says otherwise. For tests, for examples, and for reading.
+/// changes that.
 ///
 /// ```
 /// use choreo_deploy::backend::{DeploymentBackend, Intent};
@@ -48,7 +48,7 @@ use crate::workload::Workload;
 pub struct InMemoryBackend {
     state: Mutex<State>,
     delay: Duration,
-    /// By which pull secrets are compared and not kept.
+    /// The key of the hashes of pull secrets, which are not kept.
     fingerprints: RandomState,
 }
 
@@ -62,14 +62,14 @@ struct State {
     reported: HashMap<ImageReference, Digest>,
 }
 
-/// What a target remembers: the newest generation, and what of it is there.
+/// The state of a target: the newest generation and its objects.
 #[derive(Debug)]
 struct Applied {
     generation: Generation,
     rank: Rank,
     shown: Option<Shown>,
     is_lost: bool,
-    /// When the generation was applied first.
+    /// The time at which the generation was first applied.
     since: Instant,
     takes: Duration,
     failure: Option<Reason>,
@@ -95,7 +95,7 @@ impl Rank {
     }
 }
 
-/// A run, and how it ends.
+/// A run and its end.
 #[derive(Debug)]
 struct Started {
     since: Instant,
@@ -113,17 +113,17 @@ impl Started {
     }
 }
 
-/// What is on the data plane of a target. For people and for tests.
+/// The objects of a target on the data plane, for people and tests.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Shown {
-    /// The reference that is pulled.
+    /// The reference of the image.
     pub image: ImageReference,
-    /// The workload, with the settings applied.
+    /// The workload with the applied settings.
     pub workload: Workload,
-    /// The registration that the image was read from, as the release says.
+    /// The registry of the release.
     pub registry: Option<RegistryId>,
-    /// How it is pulled: for a pull secret its key, never the login.
+    /// The way to pull the image. A pull secret is shown by its key, never by its credential.
     pub pull: String,
 }
 
@@ -140,13 +140,13 @@ impl Shown {
 }
 
 impl InMemoryBackend {
-    /// A data plane with nothing on it.
+    /// Creates an empty data plane.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What is on the data plane of a target; `None` when there is nothing.
+    /// Returns the objects of a target, or `None` if there are none.
     #[must_use]
     pub fn shown(&self, target: &Target) -> Option<Shown> {
         self.lock()
@@ -155,8 +155,8 @@ impl InMemoryBackend {
             .and_then(|applied| applied.shown.clone())
     }
 
-    /// Lets rollouts and runs take this long, so that somebody can watch them. Counted by
-    /// [`tokio::time`], which tests can pause.
+    /// Sets the duration of rollouts and runs, so that a reader can observe their progress. It is
+    /// measured by [`tokio::time`], which tests can pause.
     ///
     /// ```
     /// use std::time::Duration;
@@ -183,8 +183,8 @@ impl InMemoryBackend {
         Self { delay, ..self }
     }
 
-    /// Whether a target pulls with this secret: a test sees by it that another credential has
-    /// arrived. The secret itself is not kept.
+    /// Returns `true` if a target pulls with this secret, so that a test can detect another credential.
+    /// The secret itself is not kept.
     #[must_use]
     pub fn pulls_with(&self, target: &Target, secret: &PullSecret) -> bool {
         let fingerprint = self.fingerprint(&Pull::Secret(secret));
@@ -203,7 +203,7 @@ impl InMemoryBackend {
         }
     }
 
-    /// Makes the rollout of what is applied next fail for a reason, whichever image it is.
+    /// Makes the next rollout fail for a reason, with any image.
     pub fn fail_next(&self, reason: Reason) {
         self.lock().failing_next = Some(reason);
     }
@@ -213,24 +213,24 @@ impl InMemoryBackend {
         self.lock().failing_images.insert(deployed, reason);
     }
 
-    /// Makes every run that starts from now on end with this exit code.
+    /// Makes all following runs end with this exit code.
     pub fn fail_run(&self, exit_code: i32) {
         self.lock().failing_runs = Some(exit_code);
     }
 
-    /// Makes containers of an image that was deployed by tag report this digest.
+    /// Makes containers of an image that was deployed by its tag report this digest.
     pub fn report_digest(&self, deployed: ImageReference, digest: Digest) {
         self.lock().reported.insert(deployed, digest);
     }
 
-    /// Takes away what runs on a target, as somebody would who deletes it by hand.
+    /// Deletes the objects of a target, as a person could do by hand.
     pub fn lose(&self, target: &Target) {
         if let Some(applied) = self.lock().targets.get_mut(target) {
             applied.is_lost = true;
         }
     }
 
-    /// A panic under the lock leaves whole values behind, so a poisoned one is still good.
+    /// Locks the state. It is consistent after every statement, so a poisoned lock is valid.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -339,7 +339,7 @@ impl DeploymentBackend for InMemoryBackend {
     }
 
     async fn settle(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        // Applying replaces everything, so nothing old is ever left.
+        // Applying replaces everything, so there are no leftovers.
         let mut state = self.lock();
         state.guard_at(target, (generation, Rank::ByDigest), "settle")?;
         if let Some(applied) = state.targets.get_mut(target)
@@ -582,7 +582,7 @@ mod tests {
         }
     }
 
-    /// Only a changed credential can be told from the one before: `pull` names neither.
+    /// Guards that a test can detect a changed credential, which `pull` does not show.
     #[tokio::test]
     async fn a_rotated_credential_is_seen() {
         let secret = |password| {

@@ -14,8 +14,8 @@ use crate::run::RunOverrides;
 pub enum BackendClause {}
 
 impl BackendClause {
-    /// All clauses, one after the other, over one backend; `told` is told the name of each before it
-    /// runs. For programs; tests have [`backend_conformance!`](crate::backend_conformance).
+    /// Runs all clauses in sequence with one backend, for programs. `told` receives the name of each
+    /// clause before it runs. Tests use [`backend_conformance!`](crate::backend_conformance).
     pub async fn all(fixture: &BackendFixture, mut told: impl FnMut(&'static str)) {
         told("absent_until_applied");
         Self::absent_until_applied(fixture).await;
@@ -75,7 +75,7 @@ impl BackendClause {
         Self::logs_are_bounded(fixture).await;
     }
 
-    /// A target that nothing was applied to is absent.
+    /// A target to which nothing was applied is absent.
     pub async fn absent_until_applied(fixture: &BackendFixture) {
         let rollout = fixture
             .backend()
@@ -89,14 +89,14 @@ impl BackendClause {
         );
     }
 
-    /// What was applied becomes ready, at its generation.
+    /// An applied release becomes ready, at its generation.
     pub async fn applied_becomes_ready(fixture: &BackendFixture) {
         let (target, release) = (fixture.target("ready"), fixture.release(1));
         fixture.deploy(&target, generation(1), &release).await;
         fixture.assert_runs(&target, generation(1), &release).await;
     }
 
-    /// The same generation again is the same state again.
+    /// Applying the same generation again gives the same state.
     pub async fn applying_again_changes_nothing(fixture: &BackendFixture) {
         let (target, release) = (fixture.target("again"), fixture.release(1));
         fixture.deploy(&target, generation(1), &release).await;
@@ -105,7 +105,7 @@ impl BackendClause {
         assert_eq!(fixture.settled(&target, generation(1)).await, before);
     }
 
-    /// Every call with an older generation is refused as stale and changes nothing.
+    /// Every call with an older generation is rejected as stale and changes nothing.
     pub async fn older_generations_are_refused(fixture: &BackendFixture) {
         let backend = fixture.backend();
         let (target, release) = (fixture.target("stale"), fixture.release(2));
@@ -129,7 +129,7 @@ impl BackendClause {
         fixture.assert_runs(&target, generation(5), &release).await;
     }
 
-    /// A newer generation takes the place of the older.
+    /// A newer generation replaces the older one.
     pub async fn newer_generation_wins(fixture: &BackendFixture) {
         let (target, release) = (fixture.target("newer"), fixture.release(2));
         fixture
@@ -139,10 +139,10 @@ impl BackendClause {
         fixture.assert_runs(&target, generation(2), &release).await;
     }
 
-    /// A worker that was paused in the middle of an older apply cannot undo a newer one.
+    /// A worker that was paused during an older apply cannot undo a newer one.
     ///
-    /// The older apply is stopped after each of its first steps in turn, the newer one runs to its
-    /// end, and then the older goes on.
+    /// The older apply is paused after each of its first steps in turn, the newer one runs to its end,
+    /// and then the older one continues.
     pub async fn paused_apply_cannot_undo(fixture: &BackendFixture) {
         let backend = fixture.backend();
         let (old, new) = (fixture.release(1), fixture.release(2));
@@ -153,7 +153,7 @@ impl BackendClause {
             let finished = poll_steps(paused.as_mut(), steps).await;
             fixture.deploy(&target, generation(2), &new).await;
             if finished.is_none() {
-                // Whether it fails or has done its work already: it must not win.
+                // It may fail or have ended before, but it must not win.
                 let _ = paused.await;
             }
             fixture.assert_runs(&target, generation(2), &new).await;
@@ -167,7 +167,7 @@ impl BackendClause {
         }
     }
 
-    /// Of applies that run at once the newest wins.
+    /// Of concurrent applies, the newest wins.
     pub async fn concurrent_applies_end_with_the_newest(fixture: &BackendFixture) {
         let backend = fixture.backend();
         let target = fixture.target("concurrent");
@@ -176,7 +176,7 @@ impl BackendClause {
             let release = if number == 4 { &new } else { &old };
             let intent = Intent::new(&target, generation(number), release);
             async move {
-                // A conflict is worth another try; being stale is right for all but the newest.
+                // A conflict is transient, and all but the newest may be stale.
                 loop {
                     match backend.apply(&intent).await {
                         Err(error) if error.is_retryable() => tokio::task::yield_now().await,
@@ -217,7 +217,7 @@ impl BackendClause {
         assert!(!rollout.reasons.is_empty(), "a failure says why");
     }
 
-    /// What was taken away is missing, and the same generation again brings it back.
+    /// A target whose objects were deleted is missing, and applying the same generation restores it.
     pub async fn missing_until_applied_again(fixture: &BackendFixture) {
         let (target, release) = (fixture.target("lost"), fixture.release(1));
         fixture.deploy(&target, generation(1), &release).await;
@@ -234,7 +234,7 @@ impl BackendClause {
         fixture.assert_runs(&target, generation(1), &release).await;
     }
 
-    /// After a call was cancelled anywhere, the same call again brings the target to its state.
+    /// After a call was cancelled at any point, the same call brings the target to its state.
     pub async fn cancelled_apply_can_be_repeated(fixture: &BackendFixture) {
         let backend = fixture.backend();
         let release = fixture.release(1);
@@ -253,7 +253,7 @@ impl BackendClause {
         }
     }
 
-    /// Settling removes nothing that the generation needs.
+    /// Settling removes no object that the generation needs.
     pub async fn settling_keeps_what_is_needed(fixture: &BackendFixture) {
         let (target, release) = (fixture.target("settled"), fixture.release(2));
         fixture
@@ -270,7 +270,7 @@ impl BackendClause {
         fixture.assert_runs(&target, generation(2), &release).await;
     }
 
-    /// Another credential takes the place of the pull secret; the release stays.
+    /// Another credential replaces the pull secret, and the release stays.
     pub async fn pull_secret_changes_in_place(fixture: &BackendFixture) {
         let backend = fixture.backend();
         let (target, release) = (fixture.target("secret"), fixture.release(1));
@@ -286,7 +286,7 @@ impl BackendClause {
         fixture.assert_runs(&target, generation(1), &release).await;
     }
 
-    /// There is no pull secret to change where nothing is applied.
+    /// Without an applied release, there is no pull secret to change.
     pub async fn pull_secret_of_nothing_is_not_found(fixture: &BackendFixture) {
         let secret = example_registry("any");
         let target = fixture.target("no-secret");
@@ -300,7 +300,7 @@ impl BackendClause {
         );
     }
 
-    /// A removed target is absent and still refuses what is older.
+    /// A removed target is absent and still rejects an older generation.
     pub async fn removed_is_absent_and_remembered(fixture: &BackendFixture) {
         let backend = fixture.backend();
         let (target, release) = (fixture.target("removed"), fixture.release(1));
@@ -325,7 +325,7 @@ impl BackendClause {
         );
     }
 
-    /// Removing what is not there succeeds.
+    /// Removing a target without objects succeeds.
     pub async fn removing_nothing_succeeds(fixture: &BackendFixture) {
         let target = fixture.target("nothing");
         fixture
@@ -335,7 +335,7 @@ impl BackendClause {
             .expect("removes nothing");
     }
 
-    /// A removed target takes a newer generation.
+    /// A removed target accepts a newer generation.
     pub async fn applies_after_removal(fixture: &BackendFixture) {
         let (target, release) = (fixture.target("back"), fixture.release(1));
         fixture.deploy(&target, generation(1), &release).await;
@@ -348,7 +348,7 @@ impl BackendClause {
         fixture.assert_runs(&target, generation(3), &release).await;
     }
 
-    /// The same run id again starts nothing.
+    /// A duplicate run id starts nothing.
     pub async fn run_starts_once(fixture: &BackendFixture) {
         let Some(tasks) = fixture.backend().tasks() else {
             return;
@@ -378,7 +378,7 @@ impl BackendClause {
         assert_eq!(status, RunStatus::unknown());
     }
 
-    /// A run that has ended stays as it ended, whatever is asked of it.
+    /// A run that ended keeps its status after every call.
     pub async fn ended_run_stays_as_it_is(fixture: &BackendFixture) {
         let Some(tasks) = fixture.backend().tasks() else {
             return;
@@ -416,7 +416,7 @@ impl BackendClause {
         );
     }
 
-    /// Where nothing runs there are no lines; elsewhere no more than were asked for.
+    /// Without containers there are no lines, and otherwise no more than requested.
     pub async fn logs_are_bounded(fixture: &BackendFixture) {
         let Some(logs) = fixture.backend().logs() else {
             return;
@@ -437,7 +437,7 @@ impl BackendClause {
     }
 }
 
-/// Lets a future make so many steps and then leaves it standing; its result if it ended before.
+/// Polls a future for a number of steps and then pauses it. Returns its result if it ended before.
 async fn poll_steps<F: Future>(mut future: std::pin::Pin<&mut F>, steps: u32) -> Option<F::Output> {
     for _ in 0..steps {
         let polled = std::future::poll_fn(|context| match future.as_mut().poll(context) {
@@ -447,7 +447,7 @@ async fn poll_steps<F: Future>(mut future: std::pin::Pin<&mut F>, steps: u32) ->
         if let Some(done) = polled.await {
             return Some(done);
         }
-        // Time for whatever the future waits for, such as an answer from the network.
+        // Time for events that the future awaits, such as an answer from the network.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     None

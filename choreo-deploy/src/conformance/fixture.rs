@@ -13,10 +13,10 @@ use crate::rollout::{Rollout, RolloutPhase};
 use crate::workload::{Endpoint, Protocol, Service, Workload};
 use crate::{Target, backend};
 
-/// A backend under test and what the suite must know to use it.
+/// A backend under test, with the parameters of the suite.
 ///
-/// A backend in memory takes the defaults. One on a real data plane says which images there are and
-/// how long a rollout may take.
+/// The defaults fit a backend in memory. A backend on a real data plane needs images that exist and a
+/// longer time for rollouts.
 #[derive(Debug)]
 pub struct BackendFixture {
     backend: Box<dyn DeploymentBackend>,
@@ -29,7 +29,7 @@ pub struct BackendFixture {
 }
 
 impl BackendFixture {
-    /// A backend where every image can be pulled and rollouts take no longer than 10 s.
+    /// Creates a fixture for a backend that can pull every image and whose rollouts take at most 10 s.
     pub fn new(backend: impl DeploymentBackend) -> Self {
         Self {
             backend: Box::new(backend),
@@ -42,7 +42,7 @@ impl BackendFixture {
         }
     }
 
-    /// Says which workload and which two images, by digest, become ready on this data plane.
+    /// Sets a workload and two images, by digest, that become ready on this data plane.
     #[must_use]
     pub fn with_workload(self, workload: impl Into<Workload>, images: [ImageReference; 2]) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl BackendFixture {
         }
     }
 
-    /// Says which image fails to roll out. Without one, the clause about failures passes unseen.
+    /// Sets an image whose rollout fails. Without it, the clause about failures tests nothing.
     #[must_use]
     pub fn with_missing_image(self, image: ImageReference) -> Self {
         Self {
@@ -61,8 +61,8 @@ impl BackendFixture {
         }
     }
 
-    /// Says how what runs on a target is taken away behind the backend's back. Without it, the clause
-    /// about what is missing passes unseen.
+    /// Sets a function that deletes the objects of a target without the backend. Without it, the clause
+    /// about missing objects tests nothing.
     #[must_use]
     pub fn with_loss<F: Future<Output = ()> + Send + 'static>(
         self,
@@ -76,7 +76,7 @@ impl BackendFixture {
         }
     }
 
-    /// Begins the names of all targets with this, where several suites share a data plane.
+    /// Sets a prefix for the names of all targets, for suites that share a data plane.
     #[must_use]
     pub fn with_target_prefix(self, prefix: impl Into<String>) -> Self {
         Self {
@@ -85,13 +85,13 @@ impl BackendFixture {
         }
     }
 
-    /// Says how long a rollout may take.
+    /// Sets the longest time for a rollout.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// The backend.
+    /// Returns the backend.
     #[must_use]
     pub fn backend(&self) -> &dyn DeploymentBackend {
         &*self.backend
@@ -102,7 +102,7 @@ impl BackendFixture {
         Some(release_of(9, self.workload.clone(), image))
     }
 
-    /// Takes away what runs on the target; says whether the fixture can.
+    /// Deletes the objects of a target. Returns `false` if the fixture cannot.
     pub(super) async fn lose(&self, target: &Target) -> bool {
         match &self.loss {
             Some(Loss(lose)) => {
@@ -117,7 +117,7 @@ impl BackendFixture {
         example_target(&format!("{}{name}", self.targets))
     }
 
-    /// The first or the second release.
+    /// Returns the first or the second release.
     pub(super) fn release(&self, number: usize) -> Release {
         release_of(
             number as u64,
@@ -136,7 +136,7 @@ impl BackendFixture {
         }
     }
 
-    /// Applies and waits until it has settled.
+    /// Applies a release and waits until it settled.
     pub(super) async fn deploy(
         &self,
         target: &Target,
@@ -151,7 +151,7 @@ impl BackendFixture {
         self.settled(target, generation).await
     }
 
-    /// Waits until a generation is no longer on its way.
+    /// Waits until a generation is no longer in progress.
     pub(super) async fn settled(&self, target: &Target, generation: Generation) -> Rollout {
         let watch =
             self.backend
@@ -165,7 +165,7 @@ impl BackendFixture {
         }
     }
 
-    /// Asserts that the target is ready at a generation and runs what the release says.
+    /// Asserts that the target is ready at a generation and runs its release.
     pub(super) async fn assert_runs(
         &self,
         target: &Target,
@@ -192,7 +192,7 @@ impl BackendFixture {
 
 type Lose = dyn Fn(Target) -> Pinned<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
-/// Takes away what runs on a target.
+/// Deletes the objects of a target.
 struct Loss(Box<Lose>);
 
 impl fmt::Debug for Loss {
@@ -201,22 +201,22 @@ impl fmt::Debug for Loss {
     }
 }
 
-/// The generation of a number.
+/// Returns the generation of a number.
 pub(super) fn generation(number: u64) -> Generation {
     Generation::new(0, number)
 }
 
-/// Asserts that a call was refused because its generation is old.
+/// Asserts that a call was rejected because its generation is old.
 #[track_caller]
 pub(super) fn assert_stale<T: fmt::Debug>(result: Result<T, backend::BackendError>) {
     let error = result.expect_err("an older generation is refused");
     assert_eq!(error.kind(), backend::BackendErrorKind::Stale, "{error}");
 }
 
-/// The target of a component of that name, for tests and examples.
+/// Returns a target of a component with a name, for tests and examples.
 ///
 /// # Panics
-/// When the name is no id.
+/// Panics if the name is not a valid id.
 #[must_use]
 pub fn example_target(component: &str) -> Target {
     let id = "the name is an id";
@@ -228,16 +228,16 @@ pub fn example_target(component: &str) -> Target {
     )
 }
 
-/// The release of a Service with the [image](example_image) of that number, for tests and examples.
+/// Returns a release of a Service with the [image](example_image) of a number, for tests and examples.
 ///
 /// # Panics
-/// When the number is 0.
+/// Panics if the number is 0.
 #[must_use]
 pub fn example_release(number: u64) -> Release {
     release_of(number, example_workload(), &example_image(number))
 }
 
-/// An image by a made-up digest, for tests and examples: no registry has it.
+/// Returns an image with an invented digest, which no registry has, for tests and examples.
 #[must_use]
 pub fn example_image(number: u64) -> ImageReference {
     let digest = format!("sha256:{number:064x}");
@@ -246,7 +246,7 @@ pub fn example_image(number: u64) -> ImageReference {
         .expect("the reference is valid")
 }
 
-/// A pull secret for the registry of [`example_image`], for tests and examples.
+/// Returns a pull secret for the registry of [`example_image`], for tests and examples.
 #[must_use]
 pub fn example_registry(username: &str) -> PullSecret {
     let host: RegistryHost = "registry.example.com".parse().expect("the host is valid");

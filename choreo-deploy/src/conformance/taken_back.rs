@@ -6,8 +6,8 @@ use crate::backend::{BackendErrorKind, Intent, Pull};
 use crate::rollout::RolloutPhase;
 
 impl BackendClause {
-    /// What was ready before is there after a failed generation was taken back, and it is so again
-    /// when it is taken back again.
+    /// After a failed generation was taken back, the release that was ready before runs, also if the
+    /// generation is taken back again.
     pub async fn taken_back_is_what_was_before(fixture: &BackendFixture) {
         let (target, release) = (fixture.target("taken-back"), fixture.release(1));
         fixture.deploy(&target, generation(1), &release).await;
@@ -33,7 +33,8 @@ impl BackendClause {
         }
     }
 
-    /// Where nothing was before, nothing is afterwards, and a newer generation can be applied.
+    /// Without a release that was ready before, nothing runs afterwards, and a newer generation can be
+    /// applied.
     pub async fn taken_back_without_anything_before_is_absent(fixture: &BackendFixture) {
         let (target, release) = (fixture.target("stopped"), fixture.release(1));
         fixture.deploy(&target, generation(1), &release).await;
@@ -51,7 +52,7 @@ impl BackendClause {
         fixture.assert_runs(&target, generation(2), &release).await;
     }
 
-    /// A generation that was taken back is over.
+    /// A generation that was taken back cannot be applied or settled.
     pub async fn taken_back_cannot_be_applied(fixture: &BackendFixture) {
         let backend = fixture.backend();
         let target = fixture.target("over");
@@ -70,7 +71,7 @@ impl BackendClause {
         fixture.assert_runs(&target, generation(2), &release).await;
     }
 
-    /// An apply that comes after its generation was taken back is too late.
+    /// An apply after its generation was taken back is stale.
     pub async fn taken_back_before_it_was_applied(fixture: &BackendFixture) {
         let backend = fixture.backend();
         let (target, release) = (fixture.target("never"), fixture.release(1));

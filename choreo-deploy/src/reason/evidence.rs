@@ -1,4 +1,4 @@
-//! What machines reported, kept for people.
+//! Reports of programs, kept for people.
 
 mod clean;
 mod names;
@@ -13,31 +13,31 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a machine reported, kept for people: bounded, without control characters, and with whatever
-/// looks like a credential replaced by `<redacted>`.
+/// A report of a program, kept for people: bounded, without control characters, and with
+/// `<redacted>` in place of text that looks like a credential.
 ///
-/// Messages of container runtimes hold whole URLs, and the last lines of a crashed program hold
-/// whatever it printed. Both reach CI logs, terminals and databases.
+/// Messages of container runtimes contain URLs, and the last lines of a crashed program contain any
+/// output. Both reach CI logs, terminals and databases.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Evidence(String);
 
 impl Evidence {
-    /// The most bytes that are kept. The beginning is cut off, because causes are at the end.
+    /// The largest length in bytes. The beginning is cut off, because causes are at the end.
     pub const LIMIT: usize = 2048;
 
-    /// Takes a text from outside.
+    /// Creates evidence from an untrusted text.
     ///
-    /// These are replaced by `<redacted>`:
-    /// - the values of names that end in `password`, `token`, `secret`, `key`, `auth` and the like,
+    /// These parts are replaced by `<redacted>`:
+    /// - the values of names that end in `password`, `token`, `secret`, `key`, `auth` and similar words,
     ///   in JSON, YAML, XML, headers, flags, and `name=value`;
-    /// - user information of URLs, also where the scheme is missing; queries are left out;
+    /// - user information in URLs, also without a scheme; queries are removed;
     /// - PEM blocks;
     /// - tokens with a prefix of a known vendor;
-    /// - long runs of letters and digits that look random. Digests, UUIDs and the names of pods stay.
+    /// - long runs of letters and digits that look random. Digests, UUIDs and names of pods stay.
     ///
-    /// A password in the middle of a sentence cannot be told from a word, so this is a second line
-    /// of defence: what is known to be secret must not be logged in the first place.
+    /// A password in a sentence cannot be distinguished from a word, so this is only a second line of
+    /// defence: do not log known secrets.
     ///
     /// Terminal escape sequences, control characters and invisible characters are removed. Commands
     /// that a CI system reads from its log (`::set-output`, `##vso[`) are broken.
@@ -52,14 +52,14 @@ impl Evidence {
     /// ```
     #[must_use]
     pub fn from_untrusted(text: &str) -> Self {
-        // Far more than is kept, so that the work is bounded whatever the length.
+        // Far more than is kept, so that the work is bounded for any length.
         let read = end_of(text, 8 * Self::LIMIT);
         let is_cut = read.len() < text.len();
         let lines = clean::without_commands(&clean::lines(read));
         Self(bounded(redact::redact(&lines, is_cut).trim_end()))
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -72,8 +72,8 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// One line that a terminal shows as it is: without escape sequences, control characters, line ends
-/// and invisible or direction-changing characters. Nothing is redacted.
+/// Returns a text as one line without escape sequences, control characters, line ends, and invisible
+/// or direction-changing characters, so that a terminal shows it unchanged. It redacts nothing.
 ///
 /// ```
 /// use choreo_deploy::reason::printable;
@@ -94,7 +94,7 @@ fn bounded(text: &str) -> String {
     format!("{mark}{}", end_of(text, Evidence::LIMIT - mark.len()))
 }
 
-/// The last characters that fit into so many bytes.
+/// Returns the last characters that fit into a number of bytes.
 fn end_of(text: &str, bytes: usize) -> &str {
     let mut start = text.len().saturating_sub(bytes);
     while !text.is_char_boundary(start) {

@@ -1,4 +1,4 @@
-//! What is accepted.
+//! Clauses about accepting deployments.
 
 use super::StoreClause;
 use super::steps::{
@@ -18,7 +18,7 @@ use crate::store::{
 use crate::workload::Scaling;
 
 impl StoreClause {
-    /// What was accepted is stored, and due.
+    /// An accepted deployment is stored and due.
     pub async fn accepted_is_stored_and_due(store: &dyn Store) {
         let accepted = accept(store, "orders", 1, at(0)).await;
         assert!(!accepted.replayed && accepted.superseded.is_none());
@@ -60,7 +60,7 @@ impl StoreClause {
         }
     }
 
-    /// A newer deployment supersedes the one before, unless that has ended.
+    /// A newer deployment supersedes the previous one, unless that ended.
     pub async fn newer_deployment_supersedes(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         let second = accept(store, "orders", 2, at(1)).await;
@@ -78,7 +78,7 @@ impl StoreClause {
         );
     }
 
-    /// The same idempotency key for the same request is the same deployment.
+    /// A request with the same idempotency key returns the same deployment.
     pub async fn same_key_is_the_same_deployment(store: &dyn Store) {
         let first = store
             .accept(keyed("orders", 1, at(0), [1; 32]))
@@ -102,7 +102,7 @@ impl StoreClause {
         assert!(!other.replayed, "keys of another component are apart");
     }
 
-    /// The same idempotency key for another request is refused.
+    /// The same idempotency key is rejected for another request.
     pub async fn reused_key_is_refused(store: &dyn Store) {
         store
             .accept(keyed("orders", 1, at(0), [1; 32]))
@@ -120,7 +120,7 @@ impl StoreClause {
         );
     }
 
-    /// After its time an idempotency key is forgotten.
+    /// An expired idempotency key is forgotten.
     pub async fn expired_key_is_forgotten(store: &dyn Store) {
         store
             .accept(keyed("orders", 1, at(0), [1; 32]))
@@ -132,7 +132,7 @@ impl StoreClause {
         assert!(!store.accept(at_its_end).await.expect("accepts").replayed);
     }
 
-    /// A clock that was ahead and is set right again has ended no key before its time.
+    /// A clock that was ahead and is corrected expires no key early.
     pub async fn key_outlives_a_clock_that_was_ahead(store: &dyn Store) {
         store
             .accept(keyed("orders", 1, at(0), [1; 32]))
@@ -151,7 +151,7 @@ impl StoreClause {
         assert!(again.replayed, "its time is not over");
     }
 
-    /// Many requests with one key at once are one deployment.
+    /// Concurrent requests with one key create one deployment.
     pub async fn concurrent_same_key_is_one_deployment(store: &dyn Store) {
         let requests = (1..=16).map(|number| store.accept(keyed("orders", number, at(0), [1; 32])));
         let mut first = None;
@@ -167,7 +167,7 @@ impl StoreClause {
         assert_eq!(all.len(), 1);
     }
 
-    /// A token is checked again where the deployment is accepted.
+    /// A token is checked again in the transaction that accepts the deployment.
     pub async fn token_is_checked_again(store: &dyn Store) {
         store
             .issue_token(token("t-1", "orders", at(0)))
@@ -218,7 +218,7 @@ impl StoreClause {
         );
     }
 
-    /// A held target refuses machines, not people, until its hold is released.
+    /// A held target rejects automatic deployments, but not people, until its hold is released.
     pub async fn held_target_refuses_machines(store: &dyn Store) {
         let rollback = NewDeployment {
             hold: true,
@@ -249,7 +249,7 @@ impl StoreClause {
         store.accept(automatic(5)).await.expect("accepts again");
     }
 
-    /// Settings that stay the same keep their version; a version can be named.
+    /// Unchanged settings keep their version, and a deployment can select a version.
     pub async fn settings_keep_their_version(store: &dyn Store) {
         let with = |number, settings| NewDeployment {
             settings,
@@ -297,7 +297,7 @@ impl StoreClause {
         );
     }
 
-    /// A release that is named exists and is pinned.
+    /// A selected release must exist and be pinned.
     pub async fn named_release_exists_and_is_pinned(store: &dyn Store) {
         let named = |id: u64, number: u64| {
             let subject = Subject::Release(ReleaseNumber::new(number).expect("not 0"));
@@ -335,7 +335,7 @@ impl StoreClause {
         );
     }
 
-    /// An id is given once, and an end is an end.
+    /// An id is unique, and a final phase never changes.
     pub async fn ids_and_phases_are_checked(store: &dyn Store) {
         let run = ready_run(store).await;
         let again = NewDeployment {

@@ -1,4 +1,4 @@
-//! Which work is claimed, how much of it, and in which order.
+//! Clauses about the choice, the amount and the order of claimed work.
 
 use super::StoreClause;
 use super::steps::{accept, at, claim, deployment, new, new_run, plane, ready_run};
@@ -8,7 +8,7 @@ use crate::store::{
     ClaimRequest, Claimed, ClaimedWork, Lane, NewDeployment, Progress, Room, Store, WorkStage,
 };
 
-/// The ids of what was claimed, in order.
+/// Returns the ids of the claimed work, in order.
 fn ids(claimed: &Claimed) -> Vec<String> {
     let id = |work: &ClaimedWork| match work {
         ClaimedWork::Deployment(claimed) => claimed.deployment.id.to_string(),
@@ -22,7 +22,7 @@ async fn claim_all(store: &dyn Store, request: &ClaimRequest) -> Claimed {
 }
 
 impl StoreClause {
-    /// What there is no room for is passed over, and is not what is due next.
+    /// Work without room is skipped, and does not count as due next.
     pub async fn busy_data_planes_are_passed_over(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         let elsewhere = NewDeployment {
@@ -31,7 +31,7 @@ impl StoreClause {
         };
         store.accept(elsewhere).await.expect("accepts");
         for number in [1, 2] {
-            // Without a release they wait for a registry, and count on no data plane.
+            // Without a release they wait for a registry and count for no data plane.
             let claimed = claim(store, at(2)).await.expect("claims");
             let progress = Progress {
                 stage: WorkStage::Applied,
@@ -51,7 +51,7 @@ impl StoreClause {
         assert_eq!(other.next_due, None, "and none after it");
     }
 
-    /// Up to the limit is claimed at once, by turns among organizations.
+    /// A claim takes up to its limit, by turns among organizations.
     pub async fn organizations_take_turns(store: &dyn Store) {
         for number in 1..=4 {
             accept(store, &format!("component-{number}"), number, at(0)).await;
@@ -86,7 +86,7 @@ impl StoreClause {
         assert_eq!(ids(&claimed), ["d-2", "r-1", "r-2", "d-3"]);
     }
 
-    /// Claims are counted until something is written with one, or a newer deployment comes.
+    /// Claims are counted until a write with one of them, or a newer deployment.
     pub async fn claims_are_counted(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         for count in 1..=3 {
@@ -102,7 +102,7 @@ impl StoreClause {
         assert_eq!(claim(store, at(123)).await.expect("claims").claims, 1);
     }
 
-    /// What is due later than the horizon was put off by a clock that was ahead: it is due now.
+    /// Work that is due after the horizon was postponed by a clock that was ahead, and is due now.
     pub async fn beyond_the_horizon_is_due_now(store: &dyn Store) {
         accept(store, "orders", 1, at(3600)).await;
         for minutes in 60..64 {

@@ -1,4 +1,4 @@
-//! Reading and waiting.
+//! Clauses about reading and waiting.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::deployment::Phase;
 use crate::store::{DeploymentQuery, Store};
 
 impl StoreClause {
-    /// A reader who waits for a change is told of the next one, and one who is late at once.
+    /// A waiting reader receives the next change, or at once a change that it missed.
     pub async fn change_is_waited_for(store: &dyn Store) {
         let first = accept(store, "orders", 1, at(0)).await.deployment;
         let organization = acme();
@@ -32,7 +32,7 @@ impl StoreClause {
         assert_eq!(nobody, None);
     }
 
-    /// Lists begin with the newest and keep to what was asked for.
+    /// Lists begin with the newest entry and match their query.
     pub async fn lists_are_newest_first(store: &dyn Store) {
         for number in 1..=3 {
             accept(store, "orders", number, at(number)).await;
@@ -61,7 +61,7 @@ impl StoreClause {
         assert_eq!(list(of_others).await, [""; 0]);
     }
 
-    /// The earliest work of any kind is what is due next.
+    /// The next due time is that of the earliest work of any kind.
     pub async fn next_due_is_the_earliest(store: &dyn Store) {
         assert_eq!(store.next_due().await.expect("reads"), None);
         accept(store, "orders", 1, at(5)).await;

@@ -1,4 +1,4 @@
-//! Registered registries.
+//! Clauses about registered registries.
 
 use choreo_registry::RegistryHost;
 use choreo_registry::authentication::AuthenticationType;
@@ -7,7 +7,7 @@ use super::StoreClause;
 use super::steps::{accept, at, id_of, join_all};
 use crate::store::{NewRegistry, RegisteredRegistry, Store, StoreErrorKind, StoredCredential};
 
-/// The registration `ghcr` of an organization, with a Secret that is on the data planes already.
+/// Returns the registry `ghcr` of an organization, with a Secret that exists on the data planes.
 fn registry(organization: &str, secret: &str) -> NewRegistry {
     NewRegistry::new(
         (id_of(organization), id_of("ghcr")),
@@ -30,7 +30,7 @@ async fn assert_conflict(store: &dyn Store, new: NewRegistry, expected: Option<u
 }
 
 impl StoreClause {
-    /// A registry is changed only by who has read what it is now.
+    /// A registry is changed only by a writer that has read its present revision.
     pub async fn registries_are_compared_and_set(store: &dyn Store) {
         assert_conflict(store, registry("acme", "a"), Some(0)).await;
         assert_conflict(store, registry("acme", "a"), Some(1)).await;
@@ -50,7 +50,7 @@ impl StoreClause {
         assert_eq!(shown(&stored), shown(&won[0]), "and is what is stored");
     }
 
-    /// Revisions grow for ever, also over a removal.
+    /// Revisions always grow, also after a removal.
     pub async fn registry_revisions_are_never_given_twice(store: &dyn Store) {
         let (acme, ghcr) = (id_of("acme"), id_of("ghcr"));
         let mut last = 0;
@@ -69,12 +69,12 @@ impl StoreClause {
         }
     }
 
-    /// After a backup was restored, nothing gets a number that was given before.
+    /// After a restored backup, no number is issued again.
     pub async fn a_raised_epoch_numbers_higher(store: &dyn Store) {
         let before = accept(store, "orders", 1, at(0)).await.deployment;
         let first = put(store, registry("acme", "a"), None).await;
         let mut last = (before.generation, first.revision);
-        // The clock stands still, or was set back.
+        // The clock stopped or was set back.
         for (number, now) in [(2, at(10)), (4, at(10)), (6, at(5))] {
             let epoch = store.raise_epoch(now).await.expect("raises");
             assert!(epoch > last.0.epoch, "{epoch} is a new one");
@@ -104,7 +104,7 @@ impl StoreClause {
         }
     }
 
-    /// The version of the credential names the login: it changes with it, and only with it.
+    /// The version of the credential changes if and only if the credential changes.
     pub async fn credential_versions_follow_the_login(store: &dyn Store) {
         let first = put(store, registry("acme", "a"), None).await;
         assert_eq!(first.credential_version, first.revision);
@@ -131,7 +131,7 @@ impl StoreClause {
         assert_eq!(versions, (last.credential_version, last.revision));
     }
 
-    /// Ids are unique within their organization: another one neither sees nor changes them.
+    /// Ids are unique within their organization: another organization neither sees nor changes them.
     pub async fn registries_belong_to_one_organization(store: &dyn Store) {
         let (acme, other, id) = (id_of("acme"), id_of("other"), id_of("ghcr"));
         let ours = put(store, registry("acme", "ours"), None).await;

@@ -1,4 +1,4 @@
-//! Runs of tasks.
+//! Clauses about runs of tasks.
 
 use super::StoreClause;
 use super::steps::{
@@ -10,7 +10,7 @@ use crate::run::RunPhase;
 use crate::store::{AcceptError, RunOutcome, RunProgress, Store, StoreErrorKind};
 
 impl StoreClause {
-    /// A run needs something ready, and runs what was ready when it was asked for.
+    /// A run requires a ready release, and runs the one that was ready at its request.
     pub async fn runs_need_something_ready(store: &dyn Store) {
         let result = store.accept_run(new_run("r-1", at(0))).await;
         assert!(matches!(result, Err(AcceptError::NothingReady)));
@@ -45,7 +45,7 @@ impl StoreClause {
         );
     }
 
-    /// One worker at a time works on a run, and it ends once.
+    /// A run has one worker at a time, and ends once.
     pub async fn runs_are_worked_on_once(store: &dyn Store) {
         let run = ready_run(store).await;
         let claimed = claim_run(store, at(3)).await.expect("claims");
@@ -87,7 +87,7 @@ impl StoreClause {
         assert_eq!(store.runs(&run.target, 9).await.expect("reads"), [ended]);
     }
 
-    /// Somebody may ask to stop a run; it is due at once. One that has ended stays as it is.
+    /// A run that is requested to stop is due at once. A run that ended is unchanged.
     pub async fn run_can_be_cancelled(store: &dyn Store) {
         let run = ready_run(store).await;
         let claimed = claim_run(store, at(3)).await.expect("claims");
@@ -122,7 +122,7 @@ impl StoreClause {
         assert_eq!(error.kind(), StoreErrorKind::NotFound);
     }
 
-    /// A run that is cancelled while somebody works on it is due again at once, but only then.
+    /// A run that is cancelled during a claim is due again after the claim.
     pub async fn cancel_while_claimed_is_due_at_once(store: &dyn Store) {
         let run = ready_run(store).await;
         let claimed = claim_run(store, at(3)).await.expect("claims");

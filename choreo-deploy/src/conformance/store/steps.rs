@@ -1,4 +1,4 @@
-//! What the clauses have in common.
+//! Helpers of the clauses.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::store::{
 use crate::token::{TokenDigest, TokenRecord};
 use crate::workload::{ManualTask, Workload};
 
-/// So many seconds after the beginning of time.
+/// Returns the timestamp of a number of seconds.
 pub(super) fn at(seconds: u64) -> Timestamp {
     let seconds = i64::try_from(seconds).expect("the suite's times are small");
     Timestamp::from_second(1_700_000_000 + seconds).expect("the suite's times exist")
@@ -31,12 +31,12 @@ pub(super) fn id_of<T: std::str::FromStr<Err = crate::id::ParseIdError>>(text: &
     text.parse().expect("the suite's ids are valid")
 }
 
-/// The organization of [`example_target`].
+/// Returns the organization of [`example_target`].
 pub(super) fn acme() -> OrganizationId {
     id_of("acme")
 }
 
-/// A component of it.
+/// Returns a component of that organization.
 pub(super) fn key_of(component: &str) -> ComponentKey {
     ComponentKey::new(acme(), id_of(component))
 }
@@ -57,7 +57,7 @@ pub(super) fn pin(number: u64) -> Pin {
     Pin::new(digest, Pinning::Resolved)
 }
 
-/// A deployment of an image, on the data plane `eu-1`, with an hour to be ready.
+/// Returns a deployment of an image on the data plane `eu-1`, with a deadline after one hour.
 pub(super) fn new(component: &str, number: u64, accepted_at: Timestamp) -> NewDeployment {
     let image: ImageReference = example_image(number);
     let subject = Subject::Image(Box::new(RequestedImage::new(image)));
@@ -75,7 +75,7 @@ pub(super) fn new(component: &str, number: u64, accepted_at: Timestamp) -> NewDe
     }
 }
 
-/// The same with the key `key`, remembered for 600 s.
+/// Returns the same with the idempotency key `key`, which expires after 600 s.
 pub(super) fn keyed(
     component: &str,
     number: u64,
@@ -90,7 +90,7 @@ pub(super) fn keyed(
     }
 }
 
-/// A token that lives for 50,000 s.
+/// Returns a token that expires after 50,000 s.
 pub(super) fn token(id: &str, component: &str, created_at: Timestamp) -> TokenRecord {
     let expires_at = created_at + SignedDuration::from_secs(50_000);
     let digest = TokenDigest::new([7; 32]);
@@ -109,7 +109,7 @@ pub(super) fn new_run(id: &str, accepted_at: Timestamp) -> NewRun {
     NewRun::new(id_of(id), place, (accepted_at, deadline_at))
 }
 
-/// A run, accepted at 2 s, of a release that is ready.
+/// Returns a run that is accepted at 2 s.
 pub(super) async fn ready_run(store: &dyn Store) -> crate::run::Run {
     accept(store, "orders", 1, at(0)).await;
     finish(store, at(1), Phase::Ready).await;
@@ -168,7 +168,7 @@ pub(super) async fn record_release(
         .expect("records")
 }
 
-/// Claims what is due, makes its release and ends it.
+/// Claims due work, records its release and ends it.
 pub(super) async fn finish(store: &dyn Store, now: Timestamp, phase: Phase) -> Claim {
     let claimed = claim(store, now).await.expect("something is due");
     record_release(store, &claimed, 1).await;
@@ -179,7 +179,7 @@ pub(super) async fn finish(store: &dyn Store, now: Timestamp, phase: Phase) -> C
     claimed.claim
 }
 
-/// Claims what is due, makes its release unless it is a removal, and puts it back as leaving. Returns
+/// Claims due work, records its release unless it is a removal, and puts it back as leaving. Returns
 /// the state of the target `orders` afterwards.
 pub(super) async fn leave(store: &dyn Store, now: u64) -> TargetState {
     let claimed = claim(store, at(now)).await.expect("something is due");
@@ -223,7 +223,7 @@ pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
         .expect("it does not wait for ever")
 }
 
-/// Runs futures at once on one task.
+/// Runs futures concurrently on one task.
 pub(super) async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut futures: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
     std::future::poll_fn(|context| {

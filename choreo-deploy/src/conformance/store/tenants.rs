@@ -1,4 +1,4 @@
-//! Organizations that know nothing of each other, though their ids are the same.
+//! Clauses about the isolation of organizations whose ids are the same.
 
 use super::StoreClause;
 use super::steps::{
@@ -20,7 +20,7 @@ fn other() -> OrganizationId {
     id_of("other")
 }
 
-/// The target of the other organization whose ids are those of ours.
+/// Returns the target of the other organization with the same ids.
 fn their_target() -> Target {
     Target {
         organization: other(),
@@ -35,7 +35,7 @@ fn theirs(new: NewDeployment) -> NewDeployment {
     }
 }
 
-/// Accepts a deployment and makes it ready; nothing else may be due.
+/// Accepts a deployment and makes it ready. No other work may be due.
 async fn ready(store: &dyn Store, new: NewDeployment) -> Deployment {
     let now = new.accepted_at;
     store.accept(new).await.expect("accepts");
@@ -46,7 +46,7 @@ async fn ready(store: &dyn Store, new: NewDeployment) -> Deployment {
 }
 
 impl StoreClause {
-    /// Components of two organizations are apart, though their ids are the same.
+    /// Components of two organizations are independent, even with the same ids.
     pub async fn same_ids_of_two_organizations_are_apart(store: &dyn Store) {
         let three = Settings::default().with_scaling(Scaling::fixed(3));
         let with = |new, settings: &Settings| NewDeployment {
@@ -97,7 +97,7 @@ impl StoreClause {
         assert_eq!(list.await.expect("reads").len(), 2);
     }
 
-    /// What another organization has is not found, as what does not exist.
+    /// A record of another organization is not found, like one that does not exist.
     pub async fn what_another_organization_has_is_not_found(store: &dyn Store) {
         let (acme, other) = (acme(), other());
         let deployment = accept(store, "orders", 1, at(0)).await.deployment;
@@ -126,7 +126,7 @@ impl StoreClause {
         assert_eq!(store.run(&acme, &run.id).await.expect("reads"), Some(run));
     }
 
-    /// A token is of one component of one organization.
+    /// A token belongs to one component of one organization.
     pub async fn tokens_belong_to_one_component(store: &dyn Store) {
         let issue = async |token| store.issue_token(token).await.expect("issues");
         issue(token("t-1", "orders", at(0))).await;
@@ -157,7 +157,7 @@ impl StoreClause {
         );
     }
 
-    /// A target knows the data planes that it may be on, until it has left them.
+    /// A target remembers the data planes that it may be on until it left them.
     pub async fn targets_know_their_data_planes(store: &dyn Store) {
         let on = |plane: &str, number| NewDeployment {
             data_plane: id_of(plane),
@@ -221,7 +221,7 @@ impl StoreClause {
         assert!(!nowhere.expect("reads"), "there is no such target");
     }
 
-    /// What is on no data plane any more is ready nowhere.
+    /// A target that is on no data plane is not ready.
     pub async fn forgotten_targets_have_nothing_ready(store: &dyn Store) {
         for (number, plane) in [(1, "eu-1"), (2, "eu-2")] {
             let on = NewDeployment {
@@ -244,7 +244,7 @@ impl StoreClause {
         assert_eq!(forget("eu-2").await, None);
     }
 
-    /// Targets are listed in pages, without a gap and none twice.
+    /// Targets are listed in pages, without gaps or duplicates.
     pub async fn targets_are_listed_in_pages(store: &dyn Store) {
         let mut all = Vec::new();
         let mut number = 0;

@@ -1,11 +1,11 @@
-//! Deploy tokens.
+//! Clauses about deploy tokens.
 
 use super::StoreClause;
 use super::steps::{at, id_of, key_of, token};
 use crate::store::{Store, StoreErrorKind};
 
 impl StoreClause {
-    /// A component has at most two live tokens, and an id is given once.
+    /// A component has at most two valid tokens, and an id is unique.
     pub async fn two_live_tokens_at_most(store: &dyn Store) {
         store
             .issue_token(token("t-1", "orders", at(0)))
@@ -51,7 +51,7 @@ impl StoreClause {
         );
     }
 
-    /// A token that was revoked stays revoked, since the first time.
+    /// A revoked token stays revoked since its first revocation.
     pub async fn revoked_token_stays_revoked(store: &dyn Store) {
         store
             .issue_token(token("t-1", "orders", at(0)))
@@ -84,7 +84,7 @@ impl StoreClause {
         assert_eq!(error.kind(), StoreErrorKind::NotFound);
     }
 
-    /// The use of a token is noted at most once a minute.
+    /// The use of a token is recorded at most once a minute.
     pub async fn use_is_noted_once_a_minute(store: &dyn Store) {
         store
             .issue_token(token("t-1", "orders", at(0)))

@@ -1,4 +1,4 @@
-//! Claims, and what is written with them.
+//! Clauses about claims and the writes with them.
 
 use super::StoreClause;
 use super::steps::{
@@ -12,7 +12,7 @@ use crate::release::{ReleaseDraft, ReleaseImage, ReleaseNumber};
 use crate::store::{NewDeployment, Outcome, Progress, Store, StoreErrorKind, WorkStage};
 
 impl StoreClause {
-    /// A target is claimed only when it is due and nobody has it.
+    /// A target is claimed only if it is due and not claimed.
     pub async fn claimed_only_when_due(store: &dyn Store) {
         accept(store, "orders", 1, at(10)).await;
         assert!(claim(store, at(9)).await.is_none(), "not before it is due");
@@ -28,7 +28,7 @@ impl StoreClause {
         );
     }
 
-    /// Each claim has a greater fence, and writing with an older one is stale.
+    /// Each claim has a greater fence, and a write with an older one is stale.
     pub async fn fences_grow_and_old_claims_are_stale(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         let old = claim(store, at(0)).await.expect("claims").claim;
@@ -55,7 +55,7 @@ impl StoreClause {
         assert_eq!(deployment(store, "d-2").await.phase, Phase::Accepted);
     }
 
-    /// A lease that has run out frees the target.
+    /// An expired lease frees the target.
     pub async fn expired_lease_is_claimed_again(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         claim(store, at(0)).await.expect("claims");
@@ -66,7 +66,7 @@ impl StoreClause {
         assert!(claim(store, at(30)).await.is_some(), "then it is over");
     }
 
-    /// A lease that was renewed holds.
+    /// A renewed lease is valid.
     pub async fn renewed_lease_holds(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         let claimed = claim(store, at(0)).await.expect("claims");
@@ -76,7 +76,7 @@ impl StoreClause {
         assert!(claim(store, at(60)).await.is_some());
     }
 
-    /// Numbers of releases count from 1 without a gap, and a deployment keeps its release.
+    /// The numbers of releases begin at 1 without gaps, and a deployment keeps its release.
     pub async fn releases_count_without_a_gap(store: &dyn Store) {
         for number in 1..=3 {
             accept(store, "orders", number, at(number)).await;
@@ -139,7 +139,7 @@ impl StoreClause {
             .await
             .expect("keeps the pin");
         assert_eq!(second.image.pin, Some(pin(1)));
-        // Its claim is given up without a word, as by a worker that ended.
+        // Its claim is dropped without a write, as by a worker that ended.
         let again = claim(store, at(100_000)).await.expect("claims");
         assert_eq!(
             again.stage,
@@ -148,7 +148,7 @@ impl StoreClause {
         );
     }
 
-    /// What was put back is claimed when it said, with what it said.
+    /// Work that was put back is claimed at its time, with its progress.
     pub async fn put_back_is_claimed_later(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         let claimed = claim(store, at(0)).await.expect("claims");
@@ -163,7 +163,7 @@ impl StoreClause {
             .put_back(&claimed.claim, progress)
             .await
             .expect("puts back");
-        // What was given back is nobody's, also before somebody else takes it.
+        // A claim that was given back is invalid, also before the next claim.
         assert_all_stale(store, &claimed.claim).await;
         let stored = deployment(store, "d-1").await;
         assert_eq!(
@@ -236,8 +236,8 @@ impl StoreClause {
         );
     }
 
-    /// What leaves the places where it is not to be says before it begins what is ready, and nothing
-    /// that is superseded or fails on the way changes that.
+    /// A deployment that begins to leave other places is stored as ready first, and a later failure does
+    /// not change that.
     pub async fn what_leaves_is_the_targets_state(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         finish(store, at(1), Phase::Ready).await;
@@ -262,7 +262,7 @@ impl StoreClause {
         assert_eq!(removed.planes, [plane("eu-1")].into(), "it may be there");
     }
 
-    /// A deployment that is ready and leaves its old places ends as ready when a newer one arrives. A
+    /// A deployment that is ready and leaves its old places ends as ready if a newer one arrives. A
     /// removal in the same stage is superseded.
     pub async fn newer_deployment_ends_what_leaves(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
@@ -307,7 +307,7 @@ impl StoreClause {
         assert_eq!(deployment(store, "d-1").await, before);
     }
 
-    /// An absence that is ready clears what was ready.
+    /// A removal that is ready clears the ready release.
     pub async fn absence_clears_the_ready_state(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         finish(store, at(1), Phase::Ready).await;

@@ -1,4 +1,4 @@
-//! Takes out what terminals and CI systems act upon.
+//! Removes control sequences of terminals and commands of CI systems.
 
 use std::borrow::Cow;
 use std::iter::Peekable;
@@ -6,7 +6,7 @@ use std::str::Chars;
 
 const ESCAPE: char = '\u{1b}';
 
-/// One line: line ends and tabs are blanks, and none is at the end.
+/// Returns one line: line ends and tabs become blanks, and the end has none.
 pub(super) fn line(text: &str) -> Cow<'_, str> {
     if !text
         .chars()
@@ -17,7 +17,7 @@ pub(super) fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines(text).replace('\n', " ").trim_end().to_owned())
 }
 
-/// Lines that end in `\n`, without what acts upon a terminal. Tabs are blanks.
+/// Returns lines that end in `\n`, without control sequences. Tabs become blanks.
 pub(super) fn lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -39,9 +39,9 @@ fn is_line_end(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Skips what follows ESC: a control sequence to its final byte, a control string to its
-/// terminator, or one character (ECMA-48, 5.3 to 5.6). A string that never ends is not skipped, so
-/// that it hides nothing; without its ESC it is harmless.
+/// Skips the sequence after ESC: a control sequence to its final byte, a control string to its
+/// terminator, or one character (ECMA-48, 5.3 to 5.6). An unterminated string is not skipped, so that
+/// it hides nothing; without its ESC it is harmless.
 fn skip_escape(rest: &mut Peekable<Chars<'_>>) {
     match rest.peek() {
         Some('[') => {
@@ -67,8 +67,8 @@ fn skip_escape(rest: &mut Peekable<Chars<'_>>) {
     }
 }
 
-/// Control characters, and characters that are invisible or change the direction of what follows
-/// (<https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing>).
+/// Returns `true` for control characters, and for characters that are invisible or change the text
+/// direction (<https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing>).
 fn is_removed(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,18 +1,18 @@
-//! Names whose values are secret.
+//! Names of secret values.
 
-/// The longest name that is looked at, in bytes.
+/// The length in bytes of the longest name that is recognized.
 pub(super) const LONGEST: usize = 128;
 
-/// How surely what follows a name is a secret.
+/// The certainty that a secret follows a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Name {
-    /// `Authorization`: a scheme, which is shown, and its value.
+    /// `Authorization`: a scheme, which is shown, and a secret value.
     Authorization,
     /// `Cookie`: the rest of the line.
     Cookie,
-    /// Whatever follows the sign.
+    /// The text after the sign.
     Sure,
-    /// Also a word of sentences, such as `token: unexpected status`.
+    /// A name that is also a word in sentences, such as `token: unexpected status`.
     Word,
 }
 
@@ -61,7 +61,7 @@ const WORDS: &[&str] = &[
     "token",
 ];
 
-/// What names of secrets may end in besides: `password_hash`, `TOKEN_2`.
+/// Further endings of names of secrets: `password_hash`, `TOKEN_2`.
 const ENDINGS: &[&str] = &[
     "base64",
     "b64",
@@ -80,7 +80,7 @@ const ENDINGS: &[&str] = &[
     "value",
 ];
 
-/// What kind of secret a name has, if any.
+/// Returns the kind of secret that follows a name, if any.
 pub(super) fn classify(name: &str) -> Option<Name> {
     let plain: String = name
         .chars()
@@ -116,8 +116,8 @@ fn without_ending(plain: &str) -> &str {
         .trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
-/// Whether it is a name of a program (`client_secret`, `vaultToken`) rather than a word or the name
-/// of an object (`orders-token`).
+/// Returns `true` for an identifier of a program (`client_secret`, `vaultToken`), and `false` for a
+/// word or the name of an object (`orders-token`).
 fn is_variable(name: &str) -> bool {
     let inner_capital = name
         .as_bytes()
@@ -126,7 +126,7 @@ fn is_variable(name: &str) -> bool {
     inner_capital || name.trim_matches('_').contains('_')
 }
 
-/// Whether a word is the scheme of an `Authorization` whose value is one word.
+/// Returns `true` if a word is the scheme of an `Authorization` whose value is one word.
 pub(super) fn is_scheme(word: &str) -> bool {
     ["basic", "bearer", "token", "apikey", "negotiate"]
         .iter()

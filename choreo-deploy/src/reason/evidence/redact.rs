@@ -6,10 +6,10 @@ use super::value::{self, Quote};
 
 const HIDDEN: &str = "<redacted>";
 
-/// How much of a word is looked at before it is known to be a secret, in bytes: keeps the work linear.
+/// The number of bytes of a word that are examined, which keeps the work linear.
 const WORD: usize = 512;
 
-/// The text shown. Of a first word that is cut nothing is known, so it is not shown.
+/// Returns the redacted text. A first word that is cut is unknown, so it is hidden.
 pub(super) fn redact(text: &str, is_cut: bool) -> String {
     let mut scanner = Scanner {
         text,
@@ -19,7 +19,7 @@ pub(super) fn redact(text: &str, is_cut: bool) -> String {
     if is_cut {
         scanner.hide_to(text.find(char::is_whitespace).unwrap_or(text.len()));
     }
-    // The beginning of a key may be cut off, or have been in an earlier line.
+    // The beginning of a key may be cut off or in an earlier line.
     if let Some(end) = value::pem_end(text)
         && !text[..end].contains("BEGIN ")
     {
@@ -60,7 +60,7 @@ impl<'a> Scanner<'a> {
         self.hide_to(self.at + bytes);
     }
 
-    /// Hides up to a place in the text.
+    /// Hides the text up to a position.
     fn hide_to(&mut self, end: usize) {
         if end > self.at {
             if !self.out.ends_with(HIDDEN) {
@@ -107,14 +107,14 @@ impl<'a> Scanner<'a> {
         self.show(next.len_utf8());
     }
 
-    /// Whether a run is a long hexadecimal number that nothing calls an id.
+    /// Returns `true` if a run is a long hexadecimal number that is not called an id.
     fn is_key(&self, segment: &str) -> bool {
         let before = self.before();
         let near = value::tail(before, 64);
         shapes::is_hex(segment) && !shapes::names_an_id(near)
     }
 
-    /// A URL: without user information and query.
+    /// Shows a URL without user information and query.
     fn url(&mut self) -> bool {
         let scheme = run(self.rest(), |c| {
             c.is_ascii_alphanumeric() || "+-.".contains(c)
@@ -160,7 +160,7 @@ impl<'a> Scanner<'a> {
         self.show(sign.len());
     }
 
-    /// `user:password@host` without a scheme.
+    /// Hides the user information of `user:password@host` without a scheme.
     fn user(&mut self) -> bool {
         let is_start = self
             .previous()
@@ -189,7 +189,7 @@ impl<'a> Scanner<'a> {
         true
     }
 
-    /// A name and, if it is that of a secret, its value.
+    /// Shows a name and, if it names a secret, hides its value.
     fn named(&mut self) -> bool {
         let name = run(value::head(self.rest(), names::LONGEST + 1), is_name);
         if name.is_empty() || name.len() > names::LONGEST {
@@ -220,7 +220,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A word and a next word that is its value.
+    /// Shows a word and hides the next word if that is its value.
     fn flag(&mut self, name: &str, is_value: impl Fn(&str) -> bool) -> bool {
         let after = &self.rest()[name.len()..];
         let blanks = run(after, |c| c == ' ').len();
@@ -234,7 +234,7 @@ impl<'a> Scanner<'a> {
         true
     }
 
-    /// `password is hunter2`.
+    /// Hides the value in `password is hunter2`.
     fn sentence(&mut self, name: &str) -> bool {
         let after = &self.rest()[name.len()..];
         let Some(mut word) = after.strip_prefix(' ') else {
@@ -253,7 +253,7 @@ impl<'a> Scanner<'a> {
         is_value
     }
 
-    /// What follows a name and a sign.
+    /// Hides the value after a name and a sign.
     fn assigned(&mut self, name: &str, kind: Name, sign: &Sign) -> bool {
         let enclosing = Quote::at_end(self.before()).filter(|_| !sign.closes_name);
         let start = name.len() + sign.length;
@@ -290,7 +290,7 @@ impl<'a> Scanner<'a> {
         true
     }
 
-    /// `Authorization`: the scheme is shown, its value is not.
+    /// Shows the scheme of an `Authorization` and hides its value.
     fn authorization(&mut self, start: usize, is_alone: bool) -> bool {
         let rest = &self.rest()[start..];
         let opening = run(rest, |c| "\"'[({\\`".contains(c)).len();
@@ -340,14 +340,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether nothing but signs is before this place in its line.
+    /// Returns `true` if only signs precede a position in its line.
     fn starts_line(&self) -> bool {
         let near = value::tail(self.before(), 64);
         let line = near.rsplit('\n').next().unwrap_or_default();
         (line.len() < near.len() || near.len() == self.at) && !line.contains(char::is_alphanumeric)
     }
 
-    /// The blanks at the beginning of the line of this place.
+    /// Returns the number of blanks at the beginning of the line of a position.
     fn indent(&self) -> usize {
         let near = value::tail(self.before(), WORD);
         let line = near.rsplit('\n').next().unwrap_or_default();
@@ -355,7 +355,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// What connects a name and a value.
+/// The sign between a name and a value.
 struct Sign {
     length: usize,
     is_equal: bool,
@@ -406,12 +406,12 @@ fn is_run(c: char) -> bool {
     is_segment(c) || c == '/'
 }
 
-/// The characters that a text begins with.
+/// Returns the leading characters of a text that match.
 fn run(text: &str, is: impl Fn(char) -> bool) -> &str {
     &text[..text.find(|c| !is(c)).unwrap_or(text.len())]
 }
 
-/// What a URL ends before: another one after a comma.
+/// Returns a word up to the separator before another URL.
 fn until_next_url(word: &str) -> &str {
     let Some(at) = word.find("://") else {
         return word;
@@ -424,8 +424,8 @@ fn until_next_url(word: &str) -> &str {
     }
 }
 
-/// What follows the user information. A password may hold a slash, a question mark or a hash, and
-/// what then looks like a port is no number.
+/// Returns the text after the user information. A password may contain a slash, a question mark or a
+/// hash, and then the apparent port is not a number.
 fn without_user(word: &str) -> &str {
     let end = word.find(['/', '?', '#']).unwrap_or(word.len());
     let (authority, tail) = word.split_at(end);
@@ -439,7 +439,7 @@ fn without_user(word: &str) -> &str {
     let is_password = authority
         .rsplit_once(':')
         .is_some_and(|(_, port)| !is_port(port) && !authority.starts_with('['));
-    // What follows the `@` of a version in a path ends in a number.
+    // The text after the `@` of a version in a path ends in a number.
     let name = run(host, |c| c.is_alphanumeric() || "-.".contains(c));
     let is_host = name.rsplit_once('.').is_some_and(|(_, top)| {
         !top.is_empty() && top.bytes().all(|byte| byte.is_ascii_alphabetic())
@@ -451,7 +451,7 @@ fn without_user(word: &str) -> &str {
     }
 }
 
-/// Whether a text begins with a digest, which follows an `@` too.
+/// Returns `true` if a text begins with a digest, which also follows an `@`.
 fn is_digest(text: &str) -> bool {
     text.split_once(':').is_some_and(|(algorithm, hex)| {
         algorithm.starts_with("sha") && hex.bytes().take(32).all(|byte| byte.is_ascii_hexdigit())

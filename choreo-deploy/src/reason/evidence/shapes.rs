@@ -3,7 +3,7 @@
 //! The prefixes are those that vendors document for scanners, such as
 //! <https://docs.github.com/en/code-security/secret-scanning/introduction/supported-secret-scanning-patterns>.
 
-/// Prefixes that occur in nothing else. Sixteen more characters make it a token.
+/// Prefixes that occur only in tokens. A token has at least sixteen more characters.
 const PREFIXES: &[&str] = &[
     "AGE-SECRET-KEY-1",
     "AIza",
@@ -156,8 +156,8 @@ const PREFIXES: &[&str] = &[
     "zpka_",
 ];
 
-/// Prefixes that are parts of words too: a letter and a digit must be in what follows, which must be
-/// one run of so many letters and digits at least.
+/// Prefixes that are also parts of words. One run of at least this many letters and digits must
+/// follow, with at least one letter and one digit.
 const SHORT_PREFIXES: &[(&str, usize)] = &[
     ("A3T", 17),
     ("ABIA", 16),
@@ -195,7 +195,7 @@ fn is_token_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-.=+/~%".contains(&byte)
 }
 
-/// The length of the token that a text begins with, if its prefix is known.
+/// Returns the length of the token at the beginning of a text, if its prefix is known.
 pub(super) fn token(text: &str) -> Option<usize> {
     let length = |from: usize| {
         let run = text.as_bytes()[from..].iter();
@@ -211,7 +211,7 @@ pub(super) fn token(text: &str) -> Option<usize> {
         })
     };
     let start = match text.find(':') {
-        // Telegram's has a colon.
+        // The tokens of Telegram contain a colon.
         Some(colon) if is_telegram(text.as_bytes()) => colon + 1,
         _ if long || short() || is_inside(text.as_bytes()) => 0,
         _ => return None,
@@ -220,15 +220,15 @@ pub(super) fn token(text: &str) -> Option<usize> {
     Some(text[..end].trim_end_matches('.').len())
 }
 
-/// Whether the mark of a vendor is within the first characters: `.atlasv1.` of Terraform Cloud after
-/// 14, `Q~` of Azure after 3 and a digit.
+/// Returns `true` if the first characters contain the mark of a vendor: `.atlasv1.` of Terraform Cloud
+/// after 14 characters, `Q~` of Azure after 3 and a digit.
 fn is_inside(text: &[u8]) -> bool {
     let after = |at: usize, mark: &[u8]| text.get(at..).is_some_and(|rest| rest.starts_with(mark));
     let is_azure = after(4, b"Q~") && text[3].is_ascii_digit();
     (after(14, b".atlasv1.") || is_azure) && is_long(text)
 }
 
-/// Whether it is the token of a Telegram bot: 8 to 10 digits, `:AA` and 33 characters more.
+/// Returns `true` for the token of a Telegram bot: 8 to 10 digits, `:AA` and 33 more characters.
 fn is_telegram(text: &[u8]) -> bool {
     let digits = text
         .iter()
@@ -254,8 +254,8 @@ fn starts_random(rest: &str, least: usize) -> bool {
         && (run.iter().any(u8::is_ascii_digit) || least < 16)
 }
 
-/// Whether a run of letters, digits and `_-+/=` looks random: three kinds of characters, or two in a
-/// longer run, that change often. In words, names of classes and paths they rarely change.
+/// Returns `true` if a run of letters, digits and `_-+/=` looks random: three kinds of characters, or
+/// two in a longer run, that change often. In words, names of classes and paths they rarely change.
 pub(super) fn is_random(run: &str) -> bool {
     let bytes = run.trim_end_matches('=').as_bytes();
     let kinds: Vec<u8> = bytes.iter().map(|byte| kind(*byte)).collect();
@@ -264,11 +264,11 @@ pub(super) fn is_random(run: &str) -> bool {
     let digits = kinds.iter().filter(|kind| **kind == DIGIT).count();
     let is_mixed = has(UPPER) && has(LOWER) && has(DIGIT);
     if is_mixed {
-        // Chance changes 3 of 5 neighbours, and never fewer than 2 of 5 in a run this long.
+        // Random text changes at 3 of 5 neighbours, and at least at 2 of 5 in a run of this length.
         let often = changes * 5 >= bytes.len() * 2;
         return (bytes.len() >= 20 && often && digits > 1) || (bytes.len() >= 32 && digits > 1);
     }
-    // Without separators: the names of objects have them, and hexadecimal digits are judged apart.
+    // Without separators, which names of objects have. Hexadecimal runs have their own check.
     let is_plain = bytes.iter().all(u8::is_ascii_alphanumeric);
     is_plain && bytes.len() >= 32 && digits >= 4 && changes * 5 >= bytes.len() && !is_hex(run)
 }
@@ -286,13 +286,13 @@ fn kind(byte: u8) -> u8 {
     }
 }
 
-/// Whether a run is hexadecimal and as long as a key: 32 digits or more.
+/// Returns `true` if a run is hexadecimal and as long as a key: 32 digits or more.
 pub(super) fn is_hex(run: &str) -> bool {
     run.len() >= 32 && run.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether what comes before says that a long hexadecimal number is no secret: the algorithm of a
-/// digest, a part of a path, or what it is the id of.
+/// Returns `true` if the preceding text shows that a long hexadecimal number is not a secret: the
+/// algorithm of a digest, a part of a path, or the word before an id.
 pub(super) fn names_an_id(before: &str) -> bool {
     let before = before.trim_end_matches(['"', '\'', '=', ':', ' ', '@', '(', '[', '\\']);
     if before.ends_with('/') {
@@ -330,7 +330,7 @@ pub(super) fn names_an_id(before: &str) -> bool {
         || word.ends_with("id") && word.len() < 16
 }
 
-/// Whether a word is more likely a secret than a word of a sentence.
+/// Returns `true` if a word is more likely a secret than a word of a sentence.
 pub(super) fn is_likely_value(word: &str) -> bool {
     let word = word.trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '"', '\'']);
     let has = |is: fn(char) -> bool| word.chars().any(is);
@@ -345,8 +345,8 @@ pub(super) fn is_likely_value(word: &str) -> bool {
             || has(|c| "!$%&*+=#@^~".contains(c)))
 }
 
-/// Whether a run with slashes is base64 rather than a path: it changes almost as often as chance
-/// does, and its slashes are far apart.
+/// Returns `true` if a run with slashes is base64 and not a path: it changes almost as often as random
+/// text, and its slashes are far apart.
 pub(super) fn is_random_path(run: &str) -> bool {
     let slashes = run.bytes().filter(|byte| *byte == b'/').count();
     slashes > 0 && run.len() >= 32 && slashes * 7 <= run.len() && {

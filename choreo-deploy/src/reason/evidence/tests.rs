@@ -9,8 +9,8 @@ fn shown(text: &str) -> String {
     Evidence::from_untrusted(text).as_str().to_owned()
 }
 
-/// Forms of tokens as their vendors document them, and as the rules of secret scanners describe
-/// them. The values are drawn when the test runs, so that none is in the source.
+/// The forms of tokens according to their vendors and to the rules of secret scanners. The values are
+/// random at run time, so that the source contains none.
 const VENDORS: &[(&str, &str)] = &[
     ("1password service account", "ops_eyJ[A-Za-z0-9+/]{250}"),
     ("adobe", "p8e-[a-z0-9]{32}"),
@@ -133,7 +133,7 @@ fn tokens_of_known_vendors_are_hidden() {
         let form = string_regex(form).unwrap();
         for _ in 0..20 {
             let token = form.new_tree(&mut runner).unwrap().current();
-            // A token's beginning may be shown, its last half may not.
+            // The beginning of a token may be shown, but not its second half.
             let (_, half) = token.split_at(token.len() / 2);
             let half = half.trim_end_matches(['.', '=', '-', '_', '+', '/']);
             for text in [
@@ -149,7 +149,7 @@ fn tokens_of_known_vendors_are_hidden() {
     }
 }
 
-/// Ways in which a value follows a name or a place. `%` is the value.
+/// The ways in which a value follows a name or a place. `%` is the value.
 const CARRIERS: &[&str] = &[
     r#"{"auths":{"ghcr.io":{"auth":"%"}}}"#,
     r#"{"auths": {"ghcr.io": {"username": "me", "password": "%"}}}"#,
@@ -215,7 +215,7 @@ const CARRIERS: &[&str] = &[
     "AccountName=x;AccountKey=%;EndpointSuffix=y",
 ];
 
-/// Carriers whose value may have blanks.
+/// Carriers whose value may contain blanks.
 const QUOTED: &[&str] = &[
     r#"{"password": "%"}"#,
     r#"{\"password\": \"%\"}"#,
@@ -229,7 +229,7 @@ const QUOTED: &[&str] = &[
     "Config { password: \"%\", user: \"me\" }",
 ];
 
-/// Pieces that a reader acts upon.
+/// Pieces of text that the redaction recognizes.
 const PIECES: &[&str] = &[
     "-----BEGIN ",
     "-----END ",
@@ -299,7 +299,7 @@ proptest! {
         // `token: word` after other words is a sentence unless the word looks like a value.
         let secret = format!("{secret}7");
         let carrier = carrier.replace('%', &format!("{hidden}{secret}"));
-        // What is before a block would indent it.
+        // Preceding text would indent the block.
         let before = if carrier.contains("|\n") { "" } else { before };
         let text = format!("{before}{carrier}");
         prop_assert!(!shown(&text).contains(&secret), "{}\n{}", text, shown(&text));
@@ -351,7 +351,7 @@ fn random_base64_is_hidden() {
         let shown = shown(&format!("got {text} from it"));
         shown_in_part += usize::from(shown.contains(half));
     }
-    // Chance may draw what looks like a path.
+    // A random value may look like a path.
     assert!(shown_in_part <= 4, "{shown_in_part} of 2000");
 }
 

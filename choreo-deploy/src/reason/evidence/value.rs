@@ -1,6 +1,6 @@
-//! Where a value ends.
+//! The ends of values.
 
-/// How far a closing quote or bracket is looked for, in bytes: keeps the work linear.
+/// The longest distance in bytes to a closing quote or bracket, which keeps the work linear.
 const WINDOW: usize = 4096;
 
 /// A quotation mark with the backslashes before it, as in JSON inside JSON.
@@ -11,14 +11,14 @@ pub(super) struct Quote {
 }
 
 impl Quote {
-    /// The quote that a text begins with.
+    /// Returns the quote at the beginning of a text.
     pub(super) fn at_start(text: &str) -> Option<Self> {
         let backslashes = text.bytes().take(8).take_while(|b| *b == b'\\').count();
         let mark = *text.as_bytes().get(backslashes)?;
         is_mark(mark).then_some(Self { backslashes, mark })
     }
 
-    /// The quote that a text ends with.
+    /// Returns the quote at the end of a text.
     pub(super) fn at_end(text: &str) -> Option<Self> {
         let (mark, before) = text.as_bytes().split_last()?;
         let backslashes = before.iter().rev().take(8).take_while(|b| **b == b'\\');
@@ -32,8 +32,8 @@ impl Quote {
         self.backslashes + 1
     }
 
-    /// Where it is closed in what follows it: the position of the closing quote. The end of the
-    /// line where it is not.
+    /// Returns the position of the closing quote in the following text, or the end of the line if there
+    /// is none.
     pub(super) fn close(self, text: &str) -> usize {
         let mut backslashes = 0;
         for (at, byte) in text.bytes().enumerate().take(WINDOW) {
@@ -50,12 +50,12 @@ fn is_mark(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
 
-/// The end of the line.
+/// Returns the end of the line.
 pub(super) fn line(text: &str) -> usize {
     text.find('\n').unwrap_or(text.len())
 }
 
-/// The end of a bare value: the next blank that is in no quotes.
+/// Returns the end of a bare value: the next blank outside of quotes.
 pub(super) fn bare(text: &str) -> usize {
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
@@ -79,7 +79,8 @@ fn boundary(text: &str, mut at: usize) -> usize {
     at
 }
 
-/// The end of a value in brackets, behind the closing one; the end of the line where there is none.
+/// Returns the end of a value in brackets, after the closing one, or the end of the line if there is
+/// none.
 pub(super) fn brackets(text: &str) -> usize {
     let mut depth = 0_usize;
     for (at, byte) in text.bytes().enumerate().take(WINDOW) {
@@ -97,8 +98,8 @@ pub(super) fn brackets(text: &str) -> usize {
     line(text)
 }
 
-/// The end of a YAML block scalar (`|`, `>-`) that a text begins with: all following lines that are
-/// indented deeper than its key's.
+/// Returns the end of a YAML block scalar (`|`, `>-`) at the beginning of a text: all following lines
+/// that are indented deeper than its key.
 pub(super) fn block(text: &str, indent: usize) -> Option<usize> {
     let header = &text[..line(text)];
     let marks = header.strip_prefix(['|', '>'])?.trim_end();
@@ -116,7 +117,8 @@ pub(super) fn block(text: &str, indent: usize) -> Option<usize> {
     Some(end.min(text.len()))
 }
 
-/// The end of a PEM or SSH2 block that a text begins with; the end of the text where it is cut off.
+/// Returns the end of a PEM or SSH2 block at the beginning of a text, or the end of the text if the
+/// block is cut off.
 pub(super) fn pem(text: &str) -> Option<usize> {
     let is_start = ["-----BEGIN ", "---- BEGIN "]
         .iter()
@@ -124,7 +126,7 @@ pub(super) fn pem(text: &str) -> Option<usize> {
     is_start.then(|| pem_end(text).unwrap_or(text.len()))
 }
 
-/// The end of the first line that closes a block.
+/// Returns the end of the first line that closes a block.
 pub(super) fn pem_end(text: &str) -> Option<usize> {
     let start = ["-----END ", "---- END "]
         .iter()
@@ -135,7 +137,7 @@ pub(super) fn pem_end(text: &str) -> Option<usize> {
     Some(text.len() - text[close..].trim_start_matches('-').len())
 }
 
-/// The first bytes of a text, in whole characters.
+/// Returns the first bytes of a text, in whole characters.
 pub(super) fn head(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
@@ -144,7 +146,7 @@ pub(super) fn head(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// The last bytes of a text, in whole characters.
+/// Returns the last bytes of a text, in whole characters.
 pub(super) fn tail(text: &str, bytes: usize) -> &str {
     &text[boundary(text, text.len().saturating_sub(bytes))..]
 }
