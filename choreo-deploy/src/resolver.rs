@@ -1,4 +1,4 @@
-//! The seam to registries: what does an image reference stand for right now?
+//! The interface to registries, which resolves image references to digests.
 
 #[cfg(feature = "client")]
 mod client;

@@ -85,7 +85,7 @@ impl BackendClause {
         assert_eq!(rollout.phase, RolloutPhase::Absent);
         assert_eq!(
             rollout.generation, None,
-            "nothing was applied, so there is no generation"
+            "nothing was applied, so no generation is reported"
         );
     }
 
@@ -214,7 +214,7 @@ impl BackendClause {
         let target = fixture.target("failing");
         let rollout = fixture.deploy(&target, generation(1), &release).await;
         assert_eq!(rollout.phase, RolloutPhase::Failed, "{rollout:?}");
-        assert!(!rollout.reasons.is_empty(), "a failure says why");
+        assert!(!rollout.reasons.is_empty(), "a failure has reasons");
     }
 
     /// A target whose objects were deleted is missing, and applying the same generation restores it.
@@ -228,7 +228,7 @@ impl BackendClause {
         assert_eq!(
             (rollout.generation, rollout.phase),
             (Some(generation(1)), RolloutPhase::Missing),
-            "it is gone: {rollout:?}"
+            "its objects were deleted: {rollout:?}"
         );
         fixture.deploy(&target, generation(1), &release).await;
         fixture.assert_runs(&target, generation(1), &release).await;
@@ -265,7 +265,7 @@ impl BackendClause {
                 .backend()
                 .settle(&target, generation(2))
                 .await
-                .expect("settles, and again");
+                .expect("settles repeatedly");
         }
         fixture.assert_runs(&target, generation(2), &release).await;
     }
@@ -295,7 +295,7 @@ impl BackendClause {
             .update_pull_secret(&target, generation(1), &Pull::Secret(&secret))
             .await;
         assert_eq!(
-            result.expect_err("nothing is there").kind(),
+            result.expect_err("nothing is applied").kind(),
             BackendErrorKind::NotFound
         );
     }
@@ -309,7 +309,7 @@ impl BackendClause {
             backend
                 .remove(&target, generation(2))
                 .await
-                .expect("removes, and again");
+                .expect("removes repeatedly");
         }
         let rollout = fixture.settled(&target, generation(2)).await;
         assert_eq!(rollout.phase, RolloutPhase::Absent);
@@ -359,7 +359,10 @@ impl BackendClause {
         let intent = Intent::new(&target, generation(1), &release);
         let intent = RunIntent::new(&run, intent, &overrides);
         tasks.start(&intent).await.expect("starts");
-        tasks.start(&intent).await.expect("is started already");
+        tasks
+            .start(&intent)
+            .await
+            .expect("accepts a duplicate start");
         let status = tasks.observe_run(&target, &run).await.expect("looks");
         assert!(status.phase.is_some(), "the run is known");
     }
@@ -373,7 +376,7 @@ impl BackendClause {
         tasks
             .cancel_run(&target, &run)
             .await
-            .expect("there is nothing to cancel");
+            .expect("cancels an unknown run");
         let status = tasks.observe_run(&target, &run).await.expect("looks");
         assert_eq!(status, RunStatus::unknown());
     }

@@ -157,7 +157,7 @@ impl BackendFixture {
             self.backend
                 .watch_until_settled(target, generation, Duration::from_millis(200));
         match tokio::time::timeout(self.patience, watch).await {
-            Ok(rollout) => rollout.expect("the target can be looked at"),
+            Ok(rollout) => rollout.expect("the target can be observed"),
             Err(_) => panic!(
                 "generation {generation} did not settle within {:?}",
                 self.patience
@@ -176,12 +176,12 @@ impl BackendFixture {
         assert_eq!(
             rollout.generation,
             Some(generation),
-            "this generation is in place: {rollout:?}"
+            "the target has this generation: {rollout:?}"
         );
         assert_eq!(
             rollout.phase,
             RolloutPhase::Ready,
-            "it is ready: {:?}",
+            "the target is ready: {:?}",
             rollout.reasons
         );
         if let (Some(running), Some(pin)) = (&rollout.running, &release.image.pin) {
@@ -209,7 +209,7 @@ pub(super) fn generation(number: u64) -> Generation {
 /// Asserts that a call was rejected because its generation is old.
 #[track_caller]
 pub(super) fn assert_stale<T: fmt::Debug>(result: Result<T, backend::BackendError>) {
-    let error = result.expect_err("an older generation is refused");
+    let error = result.expect_err("an older generation is rejected");
     assert_eq!(error.kind(), backend::BackendErrorKind::Stale, "{error}");
 }
 
@@ -219,7 +219,7 @@ pub(super) fn assert_stale<T: fmt::Debug>(result: Result<T, backend::BackendErro
 /// Panics if the name is not a valid id.
 #[must_use]
 pub fn example_target(component: &str) -> Target {
-    let id = "the name is an id";
+    let id = "the name is a valid id";
     Target::new(
         "acme".parse().expect(id),
         "shop".parse().expect(id),
@@ -265,7 +265,7 @@ fn release_of(number: u64, workload: Workload, image: &ImageReference) -> Releas
     let image = ReleaseImage::unpinned(image.clone()).pinned(Pin::new(digest, Pinning::Claimed));
     Release::new(
         example_target("orders").component_key(),
-        ReleaseNumber::new(number).expect("releases count from 1"),
+        ReleaseNumber::new(number).expect("releases begin at 1"),
         ReleaseDraft::new(workload, image),
         Timestamp::UNIX_EPOCH,
     )

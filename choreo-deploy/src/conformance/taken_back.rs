@@ -19,7 +19,7 @@ impl BackendClause {
             let taken = fixture
                 .backend()
                 .take_back(&target, generation(2), Some(&before));
-            taken.await.expect("takes it back, and again");
+            taken.await.expect("takes it back repeatedly");
             fixture.assert_runs(&target, generation(2), &release).await;
         }
         let rollout = fixture.settled(&target, generation(2)).await;
@@ -29,7 +29,11 @@ impl BackendClause {
             .as_ref()
             .filter(|_| rollout.running.is_some())
         {
-            assert_eq!(rollout.running, Some(pin.digest), "what was before runs");
+            assert_eq!(
+                rollout.running,
+                Some(pin.digest),
+                "the previous release runs"
+            );
         }
     }
 
@@ -40,13 +44,13 @@ impl BackendClause {
         fixture.deploy(&target, generation(1), &release).await;
         for _ in 0..2 {
             let taken = fixture.backend().take_back(&target, generation(1), None);
-            taken.await.expect("takes it back, and again");
+            taken.await.expect("takes it back repeatedly");
         }
         let rollout = fixture.settled(&target, generation(1)).await;
         assert_eq!(
             (rollout.generation, rollout.phase),
             (Some(generation(1)), RolloutPhase::Absent),
-            "nothing of it runs: {rollout:?}"
+            "the generation does not run: {rollout:?}"
         );
         fixture.deploy(&target, generation(2), &release).await;
         fixture.assert_runs(&target, generation(2), &release).await;
@@ -78,7 +82,7 @@ impl BackendClause {
         backend
             .take_back(&target, generation(1), None)
             .await
-            .expect("takes back what never came");
+            .expect("takes back a generation before its apply");
         let intent = Intent::new(&target, generation(1), &release);
         assert_stale(backend.apply(&intent).await);
         let rollout = backend.observe(&target).await.expect("looks");

@@ -132,7 +132,7 @@ mod tests {
         Timestamp::from_second(1_000_000 + seconds).unwrap()
     }
 
-    /// What the time would be at the last reading, for what was accepted at a moment.
+    /// Returns the time of the last reading without the jumps since an acceptance.
     fn without(mut state: State, accepted: i64) -> Timestamp {
         let (wall, _) = state.last.take().unwrap();
         Jumps(Mutex::new(state)).without(wall, at(accepted))

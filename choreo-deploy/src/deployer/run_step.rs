@@ -170,7 +170,7 @@ impl Deployer {
         self.fail_run(claimed, reasons).await
     }
 
-    /// Returns the source of the run's image, within a limit of its own.
+    /// Returns the source of the run's image, within its own limit.
     async fn source_for_run(&self, claimed: &ClaimedRun, within: Duration) -> Result<Source, Halt> {
         let wanted = Wanted::of(&claimed.release);
         let source = self.source(&claimed.run.target, &wanted);

@@ -23,10 +23,7 @@ impl StoreClause {
         let accepted = accept(store, "orders", 1, at(0)).await;
         assert!(!accepted.replayed && accepted.superseded.is_none());
         let stored = deployment(store, "d-1").await;
-        assert_eq!(
-            stored, accepted.deployment,
-            "what was answered is what is stored"
-        );
+        assert_eq!(stored, accepted.deployment, "the answer is stored");
         assert_eq!(stored.phase, Phase::Accepted);
         assert_eq!(
             store.next_due().await.expect("reads"),
@@ -38,7 +35,7 @@ impl StoreClause {
         assert_eq!(
             claimed.workload,
             Some(workload()),
-            "the claim brings what runs"
+            "the claim contains the workload"
         );
         assert!(
             claimed.release.is_none()
@@ -74,7 +71,7 @@ impl StoreClause {
         assert_eq!(
             deployment(store, "d-2").await.phase,
             Phase::Ready,
-            "what has ended stays"
+            "an ended deployment is unchanged"
         );
     }
 
@@ -99,7 +96,7 @@ impl StoreClause {
             .accept(keyed("billing", 3, at(1), [1; 32]))
             .await
             .expect("accepts");
-        assert!(!other.replayed, "keys of another component are apart");
+        assert!(!other.replayed, "keys of another component are independent");
     }
 
     /// The same idempotency key is rejected for another request.
@@ -142,13 +139,13 @@ impl StoreClause {
         for number in 2..10 {
             let ahead = keyed("billing", number, at(days + 1000 * number), [1; 32]);
             let ahead = store.accept(ahead).await.expect("accepts");
-            assert!(!ahead.replayed, "its key is over by then");
+            assert!(!ahead.replayed, "its key has expired");
         }
         let again = store
             .accept(keyed("orders", 11, at(1), [1; 32]))
             .await
             .expect("accepts again");
-        assert!(again.replayed, "its time is not over");
+        assert!(again.replayed, "its key has not expired");
     }
 
     /// Concurrent requests with one key create one deployment.
@@ -183,7 +180,7 @@ impl StoreClause {
         store
             .accept(with("orders", 1, at(1), "t-1"))
             .await
-            .expect("a live token is accepted");
+            .expect("a valid token is accepted");
         for (component, number, at, token, why) in [
             ("orders", 2, at(1), "t-2", "an unknown token"),
             ("billing", 3, at(1), "t-1", "the token of another component"),
@@ -209,7 +206,7 @@ impl StoreClause {
         let result = store.accept(with("orders", 5, at(3), "t-1")).await;
         assert!(
             matches!(result, Err(AcceptError::TokenRefused)),
-            "a revoked token is refused"
+            "a revoked token is rejected"
         );
         assert_eq!(
             deployment(store, "d-1").await.phase,
@@ -244,7 +241,7 @@ impl StoreClause {
         );
         assert!(
             !store.release_hold(&target, at(3)).await.expect("releases"),
-            "not any more"
+            "it is no longer held"
         );
         store.accept(automatic(5)).await.expect("accepts again");
     }
@@ -293,7 +290,7 @@ impl StoreClause {
         assert_eq!(
             claimed.settings.scaling,
             Some(Scaling::fixed(3)),
-            "the claim brings them"
+            "the claim contains the settings"
         );
     }
 
@@ -330,7 +327,11 @@ impl StoreClause {
         assert_eq!(accepted.deployment.release, ReleaseNumber::new(1));
         let claimed = claim(store, at(9)).await.expect("claims");
         assert_eq!(
-            claimed.release.expect("the claim brings it").image.pin,
+            claimed
+                .release
+                .expect("the claim contains the release")
+                .image
+                .pin,
             Some(pin(1))
         );
     }
@@ -360,10 +361,13 @@ impl StoreClause {
         let error = store
             .put_back(&claim, final_progress)
             .await
-            .expect_err("it is no end");
+            .expect_err("the phase is not final");
         assert_eq!(error.kind(), StoreErrorKind::Conflict);
         let open = Outcome::new(Phase::Progressing, vec![], at(4));
-        let error = store.finish(&claim, open).await.expect_err("it is an end");
+        let error = store
+            .finish(&claim, open)
+            .await
+            .expect_err("the phase is final");
         assert_eq!(error.kind(), StoreErrorKind::Conflict);
         assert_eq!(
             deployment(store, "d-2").await.phase,
@@ -376,13 +380,13 @@ impl StoreClause {
         let error = store
             .put_back_run(&claim, final_progress)
             .await
-            .expect_err("it is no end");
+            .expect_err("the phase is not final");
         assert_eq!(error.kind(), StoreErrorKind::Conflict);
         let open = RunOutcome::new(RunPhase::Running, None, vec![], at(4));
         let error = store
             .finish_run(&claim, open)
             .await
-            .expect_err("it is an end");
+            .expect_err("the phase is final");
         assert_eq!(error.kind(), StoreErrorKind::Conflict);
         let stored = store
             .run(&acme(), &run.id)

@@ -48,7 +48,7 @@ impl StoreClause {
         let request = ClaimRequest::new("w", at(30), at(60)).with_limit(9);
         let other = claim_all(store, &request.with_room(room)).await;
         assert_eq!(ids(&other), ["d-2"], "the other data plane has room");
-        assert_eq!(other.next_due, None, "and none after it");
+        assert_eq!(other.next_due, None, "no work is due after it");
     }
 
     /// A claim takes up to its limit, by turns among organizations.
@@ -68,8 +68,12 @@ impl StoreClause {
         let request = ClaimRequest::new("w", at(2), at(32)).with_limit(3);
         let claimed = claim_all(store, &request).await;
         assert_eq!(claimed.work.len(), 3);
-        assert_eq!(ids(&claimed)[1], "d-5", "it has its turn");
-        assert_eq!(claimed.next_due, Some(at(0)), "there is more");
+        assert_eq!(
+            ids(&claimed)[1],
+            "d-5",
+            "the other organization has its turn"
+        );
+        assert_eq!(claimed.next_due, Some(at(0)), "more work is due");
         assert_eq!(claim_all(store, &request).await.work.len(), 2);
         assert_eq!(claim_all(store, &request).await.next_due, Some(at(32)));
     }
@@ -118,12 +122,12 @@ impl StoreClause {
         let stale = store.put_back(&before.claim, progress.clone()).await;
         super::steps::assert_stale(stale);
         let claimed = claimed.into_deployment().expect("it is one");
-        assert_eq!(claimed.claims, 2, "its holder has not died of it");
+        assert_eq!(claimed.claims, 2, "the present claim counts");
         let claim = claimed.claim;
         store.put_back(&claim, progress).await.expect("puts back");
         assert!(
             claim_all(store, &request).await.work.is_empty(),
-            "what is due at the horizon is waited for"
+            "work at the horizon is not due yet"
         );
         let found = deployment(store, "d-1").await;
         assert_eq!(found.phase, Phase::Progressing);

@@ -20,7 +20,7 @@ fn registry(organization: &str, secret: &str) -> NewRegistry {
 
 async fn put(store: &dyn Store, new: NewRegistry, expected: Option<u64>) -> RegisteredRegistry {
     let stored = store.put_registry(new, expected).await;
-    stored.expect("nobody was faster")
+    stored.expect("no other writer was faster")
 }
 
 async fn assert_conflict(store: &dyn Store, new: NewRegistry, expected: Option<u64>) {
@@ -43,11 +43,15 @@ impl StoreClause {
             store.put_registry(new, Some(second.revision))
         });
         let won: Vec<_> = join_all(same_time).await.into_iter().flatten().collect();
-        assert_eq!(won.len(), 1, "one of those who have read the same succeeds");
+        assert_eq!(
+            won.len(),
+            1,
+            "one of the writers with the same revision succeeds"
+        );
         let stored = store.registry(&id_of("acme"), &id_of("ghcr")).await;
         let stored = stored.expect("reads").expect("is there");
         let shown = |registry: &RegisteredRegistry| format!("{registry:?}");
-        assert_eq!(shown(&stored), shown(&won[0]), "and is what is stored");
+        assert_eq!(shown(&stored), shown(&won[0]), "its registry is stored");
     }
 
     /// Revisions always grow, also after a removal.
@@ -60,7 +64,10 @@ impl StoreClause {
                 let new = registry("acme", &format!("secret-{round}-{step}"));
                 let stored = put(store, new, expected).await;
                 assert!(stored.revision > last, "{} > {last}", stored.revision);
-                assert!(stored.credential_version > last, "it is another login");
+                assert!(
+                    stored.credential_version > last,
+                    "the credential is another one"
+                );
                 last = stored.revision;
                 expected = Some(last);
             }
@@ -138,7 +145,7 @@ impl StoreClause {
         assert!(store.registry(&other, &id).await.expect("reads").is_none());
         assert_eq!(store.registries(&other).await.expect("reads").len(), 0);
         let removed = store.remove_registry(&other, &id).await.expect("reads");
-        assert!(!removed, "it has none");
+        assert!(!removed, "the other organization has no such registry");
 
         let theirs = put(store, registry("other", "theirs"), None).await;
         assert_conflict(store, registry("other", "ours"), None).await;

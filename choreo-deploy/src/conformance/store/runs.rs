@@ -18,7 +18,7 @@ impl StoreClause {
         let result = store.accept_run(new_run("r-2", at(0))).await;
         assert!(
             matches!(result, Err(AcceptError::NothingReady)),
-            "accepted is not ready"
+            "an accepted deployment is not ready"
         );
         finish(store, at(1), Phase::Ready).await;
         let run = store
@@ -34,10 +34,7 @@ impl StoreClause {
             .await
             .expect("reads")
             .expect("is there");
-        assert_eq!(
-            stored, run,
-            "a deployment that comes later does not change it"
-        );
+        assert_eq!(stored, run, "a later deployment does not change the run");
         assert_eq!(
             store.run(&acme(), &id_of("r-1")).await.expect("reads"),
             None,
@@ -52,9 +49,9 @@ impl StoreClause {
         assert_eq!((&claimed.run, claimed.started), (&run, false));
         assert_eq!(
             claimed.release.number, run.release,
-            "the claim brings what runs"
+            "the claim contains the release"
         );
-        assert!(claim_run(store, at(4)).await.is_none(), "somebody has it");
+        assert!(claim_run(store, at(4)).await.is_none(), "it is claimed");
         let progress = RunProgress {
             started: true,
             ..RunProgress::new(RunPhase::Running, at(4), at(6))
@@ -143,7 +140,7 @@ impl StoreClause {
             .expect("puts back");
         assert!(
             claim_run(store, at(599)).await.is_none(),
-            "the worker knows by now"
+            "the worker has read the request"
         );
         assert!(claim_run(store, at(600)).await.is_some());
     }

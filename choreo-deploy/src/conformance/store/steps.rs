@@ -170,7 +170,7 @@ pub(super) async fn record_release(
 
 /// Claims due work, records its release and ends it.
 pub(super) async fn finish(store: &dyn Store, now: Timestamp, phase: Phase) -> Claim {
-    let claimed = claim(store, now).await.expect("something is due");
+    let claimed = claim(store, now).await.expect("work is due");
     record_release(store, &claimed, 1).await;
     let ended = store
         .finish(&claimed.claim, Outcome::new(phase, vec![], now))
@@ -182,7 +182,7 @@ pub(super) async fn finish(store: &dyn Store, now: Timestamp, phase: Phase) -> C
 /// Claims due work, records its release unless it is a removal, and puts it back as leaving. Returns
 /// the state of the target `orders` afterwards.
 pub(super) async fn leave(store: &dyn Store, now: u64) -> TargetState {
-    let claimed = claim(store, at(now)).await.expect("something is due");
+    let claimed = claim(store, at(now)).await.expect("work is due");
     if claimed.deployment.subject != Subject::Absence {
         record_release(store, &claimed, now).await;
     }
@@ -213,14 +213,14 @@ pub(super) async fn assert_all_stale(store: &dyn Store, claim: &Claim) {
 
 #[track_caller]
 pub(super) fn assert_stale<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    let error = result.expect_err("an old claim is refused");
+    let error = result.expect_err("an old claim is rejected");
     assert_eq!(error.kind(), StoreErrorKind::Stale, "{error}");
 }
 
 pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future)
         .await
-        .expect("it does not wait for ever")
+        .expect("the wait ends")
 }
 
 /// Runs futures concurrently on one task.

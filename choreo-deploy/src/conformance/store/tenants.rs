@@ -39,7 +39,7 @@ fn theirs(new: NewDeployment) -> NewDeployment {
 async fn ready(store: &dyn Store, new: NewDeployment) -> Deployment {
     let now = new.accepted_at;
     store.accept(new).await.expect("accepts");
-    let claimed = claim(store, now).await.expect("something is due");
+    let claimed = claim(store, now).await.expect("work is due");
     record_release(store, &claimed, 1).await;
     let outcome = Outcome::new(Phase::Ready, vec![], now);
     store.finish(&claimed.claim, outcome).await.expect("ends")
@@ -67,7 +67,7 @@ impl StoreClause {
         assert!(!accepted.replayed && accepted.superseded.is_none());
         assert_eq!(
             accepted.deployment.settings_version, 1,
-            "settings count anew"
+            "settings versions begin at 1"
         );
         assert_eq!(accepted.deployment.generation.number, 1);
 
@@ -75,7 +75,7 @@ impl StoreClause {
         assert_eq!(
             first.release,
             Some(ReleaseNumber::FIRST),
-            "releases count anew"
+            "releases begin at 1"
         );
         let their_key = ComponentKey::new(other(), id_of("orders"));
         let ours = store.releases(&key_of("orders"), 9).await.expect("reads");
@@ -84,10 +84,10 @@ impl StoreClause {
         assert_eq!(theirs[0].organization, other());
         let second = ReleaseNumber::FIRST.next();
         let look = store.release(&their_key, second).await.expect("reads");
-        assert_eq!(look, None, "the second one is ours alone");
+        assert_eq!(look, None, "the second release is only in our organization");
         let state = store.target(&their_target()).await.expect("reads");
         let state = state.expect("is there");
-        assert_eq!(state.hold, None, "nobody holds it");
+        assert_eq!(state.hold, None, "it is not held");
         let of_component = TargetQuery::of_component(their_key.clone());
         let targets = store.targets(&of_component).await.expect("reads");
         assert_eq!(targets.len(), 1);
@@ -120,7 +120,8 @@ impl StoreClause {
         assert_eq!(wait.await.expect("reads"), None);
         let stop = store.request_cancel(&other, &run.id, at(3)).await;
         assert_eq!(
-            stop.expect_err("not theirs").kind(),
+            stop.expect_err("the run is not in their organization")
+                .kind(),
             StoreErrorKind::NotFound
         );
         assert_eq!(store.run(&acme, &run.id).await.expect("reads"), Some(run));
@@ -137,7 +138,7 @@ impl StoreClause {
         let their_key = ComponentKey::new(other(), id_of("orders"));
         for key in [&their_key, &key_of("billing")] {
             let revoked = store.revoke_token(key, &id_of("t-1"), at(1)).await;
-            let error = revoked.expect_err("it is not theirs");
+            let error = revoked.expect_err("the token is not in their organization");
             assert_eq!(error.kind(), StoreErrorKind::NotFound, "{key}");
         }
         let stored = store.token(&id_of("t-1")).await.expect("reads");
@@ -149,7 +150,10 @@ impl StoreClause {
             cause: crate::deployment::Cause::Ci(id_of("t-1")),
             ..theirs(new("orders", 1, at(1)))
         };
-        let refused = store.accept(named).await.expect_err("ours is not theirs");
+        let refused = store
+            .accept(named)
+            .await
+            .expect_err("the release is not in their organization");
         assert!(matches!(refused, AcceptError::TokenRefused));
         assert_eq!(
             store.deployment(&other(), &id("d-1")).await.expect("reads"),
@@ -184,10 +188,10 @@ impl StoreClause {
         assert_eq!(
             planes().await,
             ["eu-1", "eu-2"],
-            "nothing is put where it is removed"
+            "a removal adds no data plane"
         );
         let claimed = claim(store, at(3)).await.expect("claims");
-        assert_eq!(claimed.planes.len(), 2, "whoever works on it knows");
+        assert_eq!(claimed.planes.len(), 2, "the claim contains them");
         let outcome = Outcome::new(Phase::Ready, vec![], at(4));
         let outcome = outcome.with_left([id_of("eu-1")].into());
         store.finish(&claimed.claim, outcome).await.expect("ends");
@@ -204,7 +208,7 @@ impl StoreClause {
             let forgotten = store.forget_planes(&target, &planes, at(5)).await;
             forgotten.expect("writes")
         };
-        assert!(!forget("eu-1").await, "it has left that one");
+        assert!(!forget("eu-1").await, "it has left that data plane");
         assert!(forget("eu-2").await);
         assert!(!forget("eu-2").await);
         let after = store
@@ -215,10 +219,10 @@ impl StoreClause {
         assert_eq!(after.planes, [].into());
         let mut before = before.expect("is there");
         before.planes.clear();
-        assert_eq!(after, before, "nothing else of it has changed");
+        assert_eq!(after, before, "nothing else has changed");
         let (theirs, planes) = (their_target(), [id_of("eu-1")].into());
         let nowhere = store.forget_planes(&theirs, &planes, at(6)).await;
-        assert!(!nowhere.expect("reads"), "there is no such target");
+        assert!(!nowhere.expect("reads"), "the target does not exist");
     }
 
     /// A target that is on no data plane is not ready.

@@ -47,7 +47,7 @@ impl StoreClause {
         assert_eq!(
             ids,
             ["t-6", "t-5", "t-2", "t-1"],
-            "newest first, live or not"
+            "newest first, valid or not"
         );
     }
 
@@ -62,14 +62,14 @@ impl StoreClause {
                 .revoke_token(&key_of("orders"), &id_of("t-1"), at(5))
                 .await
                 .expect("revokes"),
-            "it was live"
+            "it was valid"
         );
         assert!(
             !store
                 .revoke_token(&key_of("orders"), &id_of("t-1"), at(6))
                 .await
                 .expect("revokes"),
-            "not any more"
+            "it was revoked before"
         );
         let stored = store
             .token(&id_of("t-1"))
@@ -104,6 +104,6 @@ impl StoreClause {
         store
             .touch_token(&id_of("t-9"), at(1))
             .await
-            .expect("an unknown token is no error");
+            .expect("an unknown token is ignored");
     }
 }

@@ -17,14 +17,14 @@ impl StoreClause {
         accept(store, "orders", 1, at(10)).await;
         assert!(claim(store, at(9)).await.is_none(), "not before it is due");
         assert!(claim(store, at(10)).await.is_some());
-        assert!(claim(store, at(11)).await.is_none(), "somebody has it");
+        assert!(claim(store, at(11)).await.is_none(), "it is claimed");
         accept(store, "billing", 2, at(12)).await;
         accept(store, "catalog", 3, at(11)).await;
         let first = claim(store, at(13)).await.expect("claims");
         assert_eq!(
             first.deployment.id,
             id("d-3"),
-            "what is due the longest comes first"
+            "the earliest work comes first"
         );
     }
 
@@ -32,13 +32,16 @@ impl StoreClause {
     pub async fn fences_grow_and_old_claims_are_stale(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         let old = claim(store, at(0)).await.expect("claims").claim;
-        let new = claim(store, at(31)).await.expect("the lease is over").claim;
+        let new = claim(store, at(31))
+            .await
+            .expect("the lease has expired")
+            .claim;
         assert!(new.fence > old.fence);
         assert_all_stale(store, &old).await;
         store
             .renew(&new, at(90))
             .await
-            .expect("the new claim holds");
+            .expect("the new claim is valid");
     }
 
     /// A claim on a deployment that was superseded is stale.
@@ -61,9 +64,9 @@ impl StoreClause {
         claim(store, at(0)).await.expect("claims");
         assert!(
             claim(store, at(29)).await.is_none(),
-            "the lease holds for 30 s"
+            "the lease is valid for 30 s"
         );
-        assert!(claim(store, at(30)).await.is_some(), "then it is over");
+        assert!(claim(store, at(30)).await.is_some(), "then it has expired");
     }
 
     /// A renewed lease is valid.
@@ -144,7 +147,7 @@ impl StoreClause {
         assert_eq!(
             again.stage,
             WorkStage::ToApply,
-            "what ran was not the pinned one"
+            "the running image is not the pinned one"
         );
     }
 
@@ -152,7 +155,7 @@ impl StoreClause {
     pub async fn put_back_is_claimed_later(store: &dyn Store) {
         accept(store, "orders", 1, at(0)).await;
         let claimed = claim(store, at(0)).await.expect("claims");
-        let reason = Reason::new(ReasonCode::Waiting, "the rollout is on its way");
+        let reason = Reason::new(ReasonCode::Waiting, "the rollout is in progress");
         let progress = Progress {
             reasons: vec![reason.clone()],
             stage: WorkStage::Applied,
@@ -202,7 +205,7 @@ impl StoreClause {
         let newer = claim(store, at(6)).await.expect("claims");
         assert!(
             newer.stage == WorkStage::ToApply && newer.attempt == 0,
-            "a newer deployment begins anew"
+            "a newer deployment has its own count"
         );
     }
 
