@@ -29,7 +29,7 @@ use crate::layer::{self, Layer};
 use crate::store::TestStore;
 use crate::world::id;
 
-/// A data plane that can be dead, slow, or worse.
+/// A data plane that can be dead or slow, or panic.
 #[derive(Debug, Default)]
 pub(crate) struct Plane {
     pub(crate) inner: InMemoryBackend,
@@ -113,7 +113,7 @@ impl TaskRunner for Plane {
     }
 }
 
-/// Registries, of which those named so never answer.
+/// Registries. Those whose name begins with `dead` never answer.
 #[derive(Debug, Default)]
 pub(crate) struct Registries {
     pub(crate) asked: AtomicUsize,
@@ -135,7 +135,7 @@ impl ImageResolver for Registries {
     }
 }
 
-/// Virtual time that can be set.
+/// A virtual clock that can be set.
 #[derive(Clone, Debug)]
 pub(crate) struct Jumping(Arc<AtomicI64>, tokio::time::Instant);
 
@@ -156,7 +156,7 @@ impl Clock for Jumping {
     }
 }
 
-/// Components that belong to organizations, planes and registries by their names.
+/// A deployer with several data planes and registries.
 pub(crate) struct World {
     pub(crate) store: Arc<TestStore>,
     pub(crate) planes: HashMap<String, Arc<Plane>>,
@@ -165,7 +165,7 @@ pub(crate) struct World {
     pub(crate) deployer: Deployer,
 }
 
-/// A component of an organization of its own name, on a plane, from a registry.
+/// A component with its organization, data plane and registry.
 pub(crate) struct Place<'a> {
     pub(crate) component: String,
     pub(crate) organization: &'a str,
@@ -200,7 +200,7 @@ impl World {
             let key = (id(place.organization), id(&place.host.replace('.', "-")));
             let host = place.host.parse().unwrap();
             let registry = NewRegistry::new(key, "Images", host, AuthenticationType::Public);
-            // It is there already for the second component.
+            // It exists for the second component of an organization.
             let _ = store.put_registry(registry, None).await;
         }
         let backends = planes.iter().map(|(name, plane)| {

@@ -1,4 +1,4 @@
-//! Everything that was accepted ends, whatever its data plane does. In virtual time.
+//! Every accepted deployment and run ends on every data plane. In virtual time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,29 +30,29 @@ use jiff::Timestamp;
 
 use crate::layer::{self, Layer};
 
-/// How a data plane behaves; otherwise as the one in memory.
+/// The difference of a data plane from the one in memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum How {
-    /// As it should.
+    /// It has no fault.
     Well,
-    /// It has seen a newer generation than the store gives out.
+    /// It has a newer generation than the store issues.
     IsAhead,
-    /// It refuses to start runs, for its target was removed.
+    /// It rejects runs because their target was removed.
     RefusesRuns,
-    /// It never answers about runs and logs.
+    /// It never answers calls for runs and logs.
     Hangs,
-    /// It starts runs, and its answers to that are lost.
+    /// It starts runs, but its answers are lost.
     LosesStarts,
-    /// It starts runs, and their image does not exist.
+    /// It starts runs, but their image does not exist.
     NeverPulls,
-    /// It starts runs, and the image of the first looks cannot be pulled yet.
+    /// It starts runs, but the image cannot be pulled at the first observations.
     PullsLate,
 }
 
 #[derive(Debug)]
 struct Plane {
     how: How,
-    /// How often a run was looked at.
+    /// The number of observations of runs.
     looks: AtomicU32,
     inner: InMemoryBackend,
 }
@@ -136,7 +136,7 @@ impl LogReader for Plane {
     }
 }
 
-/// Time that passes only while everybody waits.
+/// A virtual clock.
 #[derive(Debug)]
 struct VirtualClock(tokio::time::Instant);
 
@@ -150,7 +150,7 @@ fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-/// A Manual Task `report` on a data plane that behaves so.
+/// A Manual Task `report` on such a data plane.
 async fn deployer(how: How) -> Deployer {
     let project = Project::new(id("acme"), id("shop"));
     let component = Component::new(
@@ -202,7 +202,7 @@ async fn read(deployer: &Deployer, deployment: &Deployment) -> Deployment {
     read.unwrap().unwrap()
 }
 
-/// Works as a control plane does for this time, or until nothing is left to do.
+/// Works for a time. Returns `true` if all work ended within it.
 async fn ends_within(deployer: &Deployer, time: Duration) -> bool {
     let nothing_left = async {
         while deployer.store().next_due().await.unwrap().is_some() {
@@ -228,7 +228,7 @@ async fn run_of(how: How) -> (bool, Run) {
     (ended, run.unwrap().unwrap())
 }
 
-/// After a store was lost or restored, what it gives out is older than what runs.
+/// Guards that a restored store with older generations ends its deployments with a reason.
 #[tokio::test(start_paused = true)]
 async fn a_data_plane_that_is_ahead_of_the_store_ends_the_deployment_and_says_so() {
     let deployer = deployer(How::IsAhead).await;
@@ -279,7 +279,7 @@ async fn a_run_ends_on_a_data_plane_that_does_not_answer() {
     );
 }
 
-/// What is not known to be started may run, or have run: the data plane knows.
+/// Guards that a run whose start got no answer is observed before it is called cancelled.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_start_got_no_answer_is_not_called_cancelled_without_a_look() {
     let deployer = deployer(How::LosesStarts).await;
@@ -296,7 +296,7 @@ async fn a_run_whose_start_got_no_answer_is_not_called_cancelled_without_a_look(
     assert_eq!(run.unwrap().unwrap().phase, RunPhase::Succeeded);
 }
 
-/// A task's container whose image does not exist waits for ever by itself.
+/// Guards that a run does not wait for an image that does not exist.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_can_never_start_is_ended_at_once() {
     let (ended, run) = run_of(How::NeverPulls).await;
@@ -307,7 +307,7 @@ async fn a_run_that_can_never_start_is_ended_at_once() {
     assert!(took.as_secs() < 10, "it took {took:#}");
 }
 
-/// One failed pull may be chance: the reason alone ends nothing.
+/// Guards that a run survives a transient failure of a pull.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_image_comes_late_ends_well() {
     let (ended, run) = run_of(How::PullsLate).await;
@@ -336,7 +336,7 @@ async fn logs_do_not_wait_for_ever() {
     );
 }
 
-/// The answer to the first request is lost, somebody else deploys, and the pipeline asks again.
+/// Guards that a late retry of a pipeline does not replace the newer image of another deployment.
 #[tokio::test(start_paused = true)]
 async fn a_late_retry_does_not_bring_a_superseded_image_back() {
     let deployer = deployer(How::Well).await;

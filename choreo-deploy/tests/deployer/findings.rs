@@ -1,4 +1,4 @@
-//! Doubts do not end at registration.
+//! Findings about accepted deployments.
 
 use choreo_deploy::catalog::Plan;
 use choreo_deploy::deployer::RollbackRequest;
@@ -108,7 +108,7 @@ async fn a_tag_that_moves_and_platforms_that_are_not_known_are_told() {
     );
 }
 
-/// A key names a request for ever: what has changed since is told, not deployed.
+/// Guards that a duplicate request after a change of the catalog has a finding.
 #[tokio::test(start_paused = true)]
 async fn the_same_key_after_the_catalog_has_changed_is_told() {
     let world = World::new().await;

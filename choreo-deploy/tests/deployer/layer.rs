@@ -1,4 +1,4 @@
-//! A data plane in memory that a test changes in part.
+//! A data plane in memory with overridden methods.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use choreo_deploy::deployment::Generation;
 use choreo_deploy::rollout::Rollout;
 use choreo_deploy::{InMemoryBackend, Target};
 
-/// What a test changes of the data plane in memory: each call goes on to that unless it is overridden.
+/// The overrides of a test. Other calls go to the data plane in memory.
 #[async_trait]
 pub(crate) trait Layer: fmt::Debug + Send + Sync + 'static {
     fn inner(&self) -> &InMemoryBackend;
@@ -50,11 +50,11 @@ pub(crate) trait Layer: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// The backend that a layer makes.
+/// The backend of a layer.
 #[derive(Debug)]
 pub(crate) struct Layered<L>(pub(crate) Arc<L>);
 
-/// The backend of a layer that the test goes on to steer.
+/// Returns a backend for a layer, which the test keeps.
 pub(crate) fn backend<L: Layer>(layer: &Arc<L>) -> Arc<dyn DeploymentBackend> {
     Arc::new(Layered(Arc::clone(layer)))
 }

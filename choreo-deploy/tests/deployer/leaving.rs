@@ -21,8 +21,8 @@ use crate::plane::Plane;
 use crate::taken_back::deployed;
 use crate::world::{World, codes, id, key, reason, service, submission};
 
-/// CI hears that its image is ready, also where a newer deployment arrived before the old data plane
-/// was left. The newer deployment leaves that data plane.
+/// Guards that CI receives `ready` also if a newer deployment arrived before the target left the old
+/// data plane. The newer deployment leaves that data plane.
 #[tokio::test(start_paused = true)]
 async fn a_newer_deployment_does_not_supersede_what_is_ready() {
     let half = HalfMoved::new().await;
@@ -54,8 +54,8 @@ async fn a_newer_deployment_does_not_supersede_what_is_ready() {
     assert_eq!(state.planes, [id("eu-2")].into());
 }
 
-/// A rollback goes back to the release that was ready last, also where a newer deployment arrived
-/// before that one had left its old data plane.
+/// Guards that a rollback selects the release that was ready last, also if a newer deployment arrived
+/// before that one left its old data plane.
 #[tokio::test(start_paused = true)]
 async fn a_rollback_finds_what_was_ready_and_leaving() {
     let half = HalfMoved::new().await;
@@ -77,8 +77,8 @@ async fn a_rollback_finds_what_was_ready_and_leaving() {
     }
 }
 
-/// What was superseded half-way on the old data plane is stopped with the next failure, also where
-/// a target was ready elsewhere in between and had no time to leave that data plane.
+/// Guards that a deployment that was superseded half-way on the old data plane is stopped with the
+/// next failure, also if the target was ready elsewhere and had no time to leave that data plane.
 #[tokio::test(start_paused = true)]
 async fn what_was_not_left_is_taken_back_with_what_fails_next() {
     let (old, new) = (Arc::new(Plane::default()), Arc::new(Plane::default()));

@@ -1,4 +1,4 @@
-//! What a deployer concludes of looks at a data plane, and what it then does there.
+//! The reactions of a deployer to observations of a data plane.
 
 use choreo_deploy::backend::BackendErrorKind;
 use choreo_deploy::deployment::{Generation, Phase};
@@ -65,7 +65,7 @@ async fn what_is_missing_is_applied_again() {
     assert_eq!(plane.called("apply"), 3, "twice more");
 }
 
-/// The data plane does not even know the generation: its objects were removed with what remembers it.
+/// Guards the case that the data plane lost its objects together with the record of the generation.
 #[tokio::test(start_paused = true)]
 async fn what_a_data_plane_knows_nothing_of_is_applied_again() {
     let (world, plane) = world().await;
@@ -110,7 +110,7 @@ async fn what_is_ready_is_settled_once() {
     assert_eq!(plane.called("apply"), 2, "what was applied is remembered");
 }
 
-/// The Service would still have the old ports, and who deploys would be told that all is well.
+/// Guards that a deployment is not ready while its Service still has the old ports.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_settled_is_not_ready() {
     use BackendErrorKind as Kind;

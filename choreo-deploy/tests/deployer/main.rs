@@ -1,6 +1,6 @@
-//! The deployer over parts in memory, in virtual time.
+//! The deployer with parts in memory, in virtual time.
 //!
-//! The package of each store runs these tests over its own, which is in its `tests/deployer/store.rs`.
+//! The package of each store runs these tests with its own store, from its `tests/deployer/store.rs`.
 #![expect(
     clippy::unwrap_used,
     clippy::clone_on_ref_ptr,

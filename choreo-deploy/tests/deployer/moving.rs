@@ -1,4 +1,4 @@
-//! What moves leaves nothing behind, wherever the process ends on the way.
+//! Moves to other data planes and projects, which leave nothing behind even after a crash.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ use crate::running::Longest;
 use crate::taken_back::deployed;
 use crate::world::{VirtualClock, World, codes, id, key, reason, service, submission, target};
 
-/// A data plane that never answers to the first removal of some targets.
+/// A data plane that never answers the first removal of some targets.
 #[derive(Debug)]
 struct Hanging {
     inner: Arc<InMemoryBackend>,
@@ -58,7 +58,7 @@ impl Layer for Hanging {
     }
 }
 
-/// A data plane whose every removal ends in a panic.
+/// A data plane whose removals panic.
 #[derive(Debug)]
 struct Panicking(Arc<InMemoryBackend>);
 
@@ -73,7 +73,7 @@ impl Layer for Panicking {
     }
 }
 
-/// The target of orders in development, in a project.
+/// Returns the target of orders in development, in a project.
 pub(crate) fn orders(project: &str) -> Target {
     let mut target = target("orders", "dev");
     target.project = id(project);
@@ -89,7 +89,7 @@ pub(crate) fn plan(project: &str, plane: &str) -> Plan {
     plan
 }
 
-/// A process with the old data plane `eu-1` and the new one `eu-2`.
+/// Returns a process with the old data plane `eu-1` and the new one `eu-2`.
 fn process(
     world: &World,
     plan: Plan,
@@ -134,7 +134,7 @@ async fn nothing_is_placed_but(world: &World, expected: &Target) {
     assert_eq!(placed, std::slice::from_ref(expected));
 }
 
-/// What ran in the old project ran on, unknown to all.
+/// Guards that no workload continues to run in the old project.
 #[tokio::test(start_paused = true)]
 async fn a_component_that_moves_to_another_project_leaves_the_old_one() {
     let world = World::new().await;
@@ -174,7 +174,7 @@ async fn a_component_that_moves_to_another_project_leaves_the_old_one() {
     );
 }
 
-/// A deployment that was under way while its component moved takes nothing from the new place.
+/// Guards that a deployment that was in progress during a move removes nothing from the new place.
 #[tokio::test(start_paused = true)]
 async fn what_was_left_removes_nothing_of_what_is_now() {
     let world = World::new().await;
@@ -215,7 +215,7 @@ async fn a_removal_covers_what_a_component_was_in_another_project() {
     assert_eq!(world.store.targets(&placed).await.unwrap(), []);
 }
 
-/// What has moved to a new data plane by a process that ended while it left the old one.
+/// A target that moved to a new data plane, whose process ended while it left the old one.
 pub(crate) struct HalfMoved {
     pub(crate) world: World,
     old: Arc<Hanging>,
@@ -243,13 +243,13 @@ impl HalfMoved {
         }
     }
 
-    /// Another process.
+    /// Returns another process.
     pub(crate) fn process(&self) -> Deployer {
         process(&self.world, plan("shop", "eu-2"), (&self.old, &self.new))
     }
 }
 
-/// The process ends after the target is ready and before it is removed elsewhere.
+/// Guards a crash after the target is ready and before it is removed from the old data plane.
 #[tokio::test(start_paused = true)]
 async fn a_crash_before_the_old_data_plane_is_left_loses_nothing() {
     let half = HalfMoved::new().await;
@@ -272,7 +272,7 @@ async fn a_crash_before_the_old_data_plane_is_left_loses_nothing() {
     assert_eq!(state.planes, [id("eu-2")].into());
 }
 
-/// The same, and what is deployed next fails: what was ready last runs, where it got ready.
+/// Guards that the release that was ready last runs after such a crash and a failure.
 #[tokio::test(start_paused = true)]
 async fn a_crash_before_the_old_data_plane_is_left_and_a_failure_lose_nothing() {
     let half = HalfMoved::new().await;
@@ -301,7 +301,7 @@ async fn a_crash_before_the_old_data_plane_is_left_and_a_failure_lose_nothing() 
     assert!(world.backend.shown(&target).is_none());
 }
 
-/// What was superseded half-way is on another data plane than what superseded it.
+/// Guards that a superseded deployment is taken back on another data plane than the newer one's.
 #[tokio::test(start_paused = true)]
 async fn what_was_superseded_on_the_old_data_plane_is_taken_back_there() {
     let old = Arc::new(Plane::default());
@@ -343,7 +343,7 @@ async fn what_was_superseded_on_the_old_data_plane_is_taken_back_there() {
     assert_eq!(old.called("take back"), 1, "nothing is left of it");
 }
 
-/// What is ready ends as ready, whatever becomes of the place that it leaves.
+/// Guards that a ready deployment ends as ready even if it cannot leave its old place.
 #[tokio::test(start_paused = true)]
 async fn a_step_that_panics_while_it_leaves_ends_as_ready_at_the_deadline() {
     let world = World::new().await;
@@ -374,7 +374,7 @@ async fn a_step_that_panics_while_it_leaves_ends_as_ready_at_the_deadline() {
     assert_eq!(state.planes, [id("eu-1"), id("eu-2")].into());
 }
 
-/// One data plane refuses for good, and the other is not reached for a while.
+/// Guards that a refusal of one data plane does not end the retries on another.
 #[tokio::test(start_paused = true)]
 async fn a_removal_goes_on_while_one_data_plane_may_still_answer() {
     let [refuses, silent] = [(); 2].map(|()| Arc::new(Plane::default()));
@@ -402,7 +402,7 @@ async fn a_removal_goes_on_while_one_data_plane_may_still_answer() {
     assert!(refuses.inner.shown(&orders("shop")).is_some());
 }
 
-/// The process ends after the removal from the old project was accepted and before the end is stored.
+/// Guards a crash after the removal from the old project was accepted and before the end is stored.
 #[tokio::test(start_paused = true)]
 async fn a_crash_after_the_old_project_is_left_removes_it_once() {
     let world = World::new().await;
@@ -412,7 +412,7 @@ async fn a_crash_after_the_old_project_is_left_removes_it_once() {
         Arc::new(InMemoryBackend::new()),
     );
     let process = |plane| process(&world, plan("web", plane), (&old, &new));
-    // It may be on the old data plane: a deployment there was accepted, and superseded.
+    // It may be on the old data plane, because a deployment there was accepted and superseded.
     accept(&process("eu-1"), "orders:2").await;
     let first = process("eu-2");
     let moved = accept(&first, "orders:3").await;
@@ -431,7 +431,8 @@ async fn a_crash_after_the_old_project_is_left_removes_it_once() {
     assert!(world.backend.shown(&orders("web")).is_none());
 }
 
-/// A refusal can be corrected. The newer generation on the other data plane must not hide it.
+/// Guards that a newer generation on another data plane does not hide a refusal, which can be
+/// corrected.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_reported_before_a_newer_generation_elsewhere() {
     let [ahead, refuses] = [(); 2].map(|()| Arc::new(Plane::default()));
@@ -457,7 +458,7 @@ async fn a_refusal_is_reported_before_a_newer_generation_elsewhere() {
     );
 }
 
-/// Each step that leaves the old data plane may kill its worker, so the retries are spaced out.
+/// Guards that the retries are spaced out if each step kills its worker.
 #[tokio::test(start_paused = true)]
 async fn a_deployment_that_leaves_a_data_plane_is_retried_after_a_pause() {
     let half = HalfMoved::new().await;
@@ -473,7 +474,7 @@ async fn a_deployment_that_leaves_a_data_plane_is_retried_after_a_pause() {
     assert_eq!(works_for(200).await, Phase::Ready);
 }
 
-/// The message must not claim that nothing was ready while a release runs on another data plane.
+/// Guards that the message mentions the release that runs on another data plane.
 #[tokio::test(start_paused = true)]
 async fn a_failure_on_the_new_data_plane_names_the_release_on_the_old_one() {
     let world = World::new().await;
@@ -492,7 +493,7 @@ async fn a_failure_on_the_new_data_plane_names_the_release_on_the_old_one() {
     assert!(world.backend.shown(&orders("shop")).is_some());
 }
 
-/// A data plane that no longer exists delays a verdict only until it is forgotten.
+/// Guards that a data plane that no longer exists delays a verdict only until it is forgotten.
 #[tokio::test(start_paused = true)]
 async fn a_disconnected_data_plane_delays_a_verdict_and_can_be_forgotten() {
     let old = Arc::new(Plane::default());

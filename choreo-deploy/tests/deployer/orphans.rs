@@ -1,6 +1,4 @@
-//! What left the catalog, or is not as the catalog says, is found and can be removed.
-//!
-//! It ran for ever, and nothing told of it.
+//! Orphans: targets that left the catalog or do not match it are listed and can be removed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +16,7 @@ use choreo_deploy::{Deployer, InMemoryBackend, Intake};
 
 use crate::world::{World, component, id, key, service, stages, target, task};
 
-/// Orders in development and production, billing and report in development.
+/// Deploys orders in development and production, and billing and report in development.
 async fn world() -> World {
     let world = World::new().await;
     for name in ["billing", "orders", "report"] {
@@ -119,7 +117,7 @@ async fn a_data_plane_that_is_no_more_is_told_and_forgotten() {
     assert_eq!(orphans(&deployer).await, []);
 }
 
-/// One data plane that does not answer kept the others from being left.
+/// Guards that a data plane that does not answer does not prevent the removal from the others.
 #[tokio::test(start_paused = true)]
 async fn an_orphan_is_removed_wherever_it_can_be_reached() {
     let world = world().await;

@@ -1,4 +1,4 @@
-//! What a deployer does on a data plane that hangs, panics or stays away.
+//! Outages: data planes that hang, panic or cannot be reached, and lost answers.
 
 use crate::layer::{self, Layer};
 use crate::orphans::Counting;
@@ -30,7 +30,7 @@ impl Catalog for HangingCatalog {
     }
 }
 
-/// A data plane that hangs, panics or is stale, as it is told.
+/// A data plane with a fault.
 #[derive(Debug)]
 struct BrokenBackend {
     how: How,
@@ -106,7 +106,7 @@ async fn beside(broken: Arc<BrokenBackend>) -> (World, Deployment, Deployment) {
 #[tokio::test(start_paused = true)]
 async fn a_data_plane_that_hangs_holds_up_no_other() {
     let (world, orders, billing) = beside(BrokenBackend::new(How::Hangs)).await;
-    // Many more than may work on one data plane at once.
+    // More than the limit of one data plane.
     for _ in 0..3 {
         world.submit("orders", "orders:2").await;
     }
@@ -184,7 +184,7 @@ async fn waiting_ends_with_the_deployment_or_with_the_time() {
     );
 }
 
-/// Claims are made and their answers are lost, as in an outage of the store: no worker died of it.
+/// Guards that lost answers to claims, as in an outage of the store, do not fail a deployment.
 #[tokio::test(start_paused = true)]
 async fn a_store_whose_answers_are_lost_fails_nothing() {
     let world = World::new().await;
@@ -194,7 +194,7 @@ async fn a_store_whose_answers_are_lost_fails_nothing() {
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
 }
 
-/// The answer of the data plane and all claims after it are lost, until the deadline is over.
+/// Guards that a ready deployment ends as ready although all claims are lost until its deadline.
 #[tokio::test(start_paused = true)]
 async fn what_got_ready_while_its_workers_died_is_ready() {
     let (world, plane) = crate::plane::world().await;
@@ -242,7 +242,7 @@ async fn a_catalog_that_hangs_ends_steps_and_requests_with_its_reason() {
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
 }
 
-/// Each further call can fail, and each further opened credential can leak.
+/// Guards that a step opens a credential only once, because each further call can fail or leak.
 #[tokio::test(start_paused = true)]
 async fn a_step_calls_the_catalog_once() {
     let world = World::new().await;

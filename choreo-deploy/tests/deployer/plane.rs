@@ -1,4 +1,4 @@
-//! A data plane that notes its calls and fails those it is told to.
+//! A data plane that records its calls and fails selected ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use choreo_deploy::{InMemoryBackend, Target};
 use crate::layer::{self, Layer};
 use crate::world::{World, id, service};
 
-/// The data plane in memory, which notes its calls and fails those it is told to.
+/// The data plane in memory, which records its calls and fails selected ones.
 #[derive(Debug, Default)]
 pub(crate) struct Plane {
     pub(crate) inner: Arc<InMemoryBackend>,
@@ -37,27 +37,27 @@ impl Plane {
         calls.iter().filter(|called| **called == call).count()
     }
 
-    /// Loses what runs before each of the next looks.
+    /// Deletes the objects before each of the next observations.
     pub(crate) fn lose(&self, times: usize) {
         *self.loses.lock().unwrap() = times;
     }
 
-    /// Knows nothing of what was applied at each of the next looks, as after a restored backup.
+    /// Returns an absent target at the next observations, as after a restored backup.
     pub(crate) fn forget(&self, times: usize) {
         *self.forgets.lock().unwrap() = times;
     }
 
-    /// Shows a generation at each look that another control plane has applied.
+    /// Returns the generation of another control plane at each observation.
     pub(crate) fn be_ahead(&self, generation: Generation) {
         *self.ahead.lock().unwrap() = Some(generation);
     }
 
-    /// Does what the next apply says, and never answers it.
+    /// Applies the next intent and never answers.
     pub(crate) fn hang(&self) {
         *self.hangs.lock().unwrap() = true;
     }
 
-    /// Never answers to the next removal.
+    /// Never answers the next removal.
     pub(crate) fn hang_at_removal(&self) {
         *self.hangs_at_removal.lock().unwrap() = true;
     }

@@ -1,4 +1,4 @@
-//! Which images a data plane takes.
+//! The platforms of images and data planes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use choreo_deploy::{InMemoryBackend, Intake};
 
 use crate::world::{World, component, id, submission};
 
-/// Development runs what production cannot.
+/// Guards that each environment checks the platforms of its own data plane.
 #[tokio::test(start_paused = true)]
 async fn an_image_is_for_the_processors_of_its_own_data_plane() {
     let backend = Arc::new(InMemoryBackend::new());

@@ -1,4 +1,4 @@
-//! Whatever does not answer, what does is worked on, and everything ends.
+//! Progress beside data planes and registries that do not answer, and the end of all work.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use choreo_deploy::store::Store;
 use crate::crowd::{Place, World};
 use crate::world::id;
 
-/// So many planes or registries, each with four components, and a healthy component of somebody else.
+/// Returns data planes or registries with four components each, and a healthy component of another
+/// organization.
 fn beside(dead: usize, plane: &str, host: &str, each_its_own: bool) -> Vec<Place<'static>> {
     let mut places = Vec::new();
     for number in 0..dead {
@@ -122,7 +123,7 @@ async fn what_waits_for_a_dead_data_plane_times_out_and_says_why() {
     for place in &places {
         submitted.push(world.submit(place).await);
     }
-    // What may have been applied is tried to be taken back for five minutes more.
+    // The retries to take it back end after five more minutes.
     world.work_for(Duration::from_secs(23 * 60)).await;
     for deployment in &submitted {
         let found = world.read(deployment).await;
@@ -181,7 +182,7 @@ async fn a_step_that_panics_whenever_it_looks_ends_with_its_deadline() {
     assert!(calls < 100, "{calls} calls: each counts, and waits longer");
 }
 
-/// Workers that die of a step, one after the other: nothing is ever written.
+/// Guards that a deployment ends although each step kills its worker and nothing is written.
 #[tokio::test(start_paused = true)]
 async fn a_step_that_kills_its_worker_ends_with_its_deadline() {
     let places = many(1, "dead-1");
@@ -189,7 +190,7 @@ async fn a_step_that_kills_its_worker_ends_with_its_deadline() {
     options.call_timeout = Duration::from_secs(3600);
     let world = World::new(&places, options).await;
     let deployment = world.submit(&places[0]).await;
-    // Of steps that apply it, and then of steps that take it back.
+    // First the steps that apply it, then those that take it back.
     let mut reasons = Vec::new();
     for _ in 0..55 {
         world.work_for(Duration::from_secs(5)).await;
@@ -265,8 +266,7 @@ async fn a_busy_data_plane_is_not_asked_about_again_and_again() {
     assert!(asked <= 9, "asked {asked} times");
 }
 
-/// However many organizations have something dead, each with a step that hangs: a step that is slow
-/// gives its place up.
+/// Guards that slow steps give up their places, with any number of organizations with dead data planes.
 #[tokio::test(start_paused = true)]
 async fn dead_data_planes_of_many_organizations_hold_up_nobody() {
     let options = DeployerOptions::default();
@@ -297,7 +297,7 @@ async fn dead_data_planes_of_many_organizations_hold_up_nobody() {
     assert_eq!(phase, Some(Phase::Ready));
 }
 
-/// Finding: a removal asked a data plane that does not answer, however many had done so before.
+/// Guards that removals do not all call a data plane that does not answer.
 #[tokio::test(start_paused = true)]
 async fn removals_from_a_dead_data_plane_are_tried_by_one_at_a_time() {
     let places = many(40, "eu-1");
@@ -324,7 +324,7 @@ async fn removals_from_a_dead_data_plane_are_tried_by_one_at_a_time() {
     }
 }
 
-/// Finding: `now + Duration::MAX` panics.
+/// Guards against panics of `now + Duration::MAX`.
 #[tokio::test(start_paused = true)]
 async fn options_take_whatever_a_duration_can_be() {
     let places = many(3, "eu-1");

@@ -1,4 +1,4 @@
-//! What makes two requests the same, and what a deployment takes from its request.
+//! Duplicate requests, and the content of requests.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn claiming(mut submission: Submission, bytes: &[u8]) -> Submission {
     submission
 }
 
-/// One key stands for one request: whatever differs, it is another one.
+/// Guards that a key is rejected for a request that differs in any part.
 #[tokio::test(start_paused = true)]
 async fn a_key_is_of_one_image_digest_commit_and_environment() {
     let world = World::new().await;
@@ -69,7 +69,7 @@ async fn without_a_key_another_digest_or_commit_is_another_request() {
     assert!(!accept(claiming(built("b"), b"1")).await.replayed);
     let replayed = accept(claiming(built("a"), b"1")).await;
     assert_eq!(replayed.deployment.id, first.deployment.id);
-    // A person who asks twice wants it twice.
+    // A person who repeats a request wants another deployment.
     let by_hand = || submission("orders", "orders:1", Cause::Manual);
     let by_hand = || claiming(by_hand().with_provenance(of_commit("a")), b"1");
     accept(by_hand()).await;
@@ -94,7 +94,8 @@ async fn a_repetition_counts_for_ten_minutes_and_a_key_for_a_day() {
     assert!(!accept(keyed()).await.replayed);
 }
 
-/// Without a key a pipeline that is run again wants another attempt; a key says that it does not.
+/// Guards that a pipeline without a key gets another attempt after a failure, and one with a key the
+/// old answer.
 #[tokio::test(start_paused = true)]
 async fn with_a_key_a_failure_is_the_answer_and_without_one_a_time_out_is_tried_again() {
     let world = World::new().await;
@@ -211,7 +212,7 @@ async fn a_workload_of_another_type_than_its_component_is_refused() {
     );
 }
 
-/// Kubelets look for the pull secret by the name that the registry has there.
+/// Guards that kubelets find the pull secret by the name of the image.
 #[tokio::test(start_paused = true)]
 async fn an_image_is_deployed_under_the_name_that_its_registry_has_on_nodes() {
     let world = World::new().await;
@@ -239,8 +240,7 @@ async fn a_token_that_is_gone_is_told_from_a_request_that_does_not_fit() {
     assert_eq!(error.kind(), IntakeErrorKind::TokenRefused);
 }
 
-/// Only the data plane may read these registries: what CI says is what is deployed, and pulled as the
-/// registry is registered.
+/// Guards that an image of a registry that only the data plane can read is deployed as requested.
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_only_the_data_plane_may_read_is_pulled_from_as_it_is_registered() {
     let existing = StoredCredential::ExistingSecret("team-pull".to_owned());
@@ -298,7 +298,7 @@ async fn a_registry_that_only_the_data_plane_may_read_is_pulled_from_as_it_is_re
     }
 }
 
-/// It was the kubelet that said it, minutes later.
+/// Guards that the failure is reported before the kubelet would report it.
 #[tokio::test(start_paused = true)]
 async fn an_image_whose_user_is_forbidden_fails_before_anything_is_applied() {
     let by_default = |_: &mut Plan| {};
@@ -319,7 +319,7 @@ async fn an_image_whose_user_is_forbidden_fails_before_anything_is_applied() {
         (Some(""), without_root, Some(root)),
         (Some("app"), without_root, Some(named)),
         (Some("10001"), without_root, None),
-        // It was not read.
+        // The configuration was not read.
         (None, without_root, None),
         (Some("0"), with_user, None),
         (Some("app"), with_user, None),
@@ -349,7 +349,7 @@ async fn an_image_whose_user_is_forbidden_fails_before_anything_is_applied() {
     }
 }
 
-/// A limit that is turned off by a time that never comes panicked.
+/// Guards against a panic with a limit that is disabled by a time that never comes.
 #[tokio::test(start_paused = true)]
 async fn limits_may_be_as_long_as_time() {
     let mut options = DeployerOptions::default();

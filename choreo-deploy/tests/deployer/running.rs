@@ -1,5 +1,4 @@
-//! How work goes on: claims that are kept, pauses, deadlines of runs. On a data plane that does as the
-//! test says.
+//! Claims that are renewed or lost, pauses between attempts, and ends of deployments.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -24,23 +23,23 @@ use tokio::time::Instant;
 use crate::layer::{self, Layer};
 use crate::world::{World, codes, id, key, reason, service, submission, task};
 
-/// A data plane that notes when it was called, and does as the test says.
+/// A data plane that records the times of its calls, with settings for a test.
 #[derive(Debug, Default)]
 pub(crate) struct Plane {
     pub(crate) inner: Arc<InMemoryBackend>,
     pub(crate) calls: Mutex<Vec<(&'static str, Instant)>>,
     pub(crate) failing: Mutex<Vec<(&'static str, BackendErrorKind)>>,
-    /// A call that panics, always.
+    /// The call that always panics.
     pub(crate) panics: Mutex<Option<&'static str>>,
-    /// How long the start of a run takes.
+    /// The duration of the start of a run.
     pub(crate) start_takes: Mutex<Duration>,
-    /// How long an apply takes.
+    /// The duration of an apply.
     pub(crate) apply_takes: Mutex<Duration>,
-    /// When applies were given up or done.
+    /// The times at which applies were dropped or ended.
     apply_ended: Mutex<Vec<Instant>>,
-    /// Rollouts are on their way until then.
+    /// The time until which rollouts progress.
     ready_at: Mutex<Option<Instant>>,
-    /// What is said of a run until it is cancelled.
+    /// The status of a run until it is cancelled.
     pub(crate) run: Mutex<Option<RunStatus>>,
 }
 
@@ -155,7 +154,7 @@ impl TaskRunner for Plane {
     }
 }
 
-/// Every pause is as long as it may be, and what it may be is noted.
+/// The longest jitter, recorded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Longest(Arc<Mutex<Vec<Duration>>>);
 
@@ -174,7 +173,7 @@ impl Chance for Longest {
     }
 }
 
-/// No pause at all.
+/// No jitter.
 #[derive(Debug)]
 struct NoPause;
 
@@ -204,7 +203,7 @@ async fn world() -> (World, Arc<Plane>) {
     (world, plane)
 }
 
-/// A world in which the task is ready, and a run of it that was accepted.
+/// Returns a world in which the task is ready, and an accepted run of it.
 pub(crate) async fn running(chance: impl Chance) -> (World, Arc<Plane>, Run) {
     let (mut world, plane) = world().await;
     world.deployer = world.deployer.clone().with_chance(chance);
@@ -231,7 +230,7 @@ fn down() -> ResolveError {
     }
 }
 
-/// An apply may take longer than a claim holds: it is renewed, and nobody else begins.
+/// Guards that the claim of an apply that outlasts the lease is renewed.
 #[tokio::test(start_paused = true)]
 async fn a_claim_holds_for_as_long_as_its_step_takes() {
     let (world, plane) = world().await;
@@ -247,7 +246,7 @@ async fn a_claim_holds_for_as_long_as_its_step_takes() {
     assert_eq!(plane.called("apply").len(), 1);
 }
 
-/// Whoever works for a deployment that was superseded is dropped when its claim cannot be renewed.
+/// Guards that the step of a superseded deployment is dropped when its claim cannot be renewed.
 #[tokio::test(start_paused = true)]
 async fn a_step_whose_claim_is_lost_is_dropped() {
     let (world, plane) = world().await;
@@ -271,7 +270,7 @@ async fn a_step_whose_claim_is_lost_is_dropped() {
     assert_eq!((ended.len(), last), (2, 10), "a third of the lease");
 }
 
-/// What is under way when the worker is told to stop comes to its end.
+/// Guards that a worker finishes its steps before it stops.
 #[tokio::test(start_paused = true)]
 async fn a_step_that_has_begun_ends_before_the_worker_stops() {
     let (world, plane) = world().await;
@@ -282,7 +281,7 @@ async fn a_step_that_has_begun_ends_before_the_worker_stops() {
     assert_eq!(world.read(&deployment).await.phase, Phase::Ready);
 }
 
-/// There is no time left to apply the digest in the tag's place.
+/// Guards that a deployment is ready at the deadline without time to apply its digest.
 #[tokio::test(start_paused = true)]
 async fn what_is_ready_by_its_tag_at_the_deadline_is_ready_and_not_pinned() {
     let (world, plane) = world().await;
@@ -301,7 +300,7 @@ async fn what_is_ready_by_its_tag_at_the_deadline_is_ready_and_not_pinned() {
     assert_eq!(plane.called("take back"), []);
 }
 
-/// Many who wait for the same must not come back at once.
+/// Guards that many waiters do not retry at the same time.
 #[tokio::test(start_paused = true)]
 async fn pauses_are_by_chance_and_bounded() {
     let (mut world, _) = world().await;
@@ -328,7 +327,7 @@ async fn pauses_are_by_chance_and_bounded() {
     assert_eq!(options.retry_longest.as_secs(), 60);
 }
 
-/// A registry that asks for a day is asked a few times, so that the deployment says why it waits.
+/// Guards that a registry that requests a pause of a day gets a few calls, which keep the reason.
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_asked_for_is_honoured_within_reason() {
     let (world, _) = world().await;
@@ -373,7 +372,7 @@ async fn a_rollout_is_looked_at_again_soon_however_often_its_apply_failed() {
     assert_eq!((looks[1] - looks[0]).as_secs(), 1);
 }
 
-/// Ready is what runs, and that is the newer one.
+/// Guards that a deployment is not ready if a newer generation runs.
 #[tokio::test(start_paused = true)]
 async fn what_is_older_than_the_data_plane_when_it_settles_has_failed() {
     let (world, plane) = world().await;
@@ -383,7 +382,7 @@ async fn what_is_older_than_the_data_plane_when_it_settles_has_failed() {
     assert_eq!(codes(&deployment), [ReasonCode::NewerDeployment]);
 }
 
-/// It is ready where it should be; what is left elsewhere is said, and removed after the next one.
+/// Guards that a failed removal from the old data plane is reported and retried by the next deployment.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_removed_from_the_old_data_plane_is_said() {
     let (world, plane) = world().await;

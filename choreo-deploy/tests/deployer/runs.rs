@@ -51,7 +51,7 @@ async fn works_for(deployer: &Deployer, seconds: u64) {
     let _ = tokio::time::timeout(Duration::from_secs(seconds), work).await;
 }
 
-/// The time that the catalog takes says nothing about the data plane.
+/// Guards that a slow catalog does not count against the data plane.
 #[tokio::test(start_paused = true)]
 async fn a_catalog_that_hangs_makes_no_data_plane_silent() {
     let world = World::new().await;
@@ -86,7 +86,7 @@ async fn a_catalog_that_hangs_makes_no_data_plane_silent() {
     assert_eq!(world.read(&orders).await.phase, Phase::Ready);
 }
 
-/// A run past its deadline must not continue to run because one call failed.
+/// Guards that a late run does not continue to run because one call failed.
 #[tokio::test(start_paused = true)]
 async fn a_late_run_is_stopped_once_its_data_plane_answers_again() {
     for kind in [
@@ -103,7 +103,7 @@ async fn a_late_run_is_stopped_once_its_data_plane_answers_again() {
     }
 }
 
-/// A person who reads that the run failed must not believe that it no longer runs.
+/// Guards that the reasons of a failed run tell that it may still run.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_cannot_be_stopped_ends_and_says_that_it_may_still_run() {
     for (kind, code) in [
@@ -142,7 +142,7 @@ async fn a_run_that_cannot_be_stopped_ends_and_says_that_it_may_still_run() {
     }
 }
 
-/// That a run cannot be stopped hides nothing of how it ends by itself.
+/// Guards that a refusal to stop a run does not hide its own end.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_could_not_be_stopped_is_as_it_ended() {
     let (world, plane, run) = running(SystemChance).await;
@@ -160,7 +160,7 @@ async fn a_run_that_could_not_be_stopped_is_as_it_ended() {
     assert_eq!(run.phase, RunPhase::Succeeded);
 }
 
-/// Claims are lost over the deadline, and nothing of that says that the run has ended.
+/// Guards that a run is stopped although all claims around its deadline are lost.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_workers_died_is_stopped_after_its_deadline() {
     let (world, plane, run) = running(SystemChance).await;
@@ -182,7 +182,7 @@ async fn a_run_is_waited_for_by_its_own_component_alone() {
     assert_eq!(waited.await.unwrap(), None);
 }
 
-/// What goes on for ever is stopped on the data plane, and ends a little after its own deadline.
+/// Guards that an endless run is stopped on the data plane soon after its deadline.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_does_not_end_is_stopped() {
     let (world, plane, run) = running(SystemChance).await;
@@ -214,7 +214,7 @@ async fn a_run_that_is_stuck_is_taken_away() {
     assert_eq!(plane.called("cancel").len(), 1);
 }
 
-/// A look that is refused says nothing of the run.
+/// Guards that a refused observation does not end a run.
 #[tokio::test(start_paused = true)]
 async fn a_refused_look_at_a_run_ends_nothing() {
     for kind in [
@@ -246,7 +246,7 @@ async fn a_run_is_started_again_after_growing_pauses_that_begin_anew_once_it_run
     assert_eq!(pauses(&plane.called("observe run")), [1]);
 }
 
-/// Every way out of a step moves a count or ends.
+/// Guards that a run ends although each of its steps panics.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_step_panics_ends_with_its_deadline() {
     let (world, plane, run) = running(SystemChance).await;

@@ -1,4 +1,4 @@
-//! What a deployer does on good parts.
+//! The deployer with parts that work.
 
 use crate::world::{World, codes, id, key, reason, submission, target};
 use choreo_deploy::Intake;
@@ -275,7 +275,7 @@ async fn a_run_is_cancelled_by_its_own_component_alone() {
 async fn what_got_ready_while_nobody_looked_is_ready() {
     let world = World::new().await;
     let deployment = world.submit("orders", "orders:1").await;
-    // It is applied, and then nobody works until long after its deadline.
+    // It is applied, and then no worker runs until long after its deadline.
     let store: &dyn Store = &*world.store;
     let now = deployment.accepted_at;
     let request = ClaimRequest::new("gone", now, now);
@@ -512,7 +512,7 @@ async fn tasks_are_run_with_what_is_ready() {
 async fn whoever_runs_next_goes_on() {
     let world = World::new().await;
     let deployment = world.submit("orders", "orders:1").await;
-    // The process ends somewhere in the middle, again and again.
+    // The process ends repeatedly at some point.
     for millis in 0..40 {
         let run = world.deployer.run(std::future::pending());
         let _ = tokio::time::timeout(Duration::from_millis(millis), run).await;

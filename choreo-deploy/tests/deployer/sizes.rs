@@ -1,4 +1,4 @@
-//! What is too large to run is not accepted.
+//! Workloads that are too large to run are rejected.
 
 use choreo_deploy::DeploymentBackend;
 use choreo_deploy::InMemoryBackend;
@@ -26,7 +26,8 @@ async fn world(plan: Plan) -> World {
     .await
 }
 
-/// Operations 9: 200 KB in a variable crashed with "argument list too long" after 17 s.
+/// Guards that a variable of 200 KB is rejected. Its container would crash with "argument list too
+/// long".
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_is_not_accepted() {
     let long = || Value::Literal("x".repeat(200_000));

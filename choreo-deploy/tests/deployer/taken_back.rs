@@ -1,4 +1,4 @@
-//! A deployment that has failed is taken back, so that "failed" is true on the data plane.
+//! Failed deployments are taken back, so that "failed" is true on the data plane.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use choreo_registry::{Credential, Digest, ImageReference, PullSecret};
 use crate::plane::{Plane, world};
 use crate::world::{World, codes, id, key, reason, register, service};
 
-/// The reference that is deployed for an image of the fake registry.
+/// Returns the reference that is deployed for an image of the fake registry.
 pub(crate) fn deployed(image: &str) -> ImageReference {
     let reference: ImageReference = format!("registry.example.com/shop/{image}")
         .parse()
@@ -24,7 +24,7 @@ pub(crate) fn deployed(image: &str) -> ImageReference {
     reference.without_tag().with_digest(digest)
 }
 
-/// Every rollout of an image fails from now on.
+/// Makes every following rollout of an image fail.
 fn breaks(plane: &Plane, image: &str) {
     let why = reason(ReasonCode::ConfigurationMissing);
     plane.inner.fail_image(deployed(image), why);
@@ -60,7 +60,7 @@ async fn what_was_ready_runs_after_a_failure() {
         "release 1, which was ready before, runs"
     );
     assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
-    // And once more, so that what was taken back is what the next one starts from.
+    // The next deployment begins from the release that runs again.
     let failed = world.deploy("orders", "orders:2").await;
     assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
     let ready = world.deploy("orders", "orders:3").await;
@@ -116,7 +116,7 @@ async fn what_was_never_applied_is_not_taken_back() {
     assert_eq!(plane.called("take back"), 0);
 }
 
-/// What was superseded half-way would become live, though the record names neither as ready.
+/// Guards that a deployment that was superseded half-way does not become live.
 #[tokio::test(start_paused = true)]
 async fn what_was_superseded_is_taken_back_with_what_superseded_it() {
     let (world, plane) = world().await;
@@ -139,7 +139,7 @@ async fn what_was_superseded_is_taken_back_with_what_superseded_it() {
     assert_eq!(plane.called("take back"), 1, "nothing is left of them");
 }
 
-/// However many commits come while it is not known what runs.
+/// The same after many deployments whose state was unknown.
 #[tokio::test(start_paused = true)]
 async fn what_was_superseded_long_ago_is_taken_back_too() {
     let (world, plane) = world().await;
@@ -160,8 +160,8 @@ async fn what_was_superseded_long_ago_is_taken_back_too() {
     assert_eq!(runs(&plane, &last), Some(deployed("orders:1")));
 }
 
-/// A removal took effect and was not confirmed, and something newer took its place: whoever asked for
-/// the removal does not get back what was removed.
+/// Guards that a removed release does not come back with a failure, if the removal took effect but was
+/// superseded without confirmation.
 #[tokio::test(start_paused = true)]
 async fn what_was_removed_is_not_brought_back() {
     let (world, plane) = world().await;
@@ -183,7 +183,7 @@ async fn what_was_removed_is_not_brought_back() {
     assert_eq!(runs(&plane, &failed), None);
 }
 
-/// The same, where the removal got nowhere and what took its place failed before it was applied.
+/// The same with a removal without effect and a newer deployment that failed before its apply.
 #[tokio::test(start_paused = true)]
 async fn what_is_half_removed_is_stopped_with_what_fails_after_it() {
     let (world, plane) = world().await;
@@ -204,7 +204,7 @@ async fn what_is_half_removed_is_stopped_with_what_fails_after_it() {
     assert_eq!(runs(&plane, &removed), None);
 }
 
-/// A removal that nothing was done of takes nothing away.
+/// Guards that a removal that did nothing stops nothing.
 #[tokio::test(start_paused = true)]
 async fn what_was_not_removed_yet_runs_on_after_a_failure() {
     let (world, plane) = world().await;
@@ -217,7 +217,7 @@ async fn what_was_not_removed_yet_runs_on_after_a_failure() {
     assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
 }
 
-/// The worker is dropped after the verdict and before anything was taken back; another goes on.
+/// Guards that another worker continues after the first one died between verdict and take-back.
 #[tokio::test(start_paused = true)]
 async fn a_verdict_survives_the_worker_that_made_it() {
     let (world, plane) = world().await;
@@ -263,7 +263,7 @@ async fn what_cannot_be_taken_back_ends_and_says_so() {
     }
 }
 
-/// Whatever is in the way may be mended before it is too late.
+/// Guards that a refusal to take a deployment back is retried, because it can be corrected.
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_is_taken_back_once_it_is_allowed() {
     for kind in [
@@ -339,7 +339,7 @@ async fn a_newer_deployment_takes_the_place_of_what_is_taken_back() {
     assert_eq!(runs(&plane, &ready), Some(deployed("orders:2")));
 }
 
-/// It is given back by somebody who did nothing, and the data plane comes back at its deadline.
+/// Guards that the release of a dead worker is taken back, also if the next worker did nothing.
 #[tokio::test(start_paused = true)]
 async fn what_a_dead_worker_has_applied_is_taken_back() {
     let (world, plane) = world().await;
@@ -365,7 +365,7 @@ async fn what_a_dead_worker_has_applied_is_taken_back() {
     assert_eq!(runs(&plane, &ended), None);
 }
 
-/// Its claim is lost, and it goes on after the next worker has given back what it did nothing of.
+/// Guards that a release is taken back that a worker applied after it lost its claim.
 #[tokio::test(start_paused = true)]
 async fn what_a_worker_applies_after_it_lost_its_claim_is_taken_back() {
     let (world, plane) = world().await;
@@ -379,7 +379,7 @@ async fn what_a_worker_applies_after_it_lost_its_claim_is_taken_back() {
     plane.inner.apply(&intent).await.unwrap();
     assert_eq!(runs(&plane, &deployment), Some(deployed("orders:1")));
 
-    // Past its deadline: in the second before it, it would get ready.
+    // After the deadline, because it would become ready in the second before.
     tokio::time::sleep(Duration::from_secs(2)).await;
     plane.fail("observe", BackendErrorKind::Unreachable, 1);
     world.deployer.work_until_idle().await.unwrap();

@@ -1,4 +1,4 @@
-//! Deploy, promote, roll back and run pass one check, and say the same.
+//! Deployments, promotions, rollbacks and runs pass the same check, with the same messages.
 
 use choreo_deploy::catalog::Plan;
 use choreo_deploy::deployer::{RollbackRequest, RunRequest};
@@ -18,7 +18,7 @@ use choreo_registry::authentication::AuthenticationType;
 
 use crate::world::{World, component, id, key, reason, service, stages, submission, target, task};
 
-/// A service and a task of which two releases are ready in development.
+/// Returns a service and a task with two releases that were ready in development.
 async fn two_releases() -> World {
     let world = World::new().await;
     for name in ["orders", "report"] {
@@ -50,7 +50,7 @@ async fn unregister(world: &World) {
     assert!(removed.unwrap());
 }
 
-/// What each way in that takes a release says.
+/// Returns the errors of all requests for a release.
 async fn refusals(deployer: &Deployer) -> Vec<IntakeError> {
     let (orders, dev) = (key("orders"), id("dev"));
     let promoted = deployer.promote(&orders, &dev).await;
@@ -64,7 +64,7 @@ async fn refusals(deployer: &Deployer) -> Vec<IntakeError> {
     ]
 }
 
-/// An old image was deployed with the new registry's secret.
+/// Guards that an old image is not deployed with the new registry's secret.
 #[tokio::test(start_paused = true)]
 async fn a_release_of_a_registry_that_is_gone_is_refused_at_once() {
     let world = two_releases().await;
@@ -92,7 +92,7 @@ async fn a_release_keeps_its_registry_while_that_is_registered() {
     let shown = world.backend.shown(&promoted.target).expect("it runs");
     let pull = format!("{:?}", shown.pull);
     assert!(pull.contains("registry.example.com"), "{pull}");
-    // An image is of the component's present registry alone.
+    // A new image must come from the component's present registry.
     let old = submission("orders", "orders:3", Cause::Manual);
     let error = deployer.accept(old).await.unwrap_err();
     assert_eq!(error.kind(), IntakeErrorKind::ImageNotInRegistry);
@@ -112,7 +112,7 @@ async fn without_any_registry_all_ways_in_say_the_same() {
     }
 }
 
-/// A Service's release went to production of what is a Manual Task now.
+/// Guards that the release of a Service is not promoted after the component became a Manual Task.
 #[tokio::test(start_paused = true)]
 async fn a_release_of_another_type_is_refused() {
     let world = two_releases().await;
@@ -134,7 +134,7 @@ async fn a_release_of_another_type_is_refused() {
     );
 }
 
-/// What ran on the old data plane ran on, unknown to all.
+/// Guards that no workload continues to run on the old data plane.
 #[tokio::test(start_paused = true)]
 async fn a_target_that_moves_leaves_its_old_data_plane() {
     let world = two_releases().await;
@@ -168,7 +168,7 @@ async fn a_target_that_moves_leaves_its_old_data_plane() {
     );
 }
 
-/// What left the catalog could not be removed any more.
+/// Guards that a target that left the catalog can be removed.
 #[tokio::test(start_paused = true)]
 async fn what_left_the_catalog_is_listed_and_removed() {
     let world = two_releases().await;
@@ -185,7 +185,7 @@ async fn what_left_the_catalog_is_listed_and_removed() {
     }
 }
 
-/// The keys of CI and of operators shared one name space.
+/// Guards that the keys of CI and of people are independent.
 #[tokio::test(start_paused = true)]
 async fn keys_of_machines_and_people_are_apart() {
     let world = World::new().await;
@@ -198,7 +198,7 @@ async fn keys_of_machines_and_people_are_apart() {
     assert!(world.deployer.accept(ours).await.unwrap().replayed);
 }
 
-/// After the settings had changed, CI heard that the old ones were ready.
+/// Guards that a request after a change of the settings is not a duplicate.
 #[tokio::test(start_paused = true)]
 async fn the_same_image_with_other_settings_is_no_replay() {
     let world = World::new().await;
@@ -214,7 +214,7 @@ async fn the_same_image_with_other_settings_is_no_replay() {
     assert!(!deployer.accept(built()).await.unwrap().replayed);
 }
 
-/// A component could read what another one pulls with.
+/// Guards that a component cannot read the pull secret of another one.
 #[tokio::test(start_paused = true)]
 async fn no_way_in_shows_a_pull_secret_to_a_component() {
     let world = two_releases().await;
@@ -250,7 +250,7 @@ async fn no_way_in_shows_a_pull_secret_to_a_component() {
     }
     let promoted = deployer.promote(&orders, &dev).await.unwrap_err();
     assert_eq!(promoted.to_string(), said);
-    // What was ready before such names were refused is not brought back.
+    // A release from before this rule is rejected too.
     let spied = Settings::default().with_variable(login(), pull_secret());
     let at = jiff::Timestamp::from_second(1_700_000_000).unwrap();
     let place = (target("orders", "prod"), id("eu-1"));
@@ -268,7 +268,7 @@ async fn no_way_in_shows_a_pull_secret_to_a_component() {
     assert_eq!(error.to_string(), said);
 }
 
-/// The same where a registration names the Secret to pull with.
+/// The same with a registry that names the Secret.
 #[tokio::test(start_paused = true)]
 async fn nobody_pulls_with_the_secret_of_another_target() {
     let world = two_releases().await;
@@ -290,7 +290,7 @@ async fn nobody_pulls_with_the_secret_of_another_target() {
     }
 }
 
-/// A request that was repeated heard `ready` of what did not run any more.
+/// Guards that a duplicate request does not return `ready` for a deployment that no longer runs.
 #[tokio::test(start_paused = true)]
 async fn what_is_ready_has_a_successor_once_it_does_not_run() {
     let world = World::new().await;
@@ -343,7 +343,7 @@ async fn what_is_ready_has_a_successor_once_it_does_not_run() {
     }
 }
 
-/// The same image of the same commit is another request once it would run elsewhere.
+/// Guards that a request after a move to another place is not a duplicate.
 #[tokio::test(start_paused = true)]
 async fn the_same_image_at_another_place_is_no_replay() {
     let world = World::new().await;

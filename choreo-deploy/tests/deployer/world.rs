@@ -1,4 +1,4 @@
-//! What the tests have in common.
+//! Helpers of the tests.
 
 use async_trait::async_trait;
 use choreo_deploy::backend::DeploymentBackend;
@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use crate::store::TestStore;
 
-/// Everything a test needs: one Service and one Manual Task, in development and production.
+/// A deployer with two Services and one Manual Task, in development and production.
 pub(crate) struct World {
     pub(crate) store: Arc<TestStore>,
     pub(crate) backend: Arc<InMemoryBackend>,
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    /// Another deployer over the same store and data planes, after the catalog has changed.
+    /// Returns another deployer with the same store, other data planes and another catalog.
     pub(crate) fn with_plans(
         &self,
         planes: impl IntoIterator<Item = (&'static str, Arc<InMemoryBackend>)>,
@@ -85,7 +85,7 @@ impl World {
         self.over(planes.collect(), plans)
     }
 
-    /// The same over other data planes.
+    /// The same with any backends.
     pub(crate) fn over(
         &self,
         backends: HashMap<DataPlaneId, Arc<dyn DeploymentBackend>>,
@@ -101,7 +101,7 @@ impl World {
         .with_clock(VirtualClock::new())
     }
 
-    /// Accepts from CI, without a key and without a commit.
+    /// Accepts a deployment of a person.
     pub(crate) async fn submit(&self, component: &str, image: &str) -> Deployment {
         let submission = submission(component, image, Cause::Manual);
         self.deployer
@@ -111,14 +111,14 @@ impl World {
             .deployment
     }
 
-    /// Accepts and works until the end.
+    /// Accepts a deployment and works until its end.
     pub(crate) async fn deploy(&self, component: &str, image: &str) -> Deployment {
         let deployment = self.submit(component, image).await;
         self.deployer.work_until_idle().await.expect("works");
         self.read(&deployment).await
     }
 
-    /// Claims all that is due so many times, as workers that die at once do.
+    /// Claims the due work a number of times, like workers that die at once.
     pub(crate) async fn lose_claims(&self, times: usize) {
         let store: &dyn Store = &*self.store;
         for _ in 0..times {
@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-/// Time that passes only while everybody waits.
+/// A virtual clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VirtualClock(tokio::time::Instant);
 
@@ -165,7 +165,7 @@ impl Clock for VirtualClock {
     }
 }
 
-/// A registry whose every image exists, unless told otherwise.
+/// A registry that has every image, except for queued answers.
 #[derive(Debug, Default)]
 pub(crate) struct FakeRegistry {
     pub(crate) asked: AtomicUsize,
@@ -177,7 +177,7 @@ pub(crate) struct FakeRegistry {
 }
 
 impl FakeRegistry {
-    /// The next answers, the last of them first.
+    /// Queues answers. The last one is the next.
     pub(crate) fn will_say(&self, error: ResolveError, times: usize) {
         self.answers
             .lock()
@@ -270,7 +270,7 @@ pub(crate) fn task() -> Plan {
     ))
 }
 
-/// A component of acme.
+/// Returns the key of a component of acme.
 pub(crate) fn key(component: &str) -> ComponentKey {
     ComponentKey::new(id("acme"), id(component))
 }
