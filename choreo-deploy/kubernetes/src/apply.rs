@@ -32,30 +32,21 @@
 //! then a port whose number changes leads to it by its name: see [`held_back`](crate::held_back).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendError, BackendErrorKind};
-use futures_util::stream::{self, TryStreamExt};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use crate::anchor::{ATTEMPTS, Anchor, Anchors, Held, State};
 use crate::cluster::{Cluster, Live, Written, stamp_change};
 use crate::held_back;
 use crate::kind::{Kind, ObjectId};
-use crate::labels;
 use crate::manifest::Object;
 use crate::name;
-use crate::sent::Sent;
+use crate::shape::{filled, is_needed_as_it_is, pending};
 use crate::stamp::Stamp;
 use crate::unchanged;
-
-/// How many Jobs are deleted at once.
-const DELETED_AT_ONCE: usize = 8;
-/// A docker config without logins, in base64.
-const NO_LOGINS: &str = "eyJhdXRocyI6e319";
 
 /// Writes the objects of one target at one place in their order.
 pub(crate) struct Writer<'a> {
@@ -214,101 +205,13 @@ impl Writer<'_> {
         Err(self.contended(id))
     }
 
-    /// Removes everything of the target but the anchor.
-    pub(crate) async fn remove(&self) -> Result<(), BackendError> {
-        let stamp = self.stamp;
-        let held = self.anchors().load().await?;
-        let held = self
-            .anchors()
-            .change(stamp, held, |anchor| {
-                let state = match &anchor {
-                    Some(anchor) if anchor.stamp() == stamp && anchor.state == State::Removed => {
-                        State::Removed
-                    }
-                    _ => State::Removing,
-                };
-                let inventory = anchor.map(|anchor| anchor.inventory).unwrap_or_default();
-                Some(self.anchor(state, Planned::nothing(), inventory))
-            })
-            .await?;
-        for id in removal_order(self.possible(held.as_ref())) {
-            self.delete(&id).await?;
-        }
-        self.delete_jobs().await?;
-        self.finish(held, Done::of(State::Removed)).await
-    }
-
-    /// Writes what waited for the generation to be ready, and removes what is not part of it.
-    pub(crate) async fn settle(&self) -> Result<(), BackendError> {
-        let Some(held) = self.anchors().load().await? else {
-            return Ok(());
-        };
-        let anchor = held.anchor.clone();
-        if anchor.stamp() > self.stamp {
-            return Err(self.cluster.stale(self.stamp, anchor.stamp()));
-        }
-        if anchor.generation < self.stamp.generation || anchor.state != State::Applied {
-            return Ok(());
-        }
-        // What is ready by its tag is settled as that.
-        let writer = Writer {
-            stamp: anchor.stamp(),
-            ..*self
-        };
-        writer.complete(held, &anchor).await
-    }
-
-    /// Settles the generation as the anchor has it.
-    async fn complete(&self, held: Held, anchor: &Anchor) -> Result<(), BackendError> {
-        for manifest in &anchor.deferred {
-            let object = Object::of_manifest(manifest)
-                .ok_or_else(|| self.cluster.unreadable("a deferred object"))?;
-            self.write(&object, &[]).await?;
-        }
-        // Before the leftovers are removed: the generation is ready even if one of them stays.
-        let noted = self.change_own(Some(held), |anchor| Anchor {
-            ready_pull_secret: anchor.pull_secret.clone(),
-            ..anchor
-        });
-        let Some(held) = noted.await? else {
-            return Ok(());
-        };
-        let cleared = self.clear(held, anchor).await;
-        cleared.map_err(BackendError::about_leftovers)
-    }
-
-    /// Removes what is not part of the generation, once everything of it is written.
-    async fn clear(&self, held: Held, anchor: &Anchor) -> Result<(), BackendError> {
-        for id in removal_order(anchor.inventory.difference(&anchor.current).cloned()) {
-            self.delete(&id).await?;
-        }
-        let settled = self.change_own(Some(held), |anchor| Anchor {
-            inventory: anchor.current.clone(),
-            deferred: Vec::new(),
-            ..anchor
-        });
-        settled.await.map(drop)
-    }
-
-    /// Changes the anchor of this writer's generation.
-    async fn change_own(
-        &self,
-        held: Option<Held>,
-        change: impl Fn(Anchor) -> Anchor + Send,
-    ) -> Result<Option<Held>, BackendError> {
-        let stamp = self.stamp;
-        let anchors = self.anchors();
-        let changed = anchors.change(stamp, held, move |anchor| {
-            anchor.map(|anchor| match anchor.stamp() < stamp {
-                true => anchor,
-                false => change(anchor),
-            })
-        });
-        changed.await
-    }
-
     /// The anchor of what this worker writes.
-    fn anchor(&self, state: State, plan: Planned<'_>, inventory: BTreeSet<ObjectId>) -> Anchor {
+    pub(crate) fn anchor(
+        &self,
+        state: State,
+        plan: Planned<'_>,
+        inventory: BTreeSet<ObjectId>,
+    ) -> Anchor {
         Anchor {
             generation: self.stamp.generation,
             rank: self.stamp.rank,
@@ -402,26 +305,6 @@ impl Writer<'_> {
         );
         ids.insert(ObjectId::new(Kind::Secret, name::pull_secret(self.target)));
         ids
-    }
-
-    /// Deletes the Jobs of all runs.
-    ///
-    /// A Job is made once and never written anew, so a look at the anchor after all were read is
-    /// enough: a run of a newer generation has another name.
-    async fn delete_jobs(&self) -> Result<(), BackendError> {
-        let selector = labels::query(&labels::selector(self.target, labels::ROLE_RUN));
-        let jobs = self
-            .cluster
-            .list(Kind::Job, &run_selector(&selector))
-            .await?;
-        self.anchors().check(self.stamp).await?;
-        stream::iter(jobs.iter().filter(|job| !job.is_ending()).map(Ok))
-            .try_for_each_concurrent(DELETED_AT_ONCE, async |job| {
-                let id = ObjectId::new(Kind::Job, job.name());
-                // Another of the same name is not what was read.
-                self.cluster.delete_uid(&id, job.uid()).await.map(|_| ())
-            })
-            .await
     }
 
     /// Marks an object that this generation has no use for, so that no older one changes it again.
@@ -649,23 +532,6 @@ fn inventory(held: Option<&Held>) -> BTreeSet<ObjectId> {
         .unwrap_or_default()
 }
 
-/// Whether the pods before need what is there, and it would be changed.
-fn is_needed_as_it_is(object: &Object, live: &Live) -> bool {
-    let kinds = [Kind::Service, Kind::HorizontalPodAutoscaler];
-    kinds.contains(&object.id().kind)
-        && !live.is_pending()
-        && !covers(&live.0["spec"], &object.manifest()["spec"])
-}
-
-/// The Jobs of runs carry the run's label and not the role, which is their pods'.
-fn run_selector(selector: &str) -> String {
-    let without_role: Vec<&str> = selector
-        .split(',')
-        .filter(|part| !part.starts_with(labels::ROLE))
-        .collect();
-    format!("{},{}", without_role.join(","), labels::RUN)
-}
-
 /// What starts others goes first, so that nothing is started again.
 pub(crate) fn removal_order(ids: impl IntoIterator<Item = ObjectId>) -> Vec<ObjectId> {
     let mut ids: Vec<ObjectId> = ids.into_iter().collect();
@@ -678,94 +544,6 @@ pub(crate) fn removal_order(ids: impl IntoIterator<Item = ObjectId>) -> Vec<Obje
     ids
 }
 
-/// The object as a reservation: there, and without any effect.
-fn pending(object: &Object, stamp: Stamp) -> Sent {
-    let mut sent = stamped(object, stamp);
-    let json = &mut sent.json;
-    json["metadata"]["annotations"][labels::PENDING] = "true".into();
-    match object.id().kind {
-        // Paused, not without copies: Kubernetes calls no copies complete, and afterwards times no
-        // start of copies. A deployment that is resumed is timed from then on.
-        Kind::Deployment => json["spec"]["paused"] = true.into(),
-        Kind::CronJob | Kind::Job => json["spec"]["suspend"] = true.into(),
-        Kind::HorizontalPodAutoscaler => {
-            json["spec"]["scaleTargetRef"]["name"] = "pending".into();
-        }
-        Kind::Secret => return sent.with_data(Arc::new(Zeroizing::new(NO_LOGINS.to_owned()))),
-        Kind::Service | Kind::PodDisruptionBudget => {
-            // Without a selector it selects nothing.
-            if let Some(spec) = json["spec"].as_object_mut() {
-                spec.remove("selector");
-            }
-        }
-        _ => {}
-    }
-    sent
-}
-
-/// The object as it is sent over what is there.
-///
-/// Where an autoscaler owns the number of copies, the number that is there is sent, kept within the
-/// range. Leaving it out would fall back to one copy when a range takes the place of a fixed number.
-pub(crate) fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Stamp)) -> Sent {
-    let mut sent = stamped(object, stamp);
-    let json = &mut sent.json;
-    let autoscaler = all
-        .iter()
-        .find(|other| other.id().kind == Kind::HorizontalPodAutoscaler);
-    if object.id().kind == Kind::Deployment
-        && let Some(spec) = autoscaler.map(|autoscaler| &autoscaler.manifest()["spec"])
-    {
-        let bound = |field: &str| spec[field].as_i64().unwrap_or(1);
-        let there = live.number("/spec/replicas").unwrap_or(0);
-        json["spec"]["replicas"] = there
-            .max(bound("minReplicas"))
-            .min(bound("maxReplicas"))
-            .into();
-    }
-    sent
-}
-
-/// The object as it is written at a place in the order.
-pub(crate) fn stamped(object: &Object, stamp: Stamp) -> Sent {
-    let mut sent = object.sent();
-    sent.json["metadata"]["annotations"][labels::GENERATION] = stamp.to_string().into();
-    sent
-}
-
-/// Whether all that is wanted is there already, whatever else is.
-pub(crate) fn covers(live: &Value, wanted: &Value) -> bool {
-    match (live, wanted) {
-        // The API server leaves out what is empty.
-        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
-            let there = live.get(key);
-            there.map_or_else(|| is_empty(wanted), |live| covers(live, wanted))
-        }),
-        (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len()
-                && live
-                    .iter()
-                    .zip(wanted)
-                    .all(|(live, wanted)| covers(live, wanted))
-        }
-        (live, wanted) => live == wanted,
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(value) => !value,
-        Value::Number(number) => number.as_i64() == Some(0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.values().all(is_empty),
-    }
-}
-
 async fn pause(attempt: u32) {
     tokio::time::sleep(Duration::from_millis(20 << attempt.min(5))).await;
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,7 +12,7 @@ use choreo_deploy::id::RunId;
 use choreo_deploy::rollout::{Rollout, RunStatus};
 
 use crate::anchor::{ATTEMPTS, Anchors, Held};
-use crate::apply::{Writer, stamped};
+use crate::apply::Writer;
 use crate::cluster::{Cluster, Live, Written};
 use crate::error;
 use crate::kind::{Kind, ObjectId};
@@ -21,6 +21,7 @@ use crate::log;
 use crate::manifest::{self, Object, namespace_object, namespace_of, render, render_run};
 use crate::name;
 use crate::policy::Policy;
+use crate::shape::stamped;
 use crate::stamp::Stamp;
 use crate::status::{Seen, jobs_of, judge, workload_kind};
 use crate::task::Runs;

@@ -19,11 +19,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::anchor::{Anchor, Held, State};
-use crate::apply::{Done, Writer, covers, filled};
+use crate::apply::{Done, Writer};
 use crate::cluster::Live;
 use crate::kind::Kind;
 use crate::labels;
 use crate::manifest::Object;
+use crate::shape::{covers, filled};
 
 impl Writer<'_> {
     /// Whether the anchor's generation says what these objects say, all of it is in place, and nothing
