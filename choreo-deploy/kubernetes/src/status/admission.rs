@@ -200,6 +200,12 @@ mod tests {
                 false,
                 "no room",
             ),
+            // Each resource has a limit of its own.
+            (
+                "pods \"a\" is forbidden: exceeded quota: q, requested: pods=2,requests.cpu=1, used: pods=9,requests.cpu=0, limited: pods=10,requests.cpu=1",
+                false,
+                "no room",
+            ),
             (
                 "pods \"a\" is forbidden: maximum memory usage per Container is 8Mi, but limit is 256Mi",
                 true,
@@ -222,6 +228,17 @@ mod tests {
             ),
             (
                 "admission webhook \"p\" denied the request: no",
+                false,
+                "a policy",
+            ),
+            // Neither is a text of the LimitRanger.
+            (
+                "admission webhook \"p\" denied the request: maximum 3 pods",
+                false,
+                "a policy",
+            ),
+            (
+                "admission webhook \"p\" denied the request: usage per team",
                 false,
                 "a policy",
             ),
@@ -249,10 +266,20 @@ mod tests {
 
     #[test]
     fn quantities() {
-        assert_eq!(quantity("1"), quantity("1000m"));
-        assert_eq!(quantity("1Ki"), quantity("1024"));
-        assert!(quantity("2Gi") > quantity("512Mi") && quantity("1Ti") > quantity("1T"));
-        assert!(quantity("1M") > quantity("1k") && quantity("2G") > quantity("2M"));
+        for (text, units) in [
+            ("1", 1),
+            ("1k", 1_000),
+            ("1Ki", 1 << 10),
+            ("1M", 1_000_000),
+            ("512Mi", 512 << 20),
+            ("2G", 2_000_000_000),
+            ("2Gi", 2 << 30),
+            ("1T", 1_000_000_000_000),
+            ("1Ti", 1 << 40),
+        ] {
+            assert_eq!(quantity(text), Some(units * 1_000), "{text}");
+        }
+        assert_eq!(quantity("1500m"), Some(1_500));
         assert_eq!((quantity("x"), quantity("1E400")), (None, None));
     }
 }
