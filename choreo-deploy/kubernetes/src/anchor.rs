@@ -1,7 +1,8 @@
 //! The anchor: one ConfigMap per target that remembers its generation and its objects.
 //!
-//! It is written before the first object and stays after the last, so that an old generation is
-//! refused for ever. Each change replaces what was read: the API server takes one of two that race.
+//! It is written before the first object and never deleted, so an old generation is rejected
+//! forever. Each write replaces the anchor that was read: of two concurrent writes the API server
+//! accepts one.
 
 use std::collections::BTreeSet;
 
@@ -17,33 +18,35 @@ use crate::labels;
 use crate::name;
 use crate::stamp::{Rank, Stamp};
 
-/// How often a write is tried again after somebody else was faster.
+/// The number of attempts of a write that conflicts with another writer.
 pub(crate) const ATTEMPTS: u32 = 12;
 
-/// What the anchor of a target says.
+/// The content of a target's anchor.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Anchor {
     pub(crate) generation: Generation,
-    /// How far it has come within the generation.
+    /// The order within the generation.
     pub(crate) rank: Rank,
     pub(crate) state: State,
-    /// What the generation consists of.
+    /// The objects of the generation.
     pub(crate) current: BTreeSet<ObjectId>,
-    /// What may be there, of this generation and of older ones.
+    /// The objects that may exist, of this generation and of older ones.
     pub(crate) inventory: BTreeSet<ObjectId>,
-    /// What is written once the generation is ready, because what ran before needs it otherwise.
+    /// The objects that are written when the generation is ready, because the earlier pods need the
+    /// live ones.
     pub(crate) deferred: Vec<Value>,
-    /// What the objects say, without what changes with each generation; empty where it is not known.
+    /// The digest of the objects without parts that change with each generation; empty if it is not
+    /// known.
     pub(crate) digest: String,
-    /// The stamp that the objects were written with: an older one where a generation changed nothing.
+    /// The stamp of the objects: an older one if later generations changed nothing.
     pub(crate) since: Stamp,
-    /// The Secret that the generation's pods pull with; empty without one.
+    /// The name of the Secret that the generation's pods pull with; empty without one.
     pub(crate) pull_secret: String,
-    /// The Secret that the pods of the generation that was ready last pull with; empty without one.
+    /// The same for the generation that was ready last.
     pub(crate) ready_pull_secret: String,
 }
 
-/// An anchor as it was read or written last.
+/// An anchor as it was last read or written.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) anchor: Anchor,
@@ -51,7 +54,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// When it was written last, by the API server's clock.
+    /// Returns the time of the last write, by the API server's clock.
     pub(crate) fn written_at(&self) -> Option<Timestamp> {
         self.live.written_at()
     }
@@ -65,19 +68,19 @@ impl Anchor {
         }
     }
 
-    /// When it took a generation that changed nothing, if it was `written` then: what was there before
-    /// is its own from then on, and what happened before is not.
+    /// Returns the time at which the anchor took a generation that changed nothing; `written` is
+    /// the time of its last write. Events from before do not belong to the generation.
     pub(crate) fn kept(&self, written: Option<Timestamp>) -> Option<Timestamp> {
         written.filter(|_| self.since < self.stamp())
     }
 }
 
-/// How far the generation is written. What becomes of it on the data plane is the rollout's matter.
+/// The progress of writing the generation. The rollout's state is separate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum State {
     Applying,
     Applied,
-    /// Taken back, and nothing was there before: nothing runs.
+    /// The generation was taken back and nothing was ready before, so nothing runs.
     Stopped,
     Removing,
     Removed,
@@ -118,7 +121,7 @@ impl Anchors<'_> {
         Ok(self.load().await?.map(|held| held.anchor))
     }
 
-    /// Refuses what is older than what the anchor says.
+    /// Returns an error if the anchor has a newer stamp.
     pub(crate) async fn check(&self, stamp: Stamp) -> Result<(), BackendError> {
         match self.read().await? {
             Some(anchor) if anchor.stamp() > stamp => {
@@ -128,9 +131,8 @@ impl Anchors<'_> {
         }
     }
 
-    /// Changes the anchor as it was held last, unless it is newer than the stamp, and holds what is
-    /// there then. The change sees `None` where there is no anchor, and makes `None` where none is
-    /// needed.
+    /// Changes the held anchor unless it has a newer stamp, and returns the anchor afterwards. The
+    /// change gets `None` if there is no anchor, and returns `None` if none is needed.
     pub(crate) async fn change(
         &self,
         stamp: Stamp,
@@ -153,11 +155,11 @@ impl Anchors<'_> {
                 None => held = self.load().await?,
             }
         }
-        let message = "other workers keep changing the same target: try again";
+        let message = "other workers keep changing the same target: retry the call";
         Err(self.cluster.failed(BackendErrorKind::Conflict, message))
     }
 
-    /// Writes an anchor over the one that is held; `None` when that is no longer so.
+    /// Writes an anchor over the held one; returns `None` if that has changed.
     pub(crate) async fn put(
         &self,
         anchor: Anchor,
@@ -183,7 +185,7 @@ impl Anchors<'_> {
         };
         let id = self.id();
         if !live.belongs_to(self.target) {
-            let message = format!("{id} is there and belongs to something else: remove it");
+            let message = format!("{id} exists and belongs to another owner: remove it");
             return Err(self.cluster.failed(BackendErrorKind::Refused, message));
         }
         let anchor = parse(&live).ok_or_else(|| self.cluster.unreadable(&id.to_string()))?;

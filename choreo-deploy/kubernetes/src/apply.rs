@@ -1,35 +1,39 @@
-//! Writing: how a worker that was paused at any point cannot undo what came after.
+//! Writing the objects of a target, so that a paused worker cannot undo a newer deployment.
 //!
-//! Kubernetes changes one object at a time, so a target's generation cannot be checked and its
-//! objects written in one step. Three rules make up for it:
+//! Kubernetes changes one object at a time, so a worker cannot check a target's generation and
+//! write its objects in one step. Three rules replace that step:
 //!
-//! 1. *Claim first.* The [anchor](crate::anchor) takes the generation before any object is touched.
+//! 1. *Claim first.* The [anchor](crate::anchor) takes the generation before the worker touches an
+//!    object.
 //! 2. *Touch everything.* After its claim a worker changes every object that the target may have,
-//!    also those it has no use for. Each change is conditional on what was read, so an older worker
-//!    that has read an object before sees a conflict, reads again and finds the newer generation.
-//! 3. *Reserve, check, activate.* What is not there yet cannot be touched. So an object is created
-//!    as a *pending* one that does nothing (a paused rollout, a suspended schedule, an empty secret); then
-//!    the worker reads the anchor; only if that is still its own generation does it write the real
-//!    object, conditional on the pending one being unchanged.
+//!    including those that it does not need. Each change is conditional on the object that was
+//!    read. An older worker that has read the object before gets a conflict, reads again and finds
+//!    the newer generation.
+//! 3. *Reserve, check, activate.* A worker cannot touch an object that does not exist. So it
+//!    creates a *pending* object without any effect (a paused rollout, a suspended schedule, an
+//!    empty Secret) and reads the anchor. Only if the anchor still has its own generation does it
+//!    write the real object, on the condition that the pending object is unchanged.
 //!
-//! Why 3 is enough: a worker activates an object that it read *before* it read the anchor. A newer
-//! worker claims either before that reading of the anchor, and the older one stops; or after it, and
-//! then touches the object, which is there. Either way the newer worker has the last word. What a
-//! worker that stopped for good leaves behind does nothing, and the removal of the target removes it.
+//! Rule 3 suffices because a worker activates an object that it read *before* it read the anchor.
+//! If a newer worker claims before that, the older worker stops. If it claims afterwards, it
+//! touches the object, which exists. Either way the newer worker writes last. Pending objects of a
+//! worker that stopped for good have no effect, and the removal of the target deletes them.
 //!
-//! Rules 2 and 3 are kept object by object where something differs, and with fewer requests where
-//! nothing can be lost by it:
+//! Rules 2 and 3 apply to each object that differs. They take fewer requests if nothing can be
+//! lost:
 //!
-//! - One look at the anchor activates all that was reserved before it.
-//! - What no anchor ever listed was written by nobody, for all claim first and list what they plan.
+//! - One read of the anchor activates all objects that were reserved before it.
+//! - No worker has written an object that the anchor never listed, because each worker claims first
+//!   and lists the objects that it plans.
 //! - A generation that changes nothing only claims: see [`unchanged`](crate::unchanged).
 //!
-//! Within a generation what is pinned comes after what runs by a tag, and what takes it back after both,
-//! in the same way: see [`Rank`](crate::stamp::Rank).
+//! Within a generation a digest comes after a tag, and taking back comes after both: see
+//! [`Rank`](crate::stamp::Rank).
 //!
-//! What else ran before needs is left as it is until the new pods are ready: the ports of the Service
-//! and the range of the autoscaler. They are written down in the anchor and written by `settle`. Until
-//! then a port whose number changes leads to it by its name: see [`held_back`](crate::held_back).
+//! The ports of the Service and the range of the autoscaler stay as the earlier pods need them
+//! until the new pods are ready. The anchor remembers the new ones, and `settle` writes them. Until
+//! then the Service resolves a port whose number changes by its name: see
+//! [`held_back`](crate::held_back).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,20 +52,20 @@ use crate::shape::{filled, is_needed_as_it_is, pending};
 use crate::stamp::Stamp;
 use crate::unchanged;
 
-/// Writes the objects of one target at one place in their order.
+/// Writes the objects of one target with one stamp.
 pub(crate) struct Writer<'a> {
     pub(crate) cluster: &'a Cluster<'a>,
     pub(crate) target: &'a Target,
     pub(crate) stamp: Stamp,
 }
 
-/// What a generation consists of.
+/// The objects of a generation, and the Secret that its pods pull with.
 #[derive(Clone, Copy)]
 pub(crate) struct Planned<'a> {
     pub(crate) ids: &'a BTreeSet<ObjectId>,
-    /// The digest of what the objects say; empty if it is not compared.
+    /// The digest of the objects' contents; empty if it is not compared.
     pub(crate) digest: &'a str,
-    /// The Secret that its pods pull with; empty without one.
+    /// The name of the Secret that the pods pull with; empty without one.
     pub(crate) pull_secret: &'a str,
 }
 
@@ -78,8 +82,8 @@ impl Planned<'_> {
 }
 
 impl Writer<'_> {
-    /// Makes the target consist of these objects, whose pods pull with a Secret. What it had beyond them
-    /// is left for `settle`.
+    /// Makes these objects the objects of the target; its pods pull with a Secret. Further objects
+    /// of the target stay until `settle`.
     pub(crate) async fn apply(
         &self,
         objects: &[Object],
@@ -107,7 +111,7 @@ impl Writer<'_> {
         let mut done = Done::of(State::Applied);
         let possible = match is_first {
             true => self.possible(held.as_ref()),
-            // Whoever wrote something has claimed before, and listed it.
+            // A worker that wrote an object has claimed before, and listed the object.
             false => inventory(held.as_ref()),
         };
         for id in possible.difference(&planned) {
@@ -125,7 +129,7 @@ impl Writer<'_> {
         self.finish(held, done).await
     }
 
-    /// Writes the objects, and returns what is to be written when the generation is ready.
+    /// Writes the objects, and returns those that are written when the generation is ready.
     async fn write_all(
         &self,
         objects: &[Object],
@@ -137,7 +141,7 @@ impl Writer<'_> {
             match live {
                 None => self.write_new(object, objects).await?,
                 Some(live) if is_needed_as_it_is(object, &live) => {
-                    // Refused now, while what was there before can still be kept.
+                    // An invalid object is rejected now, while the earlier state is still there.
                     self.cluster.dry_run(object.id(), object).await?;
                     self.hold_back(object, live).await?;
                     deferred.push(object.manifest().clone());
@@ -148,8 +152,8 @@ impl Writer<'_> {
         Ok(deferred)
     }
 
-    /// Reads what is there of each object, and reserves others. When this returns, what it returns may
-    /// be written over.
+    /// Reads each object, and reserves it if it does not exist. The caller may then write over the
+    /// returned objects.
     async fn reserve(
         &self,
         objects: &[Object],
@@ -157,8 +161,8 @@ impl Writer<'_> {
     ) -> Result<Vec<Option<Live>>, BackendError> {
         let mut there = Vec::with_capacity(objects.len());
         for object in objects {
-            // Kubernetes writes the status of these as soon as they are there: reserved with the others,
-            // they would have changed before it is their turn.
+            // Kubernetes writes the status of these as soon as they exist. If they were reserved
+            // with the others, they would have changed before they are activated.
             let changes_by_itself = matches!(
                 object.id().kind,
                 Kind::CronJob
@@ -176,7 +180,7 @@ impl Writer<'_> {
             .into_iter()
             .map(|live| live.filter(|live| !live.is_ending()))
             .collect();
-        // One look is enough for all: it comes after each of them was read.
+        // One read suffices because each object was read before it.
         if there.iter().flatten().any(Live::is_pending) {
             self.anchors().check(self.stamp).await?;
         }
@@ -186,7 +190,7 @@ impl Writer<'_> {
     async fn reserved(&self, object: &Object, is_first: bool) -> Result<Live, BackendError> {
         let id = object.id();
         for attempt in 0..ATTEMPTS {
-            // Where there was no anchor, most likely nothing is there to read.
+            // Without an anchor, the objects most likely do not exist.
             if !(is_first && attempt == 0) {
                 match self.judged(id).await? {
                     Some(live) if live.is_ending() => {
@@ -205,7 +209,7 @@ impl Writer<'_> {
         Err(self.contended(id))
     }
 
-    /// The anchor of what this worker writes.
+    /// Returns the anchor for a plan of this writer.
     pub(crate) fn anchor(
         &self,
         state: State,
@@ -252,7 +256,7 @@ impl Writer<'_> {
                 }
                 let (mut inventory, ready) = match anchor {
                     Some(anchor) => (anchor.inventory, anchor.ready_pull_secret),
-                    // Where nothing was ready before, nothing is brought back.
+                    // If nothing was ready before, nothing is restored.
                     None => (BTreeSet::new(), plan.pull_secret.to_owned()),
                 };
                 inventory.extend(plan.ids.iter().cloned());
@@ -288,7 +292,8 @@ impl Writer<'_> {
         finished.await.map(drop)
     }
 
-    /// What the target may have: what the anchor lists, and every object with one of its names.
+    /// Returns the objects that the target may have: those that the anchor lists, and every object
+    /// with one of its names.
     pub(crate) fn possible(&self, held: Option<&Held>) -> BTreeSet<ObjectId> {
         let mut ids = inventory(held);
         let name = name::object(self.target);
@@ -307,10 +312,11 @@ impl Writer<'_> {
         ids
     }
 
-    /// Marks an object that this generation has no use for, so that no older one changes it again.
-    /// Whether it is there afterwards.
+    /// Marks an object that this generation does not need, so that no older generation changes it
+    /// again. Returns `true` if it exists afterwards.
     ///
-    /// An autoscaler goes at once: it would go on scaling what now has a fixed number of copies.
+    /// An autoscaler is deleted at once, because it would continue to scale a workload that now has
+    /// a fixed number of replicas.
     pub(crate) async fn supersede(&self, id: &ObjectId) -> Result<bool, BackendError> {
         match id.kind {
             Kind::HorizontalPodAutoscaler => self.delete(id).await.map(|()| false),
@@ -318,8 +324,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Marks an object that stays as it is, so that no older generation changes it again. Whether it
-    /// is there.
+    /// Marks an object that stays as it is, so that no older generation changes it again. Returns
+    /// `true` if it exists.
     pub(crate) async fn touch(&self, id: &ObjectId) -> Result<bool, BackendError> {
         match self.judged(id).await? {
             Some(live) => self.touch_over(id, live, |_| None).await,
@@ -327,8 +333,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Marks an object that the pods before need as it is. The new pods serve behind a Service as soon
-    /// as they are ready, so its ports lead to the number that each pod serves.
+    /// Marks an object that the earlier pods need as it is. The new pods serve behind a Service as
+    /// soon as they are ready, so the Service resolves its ports for each pod.
     async fn hold_back(&self, object: &Object, live: Live) -> Result<(), BackendError> {
         let ports = |live: &Live| match object.id().kind {
             Kind::Service => held_back::ports(&live.0, object.manifest()),
@@ -337,7 +343,7 @@ impl Writer<'_> {
         self.touch_over(object.id(), live, ports).await.map(drop)
     }
 
-    /// Marks an object, and gives it other ports where there are some.
+    /// Marks an object, and replaces its ports if there are others.
     async fn touch_over(
         &self,
         id: &ObjectId,
@@ -366,7 +372,7 @@ impl Writer<'_> {
         Err(self.contended(id))
     }
 
-    /// Deletes an object, unless it or the target is of a newer generation.
+    /// Deletes an object, unless the object or the target has a newer generation.
     pub(crate) async fn delete(&self, id: &ObjectId) -> Result<(), BackendError> {
         for attempt in 0..ATTEMPTS {
             let Some(live) = self.judged(id).await? else {
@@ -375,7 +381,7 @@ impl Writer<'_> {
             if live.is_ending() {
                 return Ok(());
             }
-            // Read the object first, then the anchor: see the module's rule 3.
+            // The object is read first, then the anchor: see rule 3 of the module.
             self.anchors().check(self.stamp).await?;
             if self.cluster.delete(id, &live).await? {
                 return Ok(());
@@ -385,7 +391,7 @@ impl Writer<'_> {
         Err(self.contended(id))
     }
 
-    /// Writes an object that most likely is not there.
+    /// Writes an object that most likely does not exist.
     async fn write_new(&self, object: &Object, all: &[Object]) -> Result<(), BackendError> {
         let pending = pending(object, self.stamp);
         let reserved = self.cluster.apply(object.id(), pending, None).await?;
@@ -397,7 +403,7 @@ impl Writer<'_> {
         self.write(object, all).await
     }
 
-    /// Writes an object over what was read of it; or over what has become of that.
+    /// Writes an object over the one that was read, or over its newer state.
     async fn write_over(
         &self,
         object: &Object,
@@ -459,8 +465,8 @@ impl Writer<'_> {
             .await
     }
 
-    /// Takes back what this worker reserved. Tidy, but not needed: it does nothing, and is found when
-    /// the target is removed; so no error is worth telling.
+    /// Deletes an object that this worker reserved. Errors are ignored, because a pending object
+    /// has no effect and the removal of the target deletes it.
     async fn discard(&self, id: &ObjectId) {
         for attempt in 0..ATTEMPTS {
             let Ok(Some(live)) = self.judged(id).await else {
@@ -474,12 +480,12 @@ impl Writer<'_> {
         }
     }
 
-    /// Reads an object, and refuses it when it is another's or newer.
+    /// Reads an object, and rejects it if it belongs to another owner or has a newer stamp.
     pub(crate) async fn judged(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
         self.judge(id, self.cluster.get(id).await?)
     }
 
-    /// The same for what was read already.
+    /// Rejects an object that was read if it belongs to another owner or has a newer stamp.
     pub(crate) fn judge(
         &self,
         id: &ObjectId,
@@ -489,7 +495,7 @@ impl Writer<'_> {
             return Ok(None);
         };
         if !live.belongs_to(self.target) {
-            let message = format!("{id} is there and belongs to something else: remove it");
+            let message = format!("{id} exists and belongs to another owner: remove it");
             return Err(self.cluster.failed(BackendErrorKind::Refused, message));
         }
         match live.stamp() {
@@ -499,16 +505,16 @@ impl Writer<'_> {
     }
 
     fn contended(&self, id: &ObjectId) -> BackendError {
-        let message = format!("{id} keeps changing while it is written: try again");
+        let message = format!("{id} keeps changing while it is written: retry the call");
         self.cluster.failed(BackendErrorKind::Conflict, message)
     }
 }
 
-/// What was written, and how far.
+/// The result of a write: its state, and the objects that it leaves for later.
 #[derive(Debug)]
 pub(crate) struct Done {
     state: State,
-    /// What is there and listed nowhere.
+    /// Objects that exist and that the anchor does not list.
     beyond: BTreeSet<ObjectId>,
     deferred: Vec<Value>,
 }
@@ -532,7 +538,8 @@ fn inventory(held: Option<&Held>) -> BTreeSet<ObjectId> {
         .unwrap_or_default()
 }
 
-/// What starts others goes first, so that nothing is started again.
+/// Orders objects for removal. Objects that start others come first, so that nothing is started
+/// again.
 pub(crate) fn removal_order(ids: impl IntoIterator<Item = ObjectId>) -> Vec<ObjectId> {
     let mut ids: Vec<ObjectId> = ids.into_iter().collect();
     ids.sort_by_key(|id| match id.kind {

@@ -8,11 +8,11 @@ use crate::apply::{Done, Planned, Writer, removal_order};
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 
-/// How many Jobs are deleted at once.
+/// The number of Jobs that are deleted concurrently.
 const DELETED_AT_ONCE: usize = 8;
 
 impl Writer<'_> {
-    /// Removes everything of the target but the anchor.
+    /// Removes all objects of the target except the anchor.
     pub(crate) async fn remove(&self) -> Result<(), BackendError> {
         let stamp = self.stamp;
         let held = self.anchors().load().await?;
@@ -38,8 +38,8 @@ impl Writer<'_> {
 
     /// Deletes the Jobs of all runs.
     ///
-    /// A Job is made once and never written anew, so a look at the anchor after all were read is
-    /// enough: a run of a newer generation has another name.
+    /// A Job is created once and never rewritten, so one read of the anchor after the list
+    /// suffices: a run of a newer generation has another name.
     async fn delete_jobs(&self) -> Result<(), BackendError> {
         let selector = labels::query(&labels::selector(self.target, labels::ROLE_RUN));
         let jobs = self
@@ -50,14 +50,15 @@ impl Writer<'_> {
         stream::iter(jobs.iter().filter(|job| !job.is_ending()).map(Ok))
             .try_for_each_concurrent(DELETED_AT_ONCE, async |job| {
                 let id = ObjectId::new(Kind::Job, job.name());
-                // Another of the same name is not what was read.
+                // A Job of the same name that was created since is another Job.
                 self.cluster.delete_uid(&id, job.uid()).await.map(|_| ())
             })
             .await
     }
 }
 
-/// The Jobs of runs carry the run's label and not the role, which is their pods'.
+/// Returns the selector of the Jobs of runs. They have the run's label, and not the role, which
+/// only their pods have.
 fn run_selector(selector: &str) -> String {
     let without_role: Vec<&str> = selector
         .split(',')

@@ -1,4 +1,4 @@
-//! Settling: what waited for a generation to be ready takes effect, and what is left over is removed.
+//! Settling: deferred changes of a ready generation take effect, and leftovers are removed.
 
 use choreo_deploy::backend::BackendError;
 
@@ -7,7 +7,7 @@ use crate::apply::{Writer, removal_order};
 use crate::manifest::Object;
 
 impl Writer<'_> {
-    /// Writes what waited for the generation to be ready, and removes what is not part of it.
+    /// Writes the deferred changes, and removes the objects that are not part of the generation.
     pub(crate) async fn settle(&self) -> Result<(), BackendError> {
         let Some(held) = self.anchors().load().await? else {
             return Ok(());
@@ -19,7 +19,7 @@ impl Writer<'_> {
         if anchor.generation < self.stamp.generation || anchor.state != State::Applied {
             return Ok(());
         }
-        // What is ready by its tag is settled as that.
+        // A release that is ready by its tag is settled with that stamp.
         let writer = Writer {
             stamp: anchor.stamp(),
             ..*self
@@ -27,14 +27,15 @@ impl Writer<'_> {
         writer.complete(held, &anchor).await
     }
 
-    /// Settles the generation as the anchor has it.
+    /// Settles the generation of the anchor.
     async fn complete(&self, held: Held, anchor: &Anchor) -> Result<(), BackendError> {
         for manifest in &anchor.deferred {
             let object = Object::of_manifest(manifest)
                 .ok_or_else(|| self.cluster.unreadable("a deferred object"))?;
             self.write(&object, &[]).await?;
         }
-        // Before the leftovers are removed: the generation is ready even if one of them stays.
+        // Before the leftovers are removed, because the generation is ready even if one of them
+        // stays.
         let noted = self.change_own(Some(held), |anchor| Anchor {
             ready_pull_secret: anchor.pull_secret.clone(),
             ..anchor
@@ -46,7 +47,7 @@ impl Writer<'_> {
         cleared.map_err(BackendError::about_leftovers)
     }
 
-    /// Removes what is not part of the generation, once everything of it is written.
+    /// Removes the objects that are not part of the generation, after all of its own are written.
     async fn clear(&self, held: Held, anchor: &Anchor) -> Result<(), BackendError> {
         for id in removal_order(anchor.inventory.difference(&anchor.current).cloned()) {
             self.delete(&id).await?;

@@ -1,4 +1,4 @@
-//! The forms in which an object is written, and the comparison with what is there.
+//! The forms in which an object is written, and its comparison with the live object.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::stamp::Stamp;
 /// A docker config without logins, in base64.
 const NO_LOGINS: &str = "eyJhdXRocyI6e319";
 
-/// The object as a reservation: there, and without any effect.
+/// Returns the object as a reservation, without any effect.
 pub(crate) fn pending(object: &Object, stamp: Stamp) -> Sent {
     let mut sent = stamped(object, stamp);
     let json = &mut sent.json;
     json["metadata"]["annotations"][labels::PENDING] = "true".into();
     match object.id().kind {
-        // Paused, not without copies: Kubernetes calls no copies complete, and afterwards times no
-        // start of copies. A deployment that is resumed is timed from then on.
+        // Paused instead of without replicas: Kubernetes considers zero replicas complete, and does
+        // not time a start of replicas afterwards. It times a resumed deployment from then on.
         Kind::Deployment => json["spec"]["paused"] = true.into(),
         Kind::CronJob | Kind::Job => json["spec"]["suspend"] = true.into(),
         Kind::HorizontalPodAutoscaler => {
@@ -30,7 +30,7 @@ pub(crate) fn pending(object: &Object, stamp: Stamp) -> Sent {
         }
         Kind::Secret => return sent.with_data(Arc::new(Zeroizing::new(NO_LOGINS.to_owned()))),
         Kind::Service | Kind::PodDisruptionBudget => {
-            // Without a selector it selects nothing.
+            // A Service without a selector selects nothing.
             if let Some(spec) = json["spec"].as_object_mut() {
                 spec.remove("selector");
             }
@@ -40,10 +40,11 @@ pub(crate) fn pending(object: &Object, stamp: Stamp) -> Sent {
     sent
 }
 
-/// The object as it is sent over what is there.
+/// Returns the object as it is sent over the live object.
 ///
-/// Where an autoscaler owns the number of copies, the number that is there is sent, kept within the
-/// range. Leaving it out would fall back to one copy when a range takes the place of a fixed number.
+/// If an autoscaler owns the number of replicas, the live number is sent, kept within the range.
+/// Without a number, a workload would fall back to one replica when a range replaces a fixed
+/// number.
 pub(crate) fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Stamp)) -> Sent {
     let mut sent = stamped(object, stamp);
     let json = &mut sent.json;
@@ -63,17 +64,17 @@ pub(crate) fn filled(object: &Object, all: &[Object], (live, stamp): (&Live, Sta
     sent
 }
 
-/// The object as it is written at a place in the order.
+/// Returns the object with a stamp.
 pub(crate) fn stamped(object: &Object, stamp: Stamp) -> Sent {
     let mut sent = object.sent();
     sent.json["metadata"]["annotations"][labels::GENERATION] = stamp.to_string().into();
     sent
 }
 
-/// Whether all that is wanted is there already, whatever else is.
+/// Returns `true` if the live value contains all that is wanted, whatever else it contains.
 pub(crate) fn covers(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
-        // The API server leaves out what is empty.
+        // The API server omits empty values.
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
             let there = live.get(key);
             there.map_or_else(|| is_empty(wanted), |live| covers(live, wanted))
@@ -100,7 +101,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Whether the pods before need what is there, and it would be changed.
+/// Returns `true` if the earlier pods need the live object, and the object would change it.
 pub(crate) fn is_needed_as_it_is(object: &Object, live: &Live) -> bool {
     let kinds = [Kind::Service, Kind::HorizontalPodAutoscaler];
     kinds.contains(&object.id().kind)
@@ -134,10 +135,10 @@ mod tests {
             json["spec"].clone()
         };
         let spec = reserved("Deployment", &json!({ "paused": false, "replicas": 2 }));
-        assert_eq!(spec["paused"], true, "no pod is made while it is paused");
+        assert_eq!(spec["paused"], true, "no pod is created while it is paused");
         assert_eq!(
             spec["replicas"], 2,
-            "Kubernetes takes no copies for complete, and times none that come later"
+            "Kubernetes considers zero replicas complete, and does not time later ones"
         );
         for kind in ["CronJob", "Job"] {
             assert_eq!(reserved(kind, &json!({}))["suspend"], true, "{kind}");

@@ -1,4 +1,4 @@
-//! The place of what is written in the order of all that is written to a target.
+//! The order of all writes to a target.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use choreo_deploy::backend::Intent;
 use choreo_deploy::deployment::Generation;
 
-/// A generation, and what comes first and last within it.
+/// A generation, and the order within it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Stamp {
     pub(crate) generation: Generation,
@@ -15,20 +15,20 @@ pub(crate) struct Stamp {
 
 /// The order within a generation.
 ///
-/// What is deployed by a tag is applied again by the digest that was observed, at the same generation.
-/// A worker that has lost its claim and does not know it may still apply the tag: it is stale then.
+/// A release that was deployed by tag is applied again by the observed digest, at the same
+/// generation. A worker that lost its claim unnoticed may still apply the tag, and is stale then.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Rank {
-    /// Applied by a tag.
+    /// A release by tag.
     ByTag,
-    /// Applied by a digest, or removed.
+    /// A release by digest, or a removal.
     Pinned,
-    /// The state that the generation was taken back to.
+    /// The state to which the generation was taken back.
     TakenBack,
 }
 
 impl Rank {
-    /// What is written after the generation.
+    /// Returns the suffix of the written generation.
     fn suffix(self) -> &'static str {
         match self {
             Self::ByTag => "-by-tag",
@@ -39,7 +39,7 @@ impl Rank {
 }
 
 impl Stamp {
-    /// Of what is applied by a digest, or removed.
+    /// Returns the stamp of a removal, or of a release that is applied by digest.
     pub(crate) fn new(generation: Generation) -> Self {
         Self {
             generation,
@@ -47,7 +47,7 @@ impl Stamp {
         }
     }
 
-    /// Of what is applied.
+    /// Returns the stamp of an intent that is applied.
     pub(crate) fn of(intent: &Intent<'_>) -> Self {
         let is_pinned = intent.release.image.deployed().digest().is_some();
         Self {
@@ -59,7 +59,7 @@ impl Stamp {
         }
     }
 
-    /// Of what takes a generation back.
+    /// Returns the stamp with which a generation is taken back.
     pub(crate) fn taking_back(generation: Generation) -> Self {
         Self {
             generation,

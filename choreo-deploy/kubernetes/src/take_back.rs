@@ -1,7 +1,7 @@
-//! Taking a generation back: what ran before it runs again, or nothing does.
+//! Taking a generation back: the state before it is restored, or nothing runs.
 //!
-//! It is written with a stamp that comes after the generation's own, by the rules of
-//! [`apply`](crate::apply), so that a worker that still applies the generation is stale.
+//! Its stamp comes after the generation's own, by the rules of [`apply`](crate::apply), so a worker
+//! that still applies the generation is stale.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +15,11 @@ use crate::manifest::Object;
 use crate::name;
 
 impl Writer<'_> {
-    /// Makes the target consist of these objects, which it did before. Their pods are there, so
-    /// nothing waits for them to be ready: what the generation had beyond them goes at once.
+    /// Makes these objects the objects of the target again. Their pods run, so nothing waits until
+    /// they are ready: further objects of the generation are removed at once.
     ///
-    /// A pull secret of the target that the pods name and that is not among the objects stays as it is.
+    /// If the pods name a pull secret of the target that is not among the objects, it stays as it
+    /// is.
     pub(crate) async fn bring_back(
         &self,
         objects: &[Object],
@@ -51,8 +52,9 @@ impl Writer<'_> {
         self.finish(held, Done::of(State::Applied)).await
     }
 
-    /// The Service as it leads to each pod at the number that the pod serves, where not all serve the one
-    /// of before: the pods of the generation are behind it until those of before have taken their place.
+    /// Returns the Service with ports that are resolved for each pod, if not all pods serve the
+    /// earlier numbers. The pods of the generation are behind it until the earlier pods have
+    /// replaced them.
     async fn reached(&self, object: &Object) -> Result<Option<Object>, BackendError> {
         if object.id().kind != Kind::Service {
             return Ok(None);
@@ -67,8 +69,8 @@ impl Writer<'_> {
         Ok(Object::of_manifest(&manifest))
     }
 
-    /// Deletes what runs or starts something. What lies around it stays: runs of tasks need it, and
-    /// so does the next generation.
+    /// Deletes the objects that run or start something. The others stay, because runs of tasks and
+    /// the next generation need them.
     pub(crate) async fn stop(&self) -> Result<(), BackendError> {
         let held = self.anchors().load().await?;
         let held = self.claim(held, Planned::nothing()).await?;

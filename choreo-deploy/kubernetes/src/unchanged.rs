@@ -1,18 +1,18 @@
-//! A generation that changes nothing: only the anchor takes it, and no object is written.
+//! A generation that changes nothing: it is written to the anchor, and to no object.
 //!
-//! Why this keeps the fence of [`apply`](crate::apply): what an older worker that is still under way
-//! may write is what its own generation says, over objects that nobody has touched since it read them.
-//! A generation that was applied has touched all that it changed. So, while the anchor says that a
-//! generation is applied, a worker of that one or of an older one can change an object only to what it
-//! is already. A generation that says the same therefore loses nothing by leaving the objects alone.
-//! The anchor must take it nevertheless: else one between the two, accepted before it and claimed after
-//! it, would not be refused.
+//! This keeps the fence of [`apply`](crate::apply). An older worker that still runs writes the
+//! content of its own generation, over objects that have not changed since it read them. An applied
+//! generation has touched all objects that it changed. While the anchor says that a generation is
+//! applied, a worker of that generation or of an older one can therefore only write content that is
+//! there already. A generation with the same content loses nothing if it does not write the
+//! objects. It must be written to the anchor nevertheless: otherwise a generation that was accepted
+//! before it and claims after it would not be rejected.
 //!
-//! The Jobs of a schedule carry the generation and release that wrote it, so both are left out of what it
-//! says too.
+//! The Jobs of a schedule contain the generation and release that wrote it, so the content does not
+//! include them either.
 //!
-//! What a generation says is remembered as a digest. A pull secret is left out of it, for a digest of a
-//! password is something to guess at; so a pull secret is touched.
+//! The content is remembered as a digest without the data of the pull secret, because a digest of a
+//! password could be guessed at. Instead the pull secret is touched.
 
 use choreo_deploy::backend::BackendError;
 use serde_json::Value;
@@ -27,8 +27,8 @@ use crate::manifest::Object;
 use crate::shape::{covers, filled};
 
 impl Writer<'_> {
-    /// Whether the anchor's generation says what these objects say, all of it is in place, and nothing
-    /// is left to be done for it.
+    /// Returns `true` if the anchor's generation has the content of these objects, all of it is
+    /// live, and nothing of it is deferred.
     pub(crate) async fn is_there(
         &self,
         anchor: &Anchor,
@@ -62,7 +62,8 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    /// Lets the anchor take the generation; `false` when it has changed since it was read.
+    /// Writes the generation to the anchor; returns `false` if the anchor has changed since it was
+    /// read.
     pub(crate) async fn keep(
         &self,
         there: &Held,
@@ -90,7 +91,8 @@ impl Writer<'_> {
     }
 }
 
-/// Whether the rollout of a Deployment has ended well. One that has not is worth another apply.
+/// Returns `true` if the rollout of a Deployment has succeeded. Otherwise it is worth another
+/// apply.
 fn is_at_rest(deployment: &Live) -> bool {
     let wanted = deployment.number("/spec/replicas").unwrap_or(1);
     let observed = deployment.number("/status/observedGeneration");
@@ -100,7 +102,8 @@ fn is_at_rest(deployment: &Live) -> bool {
             .all(|count| deployment.number(&format!("/status/{count}")).unwrap_or(0) == wanted)
 }
 
-/// What objects say, but for what changes with each generation and for secrets.
+/// Returns the digest of the objects, without parts that change with each generation and without
+/// secrets.
 pub(crate) fn digest(objects: &[Object]) -> String {
     let mut hash = Sha256::new();
     for object in objects {
@@ -116,7 +119,7 @@ pub(crate) fn digest(objects: &[Object]) -> String {
     digits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Leaves out which generation and release an object is of, and what a schedule makes.
+/// Removes the generation and the release, from an object and from what a schedule creates.
 fn steady(json: &mut Value) {
     for pointer in [
         "/metadata/annotations",
