@@ -31,8 +31,8 @@ const TAKE_BACK: &str = "take back";
 
 /// A Kubernetes cluster as a data plane.
 ///
-/// Takes your [`kube::Client`], so certificates, proxies and identities are configured where you
-/// configure them. Cheap to clone; holds no state: everything it knows is in the cluster.
+/// Takes your [`kube::Client`], so you configure certificates, proxies and identities there. Cheap
+/// to clone, and without state: all state is in the cluster.
 ///
 /// ```no_run
 /// use choreo_deploy_kubernetes::{KubernetesBackend, Policy};
@@ -50,13 +50,13 @@ pub struct KubernetesBackend {
 }
 
 impl KubernetesBackend {
-    /// A cluster, and what its operator decides.
+    /// Creates a backend from a client and the operator's policy.
     #[must_use]
     pub fn new(client: kube::Client, policy: Policy) -> Self {
         Self { client, policy }
     }
 
-    /// What the operator decides.
+    /// Returns the operator's policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -74,7 +74,7 @@ impl KubernetesBackend {
         }
     }
 
-    /// The client tries again by itself for many minutes; a call has one limit over all of it.
+    /// Limits a whole call, because the client itself retries for many minutes.
     async fn within<T>(
         &self,
         operation: &'static str,
@@ -109,8 +109,8 @@ impl KubernetesBackend {
         writer.apply(&objects, &pull_secret).await
     }
 
-    /// Brings back what an intent says, or stops what there is. The intent's objects are rendered
-    /// unless it pulls as before.
+    /// Restores the state of an intent, or stops the target. The objects are rendered already
+    /// unless the intent pulls as before.
     async fn take_objects_back(
         &self,
         (target, generation): (&Target, Generation),
@@ -119,7 +119,7 @@ impl KubernetesBackend {
     ) -> Result<(), BackendError> {
         let namespace = self.namespace(target, TAKE_BACK)?;
         let cluster = self.cluster(&namespace, TAKE_BACK);
-        // The anchor that remembers it needs a place to be.
+        // The anchor needs a namespace.
         self.ensure_namespace(&cluster, target).await?;
         let writer = Writer {
             cluster: &cluster,
@@ -143,7 +143,7 @@ impl KubernetesBackend {
         writer.bring_back(&objects, &pull_secret).await
     }
 
-    /// Makes the namespace, or sees that it is the right one and enforces what it should.
+    /// Creates the namespace, or checks its owner and restores the labels that it enforces.
     async fn ensure_namespace(
         &self,
         cluster: &Cluster<'_>,
@@ -167,7 +167,7 @@ impl KubernetesBackend {
             }
         }
         let message = format!(
-            "namespace {:?} keeps changing: try again",
+            "namespace {:?} keeps changing: retry the call",
             cluster.namespace
         );
         Err(cluster.failed(BackendErrorKind::Conflict, message))
@@ -181,7 +181,7 @@ impl KubernetesBackend {
     ) -> Result<(), BackendError> {
         if live.is_ending() {
             let message = format!(
-                "namespace {:?} is being deleted: try again",
+                "namespace {:?} is being deleted: retry the call",
                 cluster.namespace
             );
             return Err(cluster.failed(BackendErrorKind::Conflict, message));
@@ -194,7 +194,7 @@ impl KubernetesBackend {
             return Ok(());
         }
         let message = format!(
-            "namespace {:?} is there and belongs to something else: remove it",
+            "namespace {:?} exists and belongs to another owner: remove it",
             cluster.namespace
         );
         Err(cluster.failed(BackendErrorKind::Refused, message))
@@ -211,7 +211,7 @@ impl KubernetesBackend {
         };
         let id = ObjectId::new(kind, name::object(target));
         let of_role = |role| labels::query(&labels::selector(target, role));
-        // The workload first: what is read after it is at least as new.
+        // The workload is read first, so that what is read after it is at least as new.
         let (workload, now) = cluster.get_dated(&id).await?;
         let (replica_sets, jobs, pods) = if kind == Kind::Deployment {
             let role = of_role(ROLE_SERVER);
@@ -278,7 +278,7 @@ impl KubernetesBackend {
             target,
         };
         for _ in 0..ATTEMPTS {
-            // The Secret first, then the anchor: see the rules in `apply`.
+            // The Secret is read first, then the anchor: see the rules in `apply`.
             let id = ObjectId::new(Kind::Secret, name::pull_secret(target));
             let live = cluster.get(&id).await?;
             let anchor = anchors
@@ -291,7 +291,7 @@ impl KubernetesBackend {
                     "nothing is deployed to the target",
                 )
             })?;
-            // A credential is changed also where the generation was taken back.
+            // A credential is also replaced if the generation was taken back.
             if anchor.generation > generation {
                 return Err(cluster.stale(Stamp::new(generation), anchor.stamp()));
             }
@@ -305,11 +305,11 @@ impl KubernetesBackend {
                 return Ok(());
             }
         }
-        let message = "the pull secret keeps changing while it is written: try again";
+        let message = "the pull secret keeps changing while it is written: retry the call";
         Err(cluster.failed(BackendErrorKind::Conflict, message))
     }
 
-    /// Pods name their pull secret, so one cannot come or go without new pods.
+    /// A pull secret cannot be added or removed without new pods, because pods name it.
     fn nothing_to_replace(
         &self,
         cluster: &Cluster<'_>,
@@ -318,7 +318,7 @@ impl KubernetesBackend {
         if !matches!(pull, Pull::Secret(_)) {
             return Ok(());
         }
-        let message = "the target was applied without a pull secret: apply it again with one";
+        let message = "the target is applied without a pull secret: apply it with one";
         Err(cluster.failed(BackendErrorKind::Refused, message))
     }
 }
@@ -390,7 +390,7 @@ impl DeploymentBackend for KubernetesBackend {
             stamp: Stamp::new(generation),
         };
         let call = async {
-            // The anchor that remembers the removal needs a place to be.
+            // The anchor needs a namespace.
             self.ensure_namespace(&cluster, target).await?;
             writer.remove().await
         };

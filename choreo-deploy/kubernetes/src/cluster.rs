@@ -1,7 +1,7 @@
-//! Requests to the API server: the only place that makes them.
+//! The requests to the API server. No other module sends any, except for logs.
 //!
-//! Objects are JSON here, so that this crate does not depend on the types of one Kubernetes version.
-//! Every write says what it was judged on: the object's uid and resource version, or its absence.
+//! Objects are JSON, so this crate does not depend on the types of one Kubernetes version. Each
+//! write names what it was decided on: the object's uid and resource version, or its absence.
 
 use bytes::Bytes;
 use choreo_deploy::Target;
@@ -25,19 +25,19 @@ use crate::manifest::Object;
 use crate::sent::Sent;
 use crate::stamp::{Rank, Stamp};
 
-/// The one field manager: never versioned, so that a field left out later is removed
-/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
+/// The only field manager. It has no version, so that a field that is omitted later is removed
 pub(crate) const FIELD_MANAGER: &str = "choreo";
-/// Who has replaced lists that do not go with fields of others. Listed until the object is applied anew.
+/// The field manager of replaced lists that conflict with fields of other writers. It stays listed
+/// until the object is applied again.
 const TAKE_OVER: &str = "choreo-take-over";
-/// The resource version of the empty store. No object ever has it, so an apply with it creates an
-/// object or conflicts, and never changes one.
+/// The resource version of the empty store. No object has it, so an apply with it creates an object
+/// or conflicts, and never changes one.
 const NEVER: &str = "1";
 
-/// How many objects one answer lists.
+/// The number of objects in one answer.
 const PAGE: u32 = 500;
 
-/// Requests in one namespace on behalf of one operation.
+/// Sends the requests of one operation in one namespace.
 #[derive(Clone)]
 pub(crate) struct Cluster<'a> {
     pub(crate) client: &'a kube::Client,
@@ -45,11 +45,11 @@ pub(crate) struct Cluster<'a> {
     pub(crate) operation: &'static str,
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug)]
 pub(crate) enum Written {
     Done(Live),
-    /// What the write was judged on is no longer so.
+    /// The write was decided on a state that has changed.
     Conflict,
 }
 
@@ -82,8 +82,7 @@ impl Cluster<'_> {
             .transpose()
     }
 
-    /// Everything of a kind with these labels, however many pages it takes: the API server's order is
-    /// by name, so the first page is any part of it.
+    /// Returns all objects of a kind with these labels, from all pages.
     pub(crate) async fn list(&self, kind: Kind, labels: &str) -> Result<Vec<Live>, BackendError> {
         let api = self.api(kind);
         let mut found = Vec::new();
@@ -100,7 +99,7 @@ impl Cluster<'_> {
         }
     }
 
-    /// Applies an object over what was read, or where nothing was.
+    /// Applies an object over the one that was read, or creates it if none was.
     pub(crate) async fn apply(
         &self,
         id: &ObjectId,
@@ -124,8 +123,9 @@ impl Cluster<'_> {
         }
     }
 
-    /// Applies an object whose fields of others do not go with ours: `kubectl set env` leaves a value
-    /// beside our reference, which stays where ours is applied alone. So ours replaces whole lists first.
+    /// Applies an object whose fields conflict with fields of other writers: `kubectl set env`
+    /// leaves a value beside our reference, and a plain apply keeps both. So the lists are replaced
+    /// first.
     async fn take_over(
         &self,
         id: &ObjectId,
@@ -138,9 +138,9 @@ impl Cluster<'_> {
         }
     }
 
-    /// Applies what was taken over as the only one who has written it: whoever else is listed would keep
-    /// what we leave out later, who has taken it over among them. Where this is cut off, the next apply
-    /// does it.
+    /// Applies an object as its only writer. Other listed managers, including the one of replaced
+    /// lists, would keep fields that we omit later. If this is interrupted, the next apply repeats
+    /// it.
     async fn apply_alone(
         &self,
         id: &ObjectId,
@@ -162,7 +162,7 @@ impl Cluster<'_> {
         self.written(id, sent)
     }
 
-    /// Applies an object as it is.
+    /// Sends an apply request.
     async fn send(&self, id: &ObjectId, object: &Sent) -> Result<DynamicObject, kube::Error> {
         if object.data().is_none() {
             let patch = Patch::Apply(&object.json);
@@ -201,7 +201,7 @@ impl Cluster<'_> {
         api.patch(&id.name, params, patch).await
     }
 
-    /// Lets the API server judge an object without writing it.
+    /// Validates an object on the API server without writing it.
     pub(crate) async fn dry_run(&self, id: &ObjectId, object: &Object) -> Result<(), BackendError> {
         let json = object.manifest();
         let params = applied().dry_run();
@@ -220,7 +220,7 @@ impl Cluster<'_> {
         }
     }
 
-    /// Changes a few fields of what was read.
+    /// Changes some fields of the object that was read.
     pub(crate) async fn merge(
         &self,
         id: &ObjectId,
@@ -230,8 +230,8 @@ impl Cluster<'_> {
         self.merge_as(FIELD_MANAGER, id, (change, over)).await
     }
 
-    /// The same for fields that the next apply may leave out: who merges a field owns it beside who
-    /// applied it, and would keep it.
+    /// The same for fields that the next apply may omit: a manager that merges a field owns it
+    /// beside the manager that applied it, and would keep it.
     pub(crate) async fn merge_over(
         &self,
         id: &ObjectId,
@@ -254,7 +254,7 @@ impl Cluster<'_> {
         self.written(id, sent)
     }
 
-    /// Creates an object that must not be there.
+    /// Creates an object that must not exist.
     pub(crate) async fn create(
         &self,
         id: &ObjectId,
@@ -269,7 +269,7 @@ impl Cluster<'_> {
         self.written(id, sent)
     }
 
-    /// Replaces what was read. The JSON carries its resource version.
+    /// Replaces the object that was read. The JSON contains its resource version.
     pub(crate) async fn replace(
         &self,
         id: &ObjectId,
@@ -284,7 +284,8 @@ impl Cluster<'_> {
         self.written(id, sent)
     }
 
-    /// Deletes what was read, and what it owns; `false` when it has changed since.
+    /// Deletes the object that was read, and the objects that it owns; returns `false` if it has
+    /// changed since.
     pub(crate) async fn delete(&self, id: &ObjectId, live: &Live) -> Result<bool, BackendError> {
         let unchanged = Preconditions {
             resource_version: Some(live.resource_version().to_owned()),
@@ -293,7 +294,7 @@ impl Cluster<'_> {
         self.delete_if(id, unchanged).await
     }
 
-    /// Deletes an object that is never written anew, however it has changed: the Job of a run.
+    /// Deletes an object that is never rewritten, whatever has changed in it: the Job of a run.
     pub(crate) async fn delete_uid(&self, id: &ObjectId, uid: &str) -> Result<bool, BackendError> {
         let same = Preconditions {
             resource_version: None,
@@ -302,7 +303,7 @@ impl Cluster<'_> {
         self.delete_if(id, same).await
     }
 
-    /// In the background, because the API's default for Jobs leaves their pods running.
+    /// Deletes in the background, because the API's default for Jobs leaves their pods running.
     async fn delete_if(
         &self,
         id: &ObjectId,
@@ -326,8 +327,8 @@ impl Cluster<'_> {
             Ok(object) => self.live(&object).map(Written::Done),
             Err(e) if error::is_conflict(&e) => Ok(Written::Conflict),
             Err(kube::Error::Api(status)) if id.kind == Kind::Secret && status.code == 422 => {
-                // The message of a validation names values.
-                let message = format!("the API server refused {id} as invalid");
+                // The message of a validation contains values.
+                let message = format!("the API server rejected {id} as invalid");
                 Err(self.failed(BackendErrorKind::Refused, message))
             }
             Err(e) => Err(self.error(&e)),
@@ -350,11 +351,11 @@ impl Cluster<'_> {
         let older = stamp.generation;
         let message = if older < newer.generation {
             let newer = newer.generation;
-            format!("generation {older} is older than {newer}, which is in place")
+            format!("generation {older} is older than {newer}, which is applied")
         } else if newer.rank == Rank::TakenBack {
             format!("generation {older} was taken back")
         } else {
-            format!("generation {older} is in place by its digest, which comes after its tag")
+            format!("generation {older} is applied by digest already")
         };
         self.failed(BackendErrorKind::Stale, message)
     }
@@ -374,7 +375,7 @@ impl Cluster<'_> {
     }
 }
 
-/// An object as the API server has it.
+/// An object as the API server returned it.
 #[derive(Clone, Debug)]
 pub(crate) struct Live(pub(crate) Value);
 
@@ -395,7 +396,7 @@ impl Live {
         self.0.pointer("/metadata/deletionTimestamp").is_some()
     }
 
-    /// The text at a JSON pointer; empty when there is none.
+    /// Returns the text at a JSON pointer; empty if there is none.
     pub(crate) fn text(&self, pointer: &str) -> &str {
         self.0
             .pointer(pointer)
@@ -403,12 +404,12 @@ impl Live {
             .unwrap_or_default()
     }
 
-    /// The number at a JSON pointer.
+    /// Returns the number at a JSON pointer.
     pub(crate) fn number(&self, pointer: &str) -> Option<i64> {
         self.0.pointer(pointer).and_then(Value::as_i64)
     }
 
-    /// The list at a JSON pointer; empty when there is none.
+    /// Returns the list at a JSON pointer; empty if there is none.
     pub(crate) fn items(&self, pointer: &str) -> &[Value] {
         self.0
             .pointer(pointer)
@@ -424,18 +425,17 @@ impl Live {
         self.0.pointer("/metadata/labels")?.get(key)?.as_str()
     }
 
-    /// What it was written for; `None` when it was not written by this backend.
+    /// Returns the stamp; `None` if another writer created the object.
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         self.annotation(labels::GENERATION)?.parse().ok()
     }
 
-    /// Who has written which fields:
-    /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
+    /// Returns the managers of its fields:
     fn managers(&self) -> &[Value] {
         self.items("/metadata/managedFields")
     }
 
-    /// When this backend wrote it last, by the API server's clock.
+    /// Returns the time of this backend's last write, by the API server's clock.
     pub(crate) fn written_at(&self) -> Option<Timestamp> {
         let is_ours = |entry: &&Value| {
             entry["manager"] == FIELD_MANAGER && entry.get("subresource").is_none()
@@ -452,19 +452,19 @@ impl Live {
             .any(|entry| entry["manager"] == TAKE_OVER)
     }
 
-    /// Whether it was reserved and does nothing yet.
+    /// Returns `true` if the object is reserved and has no effect yet.
     pub(crate) fn is_pending(&self) -> bool {
         self.annotation(labels::PENDING).is_some()
     }
 
-    /// Whether all four ids of the target are on it.
+    /// Returns `true` if it has all four ids of the target.
     pub(crate) fn belongs_to(&self, target: &Target) -> bool {
         labels::identity(target)
             .iter()
             .all(|(key, value)| self.label(key) == Some(value))
     }
 
-    /// The condition of a type.
+    /// Returns the condition of a type.
     pub(crate) fn condition(&self, condition_type: &str) -> Option<&Value> {
         self.items("/status/conditions")
             .iter()
@@ -485,7 +485,7 @@ fn merged(manager: &str) -> PatchParams {
     }
 }
 
-/// Returns an object without what is not its metadata.
+/// Returns an object that contains only the metadata.
 fn of_metadata(partial: PartialObjectMeta<DynamicObject>) -> DynamicObject {
     DynamicObject {
         types: partial.types,
@@ -494,12 +494,12 @@ fn of_metadata(partial: PartialObjectMeta<DynamicObject>) -> DynamicObject {
     }
 }
 
-/// Whether what was refused as invalid may be so because of fields that others have written.
+/// Returns `true` if fields of other writers may be the reason of a rejection as invalid.
 fn is_of_fields(status: &Status, json: &Value) -> bool {
     status.code == 422 && json["spec"].is_object()
 }
 
-/// What an object says, without its type: the change that makes another object say it too.
+/// Returns the content of an object without its type, as a change of another object.
 fn fields(json: &Value) -> Value {
     json!({
         "metadata": { "labels": json["metadata"]["labels"], "annotations": json["metadata"]["annotations"] },
@@ -507,7 +507,7 @@ fn fields(json: &Value) -> Value {
     })
 }
 
-/// The message of a condition or a state, redacted.
+/// Returns the redacted message of a condition or a state.
 pub(crate) fn evidence(of: &Value) -> Option<Evidence> {
     of["message"]
         .as_str()
@@ -515,7 +515,7 @@ pub(crate) fn evidence(of: &Value) -> Option<Evidence> {
         .map(Evidence::from_untrusted)
 }
 
-/// The annotation of a stamp, as a change.
+/// Returns a stamp's annotation as a change.
 pub(crate) fn stamp_change(stamp: Stamp) -> Value {
     json!({ "metadata": { "annotations": { labels::GENERATION: stamp.to_string() } } })
 }

@@ -1,14 +1,15 @@
-//! What may be said of a credential for the API server that could not be had.
+//! The description of a missing credential for the API server.
 
 use std::error::Error;
 
 use kube::client::AuthError;
 
-/// Says in plain words why there is no credential for the API server, when that is what an error of
-/// [`kube`] comes from; `None` when it comes from something else.
+/// Describes why there is no credential for the API server, if that is the cause of an error of
+/// [`kube`]; returns `None` for another cause.
 ///
-/// Say this instead of the error: its own text has the command line of the kubeconfig's credential
-/// plugin, with arguments and environment, and all that the plugin wrote. Secrets stand in both.
+/// Show this instead of the error. The error's own text contains the command line of the
+/// kubeconfig's credential plugin, with arguments and environment, and the whole output of the
+/// plugin. Both may contain secrets.
 ///
 /// ```
 /// use choreo_deploy_kubernetes::credential_failure;
@@ -41,7 +42,7 @@ fn words(error: &AuthError) -> String {
             format!("{PLUGIN} could not be started: {}", source.kind())
         }
         AuthError::InvalidBasicAuth(_) | AuthError::InvalidBearerToken(_) => {
-            "the credential of the kubeconfig has characters that HTTP does not carry".to_owned()
+            "the credential of the kubeconfig contains characters that are not valid in an HTTP header".to_owned()
         }
         AuthError::ReadTokenFile(source, path) => {
             format!("token file {path:?} cannot be read: {}", source.kind())
@@ -58,7 +59,8 @@ fn words(error: &AuthError) -> String {
 mod tests {
     use super::*;
 
-    /// Guards that a kubeconfig's secrets are not said, however deep the client has wrapped the error.
+    /// Guards that a kubeconfig's secrets are not shown, however deep the client has wrapped the
+    /// error.
     #[test]
     fn nothing_of_a_plugin_is_said() {
         let failed = || AuthError::AuthExecRun {

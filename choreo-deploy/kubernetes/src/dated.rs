@@ -1,9 +1,8 @@
-//! What the time is where objects get their timestamps.
+//! The current time by the clock that sets the timestamps of objects.
 //!
-//! The API server writes when an object came and was changed, by its own clock. Compared with the clock
-//! of this process, a skew between the two would end a rollout too early or too late. So the time of a
-//! look is the `Date` of the answer
-//! (<https://www.rfc-editor.org/rfc/rfc9110.html#name-date>).
+//! The API server's clock sets the times of creation and of changes. With the clock of this
+//! process, a skew between the two would end a rollout too early or too late. So the time of a look
+//! is the `Date` of the answer
 
 use choreo_deploy::backend::BackendError;
 use jiff::Timestamp;
@@ -17,7 +16,8 @@ use crate::error;
 use crate::kind::ObjectId;
 
 impl Cluster<'_> {
-    /// Reads an object, and what the time is by the API server's clock; by ours where it does not say.
+    /// Reads an object, and the time by the API server's clock; by the local clock if the answer
+    /// has none.
     pub(crate) async fn get_dated(
         &self,
         id: &ObjectId,

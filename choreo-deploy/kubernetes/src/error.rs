@@ -1,7 +1,7 @@
-//! From what the API server and the connection say to a [`BackendError`]: one `match`.
+//! The conversion of errors of the API server and of the connection to a [`BackendError`].
 //!
-//! What the server says is passed on redacted, and nothing of it in `source()`: messages of
-//! admission webhooks are written by strangers.
+//! Texts of the server are redacted, and are never in `source()`, because third parties write the
+//! messages of admission webhooks.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use kube::core::Status;
 
 use crate::credential::credential_failure;
 
-/// An error of the Kubernetes client, in an operation of the backend.
+/// Converts an error of the Kubernetes client in an operation of the backend.
 pub(crate) fn from_kube(operation: &'static str, error: &kube::Error) -> BackendError {
     match error {
         kube::Error::Api(status) => from_status(operation, status),
@@ -32,13 +32,13 @@ pub(crate) fn from_kube(operation: &'static str, error: &kube::Error) -> Backend
     }
 }
 
-/// What the call should have ended by.
+/// Returns the error of a call that exceeded its limit.
 pub(crate) fn timeout(operation: &'static str, after: Duration) -> BackendError {
     let message = format!("the API server did not answer within {} s", after.as_secs());
     BackendError::new(BackendErrorKind::Timeout, operation, message)
 }
 
-/// Whether somebody else was faster: the object changed, is there already, or is gone.
+/// Returns `true` if the object was changed, created or deleted by another writer.
 pub(crate) fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
@@ -53,7 +53,7 @@ fn from_status(operation: &'static str, status: &Status) -> BackendError {
     let (kind, message) = match status.code {
         400 | 405 | 413 | 415 | 422 => (
             Kind::Refused,
-            format!("the API server refused the object: {said}"),
+            format!("the API server rejected the object: {said}"),
         ),
         401 => (
             Kind::Unauthenticated,
@@ -65,19 +65,19 @@ fn from_status(operation: &'static str, status: &Status) -> BackendError {
         ),
         403 => (
             Kind::Refused,
-            format!("the data plane refused the object: {said}"),
+            format!("the data plane rejected the object: {said}"),
         ),
         404 => (
             Kind::NotFound,
-            format!("the API server does not have it: {said}: ask the operator to create it"),
+            format!("the object does not exist: {said}: ask the operator to create it"),
         ),
         409 => (
             Kind::Conflict,
-            format!("somebody else changed it meanwhile: {said}"),
+            format!("another writer changed the object: {said}"),
         ),
         429 => (
             Kind::RateLimited,
-            "the API server asks to be called less often".to_owned(),
+            "the API server limits the rate of requests".to_owned(),
         ),
         504 => (Kind::Timeout, format!("the API server timed out: {said}")),
         500..=599 if is_too_large(&status.message) => (
@@ -109,21 +109,21 @@ fn from_status(operation: &'static str, status: &Status) -> BackendError {
     }
 }
 
-/// What the API server's store says of an object that does not fit, with a status 500: it will not
-/// fit later either.
+/// Returns `true` if the object does not fit into the API server's store. The status is 500, and a
+/// retry does not help.
 fn is_too_large(message: &str) -> bool {
     message.contains("request is too large")
         || (message.contains("ResourceExhausted") && message.contains("larger than max"))
 }
 
-/// Missing permissions and refusals by admission share status 403; the authorizer's texts are fixed:
-/// `User "x" cannot create resource "y"`.
+/// Returns `true` if a permission is missing. Rejections by admission have status 403 too; the
+/// authorizer's texts are fixed: `User "x" cannot create resource "y"`.
 pub(crate) fn is_about_access(message: &str) -> bool {
     message.contains(" cannot ") && message.contains(" resource \"")
 }
 
-/// An error and what caused it, once each, on one line. Of a credential that could not be had, only
-/// what has no secret in it.
+/// Returns an error and its causes, each once, on one line. Of a missing credential it contains
+/// only what is not secret.
 fn chain(error: &kube::Error) -> Evidence {
     if let Some(words) = credential_failure(error) {
         return Evidence::from_untrusted(&words);
@@ -210,7 +210,7 @@ mod tests {
         let error = from_kube("apply", &error);
         assert_eq!(
             error.to_string(),
-            "apply failed: the data plane refused the object: admission webhook \"p\" denied: https://h/"
+            "apply failed: the data plane rejected the object: admission webhook \"p\" denied: https://h/"
         );
         assert!(std::error::Error::source(&error).is_none());
     }

@@ -1,8 +1,8 @@
-//! Events of pods: read where only they know, and never needed.
+//! The events of pods. They are read if nothing else tells enough, and are never required.
 //!
-//! A state has no time and no count: it does not say how often a pull has failed, or for how long a
-//! Secret has been missing. The kubelet's events do. Where they cannot be read, the age of the pod
-//! stands in for them, with more patience.
+//! A container's state has no time and no count: it does not tell how often a pull has failed, or
+//! for how long a Secret has been missing. The kubelet's events do. If they cannot be read, the age
+//! of the pod is used instead, with more patience.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
@@ -11,25 +11,25 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Live};
 use crate::kind::Kind;
 
-/// How long the kubelet must have met a failure that may pass by itself.
+/// The time for which the kubelet must have reported a failure that may be transient.
 pub(crate) const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
-/// How old a pod must be to be judged without events.
+/// The age of a pod that is judged without events.
 const PATIENCE_BLIND: SignedDuration = SignedDuration::from_secs(60);
-/// How old a pod must be to be judged although it has no events: they expire, and the kubelet drops
+/// The age of a pod that is judged although it has no events: events expire, and the kubelet drops
 /// some of a busy pod.
 const EXPIRED: SignedDuration = SignedDuration::from_mins(10);
-/// How old a pod that is being created must be for its events to be read.
+/// The age of a pod in creation whose events are read.
 const CREATION: SignedDuration = SignedDuration::from_secs(5);
-/// The most pods whose events are read in one look.
+/// The maximum number of pods whose events are read in one look.
 const PODS: usize = 3;
-/// The most events that are read of one pod. Repeated ones are counted, not repeated.
+/// The maximum number of events that are read of one pod. Repeated events have a count.
 const LIMIT: u32 = 100;
 
-/// What was reported of pods.
+/// The events of pods.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     list: Vec<Live>,
-    /// Whether the list is all there is; otherwise nothing follows from what is not in it.
+    /// `true` if the list is complete. Otherwise a missing event proves nothing.
     is_readable: bool,
 }
 
@@ -42,7 +42,7 @@ impl Events {
         }
     }
 
-    /// What was reported of a pod. `None` where it could not be read.
+    /// Returns the events of a pod; `None` if they could not be read.
     pub(crate) fn of<'a>(&'a self, pod: &'a Live, now: Timestamp) -> PodEvents<'a> {
         let uid = pod.uid();
         let is_of = |event: &&Live| event.text("/involvedObject/uid") == uid;
@@ -54,8 +54,7 @@ impl Events {
     }
 }
 
-/// Reads the events of the pods whose state does not say enough. A look does not fail for want of
-/// them.
+/// Reads the events of pods whose state does not tell enough. A look never fails because of them.
 pub(crate) async fn read(cluster: &Cluster<'_>, pods: &[Live], now: Timestamp) -> Events {
     let mut events = Events {
         list: Vec::new(),
@@ -85,7 +84,7 @@ fn created(pod: &Live) -> &str {
     pod.text("/metadata/creationTimestamp")
 }
 
-/// Whether a container waits for more than its next start. At first each one does.
+/// Returns `true` if a container waits for more than its next start. At first each container waits.
 fn is_unclear(pod: &Live, now: Timestamp) -> bool {
     let Some(start) = time(pod.text("/status/startTime")) else {
         return false;
@@ -102,7 +101,7 @@ fn is_unclear(pod: &Live, now: Timestamp) -> bool {
         })
 }
 
-/// What was reported of one pod.
+/// The events of one pod.
 #[derive(Debug)]
 pub(crate) struct PodEvents<'a> {
     list: Vec<Event<'a>>,
@@ -111,12 +110,12 @@ pub(crate) struct PodEvents<'a> {
 }
 
 impl<'a> PodEvents<'a> {
-    /// How often an image of a container could not be pulled.
+    /// Returns how often an image of a container could not be pulled.
     pub(crate) fn failed_pulls(&self, container: &str) -> i64 {
         self.of_pulls(container).map(Event::count).sum()
     }
 
-    /// When an image of a container could not be pulled last.
+    /// Returns the time of the last failed pull of a container's image.
     pub(crate) fn last_failed_pull(&self, container: &str) -> Option<Timestamp> {
         self.of_pulls(container).filter_map(Event::last).max()
     }
@@ -134,7 +133,7 @@ impl<'a> PodEvents<'a> {
         self.list.iter().filter(is_of)
     }
 
-    /// The newest event with one of these reasons.
+    /// Returns the newest event with one of these reasons.
     pub(crate) fn newest(&self, reasons: &[&str]) -> Option<&Event<'a>> {
         self.list
             .iter()
@@ -142,7 +141,7 @@ impl<'a> PodEvents<'a> {
             .max_by_key(|event| event.last())
     }
 
-    /// Whether these were reported for as long as something that passes would have taken to pass.
+    /// Returns `true` if these were reported for longer than a transient failure lasts.
     pub(crate) fn have_lasted<'e>(&self, events: impl Iterator<Item = &'e Event<'e>>) -> bool {
         let spans: Vec<_> = events
             .filter_map(|event| event.first().zip(event.last()))
@@ -150,13 +149,13 @@ impl<'a> PodEvents<'a> {
         let first = spans.iter().map(|(first, _)| *first).min();
         let last = spans.iter().map(|(_, last)| *last).max();
         match first.zip(last) {
-            // Both are of the kubelet's clock.
+            // Both times are of the kubelet's clock.
             Some((first, last)) => last.duration_since(first) >= PATIENCE,
             None => self.is_old(),
         }
     }
 
-    /// Whether the pod is so old that what is the matter is not new, without an event that says so.
+    /// Returns `true` if the pod is so old that its failure is not new, although no event tells so.
     pub(crate) fn is_old(&self) -> bool {
         let patience = if self.is_readable {
             EXPIRED
@@ -167,7 +166,7 @@ impl<'a> PodEvents<'a> {
     }
 }
 
-/// Something that was reported, with how often and from when to when.
+/// An event with its count, and its first and last time.
 #[derive(Debug)]
 pub(crate) struct Event<'a>(&'a Live);
 
@@ -180,7 +179,7 @@ impl Event<'_> {
         self.0.text("/message")
     }
 
-    /// The event itself, whose `message` is evidence.
+    /// The event itself; its `message` is evidence.
     pub(crate) fn json(&self) -> &Value {
         &self.0.0
     }
@@ -198,7 +197,7 @@ impl Event<'_> {
     }
 }
 
-/// A time as the API server writes it.
+/// Parses a time in the format of the API server.
 pub(crate) fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }

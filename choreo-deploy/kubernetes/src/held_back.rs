@@ -1,14 +1,14 @@
-//! The Service between the apply of a generation and its `settle`: the ports stay those that the pods
-//! before serve, but what is ready of the new ones is behind them too.
+//! The Service between the apply of a generation and its `settle`. Its ports stay those of the
+//! earlier pods, but new pods that are ready are behind it too.
 
 use serde_json::Value;
 
-/// The ports of a Service so that each pod is reached at the number that it serves; `None` where they
-/// are so already.
+/// Returns the ports of a Service that reach each pod at the number that the pod serves; `None` if
+/// they do so already.
 ///
-/// A number stays as long as the new pods serve the same at it, also under another name, for the pods
-/// before do not have that name. Otherwise the name takes its place, which each pod resolves to a number
-/// of its own; a pod without the name is left out.
+/// A number stays if the new pods serve the same number, even under another name, because the
+/// earlier pods do not have that name. Otherwise the name replaces it, and each pod resolves the
+/// name to its own number. A pod without the name is left out.
 pub(crate) fn ports(live: &Value, wanted: &Value) -> Option<Value> {
     let wanted = wanted.pointer("/spec/ports")?.as_array()?;
     let mut ports = live.pointer("/spec/ports")?.as_array()?.clone();

@@ -1,4 +1,4 @@
-//! The kinds of objects that are written or read: a closed list.
+//! The kinds of objects that this crate reads or writes: a closed list.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Without discovery: group, version and plural of these kinds are stable.
+            /// Returns the resource without discovery: group, version and plural of these kinds are
+            /// stable.
             pub(crate) fn resource(self) -> ApiResource {
                 let (group, version, plural) = match self {
                     $(Self::$name => ($group, $version, $plural),)*
@@ -63,7 +64,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A kind and a name: one object in a namespace that is known from elsewhere.
+/// A kind and a name: one object in a namespace that the context knows.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct ObjectId {
     pub(crate) kind: Kind,

@@ -1,9 +1,8 @@
 //! Labels and annotations.
 //!
-//! Labels say whose an object is; ids are label values as they stand. What changes with a release
-//! is an annotation, and never stands on a pod: a label on the template that changes restarts every
+//! Labels identify the owner of an object; ids are valid label values. Values that change with a
+//! release are annotations, and are never on a pod: a changed label in the template restarts every
 //! pod. The recommended labels are
-//! <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +19,13 @@ pub(crate) type Map = BTreeMap<String, String>;
 pub(crate) const GENERATION: &str = "choreo.dev/generation";
 /// The release that an object was written for.
 pub(crate) const RELEASE: &str = "choreo.dev/release";
-/// Set on an object that was reserved and does nothing yet.
+/// Marks an object that is reserved and has no effect yet.
 pub(crate) const PENDING: &str = "choreo.dev/pending";
-/// Set on the Job of a run that was stopped.
+/// Marks the Job of a run that was stopped.
 pub(crate) const CANCELLED: &str = "choreo.dev/cancelled";
 /// The run that a Job and its pod belong to.
 pub(crate) const RUN: &str = "choreo.dev/run";
-/// What the pods of a target are for; see the constants beside it.
+/// The role of a target's pods; see the constants below.
 pub(crate) const ROLE: &str = "choreo.dev/role";
 /// Pods that a Service sends traffic to.
 pub(crate) const ROLE_SERVER: &str = "server";
@@ -41,7 +40,7 @@ const PROJECT: &str = "choreo.dev/project";
 const COMPONENT: &str = "choreo.dev/component";
 const ENVIRONMENT: &str = "choreo.dev/environment";
 
-/// On every object of a target.
+/// Returns the labels or annotations of every object of a target.
 pub(crate) fn target(target: &Target) -> Map {
     let mut labels = map([
         ("app.kubernetes.io/name", target.component.as_str()),
@@ -53,8 +52,8 @@ pub(crate) fn target(target: &Target) -> Map {
     labels
 }
 
-/// What says whose an object is. Other tools set the recommended labels too, so that those say
-/// nothing.
+/// Returns the labels that identify the owner of an object. Other tools set the recommended labels
+/// too, so those identify nothing.
 pub(crate) fn identity(target: &Target) -> Map {
     map([
         (ORGANIZATION, target.organization.as_str()),
@@ -64,14 +63,14 @@ pub(crate) fn identity(target: &Target) -> Map {
     ])
 }
 
-/// On a namespace that was made for an environment of a project.
+/// Returns the labels of a namespace that was created for an environment of a project.
 pub(crate) fn namespace(target: &Target) -> Map {
     let mut labels = namespace_identity(target);
     labels.extend(map([("app.kubernetes.io/managed-by", "choreo")]));
     labels
 }
 
-/// What says whose a namespace is.
+/// Returns the labels that identify the owner of a namespace.
 pub(crate) fn namespace_identity(target: &Target) -> Map {
     map([
         (ORGANIZATION, target.organization.as_str()),
@@ -80,13 +79,13 @@ pub(crate) fn namespace_identity(target: &Target) -> Map {
     ])
 }
 
-/// What tells the pods of one role of one target from all others. Never changes: the selector of a
-/// Kubernetes Deployment is immutable.
+/// Returns the labels that distinguish the pods of one role of one target from all others. They
+/// never change, because the selector of a Kubernetes Deployment is immutable.
 pub(crate) fn selector(target: &Target, role: &str) -> Map {
     map([(INSTANCE, name::object(target).as_str()), (ROLE, role)])
 }
 
-/// On the pods of a target.
+/// Returns the labels of a target's pods.
 pub(crate) fn pod(of: &Target, component_type: ComponentType, role: &str) -> Map {
     let mut labels = target(of);
     labels.insert(
@@ -97,7 +96,7 @@ pub(crate) fn pod(of: &Target, component_type: ComponentType, role: &str) -> Map
     labels
 }
 
-/// On the objects that a release shapes.
+/// Returns the labels or annotations of the objects that a release shapes.
 pub(crate) fn release(of: &Target, release: &Release) -> Map {
     let mut labels = target(of);
     let component_type = type_label(release.workload.component_type());
@@ -114,12 +113,12 @@ pub(crate) fn release(of: &Target, release: &Release) -> Map {
     labels
 }
 
-/// On every object of a target.
+/// Returns the labels or annotations of every object of a target.
 pub(crate) fn generation(generation: Generation) -> Map {
     map([(GENERATION, generation.to_string().as_str())])
 }
 
-/// On the objects that a release shapes.
+/// Returns the labels or annotations of the objects that a release shapes.
 pub(crate) fn release_annotations(of: Generation, release: &Release) -> Map {
     let mut annotations = generation(of);
     let mut add = |key: &str, value: String| annotations.insert(key.to_owned(), value);
@@ -131,7 +130,7 @@ pub(crate) fn release_annotations(of: Generation, release: &Release) -> Map {
     annotations
 }
 
-/// The text of a label selector.
+/// Returns the text of a label selector.
 pub(crate) fn query(labels: &Map) -> String {
     labels
         .iter()

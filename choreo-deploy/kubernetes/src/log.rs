@@ -16,18 +16,18 @@ use crate::name;
 use crate::status::Crash;
 use crate::status::pod::explain as add_lines;
 
-/// The longest line, in bytes.
+/// The maximum length of a line, in bytes.
 const LINE_LIMIT: usize = 4096;
-/// The most bytes that are read of one log.
+/// The maximum number of bytes that are read of one log.
 const LOG_LIMIT: u32 = 4 << 20;
-/// The most pods that are read.
+/// The maximum number of pods whose logs are read.
 const PODS: usize = 10;
-/// The most lines, whoever asks for more.
+/// The maximum number of lines, whatever the query requests.
 const LINES: u32 = 10_000;
-/// How much of a crashed container's log becomes evidence.
+/// The number of lines of a crashed container's log in the evidence.
 const CRASH_LINES: u32 = 20;
 
-/// The last lines of the pods of a target or of a run.
+/// Returns the last lines of the pods of a target or of a run.
 pub(crate) async fn tail(
     cluster: &Cluster<'_>,
     target: &Target,
@@ -58,15 +58,15 @@ pub(crate) async fn tail(
             (time, pod, text)
         })
         .collect();
-    // The kubelet's times are all in UTC and of one form, so their texts have an order.
+    // The kubelet writes all times in UTC and in the same format, so their texts are ordered.
     lines.sort_by_key(|(time, _, _)| *time);
     let skipped = lines.len().saturating_sub(wanted as usize);
     let line = |(_, pod, text): &(&str, &str, &str)| LogLine::new(pod, cut(text));
     Ok(lines[skipped..].iter().map(line).collect())
 }
 
-/// Adds the last lines of a crashed container to the reason they explain; without them it stands as
-/// it is.
+/// Adds the last lines of a crashed container to the reason that they explain. The reason stays
+/// unchanged without them.
 pub(crate) async fn explain(cluster: &Cluster<'_>, reasons: &mut [Reason], crash: &Crash) {
     let of = (crash.pod.as_str(), crash.container.as_str());
     if let Ok(log) = read(cluster, of, (CRASH_LINES, crash.is_previous)).await {
@@ -82,7 +82,8 @@ fn started(pod: &Live) -> &str {
     pod.text("/metadata/creationTimestamp")
 }
 
-/// Each line begins with its time. Nothing where the container has not started, or never restarted.
+/// Reads a log; each line starts with its time. The log is empty if the container has not started,
+/// or has never restarted.
 async fn read(
     cluster: &Cluster<'_>,
     (pod, container): (&str, &str),
@@ -112,7 +113,7 @@ async fn read(
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => {}
         Err(error) => return Err(cluster.error(&error)),
     }
-    // Programs write what they like, not only UTF-8.
+    // Programs may write bytes that are not UTF-8.
     Ok(String::from_utf8_lossy(&log).into_owned())
 }
 

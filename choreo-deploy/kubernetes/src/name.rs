@@ -1,22 +1,23 @@
-//! Names that cannot collide.
+//! Names of objects that cannot collide.
 //!
-//! A name is a readable part, cut to fit, and 12 hex digits of a hash over *all* parts. The parts
-//! are hashed with their lengths: without them `acme` + `prod-shop` and `acme-prod` + `shop` would
-//! be the same text. Whoever finds an object of the right name still compares its labels.
+//! A name is a readable part, cut to fit, and 12 hexadecimal digits of a hash over *all* parts. The
+//! parts are hashed with their lengths: otherwise `acme` + `prod-shop` and `acme-prod` + `shop`
+//! would be the same text. The labels of an object with the right name are compared nevertheless.
 
 use choreo_deploy::Target;
 use choreo_deploy::id::RunId;
 use sha2::{Digest, Sha256};
 
-/// Pods are named after a Kubernetes Deployment with 16 more characters, and their name is their
-/// host name, of at most 63. CronJobs allow 52, so this fits them too.
+/// The name of a pod is that of its Kubernetes Deployment and 16 more characters, and is its host
+/// name, of at most 63 characters. CronJobs allow 52, so this fits them too.
 const OBJECT_LIMIT: usize = 47;
 /// Job names become label values
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
 const LABEL_LIMIT: usize = 63;
 const HASH_DIGITS: usize = 12;
 
-/// The name of a target's objects: an RFC 1035 label, which Services ask for, of at most 47.
+/// Returns the name of a target's objects: an RFC 1035 label, as Services require, of at most 47
+/// characters.
 pub(crate) fn object(target: &Target) -> String {
     let Target {
         organization,
@@ -34,17 +35,18 @@ pub(crate) fn object(target: &Target) -> String {
     join(component.as_str(), OBJECT_LIMIT, &parts)
 }
 
-/// The name of a target's pull secret. The same for ever, so that credentials change in place.
+/// Returns the name of a target's pull secret. It never changes, so that credentials change in
+/// place.
 pub(crate) fn pull_secret(target: &Target) -> String {
     format!("{}-pull", object(target))
 }
 
-/// The name of the ConfigMap that remembers a target's generation.
+/// Returns the name of the ConfigMap that remembers a target's generation.
 pub(crate) fn anchor(target: &Target) -> String {
     format!("{}-anchor", object(target))
 }
 
-/// The name of a run's Job.
+/// Returns the name of a run's Job.
 pub(crate) fn run(target: &Target, run: &RunId) -> String {
     let Target {
         organization,
@@ -63,7 +65,7 @@ pub(crate) fn run(target: &Target, run: &RunId) -> String {
     join(&format!("{component}-{run}"), LABEL_LIMIT, &parts)
 }
 
-/// The name of the namespace of an environment of a project.
+/// Returns the name of the namespace of an environment of a project.
 pub(crate) fn namespace(prefix: &str, target: &Target) -> String {
     let Target {
         organization,

@@ -1,9 +1,9 @@
-//! Runs: one Job each, named after the run.
+//! The runs of tasks: one Job each, named after the run.
 //!
-//! A Job is made once and never applied over: most of it is immutable. Like every other object it is
-//! made *pending* first (suspended) and released after a look at the anchor, see
-//! [`apply`](crate::apply); so a run that was paused before its start does not start after its target
-//! was removed.
+//! A Job is created once and never applied over, because most of it is immutable. Like every other
+//! object it is created *pending* (suspended) and released after a read of the anchor: see
+//! [`apply`](crate::apply). So a run that was paused before its start does not start after its
+//! target was removed.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) struct Runs<'a> {
 }
 
 impl Runs<'_> {
-    /// Makes the Job, unless it is there.
+    /// Creates the Job, unless it exists.
     pub(crate) async fn start(
         &self,
         run: &RunIntent<'_>,
@@ -57,7 +57,7 @@ impl Runs<'_> {
                 return Ok(());
             }
             if let Err(error) = self.check(generation).await {
-                // Tidy, but not needed: it is suspended and starts nothing.
+                // Errors are ignored, because a suspended Job starts nothing.
                 let _ = self.cluster.delete(job.id(), &live).await;
                 return Err(error);
             }
@@ -70,7 +70,10 @@ impl Runs<'_> {
             }
             tokio::time::sleep(Duration::from_millis(20 << attempt.min(5))).await;
         }
-        let message = format!("{} keeps changing while it is started: try again", job.id());
+        let message = format!(
+            "{} keeps changing while it is started: retry the call",
+            job.id()
+        );
         Err(self.cluster.failed(BackendErrorKind::Conflict, message))
     }
 
@@ -98,8 +101,8 @@ impl Runs<'_> {
         Ok(verdict.status)
     }
 
-    /// Marks the Job as stopped and lets its deadline pass: its pods end, the outcome stays, and the
-    /// Job is cleaned up in its time. The mark is only ever set on a Job that has not ended.
+    /// Marks the Job as stopped and lets its deadline pass. Its pods end, the outcome stays, and
+    /// the Job is cleaned up in time. A Job that has ended is never marked.
     pub(crate) async fn cancel(&self, run: &RunId) -> Result<(), BackendError> {
         let id = self.id(run);
         for attempt in 0..ATTEMPTS {
@@ -123,11 +126,12 @@ impl Runs<'_> {
             }
             tokio::time::sleep(Duration::from_millis(20 << attempt.min(5))).await;
         }
-        let message = format!("{id} keeps changing while it is stopped: try again");
+        let message = format!("{id} keeps changing while it is stopped: retry the call");
         Err(self.cluster.failed(BackendErrorKind::Conflict, message))
     }
 
-    /// A run needs what the target consists of, and a target that was removed has nothing.
+    /// Returns an error if the target was removed or nothing was ever applied to it: a run needs
+    /// the target's objects.
     async fn check(&self, generation: Generation) -> Result<(), BackendError> {
         let anchors = Anchors {
             cluster: self.cluster,
@@ -151,10 +155,7 @@ impl Runs<'_> {
         if job.belongs_to(self.target) {
             return Ok(());
         }
-        let message = format!(
-            "job {:?} is there and belongs to something else",
-            job.name()
-        );
+        let message = format!("job {:?} exists and belongs to another owner", job.name());
         Err(self.cluster.failed(BackendErrorKind::Refused, message))
     }
 

@@ -1,4 +1,4 @@
-//! Whether the data plane would admit a pod: asked, and nothing made.
+//! The admission of a pod, tested by a dry run.
 
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -7,8 +7,9 @@ use crate::cluster::{Cluster, Live};
 use crate::error;
 use crate::kind::Kind;
 
-/// Why the first run of a CronJob would not be admitted: Pod Security, quotas, limit ranges and
-/// webhooks judge pods, not CronJobs. `None` where it would be, and where that is not known.
+/// Returns the reason why the first run of a CronJob would not be admitted. Pod Security, quotas,
+/// limit ranges and webhooks judge pods, not CronJobs. Returns `None` if it would be admitted, and
+/// if that is not known.
 pub(crate) async fn refusal(cluster: &Cluster<'_>, cron_job: &Live) -> Option<String> {
     let mut pod = cron_job
         .0
@@ -17,7 +18,8 @@ pub(crate) async fn refusal(cluster: &Cluster<'_>, cron_job: &Live) -> Option<St
     pod["apiVersion"] = "v1".into();
     pod["kind"] = "Pod".into();
     pod["metadata"]["generateName"] = format!("{}-", cron_job.name()).into();
-    // A Job's own pods carry no annotation of it, and it adds labels that no policy can need.
+    // The pods of a Job do not have its annotations, and have further labels that no policy can
+    // need.
     pod["metadata"]["namespace"] = json!(cluster.namespace);
     let pod = serde_json::from_value::<kube::api::DynamicObject>(Value::take(&mut pod)).ok()?;
     let params = PostParams {

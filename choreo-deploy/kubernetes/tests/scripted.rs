@@ -148,7 +148,7 @@ async fn stale_changes_nothing() {
     assert_eq!(error.kind(), BackendErrorKind::Stale);
     assert_eq!(
         error.to_string(),
-        "apply failed: generation 0.6 is older than 0.7, which is in place"
+        "apply failed: generation 0.6 is older than 0.7, which is applied"
     );
     assert!(
         requests.iter().all(|request| request.starts_with("GET ")),

@@ -378,7 +378,7 @@ async fn a_tag_is_not_applied_after_the_digest_that_was_observed() {
     apply(&server, 1, false).await.unwrap();
     let late = apply_release(&server, 1, &by_tag()).await.unwrap_err();
     assert_eq!(late.kind(), BackendErrorKind::Stale);
-    assert!(late.to_string().contains("by its digest"), "{late}");
+    assert!(late.to_string().contains("by digest"), "{late}");
     assert!(image(&server).contains("@sha256:"));
     // The control: a newer generation may be by tag again.
     apply_release(&server, 2, &by_tag()).await.unwrap();

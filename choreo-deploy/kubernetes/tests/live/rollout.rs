@@ -313,7 +313,7 @@ async fn foreign_objects_are_not_taken_over() {
     assert!(
         error
             .to_string()
-            .ends_with("belongs to something else: remove it"),
+            .ends_with("belongs to another owner: remove it"),
         "{error}"
     );
 }
