@@ -1,15 +1,18 @@
-//! A tour of the product on this machine alone: from a registered registry to a rollback that holds.
+//! A tour of the product on this machine: from registering a registry to a rollback with a hold.
 //!
-//! Starts a container registry with a password on loopback, and around it everything that a control
-//! plane has: a durable store, a data plane (in memory here), the deployer and the webhook. Then it
-//! does what a developer, a CI system and an operator do, and says what happens.
+//! Starts a container registry with a password on loopback, and around it the parts of a control
+//! plane: a durable store, a data plane (in memory here), the deployer and the webhook. Then it acts as
+//! a developer, a CI system and an operator, and prints the result of each step.
 //!
 //! ```sh
 //! cargo run --example quickstart
 //! ```
 //!
-//! Its last line is `quickstart: ok`; any surprise ends it with a non-zero status.
-#![expect(clippy::print_stdout, reason = "the tour is told on standard output")]
+//! The last line is `quickstart: ok`. If a step has an unexpected result, the exit status is 1.
+#![expect(
+    clippy::print_stdout,
+    reason = "the tour is printed to standard output"
+)]
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -51,10 +54,10 @@ use serde_json::{Value, json};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The registry's password: it is in nothing that is shown or logged.
+/// The registry's password. It appears in neither the output nor the log.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// Says a line of the tour: to whoever runs it, and to the log, where a test looks for secrets.
+/// Prints a line of the tour. Logs it too, because a test searches the log for secrets.
 macro_rules! say {
     ($($line:tt)*) => {
         say(format_args!($($line)*))
@@ -66,24 +69,24 @@ async fn main() -> Result {
     tour().await
 }
 
-/// The whole tour.
+/// Runs the complete tour.
 pub(crate) async fn tour() -> Result {
-    step("A container registry with a password");
+    step("Start a container registry with a password");
     let registry = start_registry().await?;
     let host: RegistryHost = registry.host().parse()?;
 
-    step("Register it");
+    step("Register the registry");
     let registered = register(&host)?;
 
-    step("Verify it");
+    step("Verify the registry");
     let transport = transport(&host)?;
     verify(&host, &transport).await?;
 
-    step("Build a control plane");
+    step("Start a control plane");
     let directory = tempfile::tempdir()?;
     let plane = ControlPlane::start(directory.path(), &registered, transport).await?;
 
-    step("Mint a token for CI");
+    step("Create a deploy token for CI");
     let ci = plane.mint_token().await?;
 
     step("CI deploys the first image");
@@ -96,13 +99,13 @@ pub(crate) async fn tour() -> Result {
     let second = ci.deploy(&format!("{host}/shop/orders:1.1")).await?;
     expect(second["phase"] == "ready", "the second image is ready")?;
 
-    step("What goes wrong says why");
+    step("Failures say why");
     mistakes(&ci, &host).await?;
 
     step("Promote to production");
     plane.promote().await?;
 
-    step("Roll back, and hold");
+    step("Roll back and hold the target");
     plane.roll_back_and_hold(&ci, &host).await?;
 
     step("Stop");
@@ -113,7 +116,7 @@ pub(crate) async fn tour() -> Result {
     Ok(())
 }
 
-/// A registry on loopback, with one user and one small image under two tags.
+/// Starts a registry on loopback, with one user and one small image under two tags.
 async fn start_registry() -> Result<TestRegistry> {
     let registry = TestRegistry::builder()
         .basic()
@@ -132,13 +135,13 @@ async fn start_registry() -> Result<TestRegistry> {
     Ok(registry)
 }
 
-/// What a user types in is judged before anything is stored.
+/// Checks the input of a user before anything is stored.
 fn register(host: &RegistryHost) -> Result<ContainerRegistry> {
     let leaked = "https://ada:secret@registry.example.com".parse::<RegistryHost>();
-    say!("  refused: {}", refusal(leaked)?);
+    say!("  rejected: {}", rejection(leaked)?);
     let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com".parse()?;
     let wrong_user = ContainerRegistry::new("ECR", ecr, Authentication::basic("ada", "x")?);
-    say!("  refused: {}", refusal(wrong_user)?);
+    say!("  rejected: {}", rejection(wrong_user)?);
 
     let authentication = Authentication::basic("ada", PASSWORD)?;
     let registry = ContainerRegistry::new("Images of the shop", host.clone(), authentication)?;
@@ -159,8 +162,8 @@ fn register(host: &RegistryHost) -> Result<ContainerRegistry> {
     Ok(registry)
 }
 
-/// The one way out to registries. By default only public addresses, and only over https; here the
-/// operator allows the registry on loopback.
+/// Creates the transport to registries. By default it connects to public addresses only, and only over
+/// `https`; here the operator allows the registry on loopback.
 fn transport(host: &RegistryHost) -> Result<Arc<dyn HttpTransport>> {
     let egress = Egress::operator()
         .allow_network("127.0.0.0/8".parse()?)
@@ -168,7 +171,7 @@ fn transport(host: &RegistryHost) -> Result<Arc<dyn HttpTransport>> {
     Ok(Arc::new(ReqwestTransport::new(egress)?))
 }
 
-/// The real registry is asked: does the login work, may it pull, is there such a tag?
+/// Checks three logins against the real registry: a wrong password, a missing tag, and a valid pull.
 async fn verify(host: &RegistryHost, transport: &Arc<dyn HttpTransport>) -> Result {
     for (password, tag, expected) in [
         ("guessed", "1.0", AccessClass::CredentialRefused),
@@ -186,13 +189,13 @@ async fn verify(host: &RegistryHost, transport: &Arc<dyn HttpTransport>) -> Resu
         }
         expect(
             access.class() == expected,
-            "the registry answers as it should",
+            "the registry gives the expected answer",
         )?;
     }
     Ok(())
 }
 
-/// Everything that a platform team runs.
+/// The parts that a platform team runs.
 struct ControlPlane {
     deployer: Deployer,
     backend: Arc<InMemoryBackend>,
@@ -223,7 +226,7 @@ impl ControlPlane {
 
         let backend = Arc::new(InMemoryBackend::new());
         let data_plane: Arc<dyn DeploymentBackend> = Arc::<InMemoryBackend>::clone(&backend);
-        say!("  data plane: in memory; choreo-deploy-kubernetes is the one for clusters");
+        say!("  data plane: in memory; choreo-deploy-kubernetes is the backend for clusters");
         let deployer = Deployer::new(Parts {
             store: Arc::<SqliteStore>::clone(&store),
             catalog: Arc::new(StaticCatalog::new([plan()?])),
@@ -253,13 +256,13 @@ impl ControlPlane {
         })
     }
 
-    /// A token that deploys one component and nothing else. Only its digest is stored.
+    /// Creates a token that can deploy one component only. The store contains just its digest.
     async fn mint_token(&self) -> Result<Ci> {
         let now = jiff::Timestamp::now();
         let (token, record) = DeployToken::mint(orders()?, Lifetime::DEFAULT, now);
         self.store.issue_token(record).await?;
         say!(
-            "  token {} for the component orders, 90 days; its text is shown once",
+            "  token {} for the component orders, valid for 90 days; its text is shown once",
             token.id()
         );
         Ok(Ci {
@@ -294,7 +297,7 @@ impl ControlPlane {
         say!("  CI tries again: {status}, {}", text(&problem["detail"]));
         expect(
             status == StatusCode::CONFLICT,
-            "a held target refuses machines",
+            "CI cannot deploy to a held target",
         )?;
 
         self.deployer.release_hold(&component, &environment).await?;
@@ -303,7 +306,7 @@ impl ControlPlane {
         expect(deployment["phase"] == "ready", "CI deploys again")
     }
 
-    /// Waits until a deployment has ended.
+    /// Waits until a deployment has ended, and returns it.
     async fn follow(
         &self,
         id: &choreo_deploy::id::DeploymentId,
@@ -320,13 +323,13 @@ impl ControlPlane {
         Ok(deployment)
     }
 
-    /// Ends the worker, and shows that the history is kept.
+    /// Stops the worker, and shows that the history is stored.
     async fn stop(self) -> Result {
         let _ = self.stop.send(());
         self.working.await?;
         let deployments = self.store.deployments(&DeploymentQuery::default()).await?;
         say!(
-            "  the worker has ended; the store remembers {} deployments, newest first:",
+            "  the worker has stopped; the store contains {} deployments, newest first:",
             deployments.len()
         );
         for deployment in &deployments {
@@ -337,16 +340,16 @@ impl ControlPlane {
                 deployment.phase
             );
         }
-        expect(deployments.len() == 6, "each deployment is remembered")
+        expect(deployments.len() == 6, "each deployment is stored")
     }
 }
 
-/// What tells the component `orders` from every other.
+/// Returns the key of the component `orders`.
 fn orders() -> Result<ComponentKey> {
     Ok(ComponentKey::new("acme".parse()?, "orders".parse()?))
 }
 
-/// The component `orders`: a Service in development and production.
+/// Returns the plan of the component `orders`: a Service in development and production.
 fn plan() -> Result<Plan> {
     let shop = Project::new("acme".parse()?, "shop".parse()?);
     let orders = Component::new(
@@ -365,7 +368,7 @@ fn plan() -> Result<Plan> {
         .then(Stage::new(production, data_plane).with_settings(three)))
 }
 
-/// The registry as it is stored: its credential opens only for this organization and host.
+/// Seals the registry's credential, which can only be opened for this organization and host.
 fn sealed(sealer: &Sealer, registry: &ContainerRegistry) -> Result<NewRegistry> {
     let (organization, id) = ("acme".parse()?, "images".parse()?);
     let context = SealingContext::new(&organization, &id, registry.host());
@@ -379,7 +382,7 @@ fn sealed(sealer: &Sealer, registry: &ContainerRegistry) -> Result<NewRegistry> 
     Ok(registered.with_credential(credential))
 }
 
-/// Serves the webhook on loopback.
+/// Serves the webhook on loopback, and returns its address.
 async fn serve(webhook: DeployWebhook) -> Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -393,14 +396,14 @@ async fn serve(webhook: DeployWebhook) -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// What a CI system has: an address and a token.
+/// A CI system, which has an address and a token.
 struct Ci {
     address: SocketAddr,
     token: String,
 }
 
 impl Ci {
-    /// Deploys an image and follows it to its end, as the snippets do.
+    /// Deploys an image and waits for the outcome, as the snippets do.
     async fn deploy(&self, image: &str) -> Result<Value> {
         let (status, accepted) = self.post(&json!({ "image": image })).await?;
         say!("  POST {image}: {status}");
@@ -424,7 +427,7 @@ impl Ci {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "it connects to its own webhook on loopback, not to a host that a user chose"
+        reason = "it connects to its own webhook on loopback, not to a host that a user entered"
     )]
     async fn send(&self, method: Method, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
         let stream = tokio::net::TcpStream::connect(self.address).await?;
@@ -450,7 +453,7 @@ impl Ci {
     }
 }
 
-/// A wrong token, an image from elsewhere, and a tag that does not exist.
+/// Tries a wrong token, an image of another registry, and a missing tag.
 async fn mistakes(ci: &Ci, host: &RegistryHost) -> Result {
     let image = json!({"image": format!("{host}/shop/orders:1.0")});
     let stranger = Ci {
@@ -461,19 +464,19 @@ async fn mistakes(ci: &Ci, host: &RegistryHost) -> Result {
     say!("  a wrong token: {status}, {}", text(&problem["detail"]));
     expect(
         status == StatusCode::UNAUTHORIZED,
-        "a wrong token is refused",
+        "a wrong token is rejected",
     )?;
 
     let (status, problem) = ci
         .post(&json!({"image": "ghcr.io/elsewhere/orders:1.0"}))
         .await?;
     say!(
-        "  an image from elsewhere: {status}, {}",
+        "  an image of another registry: {status}, {}",
         text(&problem["detail"])
     );
     expect(
         status == StatusCode::UNPROCESSABLE_ENTITY,
-        "it must be of the component's registry",
+        "the image must be in the component's registry",
     )?;
 
     let deployment = ci.deploy(&format!("{host}/shop/orders:9.9")).await?;
@@ -486,7 +489,7 @@ async fn mistakes(ci: &Ci, host: &RegistryHost) -> Result {
     )
 }
 
-/// What runs on the data plane.
+/// Prints the state of a target on the data plane.
 fn show_target(plane: &ControlPlane, environment: &str) -> Result {
     let target = Target::new(
         "acme".parse()?,
@@ -497,7 +500,7 @@ fn show_target(plane: &ControlPlane, environment: &str) -> Result {
     let shown = plane
         .backend
         .shown(&target)
-        .ok_or("something runs on the target")?;
+        .ok_or("expected that the target is deployed")?;
     say!("  in {environment}: {shown}");
     let workload = serde_json::to_value(&shown.workload)?;
     say!(
@@ -507,11 +510,11 @@ fn show_target(plane: &ControlPlane, environment: &str) -> Result {
     );
     expect(
         shown.image.digest().is_some(),
-        "what runs is pinned to a digest",
+        "the deployed image is pinned to a digest",
     )
 }
 
-/// The Secret that the data plane gets, without the secret.
+/// Prints the pull secret of the data plane, redacted.
 fn show_pull_secret(registry: &ContainerRegistry) -> Result {
     let secret = PullSecret::for_registry(registry)?;
     let metadata = SecretMetadata::new("orders-pull")?.with_namespace("shop-development")?;
@@ -520,7 +523,10 @@ fn show_pull_secret(registry: &ContainerRegistry) -> Result {
     for line in manifest.lines() {
         say!("    {line}");
     }
-    expect(!manifest.contains(PASSWORD), "no secret is shown")
+    expect(
+        !manifest.contains(PASSWORD),
+        "the output contains no secret",
+    )
 }
 
 fn say(line: std::fmt::Arguments<'_>) {
@@ -532,18 +538,18 @@ fn step(title: &str) {
     say!("\n{title}");
 }
 
-fn refusal<T>(result: std::result::Result<T, impl Error>) -> Result<String> {
+fn rejection<T>(result: std::result::Result<T, impl Error>) -> Result<String> {
     match result {
-        Ok(_) => Err("it should have been refused".into()),
+        Ok(_) => Err("expected that the input is rejected".into()),
         Err(error) => Ok(error.to_string()),
     }
 }
 
-fn expect(holds: bool, what: &str) -> Result {
-    if holds {
+fn expect(is_met: bool, expectation: &str) -> Result {
+    if is_met {
         Ok(())
     } else {
-        Err(format!("a surprise: it does not hold that {what}").into())
+        Err(format!("expected that {expectation}").into())
     }
 }
 
