@@ -1,4 +1,4 @@
-//! What registering a container registry would say: accepted or refused, and what is doubtful.
+//! Checks the registration of a container registry: accepted or rejected, with its findings.
 //!
 //! ```sh
 //! cargo run --example check_registry -- --vendor-table
@@ -9,11 +9,11 @@
 //!     --host docker.io --type docker-config --docker-config ~/.docker/config.json
 //! ```
 //!
-//! A docker config has to have one entry, that of the host: `render_pull_secret` chooses one of
+//! A docker config must contain exactly one entry, for the host; `render_pull_secret` can select one of
 //! several.
 //!
-//! The exit status is 0 when the registry is accepted, 1 when it is refused, 2 when the arguments
-//! are wrong. No secret is printed, and nothing is contacted.
+//! The exit status is 0 if the registry is accepted, 1 if it is rejected, and 2 if the usage is wrong.
+//! The program prints no secret and opens no connection.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         .and_then(|arguments| run(&arguments, io::stdin().lock()));
     match said.unwrap_or_else(|said| said) {
         Said::Accepted(text) => say(io::stdout(), &text, 0),
-        Said::Refused(why) => say(io::stderr(), &format!("refused: {why}\n"), 1),
+        Said::Refused(why) => say(io::stderr(), &format!("rejected: {why}\n"), 1),
         Said::Misused(why) => say(
             io::stderr(),
             &format!("check_registry: {why}\n\n{USAGE}"),
@@ -40,9 +40,9 @@ fn main() -> ExitCode {
 
 fn say(mut to: impl Write, text: &str, status: u8) -> ExitCode {
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
-        // A reader who has gone away has read enough.
+        // A closed pipe means that the reader needs no more output.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            // Nothing is left to be done when not even this can be written.
+            // If standard error fails too, the exit status is the only report left.
             let _ = writeln!(io::stderr(), "check_registry: cannot write: {error}");
             ExitCode::FAILURE
         }
@@ -50,7 +50,7 @@ fn say(mut to: impl Write, text: &str, status: u8) -> ExitCode {
     }
 }
 
-/// What is printed, by exit status.
+/// The output, by exit status.
 #[derive(Debug, PartialEq)]
 enum Said {
     Accepted(String),
@@ -124,7 +124,7 @@ fn authentication(
             )?;
             Ok(Authentication::DockerConfig(config))
         }
-        other => Err(misused(format!("the type {other} is not known here"))),
+        other => Err(misused(format!("the type {other} is not supported"))),
     }
 }
 
@@ -147,7 +147,7 @@ fn describe(registry: &ContainerRegistry) -> String {
     text
 }
 
-/// The command line; whether its parts fit together is for [`run`].
+/// The command line. [`run`] checks its combinations.
 #[derive(Default)]
 struct Arguments {
     help: bool,
@@ -180,8 +180,8 @@ impl Arguments {
                 "--type" => &mut arguments.authentication_type,
                 "--username" => &mut arguments.username,
                 "--docker-config" => &mut arguments.docker_config,
-                // Not repeated: it may be a password.
-                _ => return Err("an argument is not known".to_owned()),
+                // The argument may be a password, so the error does not repeat it.
+                _ => return Err("unknown argument".to_owned()),
             };
             *value = Some(words.next().ok_or(format!("{word} needs a value"))?);
         }
@@ -307,10 +307,7 @@ mod tests {
             ("", "--host is missing"),
             ("--host ghcr.io", "--type is missing"),
             ("--host", "--host needs a value"),
-            (
-                "--host ghcr.io --type basic hunter2",
-                "an argument is not known",
-            ),
+            ("--host ghcr.io --type basic hunter2", "unknown argument"),
             (
                 "--host ghcr.io --type token",
                 "unknown authentication type \"token\": write public, basic, docker-config or \

@@ -1,4 +1,4 @@
-//! Which credential is used for an image: by kubelets, Docker, Podman and oras.
+//! Shows which credential kubelets, Docker, Podman and oras use for an image.
 //!
 //! For people, a table of tools:
 //!
@@ -6,9 +6,10 @@
 //! cargo run --example explain_image -- --key index.docker.io/v1/ --key ghcr.io nginx:1.26
 //! ```
 //!
-//! For programs, JSON lines in and out: `{"auths": [KEY...], "image": "..."}` is answered with
+//! For programs, JSON lines: the input `{"auths": [KEY...], "image": "..."}` gives the output
 //! `{"kubelet": [KEY...], "docker": KEY|null, "containers_image": KEY|null, "oras": KEY|null}`.
-//! A line that is none, or whose image does not parse, ends the program with status 1.
+//! The program ends with status 1 at the first line that is not such an object or whose image does not
+//! parse.
 //!
 //! ```sh
 //! echo '{"auths": ["ghcr.io"], "image": "ghcr.io/acme/app"}' \
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to be done when even this cannot be written.
+            // If standard error fails too, the exit status is the only report left.
             let _ = writeln!(io::stderr(), "explain_image: {error}");
             ExitCode::FAILURE
         }
@@ -65,7 +66,7 @@ fn parse(arguments: &[String]) -> Option<Command<'_>> {
         match argument {
             "--key" => keys.push(arguments.next()?),
             _ if argument.starts_with('-') => return None,
-            // The last one is the image; others before it go on with the keys.
+            // The last one is the image; the others before it are keys.
             _ => keys.extend(image.replace(argument)),
         }
     }
@@ -108,14 +109,14 @@ struct Answer<'a> {
 fn answer_lines(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     for (index, line) in input.lines().enumerate() {
         let number = index + 1;
-        // The parsers' own messages would repeat the line, and a key may hold a password.
+        // The parsers' own messages would repeat the line, and a key may contain a password.
         let line = line?;
-        // A list would do for serde.
+        // serde would accept a list too.
         let object = Some(line.trim_start()).filter(|line| line.starts_with('{'));
         let question = object.and_then(|line| serde_json::from_str::<Question>(line).ok());
         let question = question.ok_or_else(|| {
             invalid(format!(
-                "line {number} is no object like {{\"auths\": [\"ghcr.io\"], \"image\": \"nginx\"}}"
+                "line {number} is not an object like {{\"auths\": [\"ghcr.io\"], \"image\": \"nginx\"}}"
             ))
         })?;
         let image: ImageReference = question
@@ -183,7 +184,7 @@ mod tests {
         ] {
             assert_eq!(
                 answer(&format!("{good}\n{bad}\n")).unwrap_err(),
-                r#"line 2 is no object like {"auths": ["ghcr.io"], "image": "nginx"}"#
+                r#"line 2 is not an object like {"auths": ["ghcr.io"], "image": "nginx"}"#
             );
         }
         assert_eq!(

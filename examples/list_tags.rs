@@ -1,4 +1,4 @@
-//! The tags of a repository, one a line, in the order of the registry.
+//! Lists the tags of a repository, one per line, in the order of the registry.
 //!
 //! ```sh
 //! cargo run --features tls --example list_tags -- ghcr.io/home-assistant/core
@@ -6,9 +6,9 @@
 //!     registry.example.com/team/app --username robot --password-stdin --json
 //! ```
 //!
-//! The flags and the exit statuses are those of `verify_access`; why there is no list goes to
-//! standard error, with `--json` to standard output. A list that was cut (after 100 pages or 100,000
-//! tags) says so on standard error, or as `"complete": false`.
+//! The flags and the exit statuses are those of `verify_access`. A failure is written to standard error,
+//! or with `--json` to standard output. If the list is incomplete (after 100 pages or 100,000 tags), a
+//! line on standard error says so, or the member `"complete": false`.
 
 use std::{io, process::ExitCode};
 
@@ -45,7 +45,7 @@ fn show(asked: &Asked, list: &TagList) -> Answer {
     let value = json!({"tags": tags, "complete": list.is_complete()});
     let mut answer = Answer::found(asked, text, &value);
     if let Some(why) = list.cut() {
-        answer.stderr = format!("there are more tags than these: {why}\n");
+        answer.stderr = format!("the list is incomplete: {why}\n");
     }
     answer
 }

@@ -1,8 +1,8 @@
-//! What an image reference means: JSON strings in, JSON objects out.
+//! Parses image references: JSON strings in, JSON objects out.
 //!
 //! Reads one JSON string per line and writes one object per line: `input`, `ok`, and either
-//! `domain`, `path`, `tag`, `digest`, `normalized`, `familiar` and `lints`, as far as the reference has
-//! them, or `error`. A line that is no JSON string ends the program with a non-zero status.
+//! `error` or those of `domain`, `path`, `tag`, `digest`, `normalized`, `familiar` and `lints` that the
+//! reference has. The program ends with status 1 at the first line that is not a JSON string.
 //!
 //! ```sh
 //! echo '"nginx:1.26"' | cargo run --example parse_references
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match describe_lines(io::stdin().lock(), io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to be done when even this cannot be written.
+            // If standard error fails too, the exit status is the only report left.
             let _ = writeln!(io::stderr(), "parse_references: {error}");
             ExitCode::FAILURE
         }
@@ -29,9 +29,9 @@ fn main() -> ExitCode {
 
 fn describe_lines(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     for (index, line) in input.lines().enumerate() {
-        // The parser's own message would repeat the line, which may hold a login.
+        // The parser's own message would repeat the line, which may contain a password.
         let input: String = serde_json::from_str(&line?).map_err(|_| {
-            let message = format!("line {} is no JSON string: put it in quotes", index + 1);
+            let message = format!("line {} is not a JSON string: put it in quotes", index + 1);
             Error::new(ErrorKind::InvalidData, message)
         })?;
         let parsed = input.parse();
@@ -41,7 +41,7 @@ fn describe_lines(input: impl BufRead, mut output: impl Write) -> io::Result<()>
     output.flush()
 }
 
-/// One line of output; what a reference does not have is left out.
+/// One line of output, without the parts that the reference does not have.
 #[derive(Serialize)]
 struct Description<'a> {
     input: &'a str,
@@ -154,7 +154,7 @@ mod tests {
         let error = describe_lines(&b"\"nginx\"\nhunter2@nginx\n"[..], &mut output).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "line 2 is no JSON string: put it in quotes"
+            "line 2 is not a JSON string: put it in quotes"
         );
         assert_eq!(output.iter().filter(|&&byte| byte == b'\n').count(), 1);
     }

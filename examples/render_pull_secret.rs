@@ -1,8 +1,8 @@
-//! The pull secret for a host and a credential, or for a docker config.
+//! Renders the pull secret for a host and a login, or for a docker config.
 //!
-//! The Secret goes to stdout, as YAML unless `--output json` says otherwise; what is doubtful about
-//! it goes to stderr. The exit status is 0 when a Secret was rendered, 1 when what was entered is
-//! refused, and 2 when the program is used wrongly.
+//! The Secret is written to standard output, as YAML by default; findings are written to standard
+//! error. The exit status is 0 if a Secret was rendered, 1 if the input is rejected, and 2 if the usage
+//! is wrong.
 //!
 //! ```sh
 //! echo hunter2 | cargo run --example render_pull_secret -- \
@@ -23,7 +23,7 @@ const USAGE: &str = "\
 usage: render_pull_secret --host HOST --username USER --password-stdin [OPTION]...
        render_pull_secret --docker-config FILE [--host HOST] [OPTION]...
 
-  --host HOST            the registry; beside --docker-config: which of its entries
+  --host HOST            the registry; beside --docker-config: selects one of its entries
   --username USER        the user name
   --password-stdin       read the password from stdin; one line break at its end is dropped
   --docker-config FILE   a config.json, or a .dockercfg, with one entry unless --host chooses
@@ -37,14 +37,14 @@ fn main() -> ExitCode {
     let (input, output) = (io::stdin().lock(), io::stdout().lock());
     let status = execute(arguments(), input, output, io::stderr());
     let status = status.unwrap_or_else(|error| {
-        // Nothing is left to be done when not even the reason can be written.
+        // If standard error fails too, the exit status is the only report left.
         let _ = writeln!(io::stderr(), "render_pull_secret: cannot write: {error}");
         1
     });
     ExitCode::from(status)
 }
 
-/// Renders, and returns the exit status.
+/// Renders the Secret, and returns the exit status.
 fn execute(
     arguments: impl Iterator<Item = String>,
     input: impl Read,
@@ -69,7 +69,7 @@ fn execute(
     }
 }
 
-/// Why there is no Secret.
+/// The reason why no Secret was rendered.
 #[derive(Debug, PartialEq)]
 enum Failure {
     Refused(String),
@@ -96,7 +96,7 @@ fn run(
         metadata = metadata.with_namespace(namespace).map_err(refused)?;
     }
     let (host, authentication) = options.login(input)?;
-    // A registry, for its findings.
+    // The registry gives the findings.
     let registry = ContainerRegistry::new("registry", host, authentication).map_err(refused)?;
     for finding in registry.findings() {
         writeln!(findings, "{finding}").map_err(refused)?;
@@ -148,14 +148,14 @@ impl Options {
                 ("--name", _) => &mut options.name,
                 ("--namespace", _) => &mut options.namespace,
                 ("--output", _) => &mut output,
-                // Not repeated: it may be a password.
-                _ => return Err(usage("an argument is unknown")),
+                // The argument may be a password, so the error does not repeat it.
+                _ => return Err(usage("unknown argument")),
             };
             let Some(value) = value.or_else(|| arguments.next()) else {
                 return Err(usage(format_args!("{name} needs a value")));
             };
             if field.replace(value).is_some() {
-                return Err(usage(format_args!("{name} is given twice")));
+                return Err(usage(format_args!("duplicate {name}")));
             }
         }
         options.format = match (output.as_deref().unwrap_or("yaml"), kubectl) {
@@ -168,7 +168,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Who logs in where.
+    /// Reads the login, and the host that it is for.
     fn login(&self, input: impl Read) -> Result<(RegistryHost, Authentication), Failure> {
         let host = self.host.as_deref().map(str::parse::<RegistryHost>);
         let host = host.transpose().map_err(refused)?;
@@ -196,10 +196,10 @@ impl Options {
                 Ok((host, login.map_err(refused)?))
             }
             (Some(_), ..) => Err(usage(
-                "--docker-config stands in place of user and password",
+                "--docker-config replaces --username and --password-stdin",
             )),
             (None, ..) => Err(usage(
-                "--host, --username and --password-stdin belong together",
+                "--host, --username and --password-stdin must be given together",
             )),
         }
     }

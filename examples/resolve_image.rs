@@ -1,4 +1,4 @@
-//! Which digest does this name have now, and what is the image? Asks the registry.
+//! Resolves an image at its registry: its current digest, platforms, user and ports.
 //!
 //! ```sh
 //! cargo run --features tls --example resolve_image -- ghcr.io/home-assistant/core:stable
@@ -6,9 +6,10 @@
 //!     registry.example.com/team/app:1.4 --username robot --password-stdin --json
 //! ```
 //!
-//! The manifest is hashed here, not believed. Of an image for several platforms, user and ports are
-//! those of `linux/amd64`, or of the first. The flags and the exit statuses are those of
-//! `verify_access`; why there is no image goes to standard error, with `--json` to standard output.
+//! The digest is computed from the bytes of the manifest. If an image has several platforms, the user
+//! and the ports are those of `linux/amd64`, or else of the first platform. The flags and the exit
+//! statuses are those of `verify_access`. A failure is written to standard error, or with `--json` to
+//! standard output.
 
 use std::fmt::{Display, Write as _};
 use std::{io, process::ExitCode};
@@ -49,7 +50,7 @@ fn describe(image: &ImageReference, resolved: &ResolvedImage) -> String {
         ("exposed ports", listed(resolved.exposed_ports())),
     ];
     for (name, value) in lines {
-        // Writing to a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {name}: {value}");
     }
     text

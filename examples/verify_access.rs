@@ -1,4 +1,4 @@
-//! What is this login good for? Asks the registry, and says it in plain words.
+//! Checks at a registry which access a login has, and explains the result.
 //!
 //! ```sh
 //! cargo run --features tls --example verify_access -- ghcr.io/home-assistant/core:stable
@@ -8,11 +8,15 @@
 //!     --allow-plain-http --allow-address 10.0.0.0/8 --json
 //! ```
 //!
-//! The answer goes to standard output, good or bad. Its exit status is 0 when the image can be
-//! pulled, when the login is accepted and no image was named, and when it cannot be told from here
-//! (class `not_checkable`: it may work); 1 when the registry refuses or hides it; 2 for wrong use; 3
-//! when the host does not answer, or not as a registry; 4 when the egress policy forbids the way,
-//! which is public addresses over `https` and what the flags add.
+//! The result is written to standard output. The exit status is:
+//!
+//! - 0 if the image can be pulled, if the login is accepted and no image was given, or if the access
+//!   cannot be checked from here (class `not_checkable`);
+//! - 1 if the registry denies or hides the image;
+//! - 2 if the usage is wrong;
+//! - 3 if the host does not respond, or is not a registry;
+//! - 4 if the egress policy blocks the connection. It allows public addresses over `https`; flags
+//!   extend it.
 
 use std::{io, process::ExitCode};
 

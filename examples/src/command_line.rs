@@ -1,34 +1,35 @@
-//! What the programs have in common: arguments, a docker config from a file, and a password from
-//! standard input.
+//! Input of the example programs: arguments, docker configs from files, and passwords from standard
+//! input.
 
 use std::io::{self, Read};
 
 use zeroize::Zeroizing;
 
-/// The arguments behind the program's name. What is not UTF-8 in them is replaced, and so refused
-/// where it stands; `std::env::args` would panic, and show it.
+/// Returns the arguments after the program's name. Invalid UTF-8 is replaced, so that the argument is
+/// rejected; `std::env::args` would panic with its text.
 pub fn arguments() -> impl Iterator<Item = String> {
     let arguments = std::env::args_os().skip(1);
     arguments.map(|argument| argument.to_string_lossy().into_owned())
 }
 
-/// The contents of a file, which is called `what` in errors.
+/// Returns the contents of a file, which errors call `what`.
 ///
 /// # Errors
 ///
-/// When it cannot be read as text. The path is not repeated: somebody may have put the contents in its
-/// place.
+/// Returns a message if the file cannot be read as text. The message does not repeat the path, because
+/// a user may have passed the contents instead.
 pub fn read_file(path: &str, what: &str) -> Result<Zeroizing<String>, String> {
     std::fs::read_to_string(path)
         .map(Zeroizing::new)
         .map_err(|error| format!("cannot read {what}: {error}"))
 }
 
-/// All of standard input, without the line break that `echo` adds.
+/// Returns all of standard input, without the line break that `echo` adds. An input that is too long for
+/// a password is truncated to a length that is still too long.
 ///
 /// # Errors
 ///
-/// When it cannot be read, or is not UTF-8. Too long a password is cut, and still too long.
+/// Returns a message if standard input cannot be read or is not UTF-8.
 pub fn read_password(stdin: impl Read) -> Result<Zeroizing<String>, String> {
     let failed = |kind: io::ErrorKind| format!("cannot read the password: {kind}");
     let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT));
@@ -36,7 +37,7 @@ pub fn read_password(stdin: impl Read) -> Result<Zeroizing<String>, String> {
     read.map_err(|error| failed(error.kind()))?;
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text,
-        // Cut within a character.
+        // Truncated within a character.
         Err(error) if error.error_len().is_none() && bytes.len() == LIMIT => {
             std::str::from_utf8(&bytes[..error.valid_up_to()]).expect("it is valid up to there")
         }
@@ -49,7 +50,7 @@ pub fn read_password(stdin: impl Read) -> Result<Zeroizing<String>, String> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Twice the longest password: more is refused without being kept.
+/// Twice the length of the longest valid password.
 const LIMIT: usize = 32 * 1024;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The examples are the files beside `Cargo.toml`; the README has a table of them. This library
-//! holds what several of them share, and runs the README's own example as a documentation test.
+//! The examples are the files beside `Cargo.toml`; the README lists them. This library contains their
+//! shared code, and compiles the README's Rust code as a documentation test.
 
 pub mod command_line;
 pub mod registry_flags;

@@ -1,17 +1,16 @@
-//! What the programs that ask a registry have in common: `verify_access`, `resolve_image` and
-//! `list_tags` read the same flags and end with the same exit statuses.
+//! The flags and exit statuses that `verify_access`, `resolve_image` and `list_tags` share.
 //!
-//! | exit status | when |
+//! | exit status | meaning |
 //! |---|---|
-//! | 0 | it works; also when it may work and cannot be told from here |
-//! | 1 | the registry refused it, or hides it |
-//! | 2 | the program was used wrongly |
-//! | 3 | the host does not answer, or not as a registry |
-//! | 4 | the egress policy forbids the way |
+//! | 0 | the access works, or cannot be checked from here |
+//! | 1 | the registry denies or hides the image |
+//! | 2 | the usage is wrong |
+//! | 3 | the host does not respond, or is not a registry |
+//! | 4 | the egress policy blocks the connection |
 //!
-//! A password comes from standard input or from a docker config, never from an argument: everyone on
-//! the machine can read those. No secret is printed, and an argument that is not known is not
-//! repeated, for it may be one.
+//! A password is read from standard input or from a docker config, never from an argument, because
+//! every user of the machine can read arguments. The programs print no secret, and errors do not repeat
+//! an unknown argument, because it may be one.
 
 use std::{
     io::{self, Read, Write},
@@ -32,37 +31,37 @@ use serde::Serialize;
 
 use crate::command_line::{read_file, read_password};
 
-/// The flags, as the programs explain them.
+/// The help text of the flags.
 pub const FLAGS: &str = "\
   --username USER        log in as this user, with --password-stdin
   --password-stdin       read the password from stdin; one line break at its end is dropped
   --docker-config FILE   log in with the entry for the host in a config.json
-  --allow-plain-http     speak plain HTTP to the host: readable by everyone on the way
-  --allow-address CIDR   go to this network too, not only to public addresses; repeatable
+  --allow-plain-http     use plain HTTP for the host, which others on the network can read
+  --allow-address CIDR   allow this network in addition to public addresses; repeatable
   --ca FILE              trust these certificates (PEM) besides the system's; repeatable
-  --json                 answer as one line of JSON
+  --json                 write the result as one line of JSON
 
-exit status: 0 it works, or may work; 1 refused or hidden by the registry; 2 wrong use;
-3 no answer, or none of a registry; 4 forbidden by the egress policy
+exit status: 0 works, or cannot be checked from here; 1 denied or hidden by the registry;
+2 wrong usage; 3 the host does not respond or is not a registry; 4 blocked by the egress policy
 ";
 
-/// How a program was asked to ask: a client with the login and the egress policy of the flags.
+/// A parsed command line: a client with the login and the egress policy of the flags.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Asked {
-    /// Asks the registry.
+    /// The client for the registry.
     pub client: RegistryClient,
     /// Whether to answer in JSON.
     pub json: bool,
 }
 
 impl Asked {
-    /// Reads the arguments, and the password if it comes from standard input. `target` reads what
-    /// to ask about: [`image`], or [`host_or_image`].
+    /// Parses the arguments, and reads the password if it comes from standard input. `target` parses
+    /// the positional argument: [`image`], or [`host_or_image`].
     ///
     /// # Errors
     ///
-    /// The answer to wrong use: the reason, and the usage.
+    /// Returns an answer with the reason and the usage if the arguments are not valid.
     pub fn parse<T>(
         usage: &str,
         target: impl FnOnce(&str) -> Result<(RegistryHost, T), String>,
@@ -79,11 +78,11 @@ impl Asked {
     }
 }
 
-/// An image, which names its registry; Docker Hub when it names none.
+/// Parses an image, whose registry is Docker Hub by default.
 ///
 /// # Errors
 ///
-/// Why it is none, in words.
+/// Returns a message if it is not a valid image reference.
 pub fn image(target: &str) -> Result<(RegistryHost, ImageReference), String> {
     let image: ImageReference = target
         .parse()
@@ -93,34 +92,34 @@ pub fn image(target: &str) -> Result<(RegistryHost, ImageReference), String> {
     Ok((host, image))
 }
 
-/// A host alone, or an image with its host.
+/// Parses a host, or an image with its host.
 ///
 /// # Errors
 ///
-/// Why it is neither, in words.
+/// Returns a message if it is neither.
 pub fn host_or_image(target: &str) -> Result<(RegistryHost, Option<ImageReference>), String> {
     match target.parse::<RegistryHost>() {
         Ok(host) => Ok((host, None)),
-        // A scheme is part of no image; what the host says of it fits better.
+        // An image never has a scheme, so the error of the host is more helpful.
         Err(error) if target.contains("://") || !target.contains('/') => Err(error.to_string()),
         Err(_) => image(target).map(|(host, image)| (host, Some(image))),
     }
 }
 
-/// What a program prints, and its exit status.
+/// The output of a program, and its exit status.
 #[derive(Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Answer {
     /// The exit status.
     pub status: u8,
-    /// For standard output.
+    /// The text for standard output.
     pub stdout: String,
-    /// For standard error.
+    /// The text for standard error.
     pub stderr: String,
 }
 
 impl Answer {
-    /// What was asked for: `text` for people, or `value` for machines.
+    /// Creates an answer from a result: `text` for people, or `value` with `--json`.
     pub fn found(asked: &Asked, text: String, value: &impl Serialize) -> Self {
         Self {
             status: 0,
@@ -129,8 +128,8 @@ impl Answer {
         }
     }
 
-    /// What a registry lets a login do, good or bad. That is an answer as well, so it goes to
-    /// standard output in any case.
+    /// Creates an answer from the access of a login. Denied access is a result too, so it is written to
+    /// standard output.
     pub fn access(asked: &Asked, access: &Access) -> Self {
         Self {
             status: status(access.class()),
@@ -143,7 +142,7 @@ impl Answer {
         }
     }
 
-    /// Why there is nothing to print, on standard error; in JSON it is the answer all the same.
+    /// Creates an answer from a failure, on standard error, or with `--json` on standard output.
     pub fn failed(asked: &Asked, access: &Access) -> Self {
         let answer = Self::access(asked, access);
         if asked.json {
@@ -156,18 +155,18 @@ impl Answer {
         }
     }
 
-    /// Writes it out.
+    /// Prints the answer, and returns the exit code.
     #[must_use]
     pub fn print(&self) -> ExitCode {
-        // A reader who has gone away has read enough.
+        // A closed pipe means that the reader needs no more output.
         let _ = io::stdout().write_all(self.stdout.as_bytes());
         let _ = io::stderr().write_all(self.stderr.as_bytes());
         self.status.into()
     }
 }
 
-/// The exit status for each class. What cannot be told from here may work, and a pipeline that
-/// stopped for it would stop for registries that only the nodes reach: 0.
+/// Returns the exit status of a class. [`AccessClass::NotCheckable`] is 0, because a pipeline must not
+/// fail for a registry that only the nodes can reach.
 #[must_use]
 pub fn status(class: AccessClass) -> u8 {
     match class {
@@ -190,12 +189,12 @@ fn words(access: &Access) -> String {
 }
 
 fn json(value: &impl Serialize) -> String {
-    // None of these types can fail to serialise: no map with keys that are not strings.
-    let text = serde_json::to_string(value).expect("a plain value serialises");
+    // Serialization of these types cannot fail: none contains a map with keys other than strings.
+    let text = serde_json::to_string(value).expect("every key is a string");
     text + "\n"
 }
 
-/// The command line; what its parts mean together is for [`Flags::ask`].
+/// The command line. [`Flags::ask`] checks its combinations.
 #[derive(Default)]
 struct Flags {
     target: Option<String>,
@@ -225,8 +224,8 @@ impl Flags {
                 let value = value.or_else(|| arguments.next());
                 values.push(value.ok_or_else(|| format!("{name} needs a value"))?);
             } else if name.starts_with('-') || flags.target.replace(argument).is_some() {
-                // Not repeated: it may be a password.
-                return Err("an argument is not known".to_owned());
+                // The argument may be a password, so the error does not repeat it.
+                return Err("unknown argument".to_owned());
             }
         }
         Ok(flags)
@@ -256,7 +255,7 @@ impl Flags {
         target: impl FnOnce(&str) -> Result<(RegistryHost, T), String>,
         stdin: impl Read,
     ) -> Result<(Asked, T), String> {
-        let named = self.target.as_deref().ok_or("no registry is named")?;
+        let named = self.target.as_deref().ok_or("the registry is missing")?;
         let (host, what) = target(named)?;
         let credential = self.credential(&host, stdin)?;
         let transport =
@@ -268,7 +267,7 @@ impl Flags {
         Ok((asked, what))
     }
 
-    /// Public addresses over `https`, and what the flags add.
+    /// Returns the policy for public addresses over `https`, extended by the flags.
     fn egress(&self, host: &RegistryHost) -> Result<Egress, String> {
         let mut egress = Egress::tenant();
         for network in &self.networks {
@@ -303,9 +302,11 @@ impl Flags {
                 let credential = Credential::new(username.as_str(), password.as_str());
                 credential.map(Some).map_err(|error| error.to_string())
             }
-            ([], ..) => Err("--username and --password-stdin belong together, once".to_owned()),
+            ([], ..) => {
+                Err("--username and --password-stdin must be given together, once".to_owned())
+            }
             ([..], ..) => {
-                Err("--docker-config stands, once, in place of user and password".to_owned())
+                Err("--docker-config replaces --username and --password-stdin, once".to_owned())
             }
         }
     }

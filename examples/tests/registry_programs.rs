@@ -1,16 +1,16 @@
-//! `verify_access`, `resolve_image` and `list_tags` against registries in process: what they print
-//! and how they end. The programs are compiled in, because cargo leaves them out without TLS.
+//! The output and exit statuses of `verify_access`, `resolve_image` and `list_tags` against registries in
+//! process. The programs are compiled in, because cargo skips them without the feature `tls`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 #[path = "../list_tags.rs"]
-#[expect(dead_code, reason = "its main is for cargo run")]
+#[expect(dead_code, reason = "the tests do not call its main")]
 mod list_tags;
 #[path = "../resolve_image.rs"]
-#[expect(dead_code, reason = "its main is for cargo run")]
+#[expect(dead_code, reason = "the tests do not call its main")]
 mod resolve_image;
 #[path = "../verify_access.rs"]
-#[expect(dead_code, reason = "its main is for cargo run")]
+#[expect(dead_code, reason = "the tests do not call its main")]
 mod verify_access;
 
 #[path = "registry_programs/tls.rs"]
@@ -25,7 +25,7 @@ const PASSWORD: &str = "c4n4ry-correct-horse";
 const LOCAL: &str = "--allow-plain-http --allow-address 127.0.0.0/8";
 const LOGIN: &str = "--username robot --password-stdin";
 
-/// Runs one of the programs with these arguments, as its `main` does.
+/// Runs a program with these arguments, as its `main` does.
 async fn run(program: &str, arguments: &str, stdin: &str) -> Answer {
     let arguments = arguments.split_whitespace().map(str::to_owned);
     let stdin = stdin.as_bytes();
@@ -68,7 +68,7 @@ async fn guarded() -> TestRegistry {
     registry
 }
 
-/// The status, and the class in front of the words.
+/// Returns the exit status, and the class at the start of the output.
 fn seen(answer: &Answer) -> (u8, &str) {
     let text = if answer.stdout.is_empty() {
         &answer.stderr
@@ -153,7 +153,7 @@ async fn a_forbidden_address_ends_with_4_and_is_not_contacted() {
         }
     }
     assert!(registry.requests().is_empty());
-    // With the address allowed it is.
+    // The control: with the address allowed, the registry is contacted.
     let arguments = format!("{host}/team/app:1 {LOCAL} {LOGIN}");
     assert_eq!(run("list_tags", &arguments, PASSWORD).await.status, 0);
     assert!(!registry.requests().is_empty());
@@ -285,7 +285,7 @@ async fn wrong_use_ends_with_2_and_repeats_no_argument() {
         for program in ["verify_access", "resolve_image", "list_tags"] {
             // An image without a host is Docker Hub's.
             let arguments = arguments.replacen("ghcr.io ", "ghcr.io/team/app ", 1);
-            // Standard input is empty, which is no password.
+            // Standard input is empty, so no password is read.
             let answer = run(program, &arguments, "").await;
             assert_eq!(
                 (answer.status, answer.stdout.as_str()),
@@ -297,7 +297,7 @@ async fn wrong_use_ends_with_2_and_repeats_no_argument() {
     }
 }
 
-/// Nobody's pipeline stops for what may work, and none goes on after a refusal.
+/// Guards pipelines: access that may work must not stop one, and a denial must.
 #[test]
 fn a_class_that_may_work_is_0_and_no_other() {
     for class in [

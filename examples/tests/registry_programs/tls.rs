@@ -32,18 +32,18 @@ async fn a_private_authority_is_trusted_by_its_file_alone() {
     let answer = run("verify_access", &trusted, "").await;
     assert_eq!(seen(&answer), (0, "pull_allowed"), "{answer:?}");
 
-    // A file that holds no certificate is wrong use, not distrust.
+    // A file without a certificate is wrong usage, not an untrusted certificate.
     fs::write(&file, "no certificate").unwrap();
     assert_eq!(run("verify_access", &trusted, "").await.status, 2);
 }
 
 fn skip(why: &str) {
-    // Past the capture of the test's output, which hides what a test that passes prints.
+    // Bypasses the capture of output, which hides the output of tests that pass.
     let name = "a_private_authority_is_trusted_by_its_file_alone";
     let _ = writeln!(io::stderr(), "SKIPPED: {name}: {why}");
 }
 
-/// Without TLS nobody reads certificates.
+/// Returns `true` if the transport was built with TLS: without it, certificates are not parsed.
 fn speaks_tls() -> bool {
     ReqwestTransport::new(Egress::tenant().add_root_certificate("no certificate")).is_err()
 }
@@ -76,7 +76,7 @@ impl Server {
         let said = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut said = said.map_while(Result::ok);
         assert!(said.any(|line| line == "ACCEPT"), "it does not listen");
-        // It writes a line for each file: somebody has to read.
+        // The server writes a line per file, and blocks if its output is not read.
         std::thread::spawn(move || said.for_each(drop));
         Some(Self {
             folder,
