@@ -1,7 +1,7 @@
-//! Another team's own backend, run through the conformance suite.
+//! A backend of your own, tested with the conformance suite.
 //!
-//! The backend is a table in memory, in under 60 lines of code. It keeps every promise of
-//! [`DeploymentBackend`] because one lock makes each call one step.
+//! The backend is a table in memory. It fulfills the contract of [`DeploymentBackend`] because one
+//! lock makes each call atomic.
 //!
 //! ```sh
 //! cargo run --example custom_backend
@@ -21,7 +21,7 @@ use choreo_deploy::conformance::{BackendClause, BackendFixture, block_on};
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
 
-/// The order within a generation: a digest comes after a tag, and what takes it back comes last.
+/// The order within a generation: a digest comes after a tag, and taking the generation back comes last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 enum Rank {
     #[default]
@@ -32,12 +32,12 @@ enum Rank {
 
 type Place = (Generation, Rank);
 
-/// The newest place of each target, and the image that runs unless it was removed.
+/// The newest place of each target, and its image unless it was removed.
 #[derive(Debug, Default)]
 struct Table(Mutex<BTreeMap<Target, (Place, Option<String>)>>);
 
 impl Table {
-    /// Changes a target, unless something newer is there.
+    /// Changes a target, unless a newer change is stored.
     fn change(
         &self,
         target: &Target,
@@ -47,7 +47,11 @@ impl Table {
         let mut table = self.0.lock().expect("nobody panics under the lock");
         let (newest, image) = table.get(target).cloned().unwrap_or_default();
         if at < newest {
-            return Err(Error::new(Kind::Stale, "change", "a newer one is there"));
+            return Err(Error::new(
+                Kind::Stale,
+                "change",
+                "a newer generation is stored",
+            ));
         }
         table.insert(target.clone(), (at, to(image)?));
         Ok(())
@@ -111,17 +115,17 @@ impl DeploymentBackend for Table {
     }
 }
 
-/// Runs every clause; the first that is broken ends the program with its sentence.
+/// Runs every clause. The first broken one panics with its sentence.
 fn main() {
     block_on(async {
         let fixture = BackendFixture::new(Table::default());
-        let told = |clause| writeln!(stdout(), "{clause}").expect("standard output takes it");
+        let told = |clause| writeln!(stdout(), "{clause}").expect("standard output is writable");
         BackendClause::all(&fixture, told).await;
     });
-    writeln!(stdout(), "custom_backend: keeps every promise").expect("standard output takes it");
+    writeln!(stdout(), "custom_backend: ok").expect("standard output is writable");
 }
 
-// The same as one test for each clause: `cargo test --example custom_backend`.
+// The same suite with one test for each clause: `cargo test --example custom_backend`.
 #[cfg(test)]
 mod tests {
     use super::*;

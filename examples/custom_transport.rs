@@ -1,7 +1,7 @@
-//! A transport of one's own, on plain hyper, run through the contract suite.
+//! A transport of your own on plain hyper, tested with the conformance suite.
 //!
-//! It opens a connection for each request and speaks no TLS. What matters is the order: judge the
-//! URI, look the name up, judge the addresses, dial those and no others.
+//! It opens a connection for each request and does not support TLS. The order is essential: check the
+//! URI, resolve the name, check the addresses, and connect only to those.
 //!
 //! ```sh
 //! cargo run --example custom_transport
@@ -50,7 +50,7 @@ impl Plain {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(classify)?;
-        // Dropped with this call, and the connection with it.
+        // Dropping the set at the end of this call closes the connection.
         let mut driver = tokio::task::JoinSet::new();
         driver.spawn(connection);
         let request = in_origin_form(request)?;
@@ -78,7 +78,8 @@ impl Plain {
         let blocked = |blocked| Error::new(Kind::Blocked).with_source(blocked);
         self.0.check_uri(uri).map_err(blocked)?;
         if uri.scheme_str() != Some("http") || self.0.proxy().is_some() {
-            return Err(Error::new(Kind::Tls).with_source("no TLS and no proxy here"));
+            return Err(Error::new(Kind::Tls)
+                .with_source("this transport supports neither TLS nor proxies"));
         }
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let found = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(80)));
@@ -94,7 +95,8 @@ impl Plain {
     }
 }
 
-/// hyper sends what it is given: the path with the query, and the host in its header.
+/// Converts a request for hyper, which sends it unchanged: the URI becomes the path and query, and
+/// the host moves to its header.
 fn in_origin_form(request: Request<Bytes>) -> Result<Request<Full<Bytes>>, Error> {
     let (mut parts, body) = request.into_parts();
     let host = parts.uri.authority().map_or("", |it| it.as_str());

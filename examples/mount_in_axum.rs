@@ -1,11 +1,11 @@
-//! The deploy webhook in an axum router that a team already has.
+//! The deploy webhook in an existing axum router.
 //!
 //! ```sh
 //! cargo run --example mount_in_axum
 //! ```
 //!
-//! `DeployWebhook` is a tower service, so the router takes it as one of its own routes, under any
-//! prefix, beside and behind whatever else is there.
+//! `DeployWebhook` is a tower service, so the router can nest it under any prefix, beside its other
+//! routes and behind its layers.
 
 use std::collections::HashMap;
 use std::io::{Write as _, stdout};
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The router that the team has, with the webhook at `/deploy`.
+/// Returns the existing router, with the webhook at `/deploy`.
 fn platform(webhook: DeployWebhook) -> Router {
     Router::new()
         .route("/", get(async || "the platform's own pages"))

@@ -1,13 +1,13 @@
-//! An inventory in a database of your own and an HTTP API of your own, around the deployer.
+//! An inventory in your own database and your own HTTP API, around the deployer.
 //!
 //! ```sh
 //! cargo run --example own_inventory
 //! ```
 //!
-//! A platform already knows its components and where they run. [`Catalog`] is the one trait through
-//! which choreo reads that: here over two tables of SQLite, which could be any database. The store
-//! of choreo is a database of its own. The platform decides who the caller is; this example takes the
-//! organization from the path and leaves logins out.
+//! A platform already knows its components and where they run. choreo reads this inventory through the
+//! trait [`Catalog`], which this example implements over two tables of SQLite; any database works. The
+//! store of choreo is a separate database. Authentication belongs to the platform, so this example
+//! leaves it out and takes the organization from the path.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -42,7 +42,7 @@ use tower::ServiceExt as _;
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// The tables that the platform has anyway, with a Service in two environments.
+/// The platform's existing tables, with a Service in two environments.
 const TABLES: &str = r#"
 CREATE TABLE components (
     organization TEXT, id TEXT, project TEXT, registry TEXT, workload TEXT,
@@ -67,7 +67,7 @@ struct Inventory(Arc<Mutex<Connection>>);
 impl Catalog for Inventory {
     async fn plan(&self, component: &ComponentKey) -> Result<Option<Plan>, CatalogError> {
         let (inventory, component) = (self.clone(), component.clone());
-        // A query blocks, so it runs on a thread where it may.
+        // A query blocks, so it runs on a blocking thread.
         tokio::task::spawn_blocking(move || inventory.read(&component))
             .await
             .map_err(CatalogError::new)?
@@ -129,7 +129,7 @@ fn stage(Texts([environment, data_plane, settings]): &Texts) -> Result<Stage> {
     Ok(Stage::new(environment, DataPlane::new(data_plane.parse()?)).with_settings(settings))
 }
 
-/// The platform's own API beside the webhook for CI.
+/// Returns the platform's own API, with the webhook for CI beside it.
 fn platform(deployer: Deployer, webhook: DeployWebhook) -> Router {
     Router::new()
         .route(
@@ -140,7 +140,7 @@ fn platform(deployer: Deployer, webhook: DeployWebhook) -> Router {
         .nest_service("/hooks", webhook)
 }
 
-/// Deploys the image in the body, waits for the outcome and tells it.
+/// Deploys the image in the body, waits for the outcome, and returns it.
 async fn deploy(
     State(deployer): State<Deployer>,
     Path((organization, component)): Path<(String, String)>,
@@ -167,7 +167,7 @@ async fn deploy(
     ))
 }
 
-/// Why a request of a person was refused.
+/// The status and the message of a rejected request.
 struct Failure(StatusCode, String);
 
 impl From<IntakeError> for Failure {
