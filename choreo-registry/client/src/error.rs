@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    disguise,
+    disguise::Page,
     meaning::{Meaning, Situation},
     rate_limit::RateLimit,
     transport::{TransportError, TransportErrorKind},
@@ -50,7 +50,7 @@ pub(super) struct Inner {
     pub(super) detail: Option<String>,
     /// A wrong login and a missing right look alike here: both are named.
     pub(super) is_ambiguous: bool,
-    /// The refusal is a web page: something in front of the registry may refuse.
+    /// The answer is a page: a firewall or proxy in front of the registry may refuse.
     pub(super) is_page: bool,
     /// A list of tags was asked for, and no image.
     pub(super) is_list: bool,
@@ -224,8 +224,10 @@ impl ClientError {
         let meaning = Meaning::of(response.status(), evidence.code(), at);
         let mut this = Self::new(meaning.kind, registry);
         this.0.is_ambiguous = meaning.is_ambiguous;
-        this.0.is_page = evidence.code().is_none() && disguise::is_page(response.headers());
-        this.0.detail = this.0.is_page.then(|| disguise::PAGE.to_owned());
+        this.0.is_page = at.page.is_some();
+        this.0.detail = at
+            .page
+            .map(|page| format!("it answers with {}", page.name()));
         this.0.retry_after = evidence.retry_after;
         this.0.evidence = evidence;
         this
@@ -235,6 +237,16 @@ impl ClientError {
     pub(super) fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         self.0.detail = Some(detail.to_string());
         self
+    }
+
+    /// Says that a token server answered with a page.
+    #[must_use]
+    pub(super) fn with_page(mut self, page: Page, status: StatusCode) -> Self {
+        self.0.is_page = true;
+        let (status, page) = (status.as_u16(), page.name());
+        self.with_detail(format_args!(
+            "its token server answers {status} with {page}"
+        ))
     }
 
     #[must_use]

@@ -6,7 +6,7 @@
 
 use http::StatusCode;
 
-use crate::ErrorKind;
+use crate::{ErrorKind, disguise::Page};
 
 /// Who answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,6 +39,8 @@ pub(super) struct Situation {
     pub(super) proven: bool,
     /// The root of the registry, which has no repository to deny, has answered 401 to the credential.
     pub(super) refused: bool,
+    /// The answer is a page of something in front of the registry or its token server.
+    pub(super) page: Option<Page>,
 }
 
 /// What an answer means.
@@ -65,6 +67,9 @@ impl Meaning {
             (408, _) => clear(ErrorKind::Timeout),
             (410, _) if at.place == Place::Repository => clear(ErrorKind::NotFound),
             (500..=599, _) => clear(ErrorKind::Unavailable),
+            (status, _) if at.page.is_some() && is_about_the_way(status, at.place) => {
+                clear(ErrorKind::InvalidResponse)
+            }
             (status @ (400 | 401 | 403 | 404 | 405), code) => match at.place {
                 Place::TokenServer { for_repository } => match (at.sent, status) {
                     (Sent::Nothing, 401 | 403) => clear(ErrorKind::Unauthorized),
@@ -116,6 +121,19 @@ impl Meaning {
     }
 }
 
+/// Returns `true` if a page with this status is about the platform's address or the path, not about the
+/// login: a firewall or proxy wrote it.
+///
+/// A page with status 401 is about the login: proxies write one for a wrong password.
+fn is_about_the_way(status: u16, place: Place) -> bool {
+    match place {
+        Place::TokenServer { .. } => matches!(status, 400 | 403 | 404 | 405),
+        Place::Api => matches!(status, 400 | 403),
+        // With status 403 it may also be the registry's own, and pulling is denied in any case.
+        Place::Repository => status == 400,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +154,7 @@ mod tests {
             sent,
             proven,
             refused: false,
+            page: None,
         };
         Meaning::of(status, code, at)
     }
@@ -189,6 +208,7 @@ mod tests {
                 sent: S::Credential,
                 proven: false,
                 refused,
+                page: None,
             };
             let meaning = Meaning::of(StatusCode::UNAUTHORIZED, None, at);
             assert_eq!(meaning.kind, K::CredentialRefused);
@@ -245,6 +265,38 @@ mod tests {
             (503, K::Unavailable),
         ] {
             assert_eq!(of((SCOPED, S::Nothing, false), status, None).kind, expected);
+        }
+    }
+
+    /// Guards against a verdict about the login that a firewall gave.
+    #[test]
+    fn a_page_is_about_the_login_with_status_401_alone() {
+        for (place, status, expected) in [
+            (SCOPED, 400, K::InvalidResponse),
+            (SCOPED, 401, K::CredentialRefused),
+            (SCOPED, 403, K::InvalidResponse),
+            (SERVER, 404, K::InvalidResponse),
+            (SERVER, 405, K::InvalidResponse),
+            (SERVER, 429, K::RateLimited),
+            (SERVER, 503, K::Unavailable),
+            (Place::Api, 400, K::InvalidResponse),
+            (Place::Api, 401, K::CredentialRefused),
+            (Place::Api, 403, K::InvalidResponse),
+            (Place::Api, 404, K::NotARegistry),
+            (Place::Repository, 400, K::InvalidResponse),
+            (Place::Repository, 401, K::CredentialRefused),
+            (Place::Repository, 403, K::Denied),
+            (Place::Repository, 404, K::NotFound),
+        ] {
+            let at = Situation {
+                place,
+                sent: S::Credential,
+                proven: false,
+                refused: false,
+                page: Some(Page::Web),
+            };
+            let meaning = Meaning::of(StatusCode::from_u16(status).unwrap(), None, at);
+            assert_eq!(meaning.kind, expected, "{place:?} {status}");
         }
     }
 

@@ -34,6 +34,7 @@ use choreo_registry::{Credential, RegistryHost, quote::Quoted};
 use crate::{
     ClientError, ErrorKind,
     address::{Address, Addresses, Authority},
+    disguise::Page,
     error, gzip,
     meaning::{Meaning, Place, Sent, Situation},
     request::{self, Headers, Resource},
@@ -76,6 +77,8 @@ pub(super) struct Held {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) response: http::Response<Bytes>,
+    /// What the response is, if it does not come from a registry.
+    page: Option<Page>,
     address: Arc<Address>,
     place: Place,
     sent: Sent,
@@ -263,6 +266,7 @@ impl Session {
             let response = self.send(&address, &ask).await?;
             let Some(next) = self.redirected(&address, &ask, &response)? else {
                 return Ok(Answer {
+                    page: Page::of(&response),
                     response,
                     address,
                     place: Place::Api,
@@ -419,6 +423,7 @@ impl Session {
             sent: answer.sent,
             proven: self.is_proven(),
             refused: self.is_refused.load(Ordering::Relaxed),
+            page: answer.page,
         }
     }
 

@@ -24,7 +24,9 @@ impl Words<'_> {
             }
             ErrorKind::CredentialRefused => of_registry("refuses the user name or the password"),
             ErrorKind::Denied if self.error.is_list => {
-                of_registry("does not allow listing the tags") + &self.image_after(" of ")
+                of_registry("does not allow listing the tags")
+                    + &self.image_after(" of ")
+                    + &self.detail()
             }
             ErrorKind::Denied => {
                 of_registry("does not allow pulling") + &self.image_after(" ") + &self.detail()
@@ -66,10 +68,18 @@ impl Words<'_> {
             ErrorKind::Blocked => {
                 "ask the operator of the platform to allow this registry's address"
             }
+            ErrorKind::Denied if self.error.is_page && self.error.is_list => {
+                "name a tag: the right to pull is often a right of its own; also ask the registry's \
+                 operator whether a firewall or proxy in front of it refuses this platform's address"
+            }
             ErrorKind::Denied if self.error.is_page => {
-                "ask whoever runs the registry whether a firewall or proxy in front of it refuses \
+                "ask the registry's operator whether a firewall or proxy in front of it refuses \
                  this platform's address; if none does, check that the token has not expired, and \
                  give this login the right to pull the repository"
+            }
+            ErrorKind::InvalidResponse if self.error.is_page => {
+                "check that the host is the registry's, and ask its operator whether a firewall or \
+                 proxy in front of it refuses this platform's address"
             }
             ErrorKind::CredentialRefused | ErrorKind::Denied
                 if self.error.is_ambiguous && !self.error.is_list =>

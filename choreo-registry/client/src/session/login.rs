@@ -319,18 +319,22 @@ impl Session {
                 self.prove_at_token_server(wish).await;
             }
             let error = self.failure(&answer);
-            return Err(match error.kind() {
-                ErrorKind::InvalidResponse => {
+            return Err(match (error.kind(), answer.page) {
+                (ErrorKind::InvalidResponse, Some(page)) => error.with_page(page, status),
+                (ErrorKind::InvalidResponse, None) => {
                     error.with_detail(format_args!("its token server answers {}", status.as_u16()))
                 }
                 _ => error,
             });
         }
         let (token, lifetime) =
-            token::read(answer.response.body(), Timestamp::now()).map_err(|reason| {
-                invalid().with_detail(format_args!(
+            token::read(answer.response.body(), Timestamp::now()).map_err(|reason| match answer
+                .page
+            {
+                Some(page) => invalid().with_page(page, status),
+                None => invalid().with_detail(format_args!(
                     "its token server's answer is refused, {reason}"
-                ))
+                )),
             })?;
         if wish.held.is_some() {
             self.is_proven.store(true, Ordering::Relaxed);

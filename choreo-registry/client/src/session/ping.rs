@@ -57,14 +57,14 @@ impl Plan {
 }
 
 impl Answer {
-    fn is_page(&self) -> bool {
+    fn announces_page(&self) -> bool {
         disguise::is_page(self.response.headers())
     }
 
     /// Whether a registry gave it: it says so, or it is what was asked for.
     pub(super) fn is_from_registry(&self, resource: &Resource<'_>) -> bool {
         let headers = self.response.headers();
-        let is_success = self.response.status() == StatusCode::OK && !self.is_page();
+        let is_success = self.response.status() == StatusCode::OK && !self.announces_page();
         // What answers a HEAD has no body to tell by.
         is_success
             || resource.method == http::Method::HEAD
@@ -85,7 +85,7 @@ impl Session {
             answer => answer?,
         };
         match answer.response.status() {
-            StatusCode::OK if !answer.is_page() => return Ok(Plan::Open),
+            StatusCode::OK if !answer.announces_page() => return Ok(Plan::Open),
             StatusCode::UNAUTHORIZED if !answer.foreign => {
                 match self.offer(answer.response.headers()) {
                     Ok(Some((plan, _))) => {
@@ -122,7 +122,7 @@ impl Session {
         let is_registry_like = match answer.response.status() {
             StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => false,
             // It offers no login, so the one that is there cannot be what it lacks.
-            StatusCode::FORBIDDEN => !self.has_credential(),
+            StatusCode::FORBIDDEN => !self.has_credential() || answer.page.is_some(),
             _ => true,
         };
         if is_registry_like {

@@ -1,6 +1,8 @@
 //! Answers that proxies, gateways, storage and token servers give in a registry's place, or in a way
 //! that few registries do: each has one meaning, and none makes a healthy image look broken.
 
+mod pages;
+
 use std::sync::Arc;
 
 use choreo_registry::image::Platform;
