@@ -26,6 +26,7 @@ use crate::sent::Sent;
 use crate::stamp::{Rank, Stamp};
 
 /// The only field manager. It has no version, so that a field that is omitted later is removed
+/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
 pub(crate) const FIELD_MANAGER: &str = "choreo";
 /// The field manager of replaced lists that conflict with fields of other writers. It stays listed
 /// until the object is applied again.
@@ -431,6 +432,7 @@ impl Live {
     }
 
     /// Returns the managers of its fields:
+    /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
     fn managers(&self) -> &[Value] {
         self.items("/metadata/managedFields")
     }

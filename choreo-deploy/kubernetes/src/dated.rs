@@ -3,6 +3,7 @@
 //! The API server's clock sets the times of creation and of changes. With the clock of this
 //! process, a skew between the two would end a rollout too early or too late. So the time of a look
 //! is the `Date` of the answer
+//! (<https://www.rfc-editor.org/rfc/rfc9110.html#name-date>).
 
 use choreo_deploy::backend::BackendError;
 use jiff::Timestamp;

@@ -3,6 +3,7 @@
 //! Labels identify the owner of an object; ids are valid label values. Values that change with a
 //! release are annotations, and are never on a pod: a changed label in the template restarts every
 //! pod. The recommended labels are
+//! <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>.
 
 use std::collections::BTreeMap;
 

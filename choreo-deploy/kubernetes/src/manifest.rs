@@ -1,8 +1,8 @@
-//! Rendering: from an intent to Kubernetes objects, as a pure function.
+//! The rendering of an intent into Kubernetes objects, as a pure function.
 //!
-//! What is rendered depends on the render version of the release, and golden files hold each
-//! version still: an upgrade of this crate restarts nobody's pods. All that stands in this module
-//! is version 1; whatever changes a golden file becomes version 2 beside it.
+//! The result depends on the render version of the release, and golden files fix each version: an
+//! upgrade of this crate restarts no pods. This module is version 1. A change of a golden file
+//! needs a version 2 beside it.
 
 mod check;
 mod cron_job;
@@ -27,14 +27,14 @@ pub(crate) use self::plan::namespace_of;
 pub(crate) use self::pod::CONTAINER;
 pub(crate) use self::support::{namespace_object, pull_secret, pull_secret_name};
 
-/// Renders what an intent asks for: every object, in the order they are applied.
+/// Renders the objects of an intent, in the order in which they are applied.
 ///
-/// A pure function: the same intent and policy make the same objects. A Manual Task has no Job
-/// here; each run makes one, see [`render_run`].
+/// A pure function: the same intent and policy result in the same objects. A Manual Task has no Job
+/// here, because each run creates one: see [`render_run`].
 ///
 /// | component type | objects |
 /// |---|---|
-/// | Service, Web Application | ServiceAccount, pull Secret, Service, PodDisruptionBudget (where more than one copy may run), Kubernetes Deployment, HorizontalPodAutoscaler (for a range of copies) |
+/// | Service, Web Application | ServiceAccount, pull Secret, Service, PodDisruptionBudget (if more than one replica may run), Kubernetes Deployment, HorizontalPodAutoscaler (for a range of replicas) |
 /// | Scheduled Task | ServiceAccount, pull Secret, CronJob |
 /// | Manual Task | ServiceAccount, pull Secret |
 ///
@@ -51,10 +51,10 @@ pub(crate) use self::support::{namespace_object, pull_secret, pull_secret_name};
 /// ```
 ///
 /// # Errors
-/// [`Refused`](BackendErrorKind::Refused) when the release has a render version that this crate does
-/// not know, when the policy names no namespace for the target, or when the operator's patch
-/// changed what it must not; [`Unsupported`](BackendErrorKind::Unsupported) for what this backend
-/// cannot render.
+/// Returns [`Refused`](BackendErrorKind::Refused) if this crate does not know the release's render
+/// version, if the policy has no namespace for the target, or if the operator's patch changed a
+/// fixed part; [`Unsupported`](BackendErrorKind::Unsupported) for values that this backend cannot
+/// render.
 pub fn render(intent: &Intent<'_>, policy: &Policy) -> Result<Vec<Object>, BackendError> {
     objects_of(&Plan::new(intent, policy)?)
 }
@@ -94,8 +94,8 @@ fn objects_of(plan: &Plan<'_>) -> Result<Vec<Object>, BackendError> {
 
 /// Renders the Job of one run.
 ///
-/// Any component can run once: a Scheduled Task ahead of its time, a Service for a migration. The
-/// last two have the default limits of a run.
+/// Any component can run once: a Scheduled Task ahead of its time, or a Service for a migration.
+/// Services and Web Applications have the default limits of a run.
 ///
 /// # Errors
 /// Those of [`render`].

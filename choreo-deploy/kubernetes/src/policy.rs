@@ -1,4 +1,4 @@
-//! What the operator of a data plane decides.
+//! The decisions of the operator of a data plane.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use crate::name;
 
-/// What the operator of a data plane decides: where things go and what they may do there.
+/// The decisions of the operator of a data plane: namespaces, permissions and times.
 ///
-/// Everything has a default; the plain part can be read from a configuration file. A change takes
-/// effect with the next apply of each target.
+/// All values have defaults. All but the patch can be read from a configuration file. A change
+/// takes effect with the next apply of each target.
 ///
 /// ```
 /// use choreo_deploy_kubernetes::policy::{Namespaces, Policy, SecurityProfile};
@@ -33,27 +33,27 @@ use crate::name;
 #[non_exhaustive]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
-    /// Which namespace a target goes to. One is made per environment of a project by default. A change
-    /// leaves what runs where it is, see [`Namespaces`].
+    /// The namespaces of targets. By default one is created for each environment of a project. A
+    /// change does not move what runs: see [`Namespaces`].
     pub namespaces: Namespaces,
-    /// What containers may do. `restricted` by default.
+    /// The permissions of containers. `restricted` by default.
     pub security: SecurityProfile,
-    /// Whether containers may write to their root file system. Not by default: `/tmp` alone can be
-    /// written to.
+    /// Lets containers write to their root file system. `false` by default: only `/tmp` is
+    /// writable.
     pub writable_root: bool,
-    /// When images are pulled.
+    /// The time at which images are pulled.
     pub pull_policy: PullPolicy,
-    /// Labels for every object and pod, such as a cost centre. A change restarts pods.
+    /// The labels of every object and pod, such as a cost centre. A change restarts pods.
     pub labels: BTreeMap<String, String>,
-    /// Annotations for every object and pod. A change restarts pods.
+    /// The annotations of every object and pod. A change restarts pods.
     pub annotations: BTreeMap<String, String>,
-    /// How much containers may write. A change restarts pods.
+    /// The storage that containers may write. A change restarts pods.
     pub scratch: Scratch,
-    /// Whether pods are spread over zones as well as over nodes. Not by default: where a node has no
-    /// label `topology.kubernetes.io/zone`, the scheduler would then not spread over nodes either. A
+    /// Spreads pods over zones as well as over nodes. `false` by default: without the label
+    /// `topology.kubernetes.io/zone` on a node, the scheduler would not spread over nodes either. A
     /// change restarts pods.
     pub zones: bool,
-    /// How long things take.
+    /// The times of rollouts and calls.
     pub timing: Timing,
     #[serde(skip)]
     pub(crate) patch: Option<Patch>,
@@ -63,9 +63,9 @@ impl Policy {
     /// Adds a function that changes objects after they were rendered: tolerations, sidecars,
     /// annotations of a service mesh.
     ///
-    /// It sees each object as it will be sent, but no Secret. It may not add or remove objects, nor
-    /// change names, labels, selectors or the image of the release: that is checked, and an apply
-    /// that breaks it is refused.
+    /// It gets each object as it will be sent, except Secrets. It may not add or remove objects,
+    /// nor change names, labels, selectors or the image of the release. An apply that breaks this
+    /// rule is rejected.
     ///
     /// ```
     /// use choreo_deploy_kubernetes::Policy;
@@ -107,30 +107,31 @@ impl fmt::Debug for Patch {
     }
 }
 
-/// Which namespace a target goes to.
+/// The namespaces of targets.
 ///
-/// A namespace is a boundary of trust: a component can read every Secret of its namespace by naming it,
-/// but for pull secrets. Where organizations or projects that do not trust each other go to one
-/// namespace, they share what is in it.
+/// A namespace is a boundary of trust: a component can read every Secret of its namespace by its
+/// name, except pull secrets. Organizations or projects that share a namespace share its contents.
 ///
-/// A change moves no target. The backend looks for a target in the namespace that the policy names now,
-/// so what runs in the one of before goes on there beside it, and no removal reaches it. Remove the
-/// targets before the change, or delete there what has their labels `choreo.dev/*` after it.
+/// A change moves no target. The backend looks for a target in the namespace that the policy names
+/// now. What runs in the earlier namespace continues to run, and a removal does not find it. Remove
+/// the targets before the change, or delete the objects with their labels `choreo.dev/*`
+/// afterwards.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Namespaces {
-    /// One is made for each environment of a project, named `PREFIX-ORGANIZATION-PROJECT-ENVIRONMENT-HASH`.
+    /// A namespace for each environment of a project, named
+    /// `PREFIX-ORGANIZATION-PROJECT-ENVIRONMENT-HASH`. The backend creates it.
     Create {
-        /// What names begin with: `dp` by default.
+        /// The prefix of the names: `dp` by default.
         #[serde(default = "dp")]
         prefix: String,
     },
-    /// One that is there: a name in which `{organization}`, `{project}` and `{environment}` stand
+    /// An existing namespace. In its name `{organization}`, `{project}` and `{environment}` stand
     /// for the target's ids.
     Existing(String),
-    /// One that is there, by environment id, or by `organization/project/environment` where that
-    /// is named.
+    /// An existing namespace by environment id, or by `organization/project/environment` if the map
+    /// contains that key.
     Map(BTreeMap<String, String>),
 }
 
@@ -145,7 +146,7 @@ fn dp() -> String {
 }
 
 impl Namespaces {
-    /// The namespace of a target; `None` when the map names none.
+    /// Returns the namespace of a target; `None` if the map has none.
     #[must_use]
     pub fn of(&self, target: &Target) -> Option<String> {
         let Target {
@@ -174,7 +175,7 @@ impl Namespaces {
     }
 }
 
-/// What containers may do, in the words of the Pod Security Standards
+/// The permissions of containers, in the words of the Pod Security Standards
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/>).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -186,15 +187,15 @@ pub enum SecurityProfile {
     Restricted,
     /// The `restricted` standard, and containers run as this user unless the workload names one.
     RunAs(RunAs),
-    /// As restricted, but whatever user the image says, root included.
+    /// As `restricted`, but with the image's user, also root.
     ImageUser,
     /// The `baseline` standard: root, and the container runtime's default capabilities.
     Baseline,
 }
 
 impl SecurityProfile {
-    /// Whether an image that runs as root is refused unless the workload names another user: what to
-    /// say of the data plane by
+    /// Returns `true` if an image that runs as root is rejected unless the workload sets another
+    /// user. Pass it to
     /// [`DataPlane::without_root`](choreo_deploy::target::DataPlane::without_root), so that such an
     /// image fails before anything is applied.
     ///
@@ -210,7 +211,7 @@ impl SecurityProfile {
         matches!(self, Self::Restricted)
     }
 
-    /// The Pod Security Standard that a namespace enforces under this profile.
+    /// Returns the Pod Security Standard that a namespace enforces under this profile.
     #[must_use]
     pub fn standard(self) -> &'static str {
         match self {
@@ -220,22 +221,22 @@ impl SecurityProfile {
     }
 }
 
-/// When images are pulled
+/// The time at which images are pulled
 /// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PullPolicy {
-    /// When the node does not have the digest; always where only a tag is known.
+    /// If the node does not have the digest; before each start if only a tag is known.
     #[default]
     Auto,
     /// Before each start.
     Always,
-    /// When the node does not have it.
+    /// If the node does not have the image.
     IfNotPresent,
 }
 
-/// How much a container may write to its node, so that one cannot fill it for all
+/// The storage that a container may write on its node, so that one cannot fill it for all
 /// (<https://kubernetes.io/docs/concepts/storage/ephemeral-storage/>). A pod that writes more is
 /// evicted.
 ///
@@ -250,11 +251,11 @@ pub enum PullPolicy {
 pub struct Scratch {
     /// In `/tmp`. 1 GiB by default.
     pub tmp: Memory,
-    /// In `/tmp`, logs and, where it may be written to, the root file system together. 2 GiB by
+    /// The storage of `/tmp`, of logs and of a writable root file system together. 2 GiB by
     /// default.
     pub limit: Memory,
-    /// What a node must have left to take the pod. Nothing by default: a node that does not report its
-    /// storage takes no pod that asks for any.
+    /// The free storage that a node must have for the pod. None by default, because a node that
+    /// does not report its storage accepts no pod that requests some.
     pub request: Option<Memory>,
 }
 
@@ -269,21 +270,22 @@ impl Default for Scratch {
     }
 }
 
-/// How long things take, in seconds.
+/// The times of rollouts and calls, in seconds.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[non_exhaustive]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Timing {
-    /// How long a new pod must stay ready before it counts. 5 by default.
+    /// The time for which a new pod must be ready before it counts. 5 by default.
     pub min_ready_seconds: u32,
-    /// How long an ending pod still serves, until every proxy has heard that it ends. 5 by default.
+    /// The time for which an ending pod still serves, until every proxy has removed it. 5 by
+    /// default.
     pub pre_stop_seconds: u32,
-    /// How long a container has to end by itself. 30 by default.
+    /// The time that a container has to end by itself. 30 by default.
     pub termination_seconds: u32,
-    /// The longest that one call of the backend may take, retries included. 60 by default.
+    /// The limit of one call of the backend, including retries. 60 by default.
     pub call_seconds: u32,
-    /// How long the Job of an ended run is kept: an hour at least. 7 days by default; afterwards its run
-    /// is unknown.
+    /// The time for which the Job of an ended run is kept: at least an hour, 7 days by default.
+    /// Afterwards its run is unknown.
     pub keep_runs_seconds: u32,
 }
 
@@ -304,7 +306,7 @@ impl Timing {
         Duration::from_secs(self.call_seconds.max(1).into())
     }
 
-    /// A Job that is gone before its start was written down would be started again.
+    /// A Job that was deleted before its start was stored would be started again.
     pub(crate) fn keep_runs(self) -> u32 {
         self.keep_runs_seconds.max(3600)
     }

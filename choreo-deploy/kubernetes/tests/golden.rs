@@ -277,7 +277,7 @@ fn unknown_render_version_is_refused() {
     assert_eq!(error.kind(), BackendErrorKind::Refused);
     assert_eq!(
         error.to_string(),
-        "render failed: release 3 wants render version 2 and this version knows 1: upgrade, or deploy the image again"
+        "render failed: release 3 has render version 2, and this backend supports version 1: upgrade the backend, or deploy the image again"
     );
 }
 
@@ -311,19 +311,19 @@ fn patch_changes_what_it_may_and_is_refused_otherwise() {
     for (patch, message) in [
         (
             (|objects| objects.truncate(1)) as fn(&mut Vec<serde_json::Value>),
-            "render failed: the operator's patch made 1 objects of 4: it may change objects, not add or remove them",
+            "render failed: the operator's patch returns 1 objects instead of 4: do not add or remove objects",
         ),
         (
             |objects| objects[3]["metadata"]["name"] = "other".into(),
-            "render failed: the operator's patch changed \"/metadata/name\" of Deployment/orders-8913b73fb1d8: that part is not its own",
+            "render failed: the operator's patch changes \"/metadata/name\" of Deployment/orders-8913b73fb1d8: leave this part unchanged",
         ),
         (
             |objects| objects[3]["spec"]["template"]["spec"]["containers"][0]["image"] = "x".into(),
-            "render failed: the operator's patch changed \"/spec/template/spec/containers\" of Deployment/orders-8913b73fb1d8: that part is not its own",
+            "render failed: the operator's patch changes \"/spec/template/spec/containers\" of Deployment/orders-8913b73fb1d8: leave this part unchanged",
         ),
         (
             |objects| objects[2]["spec"]["selector"] = serde_json::json!({}),
-            "render failed: the operator's patch changed \"/spec/selector\" of Service/orders-8913b73fb1d8: that part is not its own",
+            "render failed: the operator's patch changes \"/spec/selector\" of Service/orders-8913b73fb1d8: leave this part unchanged",
         ),
     ] {
         assert_eq!(patched(patch).unwrap_err().to_string(), message);

@@ -1,4 +1,4 @@
-//! The operator's patch, and the check of what it made.
+//! The operator's patch, and the check of its result.
 
 use choreo_deploy::backend::BackendError;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::plan::{Plan, refused};
 use super::pod::CONTAINER;
 use crate::kind::Kind;
 
-/// Parts of an object that say what it is, whose, and what it runs.
+/// The parts of an object that identify it, its owner and its image.
 const FIXED: [&str; 8] = [
     "/apiVersion",
     "/kind",
@@ -19,7 +19,7 @@ const FIXED: [&str; 8] = [
     "/spec/template/spec/serviceAccountName",
     "/spec/jobTemplate/spec/template/spec/serviceAccountName",
 ];
-/// Maps that may grow and whose own entries stay.
+/// Maps to which entries may be added, and whose own entries stay.
 const GROWING: [&str; 5] = [
     "/metadata/labels",
     "/metadata/annotations",
@@ -50,7 +50,7 @@ pub(super) fn patched(
     patch.call(plan.intent.release, &mut after);
     if after.len() != before.len() {
         return Err(refused(format!(
-            "the operator's patch made {} objects of {}: it may change objects, not add or remove them",
+            "the operator's patch returns {} objects instead of {}: do not add or remove objects",
             after.len(),
             before.len()
         )));
@@ -58,7 +58,7 @@ pub(super) fn patched(
     for ((object, before), after) in objects.iter_mut().filter(seen).zip(&before).zip(after) {
         if let Some(part) = broken(before, &after) {
             return Err(refused(format!(
-                "the operator's patch changed {part:?} of {}: that part is not its own",
+                "the operator's patch changes {part:?} of {}: leave this part unchanged",
                 object.id()
             )));
         }

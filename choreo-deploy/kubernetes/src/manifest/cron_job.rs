@@ -10,8 +10,8 @@ use super::plan::{Plan, unsupported};
 use crate::kind::Kind;
 use crate::labels::{self, ROLE_SCHEDULE};
 
-/// The zone and the starting deadline are always said: the defaults are the cluster's own zone, and
-/// no start at all after a hundred missed ones
+/// The time zone and the starting deadline are always set. By default the time zone is the
+/// cluster's own, and nothing starts any more after a hundred missed starts
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/>).
 pub(super) fn render(plan: &Plan<'_>, task: &ScheduledTask) -> Result<Object, BackendError> {
     let concurrency = match task.schedule.concurrency {
@@ -35,7 +35,7 @@ pub(super) fn render(plan: &Plan<'_>, task: &ScheduledTask) -> Result<Object, Ba
                     "labels": plan.policy.labeled(
                         labels::pod(plan.intent.target, component_type, ROLE_SCHEDULE),
                     ),
-                    // By which a Job is known to be of what the schedule says now.
+                    // Identifies the Jobs of the current schedule.
                     "annotations": labels::release_annotations(
                         plan.intent.generation,
                         plan.intent.release,

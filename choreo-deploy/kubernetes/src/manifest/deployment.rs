@@ -1,4 +1,4 @@
-//! The Kubernetes Deployment, and what scales it and keeps it from being drained all at once.
+//! The Kubernetes Deployment, its autoscaler and its disruption budget.
 
 use choreo_deploy::backend::BackendError;
 use choreo_deploy::workload::{Container, Probes, ProgressDeadline, Scaling, Workload};
@@ -35,10 +35,10 @@ fn server<'a>(plan: &'a Plan<'_>) -> Option<Server<'a>> {
     }
 }
 
-/// Without `replicas` where an autoscaler owns the number.
+/// Omits `replicas` if an autoscaler owns the number.
 ///
-/// Old pods stay until new ones are ready. The control plane keeps the history of releases, so two
-/// old ReplicaSets are plenty.
+/// Old pods stay until new ones are ready. Two old ReplicaSets suffice, because the control plane
+/// keeps the history of releases.
 pub(super) fn render(plan: &Plan<'_>) -> Result<Object, BackendError> {
     let server = server(plan).ok_or_else(|| unsupported("component type"))?;
     let shape = Shape {
@@ -49,7 +49,7 @@ pub(super) fn render(plan: &Plan<'_>) -> Result<Object, BackendError> {
     let min_ready = plan.policy.timing.min_ready_seconds;
     let body = json!({
         "spec": {
-            // Said also where it is the default: somebody may have paused it.
+            // Set although it is the default, because a user may have paused it.
             "paused": false,
             "replicas": server.scaling.cpu_goal().is_none().then(|| server.scaling.minimum()),
             "minReadySeconds": min_ready,
@@ -66,7 +66,7 @@ pub(super) fn render(plan: &Plan<'_>) -> Result<Object, BackendError> {
     Ok(plan.released(Kind::Deployment, without_nulls(body)))
 }
 
-/// Lets one pod go at a time when nodes are drained, and any number of pods that do not work anyway.
+/// Lets a drain evict one pod at a time, and any number of pods that are not ready.
 pub(super) fn disruption_budget(plan: &Plan<'_>) -> Option<Object> {
     let scaling = server(plan)?.scaling;
     let body = json!({

@@ -1,4 +1,4 @@
-//! Jobs: one for each run, and the template that a CronJob makes its own from.
+//! The Job of a run, and the template from which a CronJob creates its Jobs.
 
 use choreo_deploy::backend::{BackendError, RunIntent};
 use choreo_deploy::workload::{Container, RunLimits, Value as Variable, Workload};
@@ -37,9 +37,9 @@ pub(super) fn render(plan: &Plan<'_>, run: &RunIntent<'_>) -> Result<Object, Bac
     Ok(Object::new(Kind::Job, &name, Some(&plan.namespace), json))
 }
 
-/// The deadline is always set: a Job that cannot pull its image never fails by itself.
+/// The deadline is always set, because a Job that cannot pull its image never fails otherwise.
 ///
-/// A pod that is evicted or preempted is not the program's failure, and does not count as one.
+/// A pod that is evicted or preempted does not count as a failure of the program.
 pub(super) fn spec(
     plan: &Plan<'_>,
     (container, limits): (&Container, RunLimits),

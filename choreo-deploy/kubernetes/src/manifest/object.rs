@@ -8,9 +8,9 @@ use crate::sent::{SecretData, Sent};
 
 /// One Kubernetes object as it is applied.
 ///
-/// The object of a Secret contains its data, so this is neither `Serialize` nor shown by `Debug`:
-/// [`redacted`](Self::redacted) and [`to_yaml`](Self::to_yaml) are for people,
-/// [`expose_manifest`](Self::expose_manifest) is for the API server.
+/// The object of a Secret contains its data, so this type does not implement `Serialize`, and
+/// `Debug` does not show it: [`redacted`](Self::redacted) and [`to_yaml`](Self::to_yaml) are for
+/// people, [`expose_manifest`](Self::expose_manifest) is for the API server.
 #[derive(Clone)]
 pub struct Object {
     id: ObjectId,
@@ -39,7 +39,7 @@ impl Object {
         }
     }
 
-    /// The object of a manifest that was rendered before; `None` when it is none.
+    /// Returns the object of a rendered manifest; `None` if the manifest is not valid.
     pub(crate) fn of_manifest(json: &Value) -> Option<Self> {
         let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str);
         let id = format!("{}/{}", text("/kind")?, text("/metadata/name")?);
@@ -51,25 +51,25 @@ impl Object {
         })
     }
 
-    /// Group and version, such as `apps/v1`.
+    /// Returns the group and version, such as `apps/v1`.
     #[must_use]
     pub fn api_version(&self) -> &'static str {
         self.id.kind.api_version()
     }
 
-    /// The kind, such as `Deployment`.
+    /// Returns the kind, such as `Deployment`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.id.kind.as_str()
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.id.name
     }
 
-    /// The namespace; `None` for a namespace itself.
+    /// Returns the namespace; `None` for a namespace itself.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
@@ -96,7 +96,7 @@ impl Object {
         json
     }
 
-    /// The redacted object as YAML, for people.
+    /// Returns the redacted object as YAML, to show to people.
     ///
     /// ```
     /// # use choreo_deploy::{backend::Intent, conformance::{example_release, example_target}};

@@ -1,4 +1,4 @@
-//! The plan: what every part of the rendering needs.
+//! The plan: the values that all parts of the rendering need.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::labels::{self, Map};
 use crate::name;
 use crate::policy::Policy;
 
-/// What every part of the rendering needs.
+/// The values that all parts of the rendering need.
 pub(crate) struct Plan<'a> {
     pub(crate) intent: &'a Intent<'a>,
     pub(crate) policy: &'a Policy,
@@ -25,7 +25,7 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Plans an intent that says itself how its image is pulled.
+    /// Plans an intent that contains how its image is pulled.
     pub(crate) fn new(intent: &'a Intent<'a>, policy: &'a Policy) -> Result<Self, BackendError> {
         intent.pull.unless_as_before("render")?;
         let pull_secret = support::pull_secret_name(intent);
@@ -41,7 +41,7 @@ impl<'a> Plan<'a> {
         let version = intent.release.render_version;
         if version != 1 {
             return Err(refused(format!(
-                "release {} wants render version {version} and this version knows 1: upgrade, or deploy the image again",
+                "release {} has render version {version}, and this backend supports version 1: upgrade the backend, or deploy the image again",
                 intent.release.number
             )));
         }
@@ -59,7 +59,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// An object that the release shapes.
+    /// Returns an object that the release shapes.
     pub(super) fn released(&self, kind: Kind, body: Value) -> Object {
         let labels = labels::release(self.intent.target, self.intent.release);
         let annotations = labels::release_annotations(self.intent.generation, self.intent.release);
@@ -70,7 +70,7 @@ impl<'a> Plan<'a> {
         )
     }
 
-    /// An object that stays as it is whichever release runs.
+    /// Returns an object that does not depend on the release.
     pub(super) fn lasting(&self, kind: Kind, name: &str, body: Value) -> Object {
         let labels = labels::target(self.intent.target);
         self.object(
@@ -95,7 +95,7 @@ impl<'a> Plan<'a> {
 }
 
 impl Policy {
-    /// Ours win: an operator's label cannot take a pod out of its Service.
+    /// Our labels take precedence: an operator's label cannot remove a pod from its Service.
     pub(crate) fn labeled(&self, ours: Map) -> Map {
         self.labels.clone().into_iter().chain(ours).collect()
     }
@@ -105,7 +105,7 @@ impl Policy {
     }
 }
 
-/// The namespace of a target, as the policy says.
+/// Returns the namespace of a target by the policy.
 pub(crate) fn namespace_of(
     target: &choreo_deploy::Target,
     policy: &Policy,
@@ -118,7 +118,7 @@ pub(crate) fn namespace_of(
         );
         BackendError::new(BackendErrorKind::Refused, operation, message)
     })?;
-    // The name becomes a part of a URL, so what is not a label must not get further.
+    // The name becomes a part of a URL, so other characters are rejected here.
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if namespace.is_empty() || namespace.len() > 63 || !namespace.bytes().all(fits) {
         let shown: String = namespace.chars().take(64).collect();
@@ -136,13 +136,15 @@ pub(super) fn refused(message: impl Into<String>) -> BackendError {
     BackendError::new(BackendErrorKind::Refused, "render", message)
 }
 
-/// For values that a newer choreo-deploy may know and this crate does not.
+/// Returns the error for a value of a newer choreo-deploy that this crate does not know.
 pub(super) fn unsupported(what: &str) -> BackendError {
-    let message = format!("this {what} is not known to the Kubernetes backend: upgrade it");
+    let message =
+        format!("the Kubernetes backend does not support this {what}: upgrade the backend");
     BackendError::new(BackendErrorKind::Unsupported, "render", message)
 }
 
-/// Takes out what is `null`: server-side apply owns a field that is sent, even empty.
+/// Removes members that are `null`, because server-side apply owns a field that is sent, even if it
+/// is empty.
 pub(super) fn without_nulls(mut value: Value) -> Value {
     if let Value::Object(fields) = &mut value {
         fields.retain(|_, value| !value.is_null());

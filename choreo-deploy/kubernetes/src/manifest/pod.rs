@@ -1,6 +1,6 @@
 //! The pod: one container under the restricted Pod Security Standard.
 //!
-//! Nothing in here may change with a deployment alone: what changes in a template restarts pods.
+//! Nothing here may change with the deployment alone, because a changed template restarts pods.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::policy::{PullPolicy, Scratch, SecurityProfile};
 pub(crate) const CONTAINER: &str = "main";
 const TMP: &str = "/tmp";
 
-/// What differs between the pods of servers and of tasks.
+/// The differences between the pods of servers and of tasks.
 pub(super) struct Shape<'a> {
     pub(super) role: &'static str,
     pub(super) endpoints: &'a [Endpoint],
@@ -52,7 +52,7 @@ pub(super) fn template(
         .labeled(labels::pod(plan.intent.target, component_type, shape.role));
     let mut annotations = plan.policy.annotations.clone();
     if plan.intent.release.image.pin.is_none() {
-        // A tag may name another image by now: another release by tag must start new pods.
+        // A tag may name another image now, so another release by tag must start new pods.
         let release = plan.intent.release.number.to_string();
         annotations.insert("choreo.dev/release".to_owned(), release);
     }
@@ -69,7 +69,7 @@ pub(super) fn template(
         "spec": {
             "serviceAccountName": plan.name,
             "automountServiceAccountToken": false,
-            // By default every Service of the namespace would become environment variables.
+            // By default every Service of the namespace becomes environment variables.
             "enableServiceLinks": false,
             "imagePullSecrets": support::image_pull_secrets(plan)?,
             "securityContext": pod_security(plan, container),
@@ -100,10 +100,10 @@ fn main(plan: &Plan<'_>, container: &Container, shape: &Shape<'_>) -> Result<Val
         "readinessProbe": readiness.as_ref().map(probe).transpose()?,
         "livenessProbe": probes.liveness.as_ref().map(probe).transpose()?,
         "startupProbe": probes.startup.as_ref().map(probe).transpose()?,
-        // The kubelet's own sleep: an image without a shell has it too.
+        // The kubelet's own sleep works without a shell in the image.
         "lifecycle": sleeps.then(|| json!({ "preStop": { "sleep": { "seconds": pre_stop } } })),
-        // The end of a failed container's log becomes part of the pod's status: it is there to be seen
-        // where logs cannot be read, and after the pod's node is gone.
+        // The end of a failed container's log becomes part of the pod's status. It is visible if
+        // logs cannot be read, and after the pod's node was removed.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts(&container.files),
     })))
@@ -169,7 +169,7 @@ fn container_security(plan: &Plan<'_>) -> Value {
     })
 }
 
-/// A limit without a request would be the request too.
+/// A limit without a request would also become the request.
 fn resources(resources: Resources, scratch: Scratch) -> Value {
     let request = scratch.request.map(|request| request.to_string());
     json!({
@@ -186,9 +186,11 @@ fn resources(resources: Resources, scratch: Scratch) -> Value {
     })
 }
 
-/// Spread over nodes as far as there are nodes. Also for one copy: scaling must not restart pods.
+/// Spreads pods over nodes as far as possible, even a single replica, because scaling must not
+/// restart pods.
 ///
-/// Pods of the same template are spread, so that those which a rollout is about to end do not count.
+/// Only pods of the same template are spread, so that pods that a rollout is about to end do not
+/// count.
 fn spread(plan: &Plan<'_>, shape: &Shape<'_>) -> Value {
     if !shape.serves() {
         return Value::Null;
@@ -238,7 +240,7 @@ pub(super) fn variables(
         .map(Value::from)
 }
 
-/// A literal is the value itself, so `$(NAME)` in it must not be expanded: `$$` stands for `$`
+/// Escapes a literal, because Kubernetes would expand `$(NAME)` in it: `$$` stands for `$`
 /// (<https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>).
 fn literal(text: &str) -> String {
     if text.contains("$(") || text.contains("$$") {
@@ -287,7 +289,7 @@ fn probe(probe: &Probe) -> Result<Value, BackendError> {
     Ok(json)
 }
 
-/// `/tmp` is always there to be written to, unless the workload puts a file in its place.
+/// `/tmp` is always writable, unless the workload mounts a file there.
 fn mounts(files: &BTreeMap<MountPath, KeyReference>) -> Value {
     let files = files.keys().enumerate();
     let tmp_is_free = files.clone().all(|(_, path)| path.as_str() != TMP);

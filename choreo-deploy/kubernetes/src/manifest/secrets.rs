@@ -1,4 +1,4 @@
-//! Which Secrets pods may name: none that is another target's to pull with.
+//! The check that pods name no pull secret of a target.
 
 use choreo_deploy::backend::{BackendError, Pull, is_pull_secret};
 use serde_json::Value;
@@ -8,8 +8,9 @@ use super::plan::{Plan, refused};
 use crate::kind::Kind;
 use crate::name;
 
-/// Refuses objects that name a pull secret, but for their own where images are pulled with it. It looks
-/// at what is sent, whoever put it there: variables, files, the registration or the operator's patch.
+/// Rejects objects that name a pull secret, except their own in `imagePullSecrets`. It checks the
+/// objects as they are sent, whatever named the Secret: variables, files, the registration or the
+/// operator's patch.
 pub(super) fn checked(objects: Vec<Object>, plan: &Plan<'_>) -> Result<Vec<Object>, BackendError> {
     let own = match plan.intent.pull {
         Pull::Secret(_) | Pull::AsBefore => Some(name::pull_secret(plan.intent.target)),
@@ -30,9 +31,9 @@ pub(super) fn checked(objects: Vec<Object>, plan: &Plan<'_>) -> Result<Vec<Objec
     Ok(objects)
 }
 
-/// The first pull secret that is named below a member. Members that name Secrets have "secret" in their
-/// own name or in that of what they are in: `secretKeyRef`, `secretRef`, `secretName`,
-/// `imagePullSecrets`, `projected.sources[].secret`, `nodePublishSecretRef`.
+/// Returns the first pull secret that is named below a member. Members that name Secrets have
+/// "secret" in their own name or in that of their parent: `secretKeyRef`, `secretRef`,
+/// `secretName`, `imagePullSecrets`, `projected.sources[].secret`, `nodePublishSecretRef`.
 fn named<'a>(value: &'a Value, within: &str, own: Option<&str>) -> Option<&'a str> {
     match value {
         Value::Array(values) => values.iter().find_map(|value| named(value, within, own)),

@@ -27,15 +27,16 @@ fn port(endpoint: &Endpoint) -> Result<Value, BackendError> {
     Ok(without_nulls(json!({
         "name": endpoint.name.as_str(),
         "port": endpoint.port,
-        // A number: by name, a renamed endpoint would leave the pods of the release before out. Where the
-        // number changes, the name takes its place until the new pods are ready: see `held_back`.
+        // By number, because a name would leave out the pods of the earlier release if the endpoint
+        // is renamed. If the number changes, the name replaces it until the new pods are ready: see
+        // `held_back`.
         "targetPort": endpoint.port,
         "protocol": pod::transport(endpoint.protocol),
         "appProtocol": app_protocol(endpoint.protocol)?,
     })))
 }
 
-/// What gateways and meshes read
+/// Returns the protocol that gateways and meshes read
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol>).
 fn app_protocol(protocol: Protocol) -> Result<Option<&'static str>, BackendError> {
     Ok(match protocol {

@@ -1,4 +1,4 @@
-//! What a workload needs around it: namespace, ServiceAccount and pull Secret.
+//! The objects around a workload: namespace, ServiceAccount and pull Secret.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) fn namespace(plan: &Plan<'_>) -> Option<Object> {
         .then(|| namespace_object(plan.intent.target, plan.policy, &plan.namespace))
 }
 
-/// With the Pod Security Standard that its pods must meet
+/// Returns the namespace with the Pod Security Standard that its pods must meet
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-admission/#pod-security-admission-labels-for-namespaces>).
 pub(crate) fn namespace_object(target: &Target, policy: &Policy, namespace: &str) -> Object {
     let mut labels = policy.labeled(labels::namespace(target));
@@ -30,7 +30,7 @@ pub(crate) fn namespace_object(target: &Target, policy: &Policy, namespace: &str
         let standard = policy.security.standard().to_owned();
         labels.insert(format!("pod-security.kubernetes.io/{mode}"), standard);
     }
-    // A later version of the standard warns, and refuses nothing before it was tried.
+    // A later version of the standard warns, and rejects nothing before it was tested.
     let version = SECURITY_VERSION.to_owned();
     labels.insert(
         "pod-security.kubernetes.io/enforce-version".to_owned(),
@@ -44,20 +44,22 @@ pub(crate) fn namespace_object(target: &Target, policy: &Policy, namespace: &str
     Object::new(Kind::Namespace, namespace, None, json)
 }
 
-/// The newest version of the Pod Security Standards that rendered pods were tried under. An older
-/// cluster takes its own.
+/// The newest version of the Pod Security Standards with which rendered pods were tested. An older
+/// cluster uses its own.
 const SECURITY_VERSION: &str = "v1.36";
 
-/// One per component, so that nothing is granted to others by accident; without a token for the API.
+/// Each component has its own, so that nothing is granted to others by accident. It has no token
+/// for the API.
 ///
-/// Pull secrets are not named here but on pods: the list here is atomic under server-side apply, and
-/// what an operator adds to it would be lost.
+/// Pods name the pull secrets, because the list of a ServiceAccount is atomic under server-side
+/// apply, and entries that an operator adds would be lost.
 pub(super) fn service_account(plan: &Plan<'_>) -> Object {
     let body = json!({ "automountServiceAccountToken": false });
     plan.lasting(Kind::ServiceAccount, &plan.name, body)
 }
 
-/// The Secret of a credential. The same whatever runs, so that it changes without a release.
+/// Returns the Secret of a credential. It does not depend on the release, so that it can change
+/// without one.
 pub(crate) fn pull_secret(
     policy: &Policy,
     target: &Target,
@@ -92,7 +94,7 @@ pub(crate) fn pull_secret_name<'a>(intent: &Intent<'a>) -> Cow<'a, str> {
     }
 }
 
-/// The pull secrets that a pod names.
+/// Returns the pull secrets that a pod names.
 pub(super) fn image_pull_secrets(plan: &Plan<'_>) -> Result<Value, BackendError> {
     match plan.intent.pull {
         Pull::Anonymous

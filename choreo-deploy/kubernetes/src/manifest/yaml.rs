@@ -1,6 +1,6 @@
 //! Writes JSON values as block YAML (<https://yaml.org/spec/1.2.2/>), keys in order.
 //!
-//! Only ever writes; whatever is not plainly a string is quoted as JSON, which YAML 1.2 includes.
+//! Strings that are not plain in every reader are quoted as JSON, which YAML 1.2 includes.
 
 use std::fmt::Write;
 
@@ -27,7 +27,7 @@ fn block(out: &mut String, value: &Value, indent: usize) {
             for item in items {
                 let start = out.len();
                 block(out, item, indent + 2);
-                // The dash stands in the item's own indentation.
+                // The dash is in the item's own indentation.
                 out.replace_range(start + indent..start + indent + 1, "-");
             }
         }
@@ -38,7 +38,7 @@ fn block(out: &mut String, value: &Value, indent: usize) {
     }
 }
 
-/// Readers take a key without a mark only where it is short.
+/// Readers accept a key without a mark only if it is short.
 fn write_key(out: &mut String, key: &str, indent: usize) {
     let key = scalar(&Value::from(key));
     if key.len() <= LONGEST_KEY {
@@ -50,7 +50,7 @@ fn write_key(out: &mut String, key: &str, indent: usize) {
     }
 }
 
-/// YAML has 1,024 characters, and readers count with and without quotes
+/// The limit of YAML is 1,024 characters, and readers count with and without quotes
 /// (<https://yaml.org/spec/1.2.2/#742-flow-mappings>).
 const LONGEST_KEY: usize = 1000;
 
@@ -80,7 +80,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// A number as readers of YAML 1.1 know it too: an exponent needs a point before it and a sign.
+/// Writes a number for readers of YAML 1.1 too: an exponent needs a point before it and a sign.
 fn numeral(json: &str) -> String {
     let Some((digits, exponent)) = json.split_once('e') else {
         return json.to_owned();
@@ -94,8 +94,8 @@ fn numeral(json: &str) -> String {
     format!("{digits}{point}e{sign}{exponent}")
 }
 
-/// Escapes what JSON leaves as it is and readers of YAML refuse or take for a line end: `kubectl`
-/// refuses DEL and the controls behind it, and U+0085 and U+2028 become blanks.
+/// Escapes characters that JSON does not escape, and that readers of YAML reject or take for a line
+/// end: `kubectl` rejects DEL and the controls behind it, and turns U+0085 and U+2028 into blanks.
 fn push_escaped(mut out: String, c: char) -> String {
     match c {
         '\u{7f}'..='\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
@@ -106,7 +106,7 @@ fn push_escaped(mut out: String, c: char) -> String {
     out
 }
 
-/// Whether every YAML reader, of version 1.1 too, takes the bare text as this very string.
+/// Returns `true` if every YAML reader, also of version 1.1, reads the bare text as this string.
 fn is_plain(text: &str) -> bool {
     let first = text
         .bytes()
