@@ -469,7 +469,12 @@ fn what_kubernetes_does_not_time_is_timed_here() {
         let mut pod = pod("new", json!({ "state": { "running": {} } }));
         merge(
             &mut pod.0,
-            json!({ "metadata": { "creationTimestamp": at(100) } }),
+            json!({
+                "metadata": { "creationTimestamp": at(100) },
+                "status": { "conditions": [
+                    { "type": "Ready", "status": "False", "lastTransitionTime": at(200) },
+                ] },
+            }),
         );
         let seen = Seen {
             now: NOON + SignedDuration::from_secs(now),

@@ -211,3 +211,20 @@ fn the_digest_is_that_of_the_container_of_the_image() {
     let rollout = look(deployment(json!({})), vec![pod]);
     assert_eq!(rollout.running, Some(DIGEST.parse().unwrap()));
 }
+
+/// The reason that ended the rollout must not be hidden behind one that may pass.
+#[test]
+fn a_final_reason_comes_first_and_each_reason_once() {
+    let root = || {
+        let text = "container has runAsNonRoot and image will run as root";
+        pod("new", waiting("CreateContainerConfigError", text))
+    };
+    let unreachable = pod(
+        "new",
+        waiting("ErrImagePull", "dial tcp: connection refused"),
+    );
+    let unready = json!({ "status": { "availableReplicas": 0, "updatedReplicas": 1 } });
+    let rollout = look(deployment(unready), vec![unreachable, root(), root()]);
+    let codes = vec![ReasonCode::RunAsRoot, ReasonCode::RegistryUnreachable];
+    assert_eq!(phase_and_codes(&rollout), (RolloutPhase::Failed, codes));
+}
