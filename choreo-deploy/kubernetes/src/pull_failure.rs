@@ -1,12 +1,12 @@
-//! Why an image could not be pulled: a table over what container runtimes say.
+//! The reason why an image could not be pulled: a table of the texts of container runtimes.
 //!
-//! There is no code, only text, and it differs by runtime (containerd, CRI-O, Docker Engine). The
-//! first row that matches wins, so the order matters: containerd says `not found` of a platform too,
-//! and `denied` of a registry that was asked too often.
+//! Runtimes report no code, only text, which differs by runtime (containerd, CRI-O, Docker Engine).
+//! The first row that matches wins, so the order matters: containerd also reports `not found` for a
+//! platform, and `denied` for a registry with a rate limit.
 
 use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
 
-/// A failure to pull, and whether it may pass by itself.
+/// A failed pull. It may be transient.
 #[derive(Debug)]
 pub(crate) struct PullFailure {
     pub(crate) reason: Reason,
@@ -14,7 +14,7 @@ pub(crate) struct PullFailure {
 }
 
 struct Row {
-    /// Any of these, in lower case.
+    /// One of these texts, in lower case.
     says: &'static [&'static str],
     code: ReasonCode,
     is_transient: bool,
@@ -158,7 +158,7 @@ const TABLE: &[Row] = &[
     },
 ];
 
-/// What a registry that refuses means where it was given no credential.
+/// The meaning of a rejection by a registry that got no credential.
 const WITHOUT_SECRET: &[(ReasonCode, ReasonCode, &str, &str)] = &[
     (
         ReasonCode::RegistryCredentialMissing,
@@ -182,9 +182,10 @@ const WITHOUT_SECRET: &[(ReasonCode, ReasonCode, &str, &str)] = &[
 const REGISTER: &str =
     "register the container registry with a credential, or let the nodes have one";
 
-/// Classifies what a container runtime said about an image, pulled with a pull secret or without.
+/// Classifies a container runtime's text about an image that was pulled with a pull secret or
+/// without.
 pub(crate) fn classify(image: &str, text: &str, has_secret: bool) -> PullFailure {
-    // The name of the image is in the text, and may contain any of these words.
+    // The text contains the name of the image, which may contain any of these words.
     let said = text.replace(image, "IMAGE").to_ascii_lowercase();
     let row = TABLE
         .iter()

@@ -1,16 +1,16 @@
-//! What the objects say of a rollout: pure rules over what was read.
+//! The judgement of a rollout: pure rules over the objects that were read.
 //!
-//! The rules are this crate's own, because the usual ones mislead: the status of a Kubernetes
-//! Deployment is that of the *last* template until `observedGeneration` catches up; an image that
-//! cannot be pulled is "progressing" until the deadline; and a Job counts as healthy as soon as it
-//! has started.
+//! This crate has its own rules, because common rules mislead. The status of a Kubernetes
+//! Deployment is that of the *last* template until `observedGeneration` catches up. An image that
+//! cannot be pulled is "progressing" until the deadline. A Job counts as healthy as soon as it has
+//! started.
 //!
 //! # When a verdict is final
 //!
-//! A cluster is always on its way, and one look sees one moment of it. So a rollout has failed only
-//! by what cannot pass, or by what the kubelet has met often or long enough that what passes would
-//! have passed. Counts and spans are of the kubelet's own events; where they cannot be read, the age
-//! of the pod stands in ([`events`](crate::events)).
+//! A cluster changes all the time, and a look sees one moment. So a rollout has failed only for a
+//! reason that cannot pass, or that the kubelet has reported so often or for so long that a
+//! transient failure would have passed. Counts and times are those of the kubelet's events. If they
+//! cannot be read, the age of the pod is used instead ([`events`](crate::events)).
 //!
 //! | seen | final | why |
 //! |---|---|---|
@@ -57,7 +57,7 @@ use crate::kind::Kind;
 pub(crate) use self::run::judge_run;
 pub(crate) use self::schedule::jobs_of;
 
-/// What was read of a target.
+/// The objects that were read of a target.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// The Kubernetes Deployment or the CronJob.
@@ -66,11 +66,11 @@ pub(crate) struct Seen {
     pub(crate) jobs: Vec<Live>,
     pub(crate) pods: Vec<Live>,
     pub(crate) events: Events,
-    /// Why no pod of a schedule would be admitted.
+    /// The reason why no pod of a schedule would be admitted.
     pub(crate) refusal: Option<String>,
-    /// When the anchor was written last.
+    /// The time of the anchor's last write.
     pub(crate) claimed: Option<Timestamp>,
-    /// When it was read, by the API server's clock.
+    /// The time of the read, by the API server's clock.
     pub(crate) now: Timestamp,
 }
 
@@ -80,7 +80,7 @@ impl Seen {
     }
 }
 
-/// A judgement, and whose log would explain it.
+/// A judgement, and the container whose log would explain it.
 #[derive(Debug)]
 pub(crate) struct Verdict<T> {
     pub(crate) status: T,
@@ -92,15 +92,15 @@ pub(crate) struct Verdict<T> {
 pub(crate) struct Crash {
     pub(crate) pod: String,
     pub(crate) container: String,
-    /// The container as it is called in a sentence.
+    /// The name of the container in a sentence.
     pub(crate) called: String,
-    /// Whether its log is that of the container before the last restart.
+    /// `true` if its log is that of the container before the last restart.
     pub(crate) is_previous: bool,
-    /// The reason that its last lines belong to.
+    /// The reason that its last lines explain.
     pub(crate) code: ReasonCode,
 }
 
-/// Judges a target by its anchor and what was read of it.
+/// Judges a target by its anchor and the objects that were read.
 pub(crate) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     match anchor.state {
         State::Removed | State::Stopped => {
@@ -111,13 +111,13 @@ pub(crate) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
         State::Applied => match workload_kind(anchor) {
             Some(Kind::Deployment) => deployment::judge(anchor, seen),
             Some(_) => schedule::judge(anchor, seen),
-            // A Manual Task is what its runs need.
+            // A Manual Task consists of the objects that its runs need.
             None => plain(Rollout::new(anchor.generation, RolloutPhase::Ready)),
         },
     }
 }
 
-/// The kind of the object that runs the target; `None` for a Manual Task.
+/// Returns the kind of the object that runs the target; `None` for a Manual Task.
 pub(crate) fn workload_kind(anchor: &Anchor) -> Option<Kind> {
     let kinds = [Kind::Deployment, Kind::CronJob];
     anchor
@@ -139,13 +139,14 @@ fn waiting(anchor: &Anchor, why: &str) -> Verdict<Rollout> {
     plain(rollout.with_reason(Reason::new(ReasonCode::Waiting, why)))
 }
 
-/// What is written down as applied and is not there: applying again brings it back.
+/// The rollout of an applied target whose object is missing: another apply restores it.
 fn missing(anchor: &Anchor, why: &str) -> Verdict<Rollout> {
     let rollout = Rollout::new(anchor.generation, RolloutPhase::Missing);
     plain(rollout.with_reason(Reason::new(ReasonCode::Waiting, why)))
 }
 
-/// The object, once it is there and of this generation; otherwise why it must be applied again.
+/// Returns the object if it exists and has this generation; otherwise the reason why it must be
+/// applied again.
 fn current<'a>(anchor: &Anchor, seen: &'a Seen) -> Result<&'a Live, &'static str> {
     let Some(live) = &seen.workload else {
         return Err("its object is missing on the data plane and is applied again");

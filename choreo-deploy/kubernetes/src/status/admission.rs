@@ -1,4 +1,4 @@
-//! Pods that the data plane does not admit.
+//! Pods that the data plane rejects.
 
 use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
 use jiff::Timestamp;
@@ -6,18 +6,18 @@ use jiff::Timestamp;
 use super::pod::Finding;
 use crate::events::PATIENCE;
 
-/// What becomes of a refusal if nothing is changed.
+/// The duration of a rejection if nothing changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Lasts {
     /// The pod and the rule stay as they are.
     ForGood,
     /// A rule may depend on more than the pod, such as the result of a scan.
     Perhaps,
-    /// There may be room, or an answer, in a moment.
+    /// The cause is transient: a full quota, or a webhook that does not answer.
     ForNow,
 }
 
-/// What was refused, and since when; `None` where it was asked just now.
+/// Returns the finding for a rejection; `since` is `None` if it was tested just now.
 pub(super) fn finding(text: &str, since: Option<Timestamp>, now: Timestamp) -> Finding {
     let (message, help, lasts) = judge(text);
     let shown = if text.is_empty() { "no message" } else { text };
@@ -95,7 +95,7 @@ fn judge(text: &str) -> (String, &'static str, Lasts) {
     )
 }
 
-/// `limits.cpu for: main; requests.storage for: main`, without the containers.
+/// Returns the names in `limits.cpu for: main; requests.storage for: main`, without the containers.
 fn list(wanted: &str) -> String {
     let names = wanted.split(';').map(|part| {
         let name = part.split(" for:").next().unwrap_or_default().trim();
@@ -105,7 +105,8 @@ fn list(wanted: &str) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// The texts of the LimitRanger: `maximum memory usage per Container is 64Mi, but limit is 128Mi`.
+/// Returns `true` for the texts of the LimitRanger: `maximum memory usage per Container is 64Mi,
+/// but limit is 128Mi`.
 fn is_limit_range(text: &str) -> bool {
     [" usage per ", "limit to request ratio per "]
         .iter()
@@ -115,8 +116,8 @@ fn is_limit_range(text: &str) -> bool {
             .any(|words| text.contains(words))
 }
 
-/// Whether more is asked for than the quota has when nothing is used:
-/// `exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1`.
+/// Returns `true` if more is requested than an unused quota has: `exceeded quota: q, requested:
+/// pods=1, used: pods=1, limited: pods=1`.
 fn can_never_fit(text: &str) -> bool {
     let part = |name: &str| {
         let (_, rest) = text.split_once(name)?;

@@ -1,4 +1,4 @@
-//! Containers that ended.
+//! Containers that have ended.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 use jiff::{SignedDuration, Timestamp};
@@ -15,19 +15,19 @@ use crate::events::time;
 const RESTARTS: i64 = 3;
 /// Restarts after which a program that cannot be executed is not going to be.
 const RESTARTS_UNSTARTED: i64 = 1;
-/// After a run of this length the kubelet begins to count anew, though it shows all restarts.
+/// After a run of this length the kubelet resets its back-off, though it shows all restarts.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
-/// Which run of the container ended.
+/// The run of the container that ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Ending {
-    /// The one that the state shows.
+    /// The run in the state.
     Now,
-    /// The one before the restart that is waited for.
+    /// The run before the restart that is due.
     Before,
 }
 
-/// A container that ended, on its way to the next start.
+/// A container that has ended and will restart.
 pub(super) fn finding(
     view: &View<'_>,
     container: Container<'_>,
@@ -44,7 +44,7 @@ pub(super) fn finding(
     finding
 }
 
-/// What the end says. It is for its caller to say what follows.
+/// Returns the reason of an end. The caller decides on the consequences.
 pub(super) fn of_end(
     pod: &Live,
     container: Container<'_>,
@@ -60,7 +60,8 @@ pub(super) fn of_end(
         return Finding::passing(with_evidence(reason, ended));
     }
     let reason = reason(&called, ended);
-    // Pods of this crate have the end of their log in the status; those that a patch changed may not.
+    // Pods of this crate have the end of their log in the status; pods that a patch changed may
+    // not.
     let crash = text.is_empty().then(|| Crash {
         pod: pod.name().to_owned(),
         container: container.name().to_owned(),
@@ -96,7 +97,7 @@ fn is_start_error(ended: &Value) -> bool {
     )
 }
 
-/// Whether what prevents the start is in the image or the pod, and both stay as they are.
+/// Returns `true` if the cause is in the image or the pod, which do not change.
 fn may_never_start(reason: &Reason, ended: &Value) -> bool {
     let text = ended["message"].as_str().unwrap_or_default();
     reason.code == ReasonCode::ExecFormat
@@ -105,7 +106,7 @@ fn may_never_start(reason: &Reason, ended: &Value) -> bool {
 
 fn ran_for_long(ended: &Value) -> bool {
     let at = |key: &str| ended[key].as_str().and_then(time);
-    // A container that was never started has the beginning of time here.
+    // The time of a container that never started is the beginning of the epoch.
     at("startedAt")
         .filter(|start| *start > Timestamp::UNIX_EPOCH)
         .zip(at("finishedAt"))

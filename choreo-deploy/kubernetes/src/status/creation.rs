@@ -1,4 +1,4 @@
-//! Pods whose containers are not made yet: only events say why.
+//! Pods whose containers are not created yet: only events tell why.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 
@@ -9,10 +9,10 @@ use crate::events::Event;
 const MOUNT: &str = "FailedMount";
 const SANDBOX: &str = "FailedCreatePodSandBox";
 const PULLING: &str = "Pulling";
-/// Each ends what one of those above says: the newest tells how far the pod is.
+/// Each of these ends one of the states above; the newest tells the progress of the pod.
 const AFTER: [&str; 4] = ["Pulled", "Created", "Started", "Failed"];
 
-/// What keeps a pod from its containers, as far as it was reported.
+/// Returns the reported reason why a pod has no containers yet.
 pub(super) fn finding(view: &View<'_>) -> Option<Finding> {
     let is_made = super::pod::containers(view.pod).all(|container| {
         container.status["state"]["waiting"]["reason"]

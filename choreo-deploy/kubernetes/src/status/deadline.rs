@@ -1,10 +1,10 @@
-//! When the time for progress is over.
+//! The deadline for progress.
 //!
-//! Kubernetes measures it, but not always of this rollout. It keeps the condition of an older template
-//! until the newer one makes progress, and keeps it where the same template is applied again. And what
-//! it takes for complete it does not time at all: more copies of the same template, and a template
-//! whose first copy it has met already when it first counts copies, as happens where a template comes
-//! back. Then the time is measured here.
+//! Kubernetes measures it, but not for every rollout. It keeps the condition of an older template
+//! until the newer one makes progress, and keeps it if the same template is applied again. It does
+//! not time a rollout that it considers complete: more replicas of the same template, and a
+//! restored template whose first replica exists when it first counts replicas. For these the time
+//! is measured here.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 use jiff::{SignedDuration, Timestamp};
@@ -14,9 +14,9 @@ use super::pod::Finding;
 use crate::cluster::Live;
 use crate::events::time;
 
-/// That a rollout that is not in place has made no progress in time.
+/// Returns the finding for a rollout that has made no progress in time.
 ///
-/// A generation that changed nothing has not written the Deployment, and begins when it was `kept`.
+/// A generation that changed nothing did not write the Deployment, and starts when it was `kept`.
 pub(super) fn finding(
     deployment: &Live,
     (newest, pods): (Option<&Live>, &[&Live]),
@@ -62,13 +62,13 @@ fn is_about(condition: &Value, newest: Option<&Live>) -> bool {
     let named = message.split('"').nth(1);
     match (named, newest) {
         (Some(named), Some(newest)) => named == newest.name(),
-        // The ReplicaSet is not there yet, so nothing has been said of it.
+        // The ReplicaSet does not exist yet, so no condition is about it.
         (Some(_), None) => false,
         (None, _) => true,
     }
 }
 
-/// When a pod came, and when it became ready.
+/// Returns the times at which a pod was created and became ready.
 fn progress(pod: &Live) -> impl Iterator<Item = Timestamp> {
     let ready = pod
         .condition("Ready")

@@ -62,7 +62,7 @@ fn verdict(
     mut findings: Vec<Finding>,
     progress: impl FnOnce() -> String,
 ) -> Verdict<Rollout> {
-    // What has failed for good comes first; of several pods with the same trouble, one is shown.
+    // Final findings come first. Of several pods with the same finding, one is shown.
     findings.sort_by(|a, b| {
         let key = |finding: &Finding| (!finding.is_terminal, finding.reason.code);
         let text = |finding: &Finding| finding.reason.message.clone();
@@ -89,7 +89,8 @@ fn verdict(
     }
 }
 
-/// How many new copies are ready. Those of the release before are ready all the time.
+/// Returns a sentence about the number of new replicas that are ready. Those of the earlier release
+/// are ready all the time.
 fn progress(deployment: &Live, newest: Option<&Live>, wanted: i64) -> String {
     let available = newest.and_then(|set| set.number("/status/availableReplicas"));
     let available = available.unwrap_or(0).min(wanted);
@@ -101,8 +102,8 @@ fn progress(deployment: &Live, newest: Option<&Live>, wanted: i64) -> String {
     format!("{available} of {wanted} new copies are ready")
 }
 
-/// Why the ReplicaSet cannot make its pods. The Deployment shows the failures of older ReplicaSets
-/// too, so this is read where it is said.
+/// Returns the reason why the ReplicaSet cannot create its pods. The Deployment shows failures of
+/// older ReplicaSets too, so the ReplicaSet is read instead.
 fn not_admitted(set: &Live, now: Timestamp) -> Option<Finding> {
     let condition = set.condition("ReplicaFailure")?;
     let is_so = condition["status"] == "True";
@@ -111,7 +112,7 @@ fn not_admitted(set: &Live, now: Timestamp) -> Option<Finding> {
     is_so.then(|| admission::finding(text, since, now))
 }
 
-/// Nothing here pauses a Deployment that is in use.
+/// This crate never pauses a Deployment in use.
 fn paused(deployment: &Live) -> Option<Finding> {
     let is_paused = deployment.0["spec"]["paused"] == true;
     is_paused.then(|| {
@@ -122,7 +123,7 @@ fn paused(deployment: &Live) -> Option<Finding> {
     })
 }
 
-/// The newest ReplicaSet: what an older one is doing is no news.
+/// Returns the newest ReplicaSet. Older ones do not matter.
 fn newest_set<'a>(deployment: &Live, seen: &'a Seen) -> Option<&'a Live> {
     let revision = deployment.annotation(REVISION);
     seen.replica_sets
@@ -147,7 +148,8 @@ fn is_owned_by(object: &Live, uid: &str) -> bool {
             .any(|owner| owner["uid"] == uid)
 }
 
-/// The digest that all running containers report. An image that was loaded into a node has none.
+/// Returns the digest that all running containers report. An image that was loaded into a node has
+/// none.
 fn running(pods: &[&Live]) -> Option<Digest> {
     let mut digests = pods.iter().map(|pod| pod::digest(pod));
     let first = digests.next()??;

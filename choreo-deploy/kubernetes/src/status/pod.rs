@@ -1,4 +1,4 @@
-//! What one pod says of the programs in it.
+//! The judgement of one pod and its containers.
 
 use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
 use choreo_registry::Digest;
@@ -11,13 +11,13 @@ use crate::cluster::{Live, evidence};
 use crate::events::{PodEvents, time};
 use crate::manifest::CONTAINER;
 
-/// One thing that is wrong.
+/// A problem of a pod.
 #[derive(Debug)]
 pub(crate) struct Finding {
     pub(crate) reason: Reason,
-    /// Whether it stays so without a change.
+    /// `true` if it lasts until something changes.
     pub(crate) is_terminal: bool,
-    /// Whose log shows more.
+    /// The container whose log shows more.
     pub(crate) crash: Option<Crash>,
 }
 
@@ -35,12 +35,12 @@ impl Finding {
     }
 }
 
-/// A pod and what was reported of it.
+/// A pod and its events.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) pod: &'a Live,
     pub(super) events: PodEvents<'a>,
-    /// Whether all its restarts are of the generation that is judged.
+    /// `true` if all its restarts are of the judged generation.
     pub(super) counts_restarts: bool,
 }
 
@@ -53,7 +53,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// For a generation that met what was there at a time.
+    /// Creates a view for a generation that took over what existed at a time.
     pub(super) fn since(mut self, kept: Option<Timestamp>) -> Self {
         let came = time(self.pod.text("/metadata/creationTimestamp"));
         self.counts_restarts = kept.is_none_or(|kept| came.is_some_and(|came| came > kept));
@@ -61,7 +61,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// A container of a pod, by what the pod wants of it and what is said of it.
+/// A container of a pod: its specification and its status.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Container<'a> {
     pub(super) status: &'a Value,
@@ -74,7 +74,8 @@ impl<'a> Container<'a> {
         self.status["name"].as_str().unwrap_or_default()
     }
 
-    /// As it is called in a sentence. Who deploys wrote one container, and need not know its name.
+    /// Returns its name in a sentence. A developer defines one container, and need not know its
+    /// name.
     pub(super) fn called(&self) -> String {
         match (self.is_init, self.name()) {
             (false, CONTAINER) => "the container".to_owned(),
@@ -88,7 +89,7 @@ impl<'a> Container<'a> {
         image.unwrap_or("of the release")
     }
 
-    /// How it ended, when it has.
+    /// Returns its end, if it has ended.
     pub(super) fn ended(&self) -> Option<&'a Value> {
         self.status["state"].get("terminated")
     }
@@ -97,7 +98,8 @@ impl<'a> Container<'a> {
         self.status["restartCount"].as_i64().unwrap_or(0)
     }
 
-    /// Whether it runs beside the others, as all do but the init containers of old.
+    /// Returns `true` if it runs beside the others, as all containers except ordinary init
+    /// containers.
     fn runs_on(&self) -> bool {
         !self.is_init
             || self
@@ -106,7 +108,7 @@ impl<'a> Container<'a> {
     }
 }
 
-/// What is wrong with a pod, if anything is.
+/// Returns the problem of a pod, if there is one.
 pub(super) fn diagnose(view: &View<'_>) -> Vec<Finding> {
     let unscheduled = view.pod.condition("PodScheduled");
     if let Some(condition) = unscheduled.filter(|c| c["status"] == "False") {
@@ -124,7 +126,7 @@ pub(super) fn diagnose(view: &View<'_>) -> Vec<Finding> {
     found
 }
 
-/// All containers, in the order in which they start.
+/// Returns all containers, in the order in which they start.
 pub(super) fn containers(pod: &Live) -> impl Iterator<Item = Container<'_>> {
     [
         (
@@ -146,18 +148,18 @@ pub(super) fn containers(pod: &Live) -> impl Iterator<Item = Container<'_>> {
     })
 }
 
-/// The container that runs the image of the release.
+/// Returns the container that runs the image of the release.
 pub(super) fn main(pod: &Live) -> Option<Container<'_>> {
     containers(pod).find(|container| !container.is_init && container.name() == CONTAINER)
 }
 
-/// The digest by which the image was pulled, as the container runtime reports it.
+/// Returns the digest of the pulled image, as the container runtime reports it.
 pub(crate) fn digest(pod: &Live) -> Option<Digest> {
     let (_, digest) = main(pod)?.status["imageID"].as_str()?.rsplit_once('@')?;
     digest.parse().ok()
 }
 
-/// The node ended the pod: evicted it, or would not admit it. Another pod takes its place.
+/// Returns the finding for a pod that the node evicted or did not admit. Another pod replaces it.
 fn ended_by_node(pod: &Live) -> Option<Finding> {
     let why = pod.text("/status/reason");
     let is_so = pod.text("/status/phase") == "Failed" && !why.is_empty();
@@ -200,7 +202,7 @@ fn of_container(view: &View<'_>, container: Container<'_>) -> Option<Finding> {
 
 fn waits(view: &View<'_>, container: Container<'_>, why: &str) -> Option<Finding> {
     match why {
-        // Why, events know: see `creation`.
+        // The events tell why: see `creation`.
         "ContainerCreating" | "PodInitializing" => None,
         "ErrImagePull"
         | "ImagePullBackOff"

@@ -7,10 +7,12 @@ use super::pod::{Container, Finding, View, with_evidence};
 use crate::events::Event;
 use crate::pull_failure::{self, PullFailure};
 
-/// The kubelet tries again 10 s after the first failure, and shows `ImagePullBackOff` from then until
-/// the second has ended, also while it pulls: so the state alone says nothing of the second.
+/// The kubelet retries 10 s after the first failure, and shows `ImagePullBackOff` until the second
+/// attempt has ended, also while it pulls. So the state alone does not tell anything about the
+/// second attempt.
 const FAILURES: i64 = 2;
-/// How long after the kubelet said that it cannot read a Secret a pull without it may fail.
+/// The time within which a pull without a Secret may fail, after the kubelet reported that it
+/// cannot read the Secret.
 const SOON: SignedDuration = SignedDuration::from_secs(10);
 
 pub(super) fn finding(view: &View<'_>, container: Container<'_>, why: &str) -> Finding {
@@ -18,7 +20,7 @@ pub(super) fn finding(view: &View<'_>, container: Container<'_>, why: &str) -> F
     let text = waiting["message"].as_str().unwrap_or_default();
     let image = container.image();
     if why == "InvalidImageName" {
-        // The name stays as it is.
+        // The name does not change.
         let message = format!("image {image} is not a name that the data plane can pull");
         let reason = Reason::new(ReasonCode::ImageNotFound, message);
         return Finding::new(with_evidence(reason, waiting), true);
@@ -34,7 +36,7 @@ pub(super) fn finding(view: &View<'_>, container: Container<'_>, why: &str) -> F
     };
     match unread_secret(view, container).filter(|_| is_about_access(reason.code)) {
         Some(event) => {
-            // The kubelet's own race with a Secret that has just been made ends well.
+            // The race of the kubelet with a Secret that was just created ends well.
             let has_lasted = view.events.have_lasted(std::iter::once(event));
             let reason = with_evidence(secret_missing(event), event.json());
             Finding::new(reason, is_repeated && has_lasted)
@@ -43,7 +45,7 @@ pub(super) fn finding(view: &View<'_>, container: Container<'_>, why: &str) -> F
     }
 }
 
-/// The kubelet could not read a pull secret and pulled without it.
+/// Returns `true` if the kubelet could not read a pull secret and pulled without it.
 fn unread_secret<'v>(view: &'v View<'_>, container: Container<'_>) -> Option<&'v Event<'v>> {
     let event = view.events.newest(&["FailedToRetrieveImagePullSecret"])?;
     let failed = view.events.last_failed_pull(container.name());
@@ -54,7 +56,7 @@ fn unread_secret<'v>(view: &'v View<'_>, container: Container<'_>) -> Option<&'v
     is_of_it.then_some(event)
 }
 
-/// Whether a registry says this to those who may not pull.
+/// Returns `true` if a registry answers so to clients that may not pull.
 fn is_about_access(code: ReasonCode) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! Runs of tasks.
+//! The judgement of a run of a task.
 //!
 //! Only `Complete` and `Failed` are final; `SuccessCriteriaMet` and `FailureTarget` come before them
 //! (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions>).
@@ -17,8 +17,8 @@ use crate::labels;
 
 /// Judges a run by its Job and that Job's pods.
 ///
-/// An image that cannot be pulled leaves the run pending, with its reason, and stuck once that lasts:
-/// the Job would still run if the image came, so calling it failed would not be final.
+/// An image that cannot be pulled leaves the run pending, with its reason, and stuck if that lasts.
+/// The Job would still run if the image became available, so a failure would not be final.
 pub(crate) fn judge_run(job: &Live, seen: &Seen) -> Verdict<RunStatus> {
     let mut pods: Vec<&Live> = seen.pods.iter().collect();
     pods.sort_by_key(|pod| pod.text("/metadata/creationTimestamp"));
@@ -87,7 +87,7 @@ fn failed(job: &Live, condition: &Value, pod: Option<&Live>) -> Verdict<RunStatu
     }
 }
 
-/// The container that ended the run: the first that failed, or the one of the image.
+/// Returns the container that ended the run: the first that failed, or the one of the image.
 fn ended(pod: &Live) -> Option<(&Live, Container<'_>, &Value)> {
     let failed = pod::containers(pod).find(|container| {
         let ended = container.ended();

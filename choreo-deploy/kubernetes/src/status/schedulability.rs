@@ -1,12 +1,12 @@
-//! Pods that no node takes. Nodes come and go, so this is never final.
+//! Pods that fit on no node. Nodes come and go, so this is never final.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 use serde_json::Value;
 
 use super::pod::{Finding, with_evidence};
 
-/// What the scheduler says of nodes, what that means, and what helps. All that apply are said; the
-/// first one's help is given.
+/// The scheduler's texts about nodes, with a message and a help. All messages that apply are shown,
+/// with the help of the first.
 const CAUSES: &[(&[&str], &str, &str)] = &[
     (
         &["insufficient cpu"],
@@ -67,7 +67,7 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
 
 pub(super) fn finding(condition: &Value) -> Finding {
     let text = condition["message"].as_str().unwrap_or_default();
-    // What follows is about pods that might give way, and repeats the words.
+    // The rest is about pods that might be preempted, and repeats the words.
     let said = text.split("preemption:").next().unwrap_or_default();
     let mut said = said.to_ascii_lowercase();
     let mut causes = Vec::new();
@@ -78,7 +78,7 @@ pub(super) fn finding(condition: &Value) -> Finding {
             for word in *words {
                 said = said.replace(word, "");
             }
-            // A taint that is known by name is no taint of the operator's.
+            // A taint with a known name is not one of the operator's.
             if words[0].starts_with("node.kubernetes.io") {
                 said = said.replace("untolerated taint", "");
             }

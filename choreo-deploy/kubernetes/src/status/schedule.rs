@@ -1,4 +1,5 @@
-//! Scheduled Tasks: ready when the first run could start, whatever the last one said.
+//! The judgement of a Scheduled Task: it is ready if the first run could start, whatever the last
+//! run's result is.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
@@ -29,8 +30,8 @@ pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     }
 }
 
-/// The Jobs that were made of what the CronJob says now: an older release's are no news of it, nor are
-/// those from before a generation that changed nothing was `kept`.
+/// Returns the Jobs of the current schedule, without those of older releases and those from before
+/// a generation that changed nothing was `kept`.
 pub(crate) fn jobs_of<'a>(
     cron_job: &Live,
     jobs: &'a [Live],
@@ -50,7 +51,7 @@ pub(crate) fn jobs_of<'a>(
         .filter(move |job| is_since(job))
 }
 
-/// No run of it has been due yet, so the data plane was asked for one.
+/// No run has been due yet, so a run was tested on the data plane.
 fn of_trial(ready: Rollout, seen: &Seen) -> Verdict<Rollout> {
     let Some(refusal) = &seen.refusal else {
         return plain(ready);
@@ -106,7 +107,7 @@ fn unstarted(mut rollout: Rollout, is_final: bool) -> Rollout {
     rollout
 }
 
-/// Whether the program has run, however it ended. A run that failed is a run.
+/// Returns `true` if the program has run, whatever its result is.
 fn has_started(pod: &Live) -> bool {
     pod::main(pod).is_some_and(|main| {
         let state = &main.status["state"];

@@ -1,16 +1,17 @@
-//! Containers that cannot be made or started.
+//! Containers that cannot be created or started.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 
 use super::pod::{Container, Finding, View, with_evidence};
 
-/// The kubelet could not put the container together: its user, or what its variables come from.
+/// Returns the finding for a container that the kubelet could not create: its user, or the source
+/// of its variables.
 pub(super) fn configuration(view: &View<'_>, container: Container<'_>) -> Finding {
     let waiting = &container.status["state"]["waiting"];
     let text = waiting["message"].as_str().unwrap_or_default();
     let root = text.contains("runAsNonRoot") || text.contains("run as root");
     if root {
-        // The image and the pod stay as they are: a look in an hour would see the same.
+        // The image and the pod do not change.
         return Finding::new(with_evidence(run_as_root(text), waiting), true);
     }
     let reason = if text.contains("not found") || text.contains("couldn't find key") {
@@ -50,7 +51,7 @@ pub(super) fn configuration_missing() -> Reason {
     .with_help("create it, or correct the name in the workload or its settings")
 }
 
-/// What the kernel says of a program that it cannot execute, and what that means.
+/// The kernel's errors for a program that it cannot execute, with a message and a help.
 const ERRORS: &[(&str, ReasonCode, &str, &str)] = &[
     (
         "exec format error",
@@ -84,7 +85,7 @@ const ERRORS: &[(&str, ReasonCode, &str, &str)] = &[
     ),
 ];
 
-/// The container runtime could not start the program.
+/// Returns the finding for a program that the container runtime could not start.
 pub(super) fn failure(called: &str, text: &str) -> Reason {
     known(called, text).unwrap_or_else(|| {
         let message = format!("{called} cannot be started");
@@ -92,8 +93,8 @@ pub(super) fn failure(called: &str, text: &str) -> Reason {
     })
 }
 
-/// The same where the runtime wrote it into the container's log: one line `exec PROGRAM: ERROR`, and
-/// nothing else, for no program has run that could have written more.
+/// The same if the runtime wrote the error into the container's log: one line `exec PROGRAM:
+/// ERROR`, and nothing else, because no program has run that could have written more.
 pub(super) fn of_log(called: &str, log: &str) -> Option<Reason> {
     let line = log.trim();
     let program_and_error = line.strip_prefix("exec ")?;
@@ -102,7 +103,7 @@ pub(super) fn of_log(called: &str, log: &str) -> Option<Reason> {
     is_all.then(|| known(called, error)).flatten()
 }
 
-/// Whether it is known what prevents the start: something that stays so.
+/// Returns `true` if a cause that does not change prevents the start.
 pub(super) fn is_known(text: &str) -> bool {
     ERRORS.iter().any(|row| text.contains(row.0))
 }
