@@ -222,6 +222,33 @@ impl Stage {
         if let (Phase::Failed | Phase::TimedOut, Some(placed)) = (ended.phase, placed) {
             self.check_taken_back(ended, &placed, state.ready.as_ref());
         }
+        if state.ready.is_none() {
+            self.check_nothing_runs(ended);
+        }
+    }
+
+    /// Where nothing is ready and the newest deployment has failed without a note of what it left,
+    /// nothing of the target runs on any data plane.
+    fn check_nothing_runs(&self, ended: &Deployment) {
+        let has_failed = matches!(ended.phase, Phase::Failed | Phase::TimedOut);
+        let mut reasons = ended.reasons.iter();
+        let is_told = reasons.any(|reason| reason.code == ReasonCode::NotTakenBack);
+        // A removal that fails is itself the note.
+        if !has_failed || is_told || ended.subject == Subject::Absence {
+            return;
+        }
+        let target = &ended.target;
+        for (id, plane) in &self.world.planes {
+            let placed = plane.placed(target);
+            let runs = placed.is_some_and(|placed| placed.shown.is_some() && !placed.is_lost);
+            if runs && !plane.is_foreign(target) {
+                let failed = &ended.id;
+                broken!(
+                    self.world.journal,
+                    "{failed} has failed, nothing is ready, and {target} runs on {id}"
+                );
+            }
+        }
     }
 
     /// What is on other data planes than its own is said.
