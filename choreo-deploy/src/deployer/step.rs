@@ -41,7 +41,7 @@ impl Deployer {
             }
             Err(Halt::Stale) => tracing::debug!(deployment = %id, "target has moved on"),
             Err(Halt::Later { reason, .. } | Halt::Failed(reason)) => {
-                tracing::warn!(deployment = %id, %reason, "not written; its lease runs out");
+                tracing::warn!(deployment = %id, %reason, "not written; its lease expires");
             }
             Ok(()) => {}
         }
@@ -247,8 +247,10 @@ impl Deployer {
             .deadline_at
             .duration_since(deployment.accepted_at);
         let message = format!("it was not ready within {} seconds", allowed.as_secs());
-        let mut reasons = vec![Reason::new(ReasonCode::ProgressDeadlineExceeded, message)];
-        reasons.extend(last);
+        let over = Reason::new(ReasonCode::ProgressDeadlineExceeded, message);
+        let mut reasons = vec![over.clone()];
+        // The last look was scheduled with this reason too.
+        reasons.extend(last.into_iter().filter(|reason| *reason != over));
         reasons
     }
 }

@@ -214,6 +214,22 @@ async fn what_got_ready_while_its_workers_died_is_ready() {
     );
 }
 
+/// Guards that the last look does not repeat the reason of the deadline.
+#[tokio::test(start_paused = true)]
+async fn a_deployment_whose_workers_died_before_its_apply_times_out() {
+    let world = World::new().await;
+    let deployment = world.submit("orders", "orders:1").await;
+    world.lose_claims(30).await;
+    world.deployer.work_until_idle().await.unwrap();
+    let deployment = world.read(&deployment).await;
+    assert_eq!(deployment.phase, Phase::TimedOut);
+    let expected = [
+        ReasonCode::ProgressDeadlineExceeded,
+        ReasonCode::InternalError,
+    ];
+    assert_eq!(codes(&deployment), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_catalog_that_hangs_ends_steps_and_requests_with_its_reason() {
     let world = World::new().await;
