@@ -356,29 +356,84 @@ fn a_slow_credential_plugin_works() {
 }
 
 /// Guards that `check --connect` starts a credential plugin that hangs once, waits for it once and
-/// reports it once, and that it uses the same connection to query the cluster.
+/// reports it once.
 #[test]
-fn check_connects_once() {
-    let connect = |seconds: u32| {
-        let site = Site::new(&in_memory("localhost:5000"), "irrelevant");
-        let plugins = with_plugins("localhost:5000", (1, seconds), site.directory());
-        site.configure(&plugins);
-        let begun = Instant::now();
-        let checked = site.run(&["check", "--connect"]);
-        assert!(begun.elapsed() < LATE, "{:?}", begun.elapsed());
-        assert_eq!(starts(&site), 1, "{checked:?}");
-        checked
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let checked = connect(HANGS).expect(2);
-            let why = "no connection within 30 seconds";
-            assert_eq!(checked.stdout.matches(why).count(), 1, "{checked:?}");
-            checked.says("unknown  data plane eu-1: not connected, so not checked");
-        });
-        scope.spawn(|| {
-            let checked = connect(0).expect(1);
-            checked.says("failed   data plane eu-1: the API server does not answer: ");
-        });
-    });
+fn check_waits_once_for_a_credential_plugin() {
+    let site = Site::new(&in_memory("localhost:5000"), "irrelevant");
+    let plugins = with_plugins("localhost:5000", (1, HANGS), site.directory());
+    site.configure(&plugins);
+    let begun = Instant::now();
+    let checked = site.run(&["check", "--connect"]).expect(2);
+    assert!(begun.elapsed() < LATE, "{:?}", begun.elapsed());
+    assert_eq!(starts(&site), 1, "{checked:?}");
+    let why = "no connection within 30 seconds";
+    assert_eq!(checked.stdout.matches(why).count(), 1, "{checked:?}");
+    checked.says("unknown  data plane eu-1: not connected, so not checked");
 }
+
+/// Guards that `check --connect` sends the token of a credential plugin, with and without an expiry,
+/// and starts the plugin once.
+#[test]
+fn the_token_of_a_credential_plugin_is_sent() {
+    let server = format!("http://{}", accepts_the_token());
+    for (expiry, token, version) in [
+        ("", "abc", true),
+        (
+            r#", "expirationTimestamp": "2999-01-01T00:00:00Z""#,
+            "abc",
+            true,
+        ),
+        // The control: the server rejects another token.
+        ("", "abd", false),
+    ] {
+        let site = Site::new(&in_memory("localhost:5000"), "irrelevant");
+        site.configure(&with_plugins("localhost:5000", (1, 0), site.directory()));
+        let replace = |file: &str, from: &str, to: &str| {
+            let path = site.directory().join(file);
+            let text = std::fs::read_to_string(&path).expect("it was written");
+            assert!(text.contains(from), "{text}");
+            std::fs::write(path, text.replace(from, to)).expect("it is written");
+        };
+        replace("eu-1.yaml", "http://127.0.0.1:1", &server);
+        let credential = format!("\"{token}\"{expiry}");
+        replace("credential.json", "\"abc\"", &credential);
+        let checked = site.run(&["check", "--connect"]).expect(1);
+        assert_eq!(starts(&site), 1, "{checked:?}");
+        checked.says(match version {
+            true => "ok       data plane eu-1: Kubernetes v1.99.0 answers as an unknown user",
+            false => "failed   data plane eu-1: the API server rejects the credential",
+        });
+    }
+}
+
+/// Starts an API server that returns its version to the token of the plugin, and rejects everything else.
+fn accepts_the_token() -> std::net::SocketAddr {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = [0; 4096];
+            let length = stream.read(&mut head).unwrap_or_default();
+            let head = String::from_utf8_lossy(&head[..length]).to_lowercase();
+            let (status, body) = match head.contains("\r\nauthorization: bearer abc\r\n") {
+                true if head.starts_with("get /version ") => ("200 OK", VERSION),
+                true => ("403 Forbidden", r#"{"kind":"Status","code":403}"#),
+                false => ("401 Unauthorized", r#"{"kind":"Status","code":401}"#),
+            };
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    address
+}
+
+const VERSION: &str = r#"{
+    "buildDate": "", "compiler": "", "gitCommit": "", "gitTreeState": "", "gitVersion": "v1.99.0",
+    "goVersion": "", "major": "1", "minor": "99", "platform": ""
+}"#;
