@@ -170,7 +170,8 @@ mod tests {
             "http://127.0.0.2",
             "http://[::1]:80",
         ] {
-            assert_eq!(good.parse::<BaseUrl>().unwrap().as_str(), good);
+            let url: BaseUrl = good.parse().unwrap();
+            assert_eq!([url.as_str(), url.as_ref()], [good; 2]);
         }
     }
 

@@ -165,6 +165,7 @@ mod tests {
             assert!(pair[0].as_str() < pair[1].as_str(), "{pair:?}");
         }
         for kind in ProblemType::ALL {
+            assert_eq!(kind.to_string(), kind.as_str());
             let status = kind.status();
             let is_ours = [
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -397,16 +397,34 @@ mod tests {
         assert!(!serde_json::to_string(&record).unwrap().contains(secret));
     }
 
+    /// An id with a character outside its alphabet, and a correct checksum.
+    #[test]
+    fn the_alphabet_of_ids_is_checked() {
+        let body = format!("chd_0bcdefghijkl_{}", "0".repeat(SECRET_LENGTH));
+        let text = format!("{body}{}", base62::checksum(&body));
+        assert_eq!(
+            text.parse::<DeployToken>().unwrap_err(),
+            ParseTokenError::Shape
+        );
+        // The control: a character of the alphabet.
+        let body = body.replacen('0', "a", 1);
+        let text = format!("{body}{}", base62::checksum(&body));
+        assert_eq!(
+            text.parse::<DeployToken>().unwrap().id().as_str(),
+            "abcdefghijkl"
+        );
+    }
+
     #[test]
     fn random_characters_are_drawn_evenly() {
         let mut text = String::new();
-        push_random(&mut text, base62::DIGITS, 62 * 1000);
-        assert_eq!(text.len(), 62 * 1000);
+        push_random(&mut text, base62::DIGITS, 62 * 10_000);
+        assert_eq!(text.len(), 62 * 10_000);
         for digit in base62::DIGITS {
             let count = text.bytes().filter(|byte| byte == digit).count();
-            // Ten standard deviations around 1000; with `byte % 62` the first eight have 1200.
+            // Ten standard deviations around 10,000. With `byte % 62`, the first eight have 12,100.
             assert!(
-                (700..1300).contains(&count),
+                (9_000..11_000).contains(&count),
                 "{} appears {count} times",
                 *digit as char
             );

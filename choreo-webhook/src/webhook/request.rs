@@ -461,6 +461,15 @@ mod tests {
     }
 
     #[test]
+    fn explains_where_a_tag_belongs() {
+        for name in ["tag", "imageTag", "image_tag"] {
+            let (_, problem) = refusal(&format!(r#"{{"image":"a","{name}":"1"}}"#));
+            let help = problem["help"].as_str().unwrap();
+            assert!(help.contains("as part of the image"), "{problem}");
+        }
+    }
+
+    #[test]
     fn accepts_an_idempotency_key_quoted_or_bare() {
         let key = |values: &[&str]| {
             let mut headers = HeaderMap::new();

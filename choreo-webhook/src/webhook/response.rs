@@ -61,3 +61,24 @@ impl Body for ResponseBody {
         SizeHint::with_exact(self.0.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Servers choose the framing of a response from these.
+    #[test]
+    fn length_and_end_are_known() {
+        let mut body = ResponseBody(Bytes::from_static(b"{}"));
+        assert!(!body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(2));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let frame = Pin::new(&mut body).poll_frame(&mut context);
+        let Poll::Ready(Some(Ok(frame))) = frame else {
+            panic!("{frame:?}");
+        };
+        assert_eq!(frame.into_data().unwrap(), "{}");
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+    }
+}

@@ -248,9 +248,12 @@ async fn use_is_remembered_to_the_minute() {
     assert_eq!(last_used().await, None);
     world.deploy().await;
     assert_eq!(last_used().await, Some(now()));
-    world.clock.set(now() + 61.seconds());
+    world.clock.set(now() + 59.seconds());
     world.deploy().await;
-    assert_eq!(last_used().await, Some(now() + 61.seconds()));
+    assert_eq!(last_used().await, Some(now()));
+    world.clock.set(now() + 60.seconds());
+    world.deploy().await;
+    assert_eq!(last_used().await, Some(now() + 60.seconds()));
 }
 
 /// A token deploys its own component, whatever the request says.

@@ -98,6 +98,41 @@ async fn the_limit_is_exact() {
         .send(world.post(), padded(DeployWebhook::BODY_LIMIT + 1))
         .await;
     answer.is_problem(413, "body-too-large");
+    // A declared length has the same limit.
+    let request = world.post().header("content-length", "16384");
+    let answer = world.send(request, padded(DeployWebhook::BODY_LIMIT)).await;
+    assert_eq!(answer.status, 202);
+}
+
+/// Sends so many empty frames before its text.
+struct Padded(usize, Bytes);
+
+impl Body for Padded {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.0 > 0 {
+            self.0 -= 1;
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::new()))));
+        }
+        let text = std::mem::take(&mut self.1);
+        Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text))))
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_empty_frames_are_accepted() {
+    let world = World::new().await;
+    let text = Bytes::from(json!({ "image": IMAGE }).to_string());
+    let answer = post(&world, Padded(100, text.clone())).await;
+    assert_eq!(answer.status, 202);
+    post(&world, Padded(101, text))
+        .await
+        .is_problem(400, "body-unreadable");
 }
 
 #[tokio::test]

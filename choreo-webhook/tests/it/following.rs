@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use choreo_deploy::deployment::Phase;
 use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
+use choreo_deploy::release::ReleaseNumber;
 use choreo_deploy::store::TokenStore as _;
 use choreo_registry::Digest;
 use http::Request;
@@ -52,6 +53,27 @@ async fn what_is_pinned_goes_before_what_ci_claimed() {
         let answer = world.send(world.get("/v1/deployments/d-1"), "").await;
         assert_eq!(answer.json()["digest"], digest.as_str());
     }
+}
+
+/// A rollback deploys a release, which is known before the deployment is final.
+#[tokio::test]
+async fn a_deployment_of_a_release_has_its_number() {
+    let world = World::new().await;
+    *world.intake.redeployed.lock().unwrap() = ReleaseNumber::new(3);
+    world
+        .intake
+        .phases
+        .lock()
+        .unwrap()
+        .push_back(Phase::Progressing);
+    let deployment = world
+        .send(world.get("/v1/deployments/d-1"), "")
+        .await
+        .json();
+    assert_eq!(
+        (&deployment["release"], &deployment["image"]),
+        (&json!(3), &json!(null))
+    );
 }
 
 #[tokio::test]

@@ -136,6 +136,14 @@ fn actionlint_accepts_the_workflow() {
     );
 }
 
+/// The job must not be cancelled before the script reports why it stops waiting.
+#[test]
+fn the_job_outlasts_the_script() {
+    let workflow = snippet(Ci::GitHubActions);
+    assert!(workflow.contains("timeout-minutes: 20\n"), "{workflow}");
+    assert!(workflow.contains("+ 900))\n"), "{workflow}");
+}
+
 /// Where a branch's name would become shell code.
 #[test]
 fn no_expression_stands_inside_a_script() {

@@ -13,7 +13,7 @@ use choreo_deploy::deployment::{Deployment, Phase, Subject};
 use choreo_deploy::finding::Finding;
 use choreo_deploy::id::{ComponentKey, DeploymentId};
 use choreo_deploy::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
-use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
+use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::store::{Accepted, InMemoryStore, TokenStore as _};
 use choreo_deploy::token::TokenRecord;
 use choreo_deploy::workload::ManualTask;
@@ -64,6 +64,8 @@ pub(crate) struct ScriptedIntake {
     /// The phases that `wait` and `get` report, one each; the last one for ever.
     pub(crate) phases: Mutex<VecDeque<Phase>>,
     pub(crate) reasons: Mutex<Value>,
+    /// The release that the deployment that `wait` and `get` report deploys, instead of an image.
+    pub(crate) redeployed: Mutex<Option<ReleaseNumber>>,
     /// The digest that CI sent with the deployment that `wait` and `get` report.
     pub(crate) claimed: Mutex<Option<Digest>>,
     /// `accept` and `wait` answer only when this is open.
@@ -93,6 +95,9 @@ impl ScriptedIntake {
             let mut deployment = deployment(component, IMAGE, self.next_phase(), &reasons);
             if let Subject::Image(image) = &mut deployment.subject {
                 image.claimed = *self.claimed.lock().unwrap();
+            }
+            if let Some(number) = *self.redeployed.lock().unwrap() {
+                deployment.subject = Subject::Release(number);
             }
             deployment
         })
