@@ -460,6 +460,30 @@ mod tests {
         );
     }
 
+    /// The limits that the protocol promises.
+    #[test]
+    fn limits_of_fields_are_exact() {
+        let url = |length: usize| format!("https://{}", "x".repeat(length - 8));
+        let commit = |length: usize| "c".repeat(length);
+        for (name, longest, too_long) in [
+            ("commit", commit(128), commit(129)),
+            ("run_url", url(2048), url(2049)),
+        ] {
+            let body = |value| format!(r#"{{"image":"a","{name}":"{value}"}}"#);
+            assert!(
+                DeployRequest::parse(body(longest).as_bytes()).is_ok(),
+                "{name}"
+            );
+            let (status, problem) = refusal(&body(too_long));
+            let detail = problem["detail"].as_str().unwrap();
+            assert_eq!(status, 422);
+            assert!(
+                detail.starts_with(&format!("field \"{name}\" is longer than ")),
+                "{detail}"
+            );
+        }
+    }
+
     #[test]
     fn explains_where_a_tag_belongs() {
         for name in ["tag", "imageTag", "image_tag"] {
