@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use choreo_examples::command_line::{arguments, read_file, read_password};
 use choreo_registry::authentication::AuthenticationType;
-use choreo_registry::vendor::VendorTable;
+use choreo_registry::vendor_table::VendorTable;
 use choreo_registry::{Authentication, ContainerRegistry};
 
 fn main() -> ExitCode {

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use crate::backend::Backends;
 use crate::catalog::Catalog;
 use choreo_registry::RegistryHost;
-use choreo_registry::vendor::VendorTable;
+use choreo_registry::vendor_table::VendorTable;
 use tokio::sync::Semaphore;
 
 use crate::clock::{Chance, Clock, SystemChance, SystemClock};

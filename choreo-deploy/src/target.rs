@@ -3,7 +3,7 @@
 use std::fmt;
 
 use choreo_registry::image::Platform;
-use choreo_registry::vendor::Cloud;
+use choreo_registry::vendor_table::Cloud;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{

@@ -86,8 +86,8 @@ impl ImageResolver for KeyedWithoutTenant {
         let credential = {
             let mut first = self.first.lock().unwrap();
             let known = first.entry((registry, host, access.credential_version));
-            let known = known.or_insert_with(|| access.credential.unwrap().duplicate());
-            known.duplicate()
+            let known = known.or_insert_with(|| access.credential.unwrap().clone_secret());
+            known.clone_secret()
         };
         let access = access.with_credential(&credential, access.credential_version);
         self.inner.resolve(image, &access).await

@@ -154,7 +154,7 @@ fn image() -> ImageReference {
 }
 
 async fn verified(login: Option<&Credential>, registry: ScriptedTransport) -> Access {
-    let login = login.map(Credential::duplicate);
+    let login = login.map(Credential::clone_secret);
     let client = RegistryClient::new(host(), login, Arc::new(registry));
     client.verify(Some(&image())).await
 }

@@ -33,7 +33,7 @@ use crate::wiped::{Wiped, WipedText};
 /// // One that holds for some hours, for two owners.
 /// let end = "2030-01-01T12:00:00Z".parse()?;
 /// let token = Credential::new("AWS", "eyJwYXlsb2Fk")?.with_expiry(end);
-/// assert_eq!(token.duplicate().expires_at(), Some(end));
+/// assert_eq!(token.clone_secret().expires_at(), Some(end));
 /// assert_eq!(credential.expires_at(), None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -166,9 +166,9 @@ impl Credential {
 
     /// Copies the secret, for a second owner.
     #[must_use]
-    pub fn duplicate(&self) -> Self {
+    pub fn clone_secret(&self) -> Self {
         Self {
-            user_pass: self.user_pass.duplicate(),
+            user_pass: self.user_pass.clone_secret(),
             colon: self.colon,
             expires_at: self.expires_at,
         }
@@ -224,7 +224,7 @@ impl fmt::Debug for Credential {
 /// let password: Password = "hunter2".parse()?;
 /// assert_eq!(format!("{password:?}"), "[redacted]");
 /// assert_eq!(password.expose(), "hunter2");
-/// assert_eq!(password.duplicate().expose(), "hunter2");
+/// assert_eq!(password.clone_secret().expose(), "hunter2");
 /// assert!(Password::new("").is_err());
 /// # Ok::<(), choreo_registry::credential::CredentialError>(())
 /// ```
@@ -250,8 +250,8 @@ impl Password {
 
     /// Copies the secret, for a second owner.
     #[must_use]
-    pub fn duplicate(&self) -> Self {
-        Self(self.0.duplicate())
+    pub fn clone_secret(&self) -> Self {
+        Self(self.0.clone_secret())
     }
 }
 

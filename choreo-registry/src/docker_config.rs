@@ -8,7 +8,7 @@
 
 mod decode;
 mod error;
-mod plain;
+mod fast_path;
 #[cfg(test)]
 mod tests;
 
@@ -217,7 +217,7 @@ impl DockerConfig {
         if document.len() > MAX_LEN {
             return None;
         }
-        let (key, texts) = plain::read(document)?;
+        let (key, texts) = fast_path::read(document)?;
         let host = key.parse().ok()?;
         let mut repairs = Repairs::default();
         Some(Self {

@@ -30,25 +30,29 @@
 //! It does not run credential helpers or read files. Nodes may have credentials and credential
 //! providers of their own, which a kubelet also tries.
 
-mod clients;
 mod explain;
 mod glob;
 mod go_url;
 mod index;
 mod kubelet;
-mod miss;
-mod shown;
+mod nearest;
+mod reason;
+mod redacted_key;
 #[cfg(test)]
 mod tests;
+mod tool;
+mod tools;
 
 use std::fmt;
 use std::iter::FusedIterator;
 
-pub use self::explain::{Explanation, Reason, Tool, ToolExplanation};
+pub use self::explain::{Explanation, ToolExplanation};
 pub use self::go_url::UrlError;
 use self::index::{Index, Ranks};
 use self::kubelet::Target;
-use self::shown::Shown;
+pub use self::reason::Reason;
+use self::redacted_key::Shown;
+pub use self::tool::Tool;
 use crate::{ContainerRegistry, ImageReference};
 
 /// Keys under `auths`, each with a value of the caller's, indexed for many look-ups.

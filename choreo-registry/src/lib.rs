@@ -55,7 +55,7 @@
 //! - Parse what the user pasted: [`RegistryHost`], [`docker_config::DockerConfig`],
 //!   [`ImageReference`] through `FromStr`. Every error says what to do and never contains a secret.
 //! - Offer the choices of a form: [`authentication::AuthenticationType::ALL`],
-//!   [`vendor::VendorTable`].
+//!   [`vendor_table::VendorTable`].
 //! - Show what is doubtful: [`ContainerRegistry::findings`].
 //! - Find the credential that the node will use: [`Keyring::lookup`](keyring::Keyring::lookup)
 //!   returns it for kubelets, [`explain`](keyring::Keyring::explain) also for Docker, Podman and
@@ -104,14 +104,15 @@ pub mod reference;
 pub mod registry;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
-pub mod vendor;
+pub mod vendor_table;
 
+mod authentication_type;
 mod scan;
 mod secret_base64;
 mod secret_json;
 mod string_value;
 #[cfg(test)]
-mod texts;
+mod test_macros;
 mod wiped;
 
 pub use authentication::Authentication;

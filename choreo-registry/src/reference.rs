@@ -14,9 +14,9 @@ mod diagnose;
 mod error;
 mod lint;
 mod name;
+mod scanner;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +24,7 @@ use std::str::FromStr;
 pub use self::borrowed::{ImageReferenceRef, Normalized};
 pub use self::error::ParseReferenceError;
 pub use self::name::{Repository, RepositoryRef, Tag, TagRef};
-use self::walk::Parts;
+use self::scanner::Parts;
 use crate::digest::DigestRef;
 use crate::string_value::string_value;
 use crate::{Digest, Finding};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use self::error::RegistryError;
 use crate::authentication::AuthenticationType;
 use crate::finding::{Code, Finding};
-use crate::vendor::{Cloud, Vendor, VendorTable, is_data_endpoint};
+use crate::vendor_table::{Cloud, Vendor, VendorTable, is_data_endpoint};
 use crate::{Authentication, Credential, ImageReference, RegistryHost};
 
 /// A container registry that a user has registered.
@@ -79,7 +79,7 @@ impl ContainerRegistry {
     ///
     /// ```
     /// use choreo_registry::authentication::AuthenticationType;
-    /// use choreo_registry::vendor::{Vendor, VendorTable};
+    /// use choreo_registry::vendor_table::{Vendor, VendorTable};
     /// use choreo_registry::{Authentication, ContainerRegistry};
     ///
     /// // Nodes are given access to this registry by their machines' identity.
@@ -101,7 +101,7 @@ impl ContainerRegistry {
         host: RegistryHost,
         authentication: Authentication,
     ) -> Result<Self, RegistryError> {
-        Unauthenticated {
+        MovedRegistry {
             display_name: check_display_name(display_name.into())?,
             host,
             vendors: vendors.clone(),
@@ -166,7 +166,7 @@ impl ContainerRegistry {
     /// any authentication type but `Vendor`, the only one that depends on the cloud.
     ///
     /// ```
-    /// use choreo_registry::vendor::Cloud;
+    /// use choreo_registry::vendor_table::Cloud;
     /// use choreo_registry::{Authentication, ContainerRegistry};
     ///
     /// let host = "eu-docker.pkg.dev".parse()?;
@@ -256,8 +256,8 @@ impl ContainerRegistry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn with_host(self, host: RegistryHost) -> Unauthenticated {
-        Unauthenticated {
+    pub fn with_host(self, host: RegistryHost) -> MovedRegistry {
+        MovedRegistry {
             display_name: self.display_name,
             host,
             vendors: self.vendors,
@@ -284,7 +284,7 @@ impl ContainerRegistry {
         self,
         authentication: Authentication,
     ) -> Result<Self, RegistryError> {
-        Unauthenticated {
+        MovedRegistry {
             display_name: self.display_name,
             host: self.host,
             vendors: self.vendors,
@@ -319,13 +319,13 @@ impl fmt::Debug for ContainerRegistry {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unauthenticated {
+pub struct MovedRegistry {
     display_name: String,
     host: RegistryHost,
     vendors: VendorTable,
 }
 
-impl Unauthenticated {
+impl MovedRegistry {
     /// Completes the registry with an authentication.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl WipedText {
         &self.0
     }
 
-    pub(crate) fn duplicate(&self) -> Self {
+    pub(crate) fn clone_secret(&self) -> Self {
         Self(self.0.clone())
     }
 

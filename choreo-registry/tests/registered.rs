@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use choreo_registry::vendor::{Cloud, VendorTable};
+use choreo_registry::vendor_table::{Cloud, VendorTable};
 use choreo_registry::{Authentication, ContainerRegistry, Credential, RegistryHost};
 use proptest::prelude::*;
 

@@ -295,7 +295,7 @@ impl Flags {
             ([file], [], false) => {
                 let config = DockerConfig::for_host(&read_file(file, "the docker config")?, host);
                 let config = config.map_err(|error| error.to_string())?;
-                Ok(Some(config.credential().duplicate()))
+                Ok(Some(config.credential().clone_secret()))
             }
             ([], [username], true) => {
                 let password = read_password(stdin)?;

@@ -92,7 +92,7 @@ impl ClientResolver {
                 clients.known.remove(&oldest);
             }
         }
-        let credential = || access.credential.map(Credential::duplicate);
+        let credential = || access.credential.map(Credential::clone_secret);
         let transport = Arc::clone(&self.transport);
         let client = RegistryClient::new(access.host.clone(), credential(), transport);
         let client = Arc::new(client);

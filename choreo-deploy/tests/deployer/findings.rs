@@ -9,7 +9,7 @@ use choreo_deploy::store::{Accepted, NewRegistry, RegistryStore};
 use choreo_deploy::target::DataPlane;
 use choreo_deploy::{Deployer, Intake};
 use choreo_registry::authentication::AuthenticationType;
-use choreo_registry::vendor::Cloud;
+use choreo_registry::vendor_table::Cloud;
 
 use crate::world::{World, id, key, service, submission};
 

@@ -31,7 +31,7 @@
 //!     source: &dyn CredentialSource,
 //!     transport: Arc<dyn HttpTransport>,
 //! ) -> Result<RegistryClient, SourceError> {
-//!     let credential = source.credential().await?.duplicate();
+//!     let credential = source.credential().await?.clone_secret();
 //!     Ok(RegistryClient::new(source.registry().clone(), Some(credential), transport))
 //! }
 //!

@@ -16,7 +16,7 @@ use url::{Host, Url};
 use self::addresses::{Standing, standing, unwrapped};
 pub use self::network::{IpNetwork, ParseNetworkError};
 pub use self::proxy::{ParseProxyError, Proxy};
-use choreo_registry::{RegistryHost, vendor::VendorTable};
+use choreo_registry::{RegistryHost, vendor_table::VendorTable};
 
 /// The operator's policy for outgoing connections: which addresses, which schemes, which token
 /// servers, which certificates.
@@ -192,7 +192,7 @@ impl Egress {
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;
-    /// use choreo_registry::vendor::{Vendor, VendorTable};
+    /// use choreo_registry::vendor_table::{Vendor, VendorTable};
     ///
     /// let acme = Vendor::new("acme", "Acme")?
     ///     .with_host("*.registry.acme.example".parse()?)

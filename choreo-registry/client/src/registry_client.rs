@@ -108,7 +108,7 @@ impl RegistryClient {
     ) -> Option<Self> {
         let credential = match registry.authentication() {
             Authentication::Vendor => return None,
-            other => other.credential().map(Credential::duplicate),
+            other => other.credential().map(Credential::clone_secret),
         };
         Some(Self::new(registry.host().clone(), credential, transport))
     }

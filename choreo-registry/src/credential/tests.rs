@@ -1,5 +1,5 @@
 use super::*;
-use crate::texts::assert_texts;
+use crate::test_macros::assert_texts;
 
 #[test]
 fn fields_have_bounds_and_refusals_say_what_to_do() {
@@ -63,7 +63,7 @@ fn basic_is_the_base64_of_both() {
     assert_eq!(basic.capacity(), basic.len());
     assert_eq!(credential.expires_at(), None);
     let until: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
-    let copy = credential.with_expiry(until).duplicate();
+    let copy = credential.with_expiry(until).clone_secret();
     assert_eq!(copy.username(), "alice");
     assert_eq!(copy.expose_password(), "hunter2");
     assert_eq!(copy.expires_at(), Some(until));
@@ -96,8 +96,8 @@ fn debug_shows_no_password_in_either_field() {
         assert_eq!(shown(username, password), expected, "{username} {password}");
     }
     let password: Password = "hunter2".parse().unwrap();
-    assert_eq!(format!("{:?}", password.duplicate()), "[redacted]");
-    assert_eq!(password.duplicate().expose(), "hunter2");
+    assert_eq!(format!("{:?}", password.clone_secret()), "[redacted]");
+    assert_eq!(password.clone_secret().expose(), "hunter2");
     let until: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
     let credential = Credential::new("alice", "hunter2").unwrap();
     assert!(format!("{:?}", credential.with_expiry(until)).contains("2030-01-01T00:00:00Z"));

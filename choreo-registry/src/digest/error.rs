@@ -77,7 +77,7 @@ impl fmt::Display for Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::texts::assert_texts;
+    use crate::test_macros::assert_texts;
 
     #[test]
     fn each_rule_has_its_text() {

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::{AuthDefect, DockerConfigError, Problem, Repairs, Text, check_names, object, string};
 use crate::credential::CredentialError;
 use crate::secret_base64;
-use crate::vendor::Vendor;
+use crate::vendor_table::Vendor;
 use crate::wiped::{Wiped, WipedText};
 use crate::{Credential, RegistryHost};
 
@@ -138,7 +138,7 @@ impl Entry<'_> {
             (Some(token), _)
                 if self.password.is_none()
                     && username.is_none_or(|name| matches!(name, "" | NULL_GUID))
-                    && Vendor::of(&host).id() == "acr" =>
+                    && Vendor::of(&host).identity_token_is_password() =>
             {
                 repairs.identity_token = true;
                 credential(NULL_GUID, token)

@@ -252,7 +252,7 @@ fn position(text: &[u8], wanted: u8) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::texts::assert_texts;
+    use crate::test_macros::assert_texts;
 
     #[test]
     fn each_variant_has_its_text() {

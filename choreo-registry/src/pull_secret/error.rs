@@ -87,7 +87,7 @@ impl std::error::Error for PullSecretError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::texts::assert_texts;
+    use crate::test_macros::assert_texts;
 
     #[test]
     fn each_variant_has_its_text() {

@@ -259,7 +259,7 @@ const KEY_RULE: &str = "write at most 63 letters, digits, '-', '_' and '.', with
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::texts::assert_texts;
+    use crate::test_macros::assert_texts;
 
     #[test]
     fn each_part_has_its_text() {

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use super::error::{ParseReferenceError, Subject};
 use super::name::TagRef;
-use super::walk::{self, HUB, Implied, LIBRARY, Parts};
+use super::scanner::{self, HUB, Implied, LIBRARY, Parts};
 use super::{ImageReference, diagnose};
 use crate::digest::DigestRef;
 
@@ -47,7 +47,7 @@ impl<'a> ImageReferenceRef<'a> {
     ///
     /// Returns an error if the input is not a valid [`ImageReference`]; only then does it allocate.
     pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
-        match walk::reference(input.as_bytes()) {
+        match scanner::reference(input.as_bytes()) {
             Some(walk) => Ok(Self {
                 implied: walk.implied,
                 rest: &input[walk.skip..],

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::error::{Rule, Violation};
-use super::walk::{self, TAG_MAX};
+use super::scanner::{self, TAG_MAX};
 use crate::digest;
 
 /// Returns the rule that a whole reference breaks.
@@ -15,7 +15,7 @@ pub(super) fn reference(input: &str) -> Result<(), Violation> {
     if bytes.is_empty() {
         return Err(Violation::new(Rule::Empty, 0));
     }
-    if walk::is_identifier(bytes) {
+    if scanner::is_identifier(bytes) {
         return Err(Violation::new(Rule::Identifier, 0));
     }
     let (domain, start) = split_domain(bytes)?;
@@ -194,7 +194,7 @@ fn separator_len(bytes: &[u8]) -> usize {
 }
 
 fn check_path_len(path: &Range<usize>, is_library: bool) -> Result<(), Violation> {
-    let limit = walk::path_limit(is_library);
+    let limit = scanner::path_limit(is_library);
     if path.len() > limit {
         return Err(Violation::new(Rule::PathTooLong, path.start + limit));
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use super::walk;
+use super::scanner;
 use crate::digest;
 use crate::quote::Quoted;
 
@@ -315,9 +315,9 @@ fn suggest(subject: Subject, input: &str, rule: Rule) -> Option<String> {
         _ => return None,
     };
     let is_valid = match subject {
-        Subject::ImageReference => walk::reference(candidate.as_bytes()).is_some(),
-        Subject::Repository => walk::is_path(candidate.as_bytes()),
-        Subject::Tag => walk::is_tag(candidate.as_bytes()),
+        Subject::ImageReference => scanner::reference(candidate.as_bytes()).is_some(),
+        Subject::Repository => scanner::is_path(candidate.as_bytes()),
+        Subject::Tag => scanner::is_tag(candidate.as_bytes()),
     };
     (is_valid && candidate != input).then_some(candidate)
 }
@@ -371,7 +371,7 @@ const ALGORITHMS: [&str; 3] = ["sha256:", "sha384:", "sha512:"];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::texts::assert_texts;
+    use crate::test_macros::assert_texts;
 
     #[test]
     fn each_rule_has_its_text() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::{ParseReferenceError, Subject};
-use super::{diagnose, walk};
+use super::{diagnose, scanner};
 use crate::string_value::string_value;
 
 /// A repository's name within its registry, such as `library/ubuntu`: the path, without a host.
@@ -66,7 +66,7 @@ impl<'a> RepositoryRef<'a> {
     ///
     /// Returns an error if the name is not a valid [`Repository`].
     pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
-        if walk::is_path(input.as_bytes()) {
+        if scanner::is_path(input.as_bytes()) {
             return Ok(Self(input));
         }
         let diagnosis = diagnose::path(input);
@@ -165,7 +165,7 @@ impl<'a> TagRef<'a> {
     ///
     /// Returns an error if the tag is not a valid [`Tag`].
     pub fn parse(input: &'a str) -> Result<Self, ParseReferenceError> {
-        if walk::is_tag(input.as_bytes()) {
+        if scanner::is_tag(input.as_bytes()) {
             return Ok(Self(input));
         }
         let diagnosis = diagnose::tag(input);

@@ -20,15 +20,15 @@ fn inputs() -> Vec<String> {
 /// Each string that one reader rejects, the other explains, and no other string.
 fn readers_agree(input: &str) {
     let bytes = input.as_bytes();
-    let walk = walk::reference(bytes).is_some();
+    let walk = scanner::reference(bytes).is_some();
     assert_eq!(walk, diagnose::reference(input).is_ok(), "{input:?}");
     assert_eq!(
-        walk::is_path(bytes),
+        scanner::is_path(bytes),
         diagnose::path(input).is_ok(),
         "path {input:?}"
     );
     assert_eq!(
-        walk::is_tag(bytes),
+        scanner::is_tag(bytes),
         diagnose::tag(input).is_ok(),
         "tag {input:?}"
     );

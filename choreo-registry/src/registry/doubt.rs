@@ -1,7 +1,7 @@
 //! Finds what is doubtful about a host, a user name or a password, for any vendor.
 
 use crate::finding::{Code, Finding};
-use crate::vendor::Vendor;
+use crate::vendor_table::Vendor;
 use crate::{Authentication, Credential, RegistryHost};
 
 pub(super) fn host(host: &RegistryHost, authentication: &Authentication) -> Option<Finding> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::RegistryHost;
 use crate::authentication::AuthenticationType;
-use crate::vendor::CredentialRefusal;
+use crate::vendor_table::CredentialRefusal;
 
 /// Why a display name, a host and an authentication are not a valid
 /// [`ContainerRegistry`](crate::ContainerRegistry).
@@ -125,7 +125,7 @@ mod tests {
     use AuthenticationType::{Basic, DockerConfig, Public};
 
     use super::*;
-    use crate::texts::assert_texts;
+    use crate::test_macros::assert_texts;
 
     #[test]
     fn each_variant_has_its_text() {

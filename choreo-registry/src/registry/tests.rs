@@ -1,7 +1,7 @@
 use super::*;
 use crate::docker_config::DockerConfig;
 use crate::finding::Severity;
-use crate::vendor::CredentialRefusal;
+use crate::vendor_table::CredentialRefusal;
 
 fn host(host: &str) -> RegistryHost {
     host.parse().unwrap()

@@ -38,5 +38,5 @@ arbitrary! {
     crate::pull_secret::SecretMetadata => secret_metadata
     crate::reference::Repository => repository
     crate::reference::Tag => tag
-    crate::vendor::Vendor => vendor
+    crate::vendor_table::Vendor => vendor
 }

@@ -43,7 +43,7 @@ pub fn registry_host() -> impl Strategy<Value = RegistryHost> {
 ///
 /// ```
 /// use choreo_registry::strategies::dns_host;
-/// use choreo_registry::vendor::Vendor;
+/// use choreo_registry::vendor_table::Vendor;
 /// use proptest::prelude::*;
 ///
 /// proptest!(ProptestConfig::with_cases(16), |(host in dns_host())| {

@@ -9,7 +9,7 @@ use super::host::registry_host;
 use super::text::like;
 use crate::authentication::AuthenticationType;
 use crate::finding::{Code, Finding};
-use crate::vendor::{Vendor, VendorTable};
+use crate::vendor_table::{Vendor, VendorTable};
 use crate::{Authentication, ContainerRegistry, RegistryHost};
 
 /// Authentications of all four types, with any [credential] and any [docker config](docker_config).

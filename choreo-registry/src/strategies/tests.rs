@@ -6,7 +6,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::docker_config::DockerConfig;
-use crate::vendor::{Vendor, VendorTable};
+use crate::vendor_table::{Vendor, VendorTable};
 use crate::{ContainerRegistry, Credential, ImageReference, RegistryHost};
 
 proptest! {

@@ -46,7 +46,7 @@ fn a_credential_leaves_nothing() {
     let used = || {
         let credential = login();
         let shown = format!("{credential:?}");
-        (credential.expose_basic(), credential.duplicate(), shown)
+        (credential.expose_basic(), credential.clone_secret(), shown)
     };
     assert_eq!(left(used), 0);
     for username in ["", "al:ice", &"a".repeat(256)] {

@@ -64,6 +64,6 @@ pub trait IdentityToken: fmt::Debug + Send + Sync {
 #[async_trait]
 impl IdentityToken for Password {
     async fn identity_token(&self) -> Result<Self, SourceError> {
-        Ok(self.duplicate())
+        Ok(self.clone_secret())
     }
 }

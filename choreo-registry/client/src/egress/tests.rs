@@ -1,4 +1,4 @@
-use choreo_registry::vendor::{HostPattern, Vendor};
+use choreo_registry::vendor_table::{HostPattern, Vendor};
 
 use super::*;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::texts::assert_texts;
+use crate::test_macros::assert_texts;
 
 fn host() -> RegistryHost {
     "ghcr.io".parse().unwrap()

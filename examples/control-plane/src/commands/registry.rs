@@ -148,7 +148,7 @@ pub(super) async fn access(
         Some(OpenRegistry::Known(registry))
             if entry.authentication_type != AuthenticationType::Vendor =>
         {
-            let credential = registry.credential().map(Credential::duplicate);
+            let credential = registry.credential().map(Credential::clone_secret);
             RegistryClient::new(entry.host.clone(), credential, transport)
                 .verify(image)
                 .await

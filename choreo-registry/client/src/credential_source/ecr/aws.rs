@@ -107,8 +107,8 @@ impl AwsCredentialSource for AwsCredentials {
     async fn aws_credentials(&self) -> Result<Self, SourceError> {
         Ok(Self {
             access_key_id: self.access_key_id.clone(),
-            secret_access_key: self.secret_access_key.duplicate(),
-            session_token: self.session_token.as_ref().map(Password::duplicate),
+            secret_access_key: self.secret_access_key.clone_secret(),
+            session_token: self.session_token.as_ref().map(Password::clone_secret),
         })
     }
 }
@@ -201,7 +201,7 @@ impl AwsCredentialSource for InstanceProfile {
 /// let token: Password = "a.b.c".parse()?;
 /// let transport = Arc::new(ScriptedTransport::new());
 /// let role = "arn:aws:iam::123456789012:role/puller";
-/// WebIdentity::new("eu-west-1", role, Arc::new(token.duplicate()), transport.clone())?;
+/// WebIdentity::new("eu-west-1", role, Arc::new(token.clone_secret()), transport.clone())?;
 /// assert!(WebIdentity::new("evil.example/", role, Arc::new(token), transport).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -1,8 +1,8 @@
 //! The built-in rows. To add a vendor, add a row here, and its samples in `tests/samples.rs`.
 
-use super::form::{ANY, Form, Secret, accepts, doubts, refuses};
+use super::credential_form::{ANY, Form, Secret, accepts, doubts, refuses};
 use super::{Cloud, CredentialRefusal, HostPattern, TokenRealm, Vendor};
-use crate::authentication::AuthenticationType;
+use crate::authentication_type::AuthenticationType;
 use crate::finding::Code;
 
 use AuthenticationType::{Basic, DockerConfig, Public, Vendor as NodeIdentity};
@@ -23,6 +23,8 @@ pub(super) struct Row {
     token_realm: Option<&'static str>,
     token_prefixes: &'static [&'static str],
     telling_usernames: &'static [&'static str],
+    /// Whether an identity token is a password for the user name of zeros.
+    identity_token_is_password: bool,
 }
 
 pub(super) const SELF_HOSTED: &str = "self-hosted";
@@ -43,10 +45,11 @@ const ROW: Row = Row {
     token_realm: None,
     token_prefixes: &[],
     telling_usernames: &[],
+    identity_token_is_password: false,
 };
 
 /// Sorted by name. A vendor whose row has no hosts is not recognised by the host.
-pub(super) static ROWS: [Row; 24] = [
+pub(super) static ROWS: &[Row] = &[
     Row {
         id: "alibaba",
         name: "Alibaba Cloud Container Registry",
@@ -158,6 +161,7 @@ pub(super) static ROWS: [Row; 24] = [
         cloud: Some(Cloud::Azure),
         help: "create a repository token or a service principal with the role AcrPull",
         documentation: "https://learn.microsoft.com/azure/container-registry/container-registry-authentication",
+        identity_token_is_password: true,
         ..ROW
     },
     Row {
@@ -612,6 +616,7 @@ impl From<&'static Row> for Vendor {
             }),
             token_prefixes: row.token_prefixes.iter().map(|&it| it.into()).collect(),
             telling_usernames: row.telling_usernames,
+            identity_token_is_password: row.identity_token_is_password,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 /// Why a vendor can never accept a credential.
 ///
 /// ```
-/// use choreo_registry::vendor::CredentialRefusal;
+/// use choreo_registry::vendor_table::CredentialRefusal;
 ///
 /// assert_eq!(
 ///     CredentialRefusal::EcrUsername.to_string(),
@@ -66,7 +66,7 @@ impl std::error::Error for CredentialRefusal {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::texts::assert_texts;
+    use crate::test_macros::assert_texts;
 
     #[test]
     fn each_variant_has_its_text() {

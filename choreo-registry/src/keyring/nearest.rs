@@ -1,9 +1,10 @@
 //! Explains why no key matches: finds the nearest key, and why it does not match.
 
-use super::clients::containers_image_takes;
-use super::explain::{Reason, Tool};
 use super::go_url::split_host_port;
 use super::kubelet::{self, Rule, Target};
+use super::reason::Reason;
+use super::tool::Tool;
+use super::tools::containers_image_takes;
 
 /// Returns the nearest key and its reason; no key if none is for the image's host.
 pub(super) fn nearest<'a>(
@@ -20,7 +21,7 @@ pub(super) fn nearest<'a>(
     let nearest = keys
         .iter()
         .map(|&key| (key, reason(tool, key, target)))
-        .min_by_key(|(_, reason)| *reason);
+        .min_by_key(|(_, reason)| reason.distance());
     match nearest {
         None => (None, Reason::NoKeys),
         Some((_, Reason::OtherHost)) => (None, Reason::OtherHost),

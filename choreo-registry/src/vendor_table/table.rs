@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use super::{Vendor, like, rows};
+use super::{Vendor, rows, wildcard};
 use crate::{Credential, RegistryHost};
 
 /// The vendors that a platform recognises.
@@ -12,7 +12,7 @@ use crate::{Credential, RegistryHost};
 /// existing rows, and replaces a row with the same id. A clone is cheap: it shares the rows.
 ///
 /// ```
-/// use choreo_registry::vendor::{Vendor, VendorTable};
+/// use choreo_registry::vendor_table::{Vendor, VendorTable};
 /// use choreo_registry::{Authentication, ContainerRegistry};
 ///
 /// let acme = Vendor::new("acme-harbor", "Acme Harbor")?
@@ -56,7 +56,7 @@ impl VendorTable {
     /// To change some fields of a row, take it from the table:
     ///
     /// ```
-    /// use choreo_registry::vendor::VendorTable;
+    /// use choreo_registry::vendor_table::VendorTable;
     ///
     /// let table = VendorTable::built_in();
     /// let quay = table.get("quay").expect("a built-in row").clone();
@@ -88,7 +88,7 @@ impl VendorTable {
     ///
     /// ```
     /// use choreo_registry::Credential;
-    /// use choreo_registry::vendor::VendorTable;
+    /// use choreo_registry::vendor_table::VendorTable;
     ///
     /// let table = VendorTable::built_in();
     /// let robot = Credential::new("robot$acme+ci", "hunter2")?;
@@ -125,7 +125,7 @@ impl VendorTable {
         };
         let tells = |row: &&Arc<Vendor>| {
             let mut telling = row.telling_usernames.iter();
-            telling.any(|pattern| like::is_like(pattern, credential.username()))
+            telling.any(|pattern| wildcard::is_like(pattern, credential.username()))
         };
         self.rows.iter().find(tells).unwrap_or(row)
     }

@@ -9,7 +9,7 @@ impl VendorTable {
     /// Returns the table in Markdown, with a row for each vendor.
     ///
     /// ```
-    /// use choreo_registry::vendor::VendorTable;
+    /// use choreo_registry::vendor_table::VendorTable;
     ///
     /// let table = VendorTable::built_in().to_markdown();
     /// let row = table.lines().find(|row| row.contains("Amazon ECR (")).unwrap();

@@ -9,7 +9,7 @@ use crate::string_value::string_value;
 /// A public cloud.
 ///
 /// ```
-/// use choreo_registry::vendor::Cloud;
+/// use choreo_registry::vendor_table::Cloud;
 ///
 /// assert_eq!(Cloud::Aws.as_str(), "aws");
 /// assert_eq!("azure".parse(), Ok(Cloud::Azure));
@@ -87,7 +87,7 @@ string_value!(
 /// The error returned if a string is not the name of a [`Cloud`].
 ///
 /// ```
-/// use choreo_registry::vendor::Cloud;
+/// use choreo_registry::vendor_table::Cloud;
 ///
 /// assert_eq!(
 ///     "gcloud".parse::<Cloud>().unwrap_err().to_string(),

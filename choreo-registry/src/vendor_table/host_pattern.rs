@@ -15,7 +15,7 @@ use crate::quote::Quoted;
 /// none.
 ///
 /// ```
-/// use choreo_registry::vendor::HostPattern;
+/// use choreo_registry::vendor_table::HostPattern;
 ///
 /// let pattern: HostPattern = "*-docker.pkg.dev".parse()?;
 /// assert!(pattern.matches(&"europe-west1-docker.pkg.dev".parse()?));
@@ -153,7 +153,7 @@ impl fmt::Display for HostPattern {
 /// Why a string is not a valid [`HostPattern`].
 ///
 /// ```
-/// use choreo_registry::vendor::HostPattern;
+/// use choreo_registry::vendor_table::HostPattern;
 ///
 /// assert_eq!(
 ///     "**.acme.example".parse::<HostPattern>().unwrap_err().to_string(),

@@ -11,41 +11,41 @@
 //! Amazon ECR have an account of 12 digits, and also match in their FIPS, dual-stack and partition
 //! forms. A password that is valid "until revoked" may also expire on a date that its owner chose.
 //!
-#![doc = include_str!("vendor/table.md")]
+#![doc = include_str!("vendor_table/table.md")]
 
 mod acr;
 mod cloud;
+mod credential_form;
 mod ecr;
-mod form;
 mod google;
 mod host_pattern;
 mod judge;
-mod like;
 mod markdown;
 mod refusal;
 mod rows;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wildcard;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub(crate) use self::acr::is_data_endpoint;
 pub use self::cloud::{Cloud, ParseCloudError};
-pub use self::form::CredentialForm;
+pub use self::credential_form::CredentialForm;
 pub use self::host_pattern::{HostPattern, ParseHostPatternError};
 pub use self::refusal::CredentialRefusal;
 pub use self::table::VendorTable;
 use crate::RegistryHost;
-use crate::authentication::AuthenticationType;
+use crate::authentication_type::AuthenticationType;
 use crate::quote::Quoted;
 
 /// The facts about one vendor: a row of the [`VendorTable`].
 ///
 /// ```
 /// use choreo_registry::authentication::AuthenticationType;
-/// use choreo_registry::vendor::{Cloud, Vendor};
+/// use choreo_registry::vendor_table::{Cloud, Vendor};
 ///
 /// let acr = Vendor::of(&"acme.azurecr.io".parse()?);
 /// assert_eq!(acr.id(), "acr");
@@ -65,7 +65,7 @@ use crate::quote::Quoted;
 ///
 /// ```
 /// use choreo_registry::authentication::AuthenticationType;
-/// use choreo_registry::vendor::{Cloud, CredentialForm, Vendor, VendorTable};
+/// use choreo_registry::vendor_table::{Cloud, CredentialForm, Vendor, VendorTable};
 ///
 /// let acme = Vendor::new("acme-registry", "Acme Registry")?
 ///     .with_host("*.registry.acme.example".parse()?)
@@ -107,6 +107,7 @@ pub struct Vendor {
     token_prefixes: Vec<Cow<'static, str>>,
     /// User names that identify the vendor under a host that no row contains.
     telling_usernames: &'static [&'static str],
+    identity_token_is_password: bool,
 }
 
 impl Vendor {
@@ -123,7 +124,7 @@ impl Vendor {
     /// "enter what the registry's operator gave you", without a link.
     ///
     /// ```
-    /// use choreo_registry::vendor::Vendor;
+    /// use choreo_registry::vendor_table::Vendor;
     ///
     /// assert_eq!(
     ///     Vendor::new("Acme", "Acme").unwrap_err().to_string(),
@@ -161,6 +162,7 @@ impl Vendor {
             token_realm: None,
             token_prefixes: Vec::new(),
             telling_usernames: &[],
+            identity_token_is_password: false,
         })
     }
 
@@ -297,7 +299,7 @@ impl Vendor {
     /// `None` if it has the registry's own origin, or is not known.
     ///
     /// ```
-    /// use choreo_registry::vendor::Vendor;
+    /// use choreo_registry::vendor_table::Vendor;
     ///
     /// let hub = Vendor::of(&"docker.io".parse()?);
     /// assert_eq!(hub.token_realm(), Some("https://auth.docker.io/token"));
@@ -312,7 +314,7 @@ impl Vendor {
     /// URL contains one.
     ///
     /// ```
-    /// use choreo_registry::vendor::Vendor;
+    /// use choreo_registry::vendor_table::Vendor;
     ///
     /// let hub = Vendor::of(&"docker.io".parse()?);
     /// assert!(hub.trusts_token_server("auth.docker.io", None));
@@ -323,6 +325,11 @@ impl Vendor {
     pub fn trusts_token_server(&self, host: &str, port: Option<u16>) -> bool {
         let realm = self.token_realm.as_ref();
         realm.is_some_and(|realm| realm.host.matches_authority(host, port))
+    }
+
+    /// Returns `true` if an identity token is a password for the user name of zeros.
+    pub(crate) fn identity_token_is_password(&self) -> bool {
+        self.identity_token_is_password
     }
 
     /// Returns `true` if nodes of the vendor's cloud can pull from this registry without a pull

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::form::Verdict;
+use super::credential_form::Verdict;
 use super::{Cloud, CredentialForm, CredentialRefusal, Vendor, VendorTable};
 use crate::Credential;
-use crate::authentication::AuthenticationType;
+use crate::authentication_type::AuthenticationType;
 use crate::finding::{Code, Finding};
 
 impl Vendor {
@@ -17,7 +17,7 @@ impl Vendor {
     ///
     /// ```
     /// use choreo_registry::finding::Code;
-    /// use choreo_registry::vendor::{Cloud, Vendor};
+    /// use choreo_registry::vendor_table::{Cloud, Vendor};
     ///
     /// let acr = Vendor::of(&"acme.azurecr.io".parse()?);
     /// assert!(acr.misfit(Cloud::Azure).is_none());

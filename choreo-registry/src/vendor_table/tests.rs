@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Credential;
 use crate::finding::Code;
-use crate::texts::assert_texts;
+use crate::test_macros::assert_texts;
 
 mod samples;
 
@@ -32,13 +32,13 @@ fn finding(id: &str, username: &str, password: &str) -> String {
 fn the_documented_table_is_the_built_in_one() {
     let rendered = VendorTable::built_in().to_markdown();
     if std::env::var_os("CHOREO_TEST_WRITE").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/vendor/table.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/vendor_table/table.md");
         std::fs::write(path, &rendered).unwrap();
     }
     assert_eq!(
         include_str!("table.md"),
         rendered,
-        "run this test with CHOREO_TEST_WRITE=1, and commit src/vendor/table.md"
+        "run this test with CHOREO_TEST_WRITE=1, and commit src/vendor_table/table.md"
     );
 }
 
@@ -47,7 +47,10 @@ fn every_row_is_complete() {
     let table = VendorTable::built_in();
     let names: Vec<_> = table.iter().map(Vendor::name).collect();
     let (last, others) = names.split_last().unwrap();
-    assert!(others.is_sorted(), "{names:?}");
+    assert!(
+        others.is_sorted_by_key(|name| name.to_lowercase()),
+        "{names:?}"
+    );
     assert_eq!(*last, "self-hosted registry");
     for vendor in table.iter() {
         let id = vendor.id();
@@ -63,7 +66,6 @@ fn every_row_is_complete() {
             "{id}"
         );
     }
-    assert_eq!(table.iter().count(), 24);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! Each tool uses one key: the one that fits best, and the first of several that fit equally well.
 //! (The tools' own choice among those is random, because they iterate over a Go map.)
 
-use super::explain::{Reason, Tool};
 use super::go_url;
 use super::kubelet::Target;
+use super::reason::Reason;
+use super::tool::Tool;
 
 /// The key of `docker login` without a host, and the only one of Docker Hub for Docker and oras.
 const HUB_KEY: &str = "https://index.docker.io/v1/";

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::refusal::CredentialRefusal;
-use super::{google, like};
+use super::{google, wildcard};
 use crate::Credential;
 use crate::finding::Code;
 
@@ -17,7 +17,7 @@ use crate::finding::Code;
 /// use std::time::Duration;
 ///
 /// use choreo_registry::Credential;
-/// use choreo_registry::vendor::CredentialForm;
+/// use choreo_registry::vendor_table::CredentialForm;
 ///
 /// let robot = CredentialForm::new("robot$*", "*")
 ///     .with_description("`robot$<name>`", "the robot's secret")
@@ -105,9 +105,9 @@ impl CredentialForm {
     #[must_use]
     pub fn matches(&self, credential: &Credential) -> bool {
         let password = credential.expose_password().trim();
-        like::is_like(&self.username_like, credential.username())
+        wildcard::is_like(&self.username_like, credential.username())
             && match &self.password_like {
-                Password::Like(pattern) => like::is_like(pattern, password),
+                Password::Like(pattern) => wildcard::is_like(pattern, password),
                 Password::Key => google::is_key(password),
                 Password::KeyInBase64 => google::is_key_in_base64(password),
             }
