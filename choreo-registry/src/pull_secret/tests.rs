@@ -32,7 +32,7 @@ fn memory_is_as_large_as_what_is_written() {
             let secret = PullSecret::new(&host, &credential);
             let json = &secret.docker_config_json;
             assert_eq!(json.capacity(), json.as_str().len());
-            let data = secret.data();
+            let data = secret.expose_data();
             assert_eq!(data.capacity(), data.len());
 
             let images = ["GHCR.io:443/a", "ghcr.io:443/a"].map(|image| image.parse().unwrap());
