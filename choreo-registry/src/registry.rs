@@ -151,6 +151,14 @@ impl ContainerRegistry {
     }
 
     /// Returns the vendor of the registry, detected from the host and the user name.
+    ///
+    /// ```
+    /// # use choreo_registry::{Authentication, ContainerRegistry};
+    /// let host = "ghcr.io".parse()?;
+    /// let registry = ContainerRegistry::new("Images", host, Authentication::Public)?;
+    /// assert_eq!(registry.vendor().id(), "ghcr");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn vendor(&self) -> &Vendor {
         &self.vendor
