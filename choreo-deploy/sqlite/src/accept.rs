@@ -9,30 +9,41 @@ use rusqlite::named_params;
 
 use crate::deployments::Decided;
 use crate::error::Failure;
-use crate::row::{count, json, nanoseconds, readable};
+use crate::row::{json, nanoseconds, readable, stored};
+use crate::settings::Choice;
 use crate::signals::Change;
 use crate::targets::Before;
 use crate::workloads::Written;
 use crate::writer::Session;
-use crate::{audit, deployments, due, idempotency, releases, settings, targets, tokens};
+use crate::{audit, deployments, due, idempotency, releases, targets, tokens};
 
 /// A deployment to accept, with everything that can be serialized before the writer's thread.
 #[derive(Debug)]
 pub(crate) struct Acceptance {
     new: NewDeployment,
     workload: Option<Written>,
+    settings: Choice,
 }
 
 impl Acceptance {
     pub(crate) fn of(new: NewDeployment) -> Result<Self, Failure> {
         let workload = new.workload.as_ref().map(Written::of).transpose()?;
-        Ok(Self { new, workload })
+        let settings = Choice::of(&new.settings)?;
+        Ok(Self {
+            new,
+            workload,
+            settings,
+        })
     }
 }
 
 pub(crate) fn accept(
     session: &mut Session<'_>,
-    Acceptance { new, workload }: &Acceptance,
+    Acceptance {
+        new,
+        workload,
+        settings,
+    }: &Acceptance,
 ) -> Result<Accepted, Failure> {
     tokens::check(session, new)?;
     if let Some(replayed) = idempotency::replayed(session, new)? {
@@ -44,10 +55,10 @@ pub(crate) fn accept(
     {
         return Err(AcceptError::Held(hold.clone()).into());
     }
-    refuse_taken_id(session, &new.id)?;
     let release = named_release(session, new)?;
-    let (target, generation) = point_at(session, new, before.as_ref())?;
-    let settings_version = settings::choose(session, target, &new.settings)?;
+    let generation = targets::next_generation(session.connection(), before.as_ref())?;
+    let target = point_at(session, new, (generation, before.as_ref()))?;
+    let settings_version = settings.make(session, target)?;
     let superseded = match before {
         Some(before) => supersede(session, &before, new)?,
         None => None,
@@ -66,17 +77,6 @@ pub(crate) fn accept(
     tell(session, &deployment, new, superseded.as_ref())?;
     session.changes(Change::Work);
     Ok(Accepted::new(deployment, superseded))
-}
-
-fn refuse_taken_id(session: &Session<'_>, id: &DeploymentId) -> Result<(), Failure> {
-    let taken = session
-        .prepare("SELECT 1 FROM deployments WHERE id = ?1")?
-        .exists([id.as_str()])?;
-    if taken {
-        Err(Failure::conflict(format!("deployment id {id} is taken")))
-    } else {
-        Ok(())
-    }
 }
 
 fn named_release(
@@ -100,8 +100,8 @@ fn named_release(
 fn point_at(
     session: &Session<'_>,
     new: &NewDeployment,
-    before: Option<&Before>,
-) -> Result<(i64, Generation), Failure> {
+    (generation, before): (Generation, Option<&Before>),
+) -> Result<i64, Failure> {
     let lane = match new.subject {
         Subject::Image(_) => Lane::Resolve,
         _ => Lane::Change,
@@ -111,39 +111,47 @@ fn point_at(
     if new.subject != Subject::Absence {
         planes.insert(new.data_plane.clone());
     }
-    // The statement also resets the work of the previous deployment, so that a worker starts from the
-    // beginning. A target keeps its epoch if it is the greater one, because generations only increase.
-    let found = session
-        .prepare(
-            "INSERT INTO targets (component, environment, project, organization, deployment, epoch,
-                 number, data_plane, due_at, lane, planes)
-             VALUES (:component, :environment, :project, :organization, :deployment,
-                 (SELECT epoch FROM meta), 1, :data_plane, :due_at, :lane, :planes)
-             ON CONFLICT (component, environment, project, organization) DO UPDATE SET
-                 deployment = excluded.deployment, epoch = max(epoch, excluded.epoch),
-                 number = number + 1, data_plane = excluded.data_plane,
-                 due_at = excluded.due_at, lane = excluded.lane, applied = 0, attempt = 0,
-                 claims = 0, lease_owner = NULL, unreadable = 0, planes = excluded.planes
-             RETURNING id, epoch, number",
-        )?
-        .query_row(
+    let (planes, due_at) = (json(planes)?, nanoseconds(new.accepted_at));
+    // It also resets the work of the previous deployment, so that a worker starts from the beginning.
+    if let Some(before) = before {
+        session.execute(
+            "UPDATE targets SET deployment = :deployment, epoch = :epoch, number = :number,
+                 data_plane = :data_plane, due_at = :due_at, lane = :lane, applied = 0, attempt = 0,
+                 claims = 0, lease_owner = NULL, unreadable = 0, planes = :planes
+             WHERE id = :id",
             named_params! {
-                ":component": new.target.component.as_str(),
-                ":environment": new.target.environment.as_str(),
-                ":project": new.target.project.as_str(),
-                ":organization": new.target.organization.as_str(),
+                ":id": before.id,
                 ":deployment": new.id.as_str(),
+                ":epoch": stored(generation.epoch),
+                ":number": stored(generation.number),
                 ":data_plane": new.data_plane.as_str(),
-                ":due_at": nanoseconds(new.accepted_at),
+                ":due_at": due_at,
                 ":lane": due::number(lane),
-                ":planes": json(planes)?,
-            },
-            |row| {
-                let generation = Generation::new(count(row.get(1)?), count(row.get(2)?));
-                Ok((row.get(0)?, generation))
+                ":planes": planes,
             },
         )?;
-    Ok(found)
+        return Ok(before.id);
+    }
+    session.execute(
+        "INSERT INTO targets (component, environment, project, organization, deployment, epoch,
+             number, data_plane, due_at, lane, planes)
+         VALUES (:component, :environment, :project, :organization, :deployment, :epoch, :number,
+             :data_plane, :due_at, :lane, :planes)",
+        named_params! {
+            ":component": new.target.component.as_str(),
+            ":environment": new.target.environment.as_str(),
+            ":project": new.target.project.as_str(),
+            ":organization": new.target.organization.as_str(),
+            ":deployment": new.id.as_str(),
+            ":epoch": stored(generation.epoch),
+            ":number": stored(generation.number),
+            ":data_plane": new.data_plane.as_str(),
+            ":due_at": due_at,
+            ":lane": due::number(lane),
+            ":planes": planes,
+        },
+    )?;
+    Ok(session.connection().last_insert_rowid())
 }
 
 /// Ends the previous deployment unless it has ended, and returns its id if it is superseded. A

@@ -91,6 +91,12 @@ impl Subjected {
             }
             tasks.join_all().await;
         }
+        // They take away the keys that those out of order have left.
+        for _ in 0..20 {
+            store.accept(new(2, next)).await.unwrap();
+            next += 1;
+        }
+        end(&store, LATER).await;
         Self {
             store,
             spent,
@@ -180,6 +186,80 @@ async fn no_call_costs_more_with_history() {
     for ((name, few), (_, many)) in few.iter().zip(&many) {
         assert!(*few > 50, "{name} did nothing");
         assert!(*many <= few + few / 4, "{name}: {few} became {many}");
+    }
+}
+
+/// Returns the number of pages in the log: a header of 32 bytes, and 24 bytes and 4,096 of each page
+/// (<https://www.sqlite.org/fileformat.html#the_write_ahead_log>).
+fn pages(directory: &TempDir) -> u64 {
+    let log = std::fs::metadata(directory.path().join("choreo.db-wal")).unwrap();
+    (log.len() - 32) / (24 + 4096)
+}
+
+/// Accepts all deployments in one commit. The writer is busy until all are queued.
+async fn accept_together(store: &Arc<SqliteStore>, all: Vec<NewDeployment>) {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let busy = Arc::clone(store);
+    let busy = tokio::spawn(async move {
+        let mut began = Some(began);
+        let work = move |_: &mut crate::writer::Session<'_>| {
+            if let Some(began) = began.take() {
+                began.send(()).unwrap();
+            }
+            Ok(wait.recv().unwrap_err())
+        };
+        busy.writer.call(work).await.unwrap();
+    });
+    begun.await.unwrap();
+    let commits = store.writer.commits();
+    let mut calls: Vec<_> = all.into_iter().map(|new| store.accept(new)).collect();
+    // Without the budget of a task, which ends before all are queued.
+    let queue = std::future::poll_fn(|context| {
+        for call in &mut calls {
+            assert!(call.as_mut().poll(context).is_pending());
+        }
+        std::task::Poll::Ready(())
+    });
+    tokio::task::unconstrained(queue).await;
+    drop(go);
+    for call in calls {
+        call.await.unwrap();
+    }
+    busy.await.unwrap();
+    assert_eq!(store.writer.commits(), commits + 2);
+}
+
+/// Guards the cost of a commit: each page in the log is two writes and a part of a checkpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn acceptances_write_few_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("choreo.db");
+    let keep = |connection: &mut Connection| {
+        connection
+            .pragma_update(None, "wal_autocheckpoint", 0)
+            .unwrap();
+    };
+    let store = Arc::new(SqliteStore::open_changed(&file, keep).await.unwrap());
+    let mut next = 0;
+    let mut some = |count| -> Vec<NewDeployment> {
+        let numbers = next..next + count;
+        next += count;
+        // Neighbours in time are of components that are far from each other.
+        numbers.map(|n| new(n * 37 % MANY, n)).collect()
+    };
+    for _ in 0..MANY / 100 {
+        accept_together(&store, some(100)).await;
+    }
+    for _ in 0..MANY {
+        end(&store, LATER).await;
+    }
+    for (count, at_most) in [(1, 14), (16, 26), (64, 44)] {
+        let before = pages(&directory);
+        accept_together(&store, some(count)).await;
+        let pages = pages(&directory) - before;
+        println!("{count} acceptances in one commit: {pages} pages");
+        assert!(pages <= at_most, "{count}: {pages} pages");
     }
 }
 

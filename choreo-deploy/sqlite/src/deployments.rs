@@ -65,12 +65,13 @@ pub(crate) fn insert(
 ) -> Result<Deployment, Failure> {
     let workload = workload.map(|workload| workload.store(session));
     let workload = workload.transpose()?;
-    session.execute(
+    let inserted = session.execute(
         "INSERT INTO deployments (id, target, component, organization, epoch, number,
              settings_version, phase, reasons, release, changed_at, revision, format, document,
              workload)
          VALUES (:id, :target, :component, :organization, :epoch, :number, :settings_version,
-             :phase, '[]', :release, :changed_at, 1, :format, :document, :workload)",
+             :phase, '[]', :release, :changed_at, 1, :format, :document, :workload)
+         ON CONFLICT (id) DO NOTHING",
         named_params! {
             ":id": new.id.as_str(),
             ":target": decided.target,
@@ -87,6 +88,12 @@ pub(crate) fn insert(
             ":workload": workload,
         },
     )?;
+    if inserted == 0 {
+        return Err(Failure::conflict(format!(
+            "deployment id {} is taken",
+            new.id
+        )));
+    }
     session.changes(Change::Deployment(new.id.clone()));
     let (generation, version) = (decided.generation, decided.settings_version);
     Ok(new.deployment(generation, version, decided.release))
@@ -230,16 +237,18 @@ pub(crate) fn page(
     Ok((deployments, last))
 }
 
-/// Returns the statement of a query and its values. Only the conditions differ, so there are eight
+/// Returns the statement of a query and its values. Only the conditions differ, so there are few
 /// statements.
-fn select(query: &DeploymentQuery, before: Option<i64>) -> (String, Vec<(&'static str, Value)>) {
-    let mut sql = "SELECT * FROM deployments WHERE seq < :before".to_owned();
-    let mut values = vec![(":before", before.unwrap_or(i64::MAX).into())];
+pub(crate) fn select(
+    query: &DeploymentQuery,
+    before: Option<i64>,
+) -> (String, Vec<(&'static str, Value)>) {
     let text = |word: &str| Value::from(word.to_owned());
+    let (mut conditions, mut values) = (Vec::new(), Vec::new());
     if let Some(target) = &query.target {
         let is_target = targets::IS_TARGET;
-        sql.push_str(&format!(
-            " AND target = (SELECT id FROM targets WHERE {is_target})"
+        conditions.push(format!(
+            "target = (SELECT id FROM targets WHERE {is_target})"
         ));
         values.extend([
             (":component", text(target.component.as_str())),
@@ -249,17 +258,33 @@ fn select(query: &DeploymentQuery, before: Option<i64>) -> (String, Vec<(&'stati
         ]);
     }
     if let Some(component) = &query.component {
-        sql.push_str(" AND organization = :of_owner AND component = :of_component");
+        conditions.push("organization = :of_owner AND component = :of_component".to_owned());
         values.extend([
             (":of_owner", text(component.organization.as_str())),
             (":of_component", text(component.component.as_str())),
         ]);
     }
     if let Some(organization) = &query.organization {
-        sql.push_str(" AND organization = :of_organization");
+        conditions.push("organization = :of_organization".to_owned());
         values.push((":of_organization", text(organization.as_str())));
     }
-    sql.push_str(" ORDER BY seq DESC");
+    // The deployments of a target are in the order of their generations: its index is the unique key.
+    let (place, order) = match query.target {
+        Some(_) => (
+            "(epoch, number) < (SELECT +epoch, +number FROM deployments WHERE seq = :before)",
+            "epoch DESC, number DESC",
+        ),
+        None => ("seq < :before", "seq DESC"),
+    };
+    if let Some(before) = before {
+        conditions.push(place.to_owned());
+        values.push((":before", before.into()));
+    }
+    if conditions.is_empty() {
+        conditions.push("true".to_owned());
+    }
+    let conditions = conditions.join(" AND ");
+    let sql = format!("SELECT * FROM deployments WHERE {conditions} ORDER BY {order}");
     (sql, values)
 }
 

@@ -13,6 +13,10 @@ use crate::writer::Session;
 /// accumulate, and few enough to be cheap.
 const TAKEN_AWAY: i64 = 4;
 
+/// The query of the keys that expired first.
+pub(crate) const EXPIRED: &str = "SELECT organization, component, key FROM idempotency
+    WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+
 /// Returns the deployment that an earlier request with the key stored.
 pub(crate) fn replayed(
     session: &Session<'_>,
@@ -82,11 +86,14 @@ fn forget_expired(session: &Session<'_>, now: Timestamp) -> Result<(), Failure> 
     let over = now
         .checked_sub(Idempotency::SPARE)
         .unwrap_or(Timestamp::MIN);
-    // The subquery is needed because SQLite has no LIMIT for DELETE by default.
-    session.execute(
-        "DELETE FROM idempotency WHERE rowid IN (
-             SELECT rowid FROM idempotency WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
-        (nanoseconds(over), TAKEN_AWAY),
-    )?;
+    let mut statement = session.prepare(EXPIRED)?;
+    let keys = statement.query_map((nanoseconds(over), TAKEN_AWAY), |row| row.try_into())?;
+    for key in keys {
+        let key: (String, String, String) = key?;
+        session.execute(
+            "DELETE FROM idempotency WHERE organization = ?1 AND component = ?2 AND key = ?3",
+            key,
+        )?;
+    }
     Ok(())
 }

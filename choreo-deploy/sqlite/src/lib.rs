@@ -117,6 +117,7 @@ mod signals;
 mod store;
 mod targets;
 mod tokens;
+mod transaction;
 mod unreadable;
 mod work;
 mod workloads;

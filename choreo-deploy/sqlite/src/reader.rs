@@ -2,24 +2,29 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::{fmt, thread};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::error::Failure;
 use crate::log::Gate;
+use crate::queue::{self, Queue};
+use crate::transaction::Begun;
 use crate::{OpenError, schema};
 
 /// The number of threads of a lane: while one is busy, the other responds.
 const THREADS: usize = 2;
-/// The maximum number of queued queries in a lane. Further callers wait.
-const QUEUE: usize = 1024;
+/// The maximum number of look-ups that share a snapshot. After each commit a new snapshot reads its
+/// pages again, whatever the number of its look-ups.
+const LOOK_UPS: usize = 16;
+/// A list takes so long that it has its own snapshot.
+const LISTS: usize = 1;
 
-type Query = Box<dyn FnOnce(&Connection) + Send>;
-type Queries = Arc<Mutex<mpsc::Receiver<Query>>>;
+type Query = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
+type Queries = Arc<Queue<Query>>;
 
 /// A handle to the threads that read. When it is dropped, they finish their queues and end.
 ///
@@ -34,8 +39,8 @@ impl Readers {
     /// Opens the connections and starts the threads. The database must exist.
     pub(crate) fn start(path: &Path, gate: &Gate) -> Result<Self, OpenError> {
         Ok(Self {
-            points: Lane::start(path, gate)?,
-            lists: Lane::start(path, gate)?,
+            points: Lane::start(path, gate, LOOK_UPS)?,
+            lists: Lane::start(path, gate, LISTS)?,
         })
     }
 
@@ -59,23 +64,26 @@ impl Readers {
 }
 
 struct Lane {
-    queue: Option<mpsc::Sender<Query>>,
+    queries: Queries,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Lane {
-    fn start(path: &Path, gate: &Gate) -> Result<Self, OpenError> {
-        let (queue, queries) = mpsc::channel(QUEUE);
-        let queries = Arc::new(Mutex::new(queries));
+    fn start(path: &Path, gate: &Gate, group: usize) -> Result<Self, OpenError> {
         let mut lane = Self {
-            queue: Some(queue),
+            queries: Arc::new(Queue::new()),
             threads: Vec::new(),
         };
         for _ in 0..THREADS {
-            let (connection, queries) = (schema::open_reader(path)?, Arc::clone(&queries));
-            let gate = gate.clone();
+            let connection = schema::open_reader(path)?;
+            let (queries, gate) = (Arc::clone(&lane.queries), gate.clone());
             let thread = thread::Builder::new().name("choreo-sqlite-reader".to_owned());
-            let thread = thread.spawn(move || run(&connection, &queries, &gate));
+            let thread = thread.spawn(move || {
+                while queries.wait().is_some() {
+                    let _in = gate.enter();
+                    answer(&connection, taken(&queries, group));
+                }
+            });
             let thread = thread.map_err(|source| OpenError::Io {
                 path: path.to_owned(),
                 source,
@@ -92,12 +100,13 @@ impl Lane {
         T: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let query: Query = Box::new(move |connection| {
-            let result = catch_unwind(AssertUnwindSafe(|| snapshot(connection, ask)));
+        let query: Query = Box::new(move |snapshot| {
+            let result = catch_unwind(AssertUnwindSafe(|| ask(snapshot?)));
             let _ = reply.send(result.unwrap_or_else(|_| Err(panicked())));
         });
-        let queue = self.queue.as_ref().ok_or_else(Failure::stopped)?;
-        queue.send(query).await.map_err(|_| Failure::stopped())?;
+        if !self.queries.push(queue::Lane::Outside, query).await {
+            return Err(Failure::stopped());
+        }
         answer.await.map_err(|_| Failure::stopped())?
     }
 }
@@ -112,51 +121,34 @@ impl fmt::Debug for Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queries.close();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-fn run(connection: &Connection, queries: &Queries, gate: &Gate) {
-    loop {
-        // The other threads wait for the lock instead of the queue. It is released when a query
-        // arrives.
-        let query = queries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .blocking_recv();
-        let Some(query) = query else { break };
-        let _in = gate.enter();
-        query(connection);
-    }
+/// Returns queued queries as a vector: a snapshot that begins later includes every commit that came
+/// before one of them.
+fn taken(queries: &Queue<Query>, at_most: usize) -> Vec<Query> {
+    std::iter::from_fn(|| queries.pop(queue::Lane::Outside))
+        .take(at_most)
+        .collect()
 }
 
-/// A transaction makes all statements of one query see the same state.
-fn snapshot<T>(
-    connection: &Connection,
-    ask: impl FnOnce(&Connection) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let snapshot = Snapshot::begin(connection)?;
-    ask(snapshot.0)
-}
-
-/// A read transaction. Its statements are prepared once, unlike those of rusqlite's transaction.
-struct Snapshot<'c>(&'c Connection);
-
-impl<'c> Snapshot<'c> {
-    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
-        Ok(Self(connection))
-    }
-}
-
-impl Drop for Snapshot<'_> {
-    fn drop(&mut self) {
-        let end = self.0.prepare_cached("ROLLBACK");
-        // This fails if SQLite has already rolled the transaction back.
-        let _ = end.and_then(|mut end| end.execute([]));
+/// Answers queries in one snapshot, so that all statements of a query see the same state.
+fn answer(connection: &Connection, queries: Vec<Query>) {
+    let mut snapshot = None;
+    for query in queries {
+        let begun = match snapshot {
+            Some(_) => Ok(()),
+            None => Begun::to_read(connection).map(|begun| snapshot = Some(begun)),
+        };
+        query(begun.map(|()| connection));
+        // After some errors SQLite rolls the transaction back, and the next query needs another.
+        if connection.is_autocommit() {
+            snapshot = None;
+        }
     }
 }
 
@@ -196,5 +188,71 @@ mod tests {
         let held = tokio::time::timeout(moment, list).await;
         held.expect_err("the control: the lists are under way");
         drop(ends);
+    }
+
+    /// A store with one row, and readers of it.
+    fn counted(directory: &tempfile::TempDir) -> (Connection, Arc<Readers>) {
+        let file = directory.path().join("choreo.db");
+        let writer = schema::open_writer(&file).unwrap();
+        let table = "CREATE TABLE test (value INTEGER) STRICT; INSERT INTO test VALUES (1)";
+        writer.execute_batch(table).unwrap();
+        let readers = Arc::new(Readers::start(&file, &Gate::default()).unwrap());
+        (writer, readers)
+    }
+
+    fn value(connection: &Connection) -> Result<i64, Failure> {
+        let mut statement = connection.prepare_cached("SELECT value FROM test")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    /// After each commit a snapshot costs as much as the look-up.
+    #[tokio::test]
+    async fn look_ups_that_wait_together_share_a_snapshot() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, readers) = counted(&directory);
+        let mut ends = Vec::new();
+        for _ in 0..THREADS {
+            let (end, ended) = channel::<()>();
+            let readers = Arc::clone(&readers);
+            let (begun, beginning) = oneshot::channel();
+            tokio::spawn(async move {
+                let busy = move |_: &Connection| {
+                    begun.send(()).unwrap();
+                    Ok(_ = ended.recv())
+                };
+                readers.call(busy).await.unwrap();
+            });
+            beginning.await.unwrap();
+            ends.push(end);
+        }
+        let first = readers.call(move |connection| {
+            let found = value(connection)?;
+            writer.execute("UPDATE test SET value = 2", [])?;
+            Ok(found)
+        });
+        let second = readers.call(value);
+        // One look at both puts them into the queue.
+        let both = async { tokio::join!(first, second) };
+        let free = async { drop(ends) };
+        let ((first, second), ()) = tokio::join!(both, free);
+        assert_eq!((first.unwrap(), second.unwrap()), (1, 1));
+        let later = readers.call(value).await.unwrap();
+        assert_eq!(
+            later, 2,
+            "the control: a snapshot of its own shows the commit"
+        );
+    }
+
+    /// One that fails or panics must not fail those that share its snapshot.
+    #[tokio::test]
+    async fn a_look_up_whose_snapshot_ends_harms_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_writer, readers) = counted(&directory);
+        let ends = readers.call(|connection| Ok(connection.execute_batch("ROLLBACK")?));
+        let panics = readers.call(|_| -> Result<(), Failure> { panic!("a bug in a query") });
+        let (ended, panicked, found) = tokio::join!(ends, panics, readers.call(value));
+        ended.unwrap();
+        assert!(panicked.is_err());
+        assert_eq!(found.unwrap(), 1);
     }
 }

@@ -11,46 +11,66 @@ use crate::writer::Session;
 
 pub(crate) const TABLE: &str = "settings";
 
-/// The version that a deployment uses; settings that are new to the target get the next one.
-pub(crate) fn choose(
-    session: &Session<'_>,
-    target: i64,
-    choice: &SettingsChoice,
-) -> Result<u64, Failure> {
-    match choice {
-        SettingsChoice::Now(settings) => newest(session, target, settings),
-        SettingsChoice::Version(version) => {
-            let exists = session
-                .prepare("SELECT 1 FROM settings WHERE target = ?1 AND version = ?2")?
-                .exists((target, stored(*version)))?;
-            if exists {
-                Ok(*version)
-            } else {
-                Err(AcceptError::SettingsMissing(*version).into())
+/// The newest settings of a target.
+pub(crate) const NEWEST: &str = "SELECT target, version, format, document FROM settings
+    WHERE target = ?1 ORDER BY version DESC LIMIT 1";
+
+/// The settings that a deployment chooses, as far as they can be written before the thread that stores
+/// them.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    /// These, and their document.
+    Now(Box<Settings>, String),
+    Version(u64),
+}
+
+impl Choice {
+    pub(crate) fn of(choice: &SettingsChoice) -> Result<Self, Failure> {
+        match choice {
+            SettingsChoice::Now(settings) => {
+                Ok(Self::Now(Box::new(settings.clone()), json(settings)?))
+            }
+            SettingsChoice::Version(version) => Ok(Self::Version(*version)),
+            // A choice that this version does not know chooses nothing that it has.
+            _ => Err(Failure::conflict(
+                "choice of settings is not known to this store",
+            )),
+        }
+    }
+
+    /// The version that a deployment uses; settings that are new to the target get the next one.
+    pub(crate) fn make(&self, session: &Session<'_>, target: i64) -> Result<u64, Failure> {
+        match self {
+            Self::Now(settings, document) => newest(session, target, (settings, document)),
+            Self::Version(version) => {
+                let exists = session
+                    .prepare("SELECT 1 FROM settings WHERE target = ?1 AND version = ?2")?
+                    .exists((target, stored(*version)))?;
+                if exists {
+                    Ok(*version)
+                } else {
+                    Err(AcceptError::SettingsMissing(*version).into())
+                }
             }
         }
-        // A choice that this version does not know chooses nothing that it has.
-        _ => Err(Failure::conflict(
-            "choice of settings is not known to this store",
-        )),
     }
 }
 
-fn newest(session: &Session<'_>, target: i64, settings: &Settings) -> Result<u64, Failure> {
-    let document = json(settings)?;
+fn newest(
+    session: &Session<'_>,
+    target: i64,
+    (settings, document): (&Settings, &str),
+) -> Result<u64, Failure> {
     let mut version = 0;
     {
-        let mut statement = session.prepare(
-            "SELECT target, version, format, document FROM settings WHERE target = ?1
-             ORDER BY version DESC LIMIT 1",
-        )?;
+        let mut statement = session.prepare(NEWEST)?;
         let mut rows = statement.query([target])?;
         if let Some(row) = rows.next()? {
             version = count(row.get("version")?);
             // Mostly it is written as it was; what another version wrote may be the same all the same.
             let (format, known): (i64, Option<String>) =
                 (row.get("format")?, row.get("document").ok());
-            let same = format == FORMAT && known.as_deref() == Some(&document);
+            let same = format == FORMAT && known.as_deref() == Some(document);
             if same || readable(read(row))?.as_ref() == Some(settings) {
                 return Ok(version);
             }

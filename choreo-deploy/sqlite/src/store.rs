@@ -232,8 +232,9 @@ impl DeploymentStore for SqliteStore {
         at: Timestamp,
     ) -> Result<Release, StoreError> {
         let claim = claim.clone();
-        let record =
-            move |session: &mut Session<'_>| work::record_release(session, &claim, draft, at);
+        let record = move |session: &mut Session<'_>| {
+            work::record_release(session, &claim, draft.clone(), at)
+        };
         Ok(self.writer.call_first(record).await?)
     }
 
@@ -249,7 +250,7 @@ impl DeploymentStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call_first(move |session| work::put_back(session, &claim, progress))
+            .call_first(move |session| work::put_back(session, &claim, progress.clone()))
             .await?)
     }
 
@@ -257,7 +258,7 @@ impl DeploymentStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call_first(move |session| work::finish(session, &claim, outcome))
+            .call_first(move |session| work::finish(session, &claim, outcome.clone()))
             .await?)
     }
 
@@ -443,7 +444,7 @@ impl RunStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call_first(move |session| run_work::put_back(session, &claim, progress))
+            .call_first(move |session| run_work::put_back(session, &claim, progress.clone()))
             .await?)
     }
 
@@ -451,7 +452,7 @@ impl RunStore for SqliteStore {
         let claim = claim.clone();
         Ok(self
             .writer
-            .call_first(move |session| run_work::finish(session, &claim, outcome))
+            .call_first(move |session| run_work::finish(session, &claim, outcome.clone()))
             .await?)
     }
 
@@ -562,7 +563,7 @@ impl RegistryStore for SqliteStore {
         let now = Timestamp::now();
         Ok(self
             .writer
-            .call(move |session| registries::put(session, registry, expected, now))
+            .call(move |session| registries::put(session, registry.clone(), expected, now))
             .await?)
     }
 

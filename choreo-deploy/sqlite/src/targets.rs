@@ -86,6 +86,8 @@ fn ready(entry: &Entry<'_>) -> Result<ReadyState, Failure> {
 /// The part of a target that an acceptance needs.
 #[derive(Debug)]
 pub(crate) struct Before {
+    pub(crate) id: i64,
+    generation: Generation,
     /// The newest deployment.
     pub(crate) deployment: DeploymentId,
     /// The deployment of the ready state.
@@ -96,7 +98,7 @@ pub(crate) struct Before {
 
 pub(crate) fn before(connection: &Connection, target: &Target) -> Result<Option<Before>, Failure> {
     let sql = format!(
-        "SELECT id, deployment, ready_deployment, hold_by, hold_since, planes
+        "SELECT id, epoch, number, deployment, ready_deployment, hold_by, hold_since, planes
          FROM targets WHERE {IS_TARGET}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -109,17 +111,35 @@ pub(crate) fn before(connection: &Connection, target: &Target) -> Result<Option<
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let entry = Entry::new(TABLE, row.get::<_, i64>("id")?.to_string(), row);
+    let id: i64 = row.get("id")?;
+    let entry = Entry::new(TABLE, id.to_string(), row);
     let ready = match entry.get::<Option<String>>("ready_deployment")? {
         Some(_) => Some(entry.parsed("ready_deployment")?),
         None => None,
     };
     Ok(Some(Before {
+        id,
+        generation: Generation::new(entry.count("epoch")?, entry.count("number")?),
         deployment: entry.parsed("deployment")?,
         ready,
         hold: hold_of(&entry)?,
         planes: entry.json("planes")?,
     }))
+}
+
+/// The generation after every one that was given out for a target. Only the thread that writes gives
+/// them out.
+pub(crate) fn next_generation(
+    connection: &Connection,
+    before: Option<&Before>,
+) -> Result<Generation, Failure> {
+    let epoch: i64 = connection
+        .prepare_cached("SELECT epoch FROM meta")?
+        .query_row([], |row| row.get(0))?;
+    let (known, number) = before.map_or((0, 0), |before| {
+        (before.generation.epoch, before.generation.number)
+    });
+    Ok(Generation::new(known.max(count(epoch)), number + 1))
 }
 
 fn hold_of(entry: &Entry<'_>) -> Result<Option<Hold>, Failure> {

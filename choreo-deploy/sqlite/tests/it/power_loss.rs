@@ -31,8 +31,10 @@ const WRITE_AHEAD_LOG: &str = "choreo.db-wal";
 /// The file to which the process writes each acknowledgement, one per line.
 const LEDGER: &str = "ledger";
 const OPENED: &str = "opened";
-/// Enough writes to fill the log twice, so that it is copied and restarted in between.
 const DEPLOYMENTS: u64 = 300;
+/// After so many the log is copied into the database, so that it is begun anew in between: it would
+/// not become long enough for that by itself.
+const COPIED: u64 = 50;
 const CALLERS: u64 = 4;
 /// The maximum number of images of a record.
 const PART: usize = 10_000;
@@ -106,14 +108,22 @@ async fn child() {
             .unwrap()
     };
     note(OPENED.to_owned());
+    let copy = move || {
+        let connection = Connection::open(folder.join(DATABASE)).unwrap();
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        connection.query_row(sql, [], |_| Ok(())).unwrap();
+    };
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..CALLERS {
-        let (store, note) = (Arc::clone(&store), note.clone());
+        let (store, note, copy) = (Arc::clone(&store), note.clone(), copy.clone());
         callers.spawn(async move {
             for number in (caller..DEPLOYMENTS).step_by(usize::try_from(CALLERS).unwrap()) {
                 let component = format!("component-{}", number % 17);
                 store.accept(new(&component, number, at(0))).await.unwrap();
                 note(format!("accepted d-{number}"));
+                if number % COPIED == 0 {
+                    copy();
+                }
                 if number % 3 == 0
                     && let Some(claimed) = claim(&store, at(1)).await
                 {
