@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use axum::Router;
-use choreo_deploy::catalog::{Catalog, CatalogError, Plan, Stage};
+use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::deployer::{Deployer, Parts};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::resolver::NeverResolver;
@@ -31,6 +30,8 @@ use crate::{Outcome, bare, copy, fill};
 
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
+/// How many callers there are at most, each with a component.
+const MOST: usize = 64;
 
 /// Alternates rounds of all, with 1, 16 and 64 callers who each wait for their answers.
 pub(crate) fn accept(file: &Path) -> Outcome {
@@ -40,21 +41,48 @@ pub(crate) fn accept(file: &Path) -> Outcome {
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let (ours, tokens) = servers.block_on(ours(&copied))?;
+    let (ours, tokens) = servers.block_on(webhook(&copied))?;
     let ours = servers.block_on(serve(ours))?;
-    let bare = servers
-        .block_on(async { serve(bare::router(&directory.path().join("bare.db"))?).await })?;
+    let bare = bare::router(&directory.path().join("bare.db"))?;
+    let bare = servers.block_on(serve(bare))?;
     let idle = servers.block_on(serve(bare::idle()))?;
-    for callers in [1, 16, 64] {
+    for callers in [1, 16, MOST] {
         let mut rounds: [Vec<Round>; 3] = Default::default();
         for _ in 0..ROUNDS {
             for (server, rounds) in [ours, bare, idle].into_iter().zip(&mut rounds) {
-                rounds.push(clients.block_on(round(server, tokens[..callers].to_vec())));
+                let end = End::After(ROUND);
+                rounds.push(clients.block_on(round(server, tokens[..callers].to_vec(), end)));
             }
         }
         print(callers, rounds.map(|rounds| Round::median(&rounds)));
     }
     Ok(())
+}
+
+/// Sends so many requests to one of them, with so many callers.
+pub(crate) fn load(file: &Path, server: &str, (callers, requests): (usize, u64)) -> Outcome {
+    let (copied, directory) = copy(file)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let (router, tokens) = runtime.block_on(webhook(&copied))?;
+    let router = match server {
+        "webhook" => router,
+        "row" => bare::router(&directory.path().join("bare.db"))?,
+        "empty" => bare::idle(),
+        _ => return Err("server is webhook, row or empty".into()),
+    };
+    let server = runtime.block_on(serve(router))?;
+    let tokens = tokens[..callers].to_vec();
+    let round = runtime.block_on(round(server, tokens, End::At(requests)));
+    println!("{:.0}/s, {:.0} µs", round.rate, round.processor);
+    Ok(())
+}
+
+/// When the callers stop.
+#[derive(Clone, Copy)]
+enum End {
+    After(Duration),
+    /// So many requests of all rounds.
+    At(u64),
 }
 
 fn print(callers: usize, [ours, bare, idle]: [Round; 3]) {
@@ -108,7 +136,7 @@ fn processor() -> f64 {
 }
 
 /// Lets each caller send one request after the other for a while.
-async fn round(server: SocketAddr, tokens: Vec<String>) -> Round {
+async fn round(server: SocketAddr, tokens: Vec<String>, end: End) -> Round {
     static KEYS: AtomicU64 = AtomicU64::new(0);
     let count = Arc::new(AtomicU64::new(0));
     let (begun, spent) = (Instant::now(), processor());
@@ -118,8 +146,15 @@ async fn round(server: SocketAddr, tokens: Vec<String>) -> Round {
         callers.spawn(async move {
             #[expect(clippy::disallowed_methods, reason = "the bench's own server")]
             let mut connection = TcpStream::connect(server).await.expect("connects");
-            while begun.elapsed() < ROUND {
+            loop {
                 let key = KEYS.fetch_add(1, Ordering::Relaxed);
+                let is_over = match end {
+                    End::After(time) => begun.elapsed() >= time,
+                    End::At(requests) => key >= requests,
+                };
+                if is_over {
+                    break;
+                }
                 call(&mut connection, &token, key).await;
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -172,7 +207,7 @@ async fn serve(router: Router) -> Outcome<SocketAddr> {
 }
 
 /// The webhook over the store; nobody works on what it accepts.
-async fn ours(file: &Path) -> Outcome<(Router, Vec<String>)> {
+async fn webhook(file: &Path) -> Outcome<(Router, Vec<String>)> {
     let store = Arc::new(SqliteStore::open(file).await?);
     let id = ("acme".parse()?, "images".parse()?);
     let images = NewRegistry::new(
@@ -184,13 +219,13 @@ async fn ours(file: &Path) -> Outcome<(Router, Vec<String>)> {
     store.put_registry(images, None).await?;
     let deployer = Deployer::new(Parts {
         store: Arc::clone(&store) as _,
-        catalog: Arc::new(Services),
+        catalog: Arc::new(StaticCatalog::new((0..MOST).map(plan))),
         backends: Arc::new(HashMap::new()),
         resolver: Arc::new(NeverResolver),
         sealer: Arc::new(Sealer::new(SealingKey::new("2026-11", [7; 32])?)),
     });
     let mut tokens = Vec::new();
-    for number in 0..64 {
+    for number in 0..MOST {
         let key = ComponentKey::new("acme".parse()?, format!("component-{number}").parse()?);
         let (token, record) = DeployToken::mint(key, Lifetime::DEFAULT, Timestamp::now());
         store.issue_token(record).await?;
@@ -202,32 +237,21 @@ async fn ours(file: &Path) -> Outcome<(Router, Vec<String>)> {
     Ok((Router::new().fallback_service(webhook), tokens))
 }
 
-/// A service for every id.
-#[derive(Debug)]
-struct Services;
-
-#[async_trait]
-impl Catalog for Services {
-    async fn plan(&self, key: &ComponentKey) -> Result<Option<Plan>, CatalogError> {
-        let project = Project::new(
-            "acme".parse().expect("an id"),
-            "shop".parse().expect("an id"),
-        );
-        let registry = "images".parse().expect("an id");
-        let component = &key.component;
-        let number = component
-            .as_str()
-            .trim_start_matches("component-")
-            .parse()
-            .unwrap_or(0);
-        let workload: Workload =
-            serde_json::from_value(fill::workload(number)).map_err(CatalogError::new)?;
-        let component =
-            Component::new(component.clone(), project, ComponentType::Service, registry);
-        let local = || "local".parse().expect("an id");
-        let development = Environment::new("development".parse().expect("an id"), local());
-        Ok(Some(
-            Plan::new(component, workload).then(Stage::new(development, DataPlane::new(local()))),
-        ))
-    }
+/// The service of a number.
+fn plan(number: usize) -> Plan {
+    let project = Project::new(
+        "acme".parse().expect("an id"),
+        "shop".parse().expect("an id"),
+    );
+    let workload = serde_json::from_value::<Workload>(fill::workload(number as u64));
+    let component = Component::new(
+        format!("component-{number}").parse().expect("an id"),
+        project,
+        ComponentType::Service,
+        "images".parse().expect("an id"),
+    );
+    let local = || "local".parse().expect("an id");
+    let development = Environment::new("development".parse().expect("an id"), local());
+    Plan::new(component, workload.expect("a workload"))
+        .then(Stage::new(development, DataPlane::new(local())))
 }

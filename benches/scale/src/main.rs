@@ -5,6 +5,8 @@
 //!   takes then.
 //! - `accept FILE`: the webhook on a copy of the file beside a handler that writes and syncs one row, and
 //!   one that does nothing.
+//! - `load FILE SERVER CALLERS REQUESTS`: so many requests to one of the three, which are `webhook`, `row`
+//!   and `empty`: for programs that count instructions and calls.
 
 mod accept;
 mod bare;
@@ -15,6 +17,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const USAGE: &str = "fill FILE [COMPONENTS DEPLOYMENTS] | start PROGRAM FILE | accept FILE \
+    | load FILE SERVER CALLERS REQUESTS";
 
 const COMPONENTS: u64 = 10_000;
 const DEPLOYMENTS: u64 = 100_000;
@@ -31,7 +36,11 @@ fn main() -> Outcome {
         }
         ["start", program, file] => start::start(program, Path::new(file)),
         ["accept", file] => accept::accept(Path::new(file)),
-        _ => Err("fill FILE [COMPONENTS DEPLOYMENTS] | start PROGRAM FILE | accept FILE".into()),
+        ["load", file, server, callers, requests] => {
+            let counts = (callers.parse()?, requests.parse()?);
+            accept::load(Path::new(file), server, counts)
+        }
+        _ => Err(USAGE.into()),
     }
 }
 
