@@ -30,7 +30,7 @@ use crate::wiped::{Wiped, WipedText};
 /// assert_eq!(credential.expose_password(), "hunter2");
 /// assert!(!format!("{credential:?}").contains("hunter2"));
 ///
-/// // One that holds for some hours, for two owners.
+/// // A token that expires after some hours, for two owners.
 /// let end = "2030-01-01T12:00:00Z".parse()?;
 /// let token = Credential::new("AWS", "eyJwYXlsb2Fk")?.with_expiry(end);
 /// assert_eq!(token.clone_secret().expires_at(), Some(end));
@@ -305,7 +305,7 @@ fn check_password(password: &str) -> Result<(), CredentialError> {
 ///
 /// assert_eq!(
 ///     Credential::new("a:b", "hunter2").unwrap_err().to_string(),
-///     "user name holds a colon: Basic authentication cannot carry it, check that the password \
+///     "user name contains a colon: Basic authentication cannot carry it, check that the password \
 ///      is in its own field",
 /// );
 /// ```
@@ -340,11 +340,11 @@ impl fmt::Display for CredentialError {
             }
             Self::PasswordTooLong => "password is longer than 16 KiB: check what was pasted",
             Self::UsernameColon => {
-                "user name holds a colon: Basic authentication cannot carry it, check that the \
+                "user name contains a colon: Basic authentication cannot carry it, check that the \
                  password is in its own field"
             }
             Self::UsernameControlCharacter => {
-                "user name holds a line break or another control character: remove it"
+                "user name contains a line break or another control character: remove it"
             }
             Self::UsernameEmpty => {
                 "user name is empty: enter the name that goes with the password or token"

@@ -170,7 +170,7 @@ impl DockerConfig {
                 Code::DockerConfigConverted,
                 "the docker config held a token beside the user name and the password",
                 "the password is used here, as nodes do, while Docker and Podman prefer the token: \
-                 see that the password is the one that holds",
+                 check which password is valid",
             ));
         }
         if repairs.identity_token {
@@ -178,7 +178,7 @@ impl DockerConfig {
                 Code::DockerConfigConverted,
                 "the docker config held an identity token of az acr login, which nodes do not \
                  understand",
-                "it is used as a password here, as ACR allows; it holds for about 3 hours, so \
+                "it is used as a password here, as ACR allows; it expires after about 3 hours, so \
                  enter a service principal or a repository token instead",
             ));
         }

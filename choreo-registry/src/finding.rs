@@ -174,7 +174,7 @@ codes! {
     AccountPassword "account-password" Info
         "The password seems to be that of a person's account; a token can be limited and revoked."
     AnonymousPullUnlikely "anonymous-pull-unlikely" Warning
-        "The vendor is not known to let anybody pull without a credential."
+        "The vendor is not known to allow pulls without a credential."
     CredentialUnneeded "credential-unneeded" Info
         "Everybody may pull from the registry, so the credential is of no use."
     DataPlaneOfAnotherCloud "data-plane-of-another-cloud" Warning
@@ -204,7 +204,7 @@ codes! {
     HostNotCanonical "host-not-canonical" Warning
         "The image's host is spelt otherwise than its registry, and nodes compare byte by byte."
     HostWithUnderscore "host-with-underscore" Warning
-        "The image's host holds an underscore, so it is read as a part of the repository."
+        "The image's host contains an underscore, so it is read as a part of the repository."
     Ipv6WithoutPort "ipv6-without-port" Warning
         "The host is an IPv6 address without a port, for which kubelets find no credential."
     LatestImplied "latest-implied" Info

@@ -207,7 +207,7 @@ fn errors_name_the_rule_the_byte_and_the_way_out() {
         (
             "acme/app:1+2",
             10,
-            "\"acme/app:1+2\": tag may hold only letters, digits, '_', '.' and '-', found '+' at \
+            "\"acme/app:1+2\": tag may contain only letters, digits, '_', '.' and '-', found '+' at \
              byte 10",
         ),
         (
@@ -260,13 +260,13 @@ fn errors_name_the_rule_the_byte_and_the_way_out() {
         (
             "<none>:<none>",
             0,
-            "\"<none>:<none>\": repository name may hold only a-z, 0-9 and the separators '.', \
+            "\"<none>:<none>\": repository name may contain only a-z, 0-9 and the separators '.', \
              '_', '-' and '/', found '<' at byte 0",
         ),
         (
             "exa_mple.com:8080/app",
             3,
-            "\"exa_mple.com:8080/app\": host must not hold an underscore, found '_' at byte 3",
+            "\"exa_mple.com:8080/app\": host must not contain an underscore, found '_' at byte 3",
         ),
         (
             "example.com:http/app",
@@ -408,7 +408,7 @@ fn parts_alone_obey_the_same_rules() {
         ("", "invalid tag \"\": it is empty: write a tag such as 1.0"),
         (
             "a@b",
-            "invalid tag \"a@b\": tag may hold only letters, digits, '_', '.' and '-', found '@' at \
+            "invalid tag \"a@b\": tag may contain only letters, digits, '_', '.' and '-', found '@' at \
              byte 1",
         ),
     ] {
@@ -426,7 +426,7 @@ fn parts_alone_obey_the_same_rules() {
         ),
         (
             "acme/app:1",
-            "invalid repository \"acme/app:1\": repository name may hold only a-z, 0-9 and the \
+            "invalid repository \"acme/app:1\": repository name may contain only a-z, 0-9 and the \
              separators '.', '_', '-' and '/', found ':' at byte 8",
         ),
     ] {
@@ -602,7 +602,7 @@ fn what_is_doubtful_is_found_and_said() {
         (
             "exa_mple.com/app:1",
             &[
-                "warning: \"exa_mple.com\" holds an underscore, so it is no host but a part of the \
+                "warning: \"exa_mple.com\" contains an underscore, so it is read as a part of the \
                repository: use another DNS name for the registry (host-with-underscore)",
             ],
         ),
@@ -638,7 +638,7 @@ fn what_is_doubtful_is_found_and_said() {
         (
             "[:::]:5000/app:1",
             &[
-                "warning: invalid registry host \"[:::]:5000\": the brackets do not hold an IPv6 \
+                "warning: invalid registry host \"[:::]:5000\": the brackets do not contain an IPv6 \
                address: write [2001:db8::1]:5000: write the host as the registry's operator gives \
                it (host-impossible)",
             ],

@@ -34,14 +34,14 @@ fn fields_have_bounds_and_refusals_say_what_to_do() {
     assert_eq!(
         of("a:b", "x"),
         refused(
-            "user name holds a colon: Basic authentication cannot carry it, check that the \
+            "user name contains a colon: Basic authentication cannot carry it, check that the \
              password is in its own field"
         )
     );
     for username in ["a\n", "\u{7f}", "a\0b"] {
         assert_eq!(
             of(username, "x"),
-            refused("user name holds a line break or another control character: remove it")
+            refused("user name contains a line break or another control character: remove it")
         );
     }
     assert_eq!(
@@ -116,10 +116,10 @@ fn each_variant_of_the_error_has_its_text() {
         E::PasswordTooLong = E::PasswordTooLong =>
             "password is longer than 16 KiB: check what was pasted";
         E::UsernameColon = E::UsernameColon =>
-            "user name holds a colon: Basic authentication cannot carry it, check that the \
+            "user name contains a colon: Basic authentication cannot carry it, check that the \
              password is in its own field";
         E::UsernameControlCharacter = E::UsernameControlCharacter =>
-            "user name holds a line break or another control character: remove it";
+            "user name contains a line break or another control character: remove it";
         E::UsernameEmpty = E::UsernameEmpty =>
             "user name is empty: enter the name that goes with the password or token";
         E::UsernameTooLong = E::UsernameTooLong =>

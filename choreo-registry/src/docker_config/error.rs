@@ -150,9 +150,7 @@ impl fmt::Display for DockerConfigError {
         f.write_str("docker config ")?;
         match self {
             Self::Auth(defect) => write!(f, "has an \"auth\" that {defect}"),
-            Self::Base64 => {
-                f.write_str("is encoded in base64: paste what base64 -d makes of it")
-            }
+            Self::Base64 => f.write_str("is encoded in base64: paste what base64 -d makes of it"),
             Self::Credential(error) => write!(f, "cannot be used: {error}"),
             Self::CredHelpers(hosts) => {
                 f.write_str("names credential helpers (\"credHelpers\")")?;
@@ -184,7 +182,7 @@ impl fmt::Display for DockerConfigError {
             }
             Self::Host(error) => write!(f, "has a key under \"auths\" that names no host: {error}"),
             Self::KubernetesManifest => f.write_str(
-                "is a Kubernetes manifest: paste what its \".dockerconfigjson\" holds, decoded with \
+                "is a Kubernetes manifest: paste its \".dockerconfigjson\", decoded with \
                  base64 -d",
             ),
             Self::NoEntry => {
@@ -293,7 +291,7 @@ impl fmt::Display for AuthDefect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoColon => {
-                "holds no colon: encode user name, colon and password together, \
+                "contains no colon: encode user name, colon and password together, \
                  printf '%s:%s' USER PASSWORD | base64"
             }
             Self::NotBase64 => {

@@ -405,15 +405,15 @@ fn findings_say_what_was_put_right() {
         messages(r#"{"auths":{"ghcr.io":{"auth":"Zm9vOmJhcg==","identitytoken":"t"}}}"#),
         [
             "info: the docker config held a token beside the user name and the password: the \
-             password is used here, as nodes do, while Docker and Podman prefer the token: see \
-             that the password is the one that holds (docker-config-converted)",
+             password is used here, as nodes do, while Docker and Podman prefer the token: check \
+             which password is valid (docker-config-converted)",
         ],
     );
     assert_eq!(
         messages(r#"{"auths":{"acme.azurecr.io":{"identitytoken":"t"}}}"#),
         [
             "info: the docker config held an identity token of az acr login, which nodes do not \
-             understand: it is used as a password here, as ACR allows; it holds for about 3 \
+             understand: it is used as a password here, as ACR allows; it expires after about 3 \
              hours, so enter a service principal or a repository token instead \
              (docker-config-converted)",
         ],

@@ -171,7 +171,7 @@ impl fmt::Display for Rule {
             Self::Character(found) => {
                 match found {
                     Some(found) => write!(f, "character {found:?} is not allowed")?,
-                    None => f.write_str("it holds a character that is not allowed")?,
+                    None => f.write_str("it contains a character that is not allowed")?,
                 }
                 ": a host is letters, digits, hyphens and dots"
             }
@@ -192,7 +192,7 @@ impl fmt::Display for Rule {
                 "it ends in a number and is no IPv4 address: write four numbers from 0 to 255, \
                  without leading zeros"
             }
-            Self::Ipv6 => "the brackets do not hold an IPv6 address: write [2001:db8::1]:5000",
+            Self::Ipv6 => "the brackets do not contain an IPv6 address: write [2001:db8::1]:5000",
             Self::Ipv6Zone => "image references know no IPv6 zone: write the address without '%'",
             Self::Label => "it has an empty part: write single dots between names",
             Self::LabelTooLong => "each part of a host is at most 63 characters long",
@@ -210,7 +210,7 @@ impl fmt::Display for Rule {
             Self::Port => "the port must be a number from 1 to 65535",
             Self::Scheme => "the scheme is unknown: write the host without it",
             Self::Template => "a variable was not replaced by its value: replace it first",
-            Self::UnbracketedIpv6 => "an IPv6 address stands in brackets: write [2001:db8::1]:5000",
+            Self::UnbracketedIpv6 => "an IPv6 address needs brackets: write [2001:db8::1]:5000",
             Self::Underscore => {
                 "image references allow no underscore in a host: use another DNS name for it"
             }
@@ -237,7 +237,7 @@ mod tests {
             Rule::Character(Some(_)) = Rule::Character(Some('!')) =>
                 "character '!' is not allowed: a host is letters, digits, hyphens and dots";
             Rule::Character(None) = Rule::Character(None) =>
-                "it holds a character that is not allowed: a host is letters, digits, hyphens and \
+                "it contains a character that is not allowed: a host is letters, digits, hyphens and \
                  dots";
             Rule::DotlessWithoutPort(Some(_)) = Rule::DotlessWithoutPort(Some("r".to_owned())) =>
                 "a host without a dot needs a port, or image references take it for a namespace of \
@@ -252,7 +252,7 @@ mod tests {
                 "it ends in a number and is no IPv4 address: write four numbers from 0 to 255, \
                  without leading zeros";
             Rule::Ipv6 = Rule::Ipv6 =>
-                "the brackets do not hold an IPv6 address: write [2001:db8::1]:5000";
+                "the brackets do not contain an IPv6 address: write [2001:db8::1]:5000";
             Rule::Ipv6Zone = Rule::Ipv6Zone =>
                 "image references know no IPv6 zone: write the address without '%'";
             Rule::Label = Rule::Label => "it has an empty part: write single dots between names";
@@ -269,7 +269,7 @@ mod tests {
             Rule::Template = Rule::Template =>
                 "a variable was not replaced by its value: replace it first";
             Rule::UnbracketedIpv6 = Rule::UnbracketedIpv6 =>
-                "an IPv6 address stands in brackets: write [2001:db8::1]:5000";
+                "an IPv6 address needs brackets: write [2001:db8::1]:5000";
             Rule::Underscore = Rule::Underscore =>
                 "image references allow no underscore in a host: use another DNS name for it";
             Rule::Userinfo = Rule::Userinfo =>
@@ -285,7 +285,7 @@ mod tests {
         for (input, text) in [
             (
                 "hunter2!",
-                "it holds a character that is not allowed: a host is letters, digits, hyphens and \
+                "it contains a character that is not allowed: a host is letters, digits, hyphens and \
                  dots",
             ),
             (

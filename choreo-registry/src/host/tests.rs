@@ -78,15 +78,15 @@ fn refusals_say_what_to_do() {
         ),
         (
             "[:::]",
-            "the brackets do not hold an IPv6 address: write [2001:db8::1]:5000",
+            "the brackets do not contain an IPv6 address: write [2001:db8::1]:5000",
         ),
         (
             "[::1",
-            "the brackets do not hold an IPv6 address: write [2001:db8::1]:5000",
+            "the brackets do not contain an IPv6 address: write [2001:db8::1]:5000",
         ),
         (
             "[::1]x",
-            "the brackets do not hold an IPv6 address: write [2001:db8::1]:5000",
+            "the brackets do not contain an IPv6 address: write [2001:db8::1]:5000",
         ),
         (
             "[fe80::1%eth0]",
@@ -94,7 +94,7 @@ fn refusals_say_what_to_do() {
         ),
         (
             "2001:db8::1",
-            "an IPv6 address stands in brackets: write [2001:db8::1]:5000",
+            "an IPv6 address needs brackets: write [2001:db8::1]:5000",
         ),
         (
             "a..com",
@@ -236,7 +236,7 @@ fn what_may_be_anything_is_not_repeated() {
     for (input, rule) in [
         (
             "a.com,b.com",
-            "it holds a character that is not allowed: a host is letters, digits, hyphens and dots",
+            "it contains a character that is not allowed: a host is letters, digits, hyphens and dots",
         ),
         (
             "registry",

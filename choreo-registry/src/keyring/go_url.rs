@@ -43,12 +43,12 @@ pub enum UrlError {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Address => "only an IPv6 address may stand in brackets",
-            Self::Character => "its host holds a character that no host has",
-            Self::Control => "it holds a control character",
-            Self::Escape => "a '%' in it begins no escape that may stand there",
+            Self::Address => "only an IPv6 address may be in brackets",
+            Self::Character => "its host contains a character that is not allowed",
+            Self::Control => "it contains a control character",
+            Self::Escape => "a '%' in it does not begin a valid escape",
             Self::Port => "what follows the first colon of its host is no port",
-            Self::UserInfo => "what stands before its '@' is no user name and password",
+            Self::UserInfo => "the part before its '@' is not a user name and password",
         })
     }
 }
@@ -259,13 +259,13 @@ mod tests {
         use UrlError as E;
 
         assert_texts! { E:
-            E::Address = E::Address => "only an IPv6 address may stand in brackets";
-            E::Character = E::Character => "its host holds a character that no host has";
-            E::Control = E::Control => "it holds a control character";
-            E::Escape = E::Escape => "a '%' in it begins no escape that may stand there";
+            E::Address = E::Address => "only an IPv6 address may be in brackets";
+            E::Character = E::Character => "its host contains a character that is not allowed";
+            E::Control = E::Control => "it contains a control character";
+            E::Escape = E::Escape => "a '%' in it does not begin a valid escape";
             E::Port = E::Port => "what follows the first colon of its host is no port";
             E::UserInfo = E::UserInfo =>
-                "what stands before its '@' is no user name and password";
+                "the part before its '@' is not a user name and password";
         }
     }
 

@@ -261,7 +261,7 @@ fn each_reason_has_its_words() {
             Tool::Kubelet,
             " ghcr.io",
             "ghcr.io/a",
-            "does not match \" ghcr.io\", because it is dropped: its host holds a character that no host has",
+            "does not match \" ghcr.io\", because it is dropped: its host contains a character that is not allowed",
         ),
         (
             Tool::Kubelet,
@@ -273,19 +273,19 @@ fn each_reason_has_its_words() {
             Tool::Kubelet,
             "ghcr.io/%x",
             "ghcr.io/a",
-            "does not match \"ghcr.io/%x\", because it is dropped: a '%' in it begins no escape that may stand there",
+            "does not match \"ghcr.io/%x\", because it is dropped: a '%' in it does not begin a valid escape",
         ),
         (
             Tool::Kubelet,
             "ghcr.io/\n",
             "ghcr.io/a",
-            "does not match \"ghcr.io/\\n\", because it is dropped: it holds a control character",
+            "does not match \"ghcr.io/\\n\", because it is dropped: it contains a control character",
         ),
         (
             Tool::Kubelet,
             "a b@ghcr.io",
             "ghcr.io/a",
-            "does not match \"…@ghcr.io\", because it is dropped: what stands before its '@' is no user name and password",
+            "does not match \"…@ghcr.io\", because it is dropped: the part before its '@' is not a user name and password",
         ),
         (
             Tool::Kubelet,
@@ -297,7 +297,7 @@ fn each_reason_has_its_words() {
             Tool::Kubelet,
             "[ghcr.io]:443",
             "ghcr.io/a",
-            "does not match \"[ghcr.io]:443\", because it is dropped: only an IPv6 address may stand in brackets",
+            "does not match \"[ghcr.io]:443\", because it is dropped: only an IPv6 address may be in brackets",
         ),
         (
             Tool::Docker,

@@ -27,7 +27,7 @@ pub enum NoPullSecret {
 impl fmt::Display for NoPullSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Public => "the registry needs no pull secret: everybody may pull from it",
+            Self::Public => "the registry needs no pull secret: anyone may pull from it",
             Self::Vendor => {
                 "the registry needs no pull secret: the data plane's nodes have access of their own"
             }
@@ -95,7 +95,7 @@ mod tests {
 
         assert_texts! { NoPullSecret:
             NoPullSecret::Public = NoPullSecret::Public =>
-                "the registry needs no pull secret: everybody may pull from it";
+                "the registry needs no pull secret: anyone may pull from it";
             NoPullSecret::Vendor = NoPullSecret::Vendor =>
                 "the registry needs no pull secret: the data plane's nodes have access of their own";
         }

@@ -237,7 +237,7 @@ fn public_and_vendor_registries_need_no_pull_secret() {
     for (authentication, reason) in [
         (
             Authentication::Public,
-            "the registry needs no pull secret: everybody may pull from it",
+            "the registry needs no pull secret: anyone may pull from it",
         ),
         (
             Authentication::Vendor,

@@ -194,7 +194,7 @@ impl fmt::Display for Rule {
         f.write_str(match self {
             Self::Blank => "blanks are not allowed",
             Self::Character => {
-                "repository name may hold only a-z, 0-9 and the separators '.', '_', '-' and '/'"
+                "repository name may contain only a-z, 0-9 and the separators '.', '_', '-' and '/'"
             }
             Self::Digest(rule) => return write!(f, "the part after '@' is no digest: {rule}"),
             Self::Empty => "it is empty",
@@ -209,12 +209,12 @@ impl fmt::Display for Rule {
             Self::Separator => {
                 "repository name needs a letter or digit on both sides of '.', '_', '__' or hyphens"
             }
-            Self::TagCharacter => "tag may hold only letters, digits, '_', '.' and '-'",
+            Self::TagCharacter => "tag may contain only letters, digits, '_', '.' and '-'",
             Self::TagEmpty => "tag is empty",
             Self::TagStart => "tag must start with a letter, a digit or '_'",
             Self::TagTooLong => "tag is longer than 128 bytes",
             Self::Template => "a variable was not replaced by its value",
-            Self::Underscore => "host must not hold an underscore",
+            Self::Underscore => "host must not contain an underscore",
             Self::Uppercase => "repository name must be lowercase",
             Self::Userinfo => "it carries a user name or password before '@'",
         })
@@ -378,7 +378,7 @@ mod tests {
         assert_texts! { Rule:
             Rule::Blank = Rule::Blank => "blanks are not allowed";
             Rule::Character = Rule::Character =>
-                "repository name may hold only a-z, 0-9 and the separators '.', '_', '-' and '/'";
+                "repository name may contain only a-z, 0-9 and the separators '.', '_', '-' and '/'";
             Rule::Digest(_) = Rule::Digest(digest::Rule::Algorithm) =>
                 "the part after '@' is no digest: unsupported algorithm: use sha256, sha384 or sha512";
             Rule::Empty = Rule::Empty => "it is empty";
@@ -396,12 +396,12 @@ mod tests {
             Rule::Separator = Rule::Separator =>
                 "repository name needs a letter or digit on both sides of '.', '_', '__' or hyphens";
             Rule::TagCharacter = Rule::TagCharacter =>
-                "tag may hold only letters, digits, '_', '.' and '-'";
+                "tag may contain only letters, digits, '_', '.' and '-'";
             Rule::TagEmpty = Rule::TagEmpty => "tag is empty";
             Rule::TagStart = Rule::TagStart => "tag must start with a letter, a digit or '_'";
             Rule::TagTooLong = Rule::TagTooLong => "tag is longer than 128 bytes";
             Rule::Template = Rule::Template => "a variable was not replaced by its value";
-            Rule::Underscore = Rule::Underscore => "host must not hold an underscore";
+            Rule::Underscore = Rule::Underscore => "host must not contain an underscore";
             Rule::Uppercase = Rule::Uppercase => "repository name must be lowercase";
             Rule::Userinfo = Rule::Userinfo => "it carries a user name or password before '@'";
         }

@@ -24,7 +24,7 @@ fn host(image: &ImageReference) -> Option<Finding> {
         return Some(Finding::new(
             Code::HostWithUnderscore,
             format!(
-                "{} holds an underscore, so it is no host but a part of the repository",
+                "{} contains an underscore, so it is read as a part of the repository",
                 Quoted::new(host)
             ),
             "use another DNS name for the registry",

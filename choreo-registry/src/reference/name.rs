@@ -118,7 +118,7 @@ impl AsRef<str> for RepositoryRef<'_> {
 /// assert_eq!("v1.0_build".parse::<Tag>()?.as_str(), "v1.0_build");
 /// assert_eq!(
 ///     "v1.0+build".parse::<Tag>().unwrap_err().to_string(),
-///     "invalid tag \"v1.0+build\": tag may hold only letters, digits, '_', '.' and '-', \
+///     "invalid tag \"v1.0+build\": tag may contain only letters, digits, '_', '.' and '-', \
 ///      found '+' at byte 4",
 /// );
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())

@@ -72,7 +72,7 @@ impl fmt::Display for RegistryError {
                 )
             }
             Self::DisplayNameControlCharacter => f.write_str(
-                "display name holds a line break or another control character: remove it",
+                "display name contains a line break or another control character: remove it",
             ),
             Self::DisplayNameEmpty => {
                 f.write_str("display name is empty: enter a name by which people know the registry")
@@ -141,7 +141,7 @@ mod tests {
                 "\"acme.westeurope.data.azurecr.io\" is a data endpoint, which serves layers only: \
                  enter the login server, such as \"acme.azurecr.io\"";
             E::DisplayNameControlCharacter = E::DisplayNameControlCharacter =>
-                "display name holds a line break or another control character: remove it";
+                "display name contains a line break or another control character: remove it";
             E::DisplayNameEmpty = E::DisplayNameEmpty =>
                 "display name is empty: enter a name by which people know the registry";
             E::DisplayNameTooLong = E::DisplayNameTooLong =>

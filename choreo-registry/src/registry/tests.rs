@@ -217,7 +217,7 @@ fn vendors_of_operators_are_kept_when_a_registry_changes() {
     assert_eq!(changed.vendor().id(), "acme");
     assert_eq!(
         changed.findings()[0].message(),
-        "Acme Registry is not known to let anybody pull without a credential",
+        "Acme Registry is not known to allow pulls without a credential",
     );
     let away = changed.with_host(host("ghcr.io"));
     let error = away.authenticate(Authentication::Vendor).unwrap_err();

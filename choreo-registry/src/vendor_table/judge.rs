@@ -51,7 +51,7 @@ impl Vendor {
         }
         Some(Finding::new(
             Code::AnonymousPullUnlikely,
-            format!("{self} is not known to let anybody pull without a credential"),
+            format!("{self} is not known to allow pulls without a credential"),
             self.advice(),
         ))
     }
@@ -82,7 +82,7 @@ impl Vendor {
         if *self.recommended == [AuthenticationType::Public] {
             return Some(Finding::new(
                 Code::CredentialUnneeded,
-                format!("everybody may pull from the registry of {self}"),
+                format!("anyone may pull from the registry of {self}"),
                 "choose public access: a credential that is not there cannot leak",
             ));
         }
@@ -127,7 +127,7 @@ impl Vendor {
         Finding::new(
             Code::ShortLivedPassword,
             format!(
-                "such a password for {self} holds for about {}",
+                "such a password for {self} expires after about {}",
                 in_words(lifetime)
             ),
             help,

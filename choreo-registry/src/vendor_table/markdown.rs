@@ -25,7 +25,7 @@ impl VendorTable {
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let mut table = String::from(
-            "| vendor | hosts | user name | password | tokens begin with | holds for \
+            "| vendor | hosts | user name | password | tokens begin with | valid for \
              | recommended types | cloud | token server | what to do |\n\
              |---|---|---|---|---|---|---|---|---|---|\n",
         );

@@ -34,8 +34,8 @@ impl fmt::Display for CredentialRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::EcrPublicUsername => {
-                "Amazon ECR Public accepts no user name but AWS: choose public access, for \
-                 everybody may pull from it"
+                "Amazon ECR Public accepts no user name but AWS: choose public access, because \
+                 anyone may pull from it"
             }
             Self::EcrUsername => {
                 "Amazon ECR accepts no user name but AWS: choose the authentication type vendor, \
@@ -74,7 +74,7 @@ mod tests {
 
         assert_texts! { C:
             C::EcrPublicUsername = C::EcrPublicUsername =>
-                "Amazon ECR Public accepts no user name but AWS: choose public access, for everybody \
+                "Amazon ECR Public accepts no user name but AWS: choose public access, because anyone \
                  may pull from it";
             C::EcrUsername = C::EcrUsername =>
                 "Amazon ECR accepts no user name but AWS: choose the authentication type vendor, or \

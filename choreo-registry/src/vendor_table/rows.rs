@@ -114,7 +114,7 @@ pub(super) static ROWS: &[Row] = &[
         ],
         recommended: &[Public, Basic, DockerConfig],
         cloud: Some(Cloud::Aws),
-        help: "choose public access, for everybody may pull from it",
+        help: "choose public access, because anyone may pull from it",
         documentation: "https://docs.aws.amazon.com/AmazonECR/latest/public/public-registry-auth.html",
         token_realm: Some("https://public.ecr.aws/token/"),
         ..ROW
@@ -246,7 +246,7 @@ pub(super) static ROWS: &[Row] = &[
         hosts: &["docker.elastic.co"],
         credentials: &[accepts("*", ANY, ("any", "token of Elastic"))],
         recommended: &[Public, Basic, DockerConfig],
-        help: "choose public access, for everybody may pull from it",
+        help: "choose public access, because anyone may pull from it",
         documentation: "https://www.docker.elastic.co/",
         token_realm: Some("https://docker-auth.elastic.co/auth"),
         ..ROW
@@ -424,7 +424,7 @@ pub(super) static ROWS: &[Row] = &[
         hosts: &["registry.k8s.io", "k8s.gcr.io"],
         credentials: &[],
         recommended: &[Public],
-        help: "choose public access, for everybody may pull from it",
+        help: "choose public access, because anyone may pull from it",
         documentation: "https://github.com/kubernetes/registry.k8s.io",
         ..ROW
     },
@@ -434,7 +434,7 @@ pub(super) static ROWS: &[Row] = &[
         hosts: &["mcr.microsoft.com"],
         credentials: &[],
         recommended: &[Public],
-        help: "choose public access, for everybody may pull from it",
+        help: "choose public access, because anyone may pull from it",
         documentation: "https://github.com/microsoft/containerregistry",
         ..ROW
     },

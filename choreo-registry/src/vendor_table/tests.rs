@@ -217,7 +217,7 @@ fn findings_say_what_is_doubtful_and_what_to_do() {
             "ecr",
             "AWS",
             "x",
-            "warning: such a password for Amazon ECR holds for about 12 hours: choose the \
+            "warning: such a password for Amazon ECR expires after about 12 hours: choose the \
              authentication type vendor, or renew the password before it expires \
              (short-lived-password)",
         ),
@@ -225,14 +225,14 @@ fn findings_say_what_is_doubtful_and_what_to_do() {
             "ecr-public",
             "AWS",
             "x",
-            "warning: such a password for Amazon ECR Public holds for about 12 hours: choose \
-             public access, for everybody may pull from it (short-lived-password)",
+            "warning: such a password for Amazon ECR Public expires after about 12 hours: choose \
+             public access, because anyone may pull from it (short-lived-password)",
         ),
         (
             "alibaba",
             "cr_temp_user",
             "x",
-            "warning: such a password for Alibaba Cloud Container Registry holds for about 1 \
+            "warning: such a password for Alibaba Cloud Container Registry expires after about 1 \
              hour: renew the password before it expires, or enter a lasting one: set a password \
              under Access Credential of the instance (short-lived-password)",
         ),
@@ -248,7 +248,7 @@ fn findings_say_what_is_doubtful_and_what_to_do() {
             "mcr",
             "alice",
             "x",
-            "info: everybody may pull from the registry of Microsoft Artifact Registry: choose \
+            "info: anyone may pull from the registry of Microsoft Artifact Registry: choose \
              public access: a credential that is not there cannot leak (credential-unneeded)",
         ),
         (
@@ -312,7 +312,7 @@ fn findings_say_what_is_doubtful_and_what_to_do() {
     let ecr = Vendor::of(&host(samples::ECR));
     assert_eq!(
         ecr.judge_public().unwrap().to_string(),
-        "warning: Amazon ECR is not known to let anybody pull without a credential: enter AWS and \
+        "warning: Amazon ECR is not known to allow pulls without a credential: enter AWS and \
          the output of aws ecr get-login-password (see \
          https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html) \
          (anonymous-pull-unlikely)",
@@ -357,7 +357,7 @@ fn a_password_that_lasts_for_a_month_is_not_short_lived() {
     assert_eq!(
         of_days(29),
         [
-            "warning: such a password for Acme holds for about 29 days: renew the password before \
+            "warning: such a password for Acme expires after about 29 days: renew the password before \
              it expires, or enter a lasting one: enter what the registry's operator gave you \
              (short-lived-password)"
         ]

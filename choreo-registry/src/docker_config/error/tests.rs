@@ -30,7 +30,7 @@ fn each_variant_has_its_text() {
         E::Base64 = E::Base64 =>
             "docker config is encoded in base64: paste what base64 -d makes of it";
         E::KubernetesManifest = E::KubernetesManifest =>
-            "docker config is a Kubernetes manifest: paste what its \".dockerconfigjson\" holds, \
+            "docker config is a Kubernetes manifest: paste its \".dockerconfigjson\", \
              decoded with base64 -d";
         E::Credential(_) = E::Credential(CredentialError::UsernameEmpty) =>
             "docker config cannot be used: user name is empty: enter the name that goes with the \
@@ -97,7 +97,7 @@ fn each_variant_has_its_text() {
 fn each_defect_of_auth_has_its_text() {
     assert_texts! { AuthDefect:
         AuthDefect::NoColon = AuthDefect::NoColon =>
-            "holds no colon: encode user name, colon and password together, \
+            "contains no colon: encode user name, colon and password together, \
              printf '%s:%s' USER PASSWORD | base64";
         AuthDefect::NotBase64 = AuthDefect::NotBase64 =>
             "is not base64: paste it anew, or give \"username\" and \"password\"";
@@ -132,7 +132,7 @@ fn lists_of_hosts_are_bounded_and_left_out_when_empty() {
         ),
         (
             E::Auth(AuthDefect::NoColon),
-            "docker config has an \"auth\" that holds no colon: encode user name, colon and \
+            "docker config has an \"auth\" that contains no colon: encode user name, colon and \
          password together, printf '%s:%s' USER PASSWORD | base64",
         ),
         (
