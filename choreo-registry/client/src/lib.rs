@@ -145,7 +145,6 @@ mod retry;
 mod scope;
 mod session;
 mod token;
-mod words;
 
 pub use self::access::{Access, AccessClass};
 pub use self::compare::Comparison;

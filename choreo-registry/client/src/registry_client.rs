@@ -335,7 +335,7 @@ impl RegistryClient {
             Some(detail) => self
                 .session
                 .error(ErrorKind::InvalidResponse)
-                .with_evidence(&answer.host(), answer.response.status())
+                .with_evidence(answer.evidence())
                 .with_detail(detail),
             None => error,
         }

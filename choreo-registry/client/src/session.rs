@@ -32,7 +32,7 @@ pub(super) use self::login::Plan;
 use choreo_registry::{Credential, RegistryHost, quote::Quoted};
 
 use crate::{
-    ClientError, ErrorKind,
+    ClientError, ErrorKind, Evidence,
     address::{Address, Addresses, Authority},
     disguise::Page,
     error, gzip,
@@ -90,6 +90,11 @@ impl Answer {
     /// The host that gave it.
     pub(super) fn host(&self) -> String {
         self.address.authority().to_string()
+    }
+
+    /// Returns its host and status.
+    pub(super) fn evidence(&self) -> Evidence {
+        Evidence::of(&self.host(), self.response.status())
     }
 
     /// The answer to a request for this resource that showed this.
@@ -409,31 +414,31 @@ impl Session {
                 Quoted::new(&answer.host())
             ));
         }
-        ClientError::response(
-            self.registry.as_str(),
-            &answer.host(),
-            self.situation(answer),
-            &answer.response,
-        )
-    }
-
-    fn situation(&self, answer: &Answer) -> Situation {
-        Situation {
-            place: answer.place,
-            sent: answer.sent,
-            proven: self.is_proven(),
-            refused: self.is_refused.load(Ordering::Relaxed),
-            page: answer.page,
+        let meaning = self.meaning(answer);
+        let error = self
+            .error(meaning.kind)
+            .with_evidence(Evidence::read(&answer.host(), &answer.response));
+        let error = match answer.page {
+            Some(page) => error.with_page(format_args!("it answers with {}", page.name())),
+            None => error,
+        };
+        if meaning.is_ambiguous {
+            error.with_doubt()
+        } else {
+            error
         }
     }
 
     fn meaning(&self, answer: &Answer) -> Meaning {
         let code = error::error_code(answer.response.body());
-        Meaning::of(
-            answer.response.status(),
-            code.as_deref(),
-            self.situation(answer),
-        )
+        let situation = Situation {
+            place: answer.place,
+            sent: answer.sent,
+            proven: self.is_proven(),
+            refused: self.is_refused.load(Ordering::Relaxed),
+            page: answer.page,
+        };
+        Meaning::of(answer.response.status(), code.as_deref(), situation)
     }
 }
 

@@ -172,9 +172,7 @@ impl RegistryClient {
 
     fn invalid(&self, answer: &Answer, detail: &str) -> ClientError {
         let error = self.session.error(ErrorKind::InvalidResponse);
-        error
-            .with_evidence(&answer.host(), answer.response.status())
-            .with_detail(detail)
+        error.with_evidence(answer.evidence()).with_detail(detail)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     ClientError, ErrorKind,
     address::{Address, Authority},
     challenge::{self, Challenge, ChallengeError},
+    disguise::Page,
     meaning::{Place, Sent},
     request::{Headers, Resource},
     scope,
@@ -320,7 +321,7 @@ impl Session {
             }
             let error = self.failure(&answer);
             return Err(match (error.kind(), answer.page) {
-                (ErrorKind::InvalidResponse, Some(page)) => error.with_page(page, status),
+                (ErrorKind::InvalidResponse, Some(page)) => error.with_page(of_page(page, status)),
                 (ErrorKind::InvalidResponse, None) => {
                     error.with_detail(format_args!("its token server answers {}", status.as_u16()))
                 }
@@ -331,7 +332,7 @@ impl Session {
             token::read(answer.response.body(), Timestamp::now()).map_err(|reason| match answer
                 .page
             {
-                Some(page) => invalid().with_page(page, status),
+                Some(page) => invalid().with_page(of_page(page, status)),
                 None => invalid().with_detail(format_args!(
                     "its token server's answer is refused, {reason}"
                 )),
@@ -436,6 +437,11 @@ fn second_grant(first: Grant, status: StatusCode, held: Option<&Held>) -> Option
         (Grant::Post, 400 | 401 | 404 | 405) => Some(Grant::Get),
         (Grant::Get | Grant::Post, _) => None,
     }
+}
+
+fn of_page(page: Page, status: StatusCode) -> String {
+    let (status, page) = (status.as_u16(), page.name());
+    format!("its token server answers {status} with {page}")
 }
 
 /// Whether a 403 says that a token with a larger scope would do.

@@ -129,7 +129,7 @@ impl Session {
             self.failure(answer)
         } else {
             self.error(ErrorKind::NotARegistry)
-                .with_evidence(&answer.host(), answer.response.status())
+                .with_evidence(answer.evidence())
         }
     }
 

@@ -2,28 +2,39 @@
 
 use choreo_registry::quote::Quoted;
 
-use crate::{
-    error::{ErrorKind, Inner},
-    transport::TransportError,
-};
+use super::{evidence::Evidence, kind::ErrorKind};
+use crate::transport::TransportError;
 
-pub(super) struct Words<'a> {
-    pub(super) error: &'a Inner,
+/// What is known about a failure.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) kind: ErrorKind,
+    pub(super) registry: String,
+    pub(super) image: Option<String>,
+    pub(super) detail: Option<String>,
+    /// A wrong login and a missing right look alike here: both are named.
+    pub(super) is_ambiguous: bool,
+    /// The answer is a page: a firewall or proxy in front of the registry may refuse.
+    pub(super) is_page: bool,
+    /// A list of tags was asked for, and no image.
+    pub(super) is_list: bool,
+    pub(super) evidence: Evidence,
+    pub(super) source: Option<TransportError>,
 }
 
-impl Words<'_> {
+impl Facts {
     /// Subject first; the registry's own code where it tells more.
     pub(super) fn message(&self) -> String {
-        let host = Quoted::new(&self.error.registry);
+        let host = Quoted::new(&self.registry);
         let of_registry = |what: &str| format!("registry {host} {what}");
         let detailed = |what: &str| format!("registry {host} {what}{}", self.detail());
-        match self.error.kind {
+        match self.kind {
             ErrorKind::Blocked => detailed("is out of bounds for this platform"),
-            ErrorKind::CredentialRefused if self.error.is_ambiguous => {
+            ErrorKind::CredentialRefused if self.is_ambiguous => {
                 of_registry("refuses the login, or its right to pull") + &self.image_after(" ")
             }
             ErrorKind::CredentialRefused => of_registry("refuses the user name or the password"),
-            ErrorKind::Denied if self.error.is_list => {
+            ErrorKind::Denied if self.is_list => {
                 of_registry("does not allow listing the tags")
                     + &self.image_after(" of ")
                     + &self.detail()
@@ -64,25 +75,25 @@ impl Words<'_> {
     }
 
     pub(super) fn help(&self) -> String {
-        let help = match self.error.kind {
+        let help = match self.kind {
             ErrorKind::Blocked => {
                 "ask the operator of the platform to allow this registry's address"
             }
-            ErrorKind::Denied if self.error.is_page && self.error.is_list => {
+            ErrorKind::Denied if self.is_page && self.is_list => {
                 "name a tag: the right to pull is often a right of its own; also ask the registry's \
                  operator whether a firewall or proxy in front of it refuses this platform's address"
             }
-            ErrorKind::Denied if self.error.is_page => {
+            ErrorKind::Denied if self.is_page => {
                 "ask the registry's operator whether a firewall or proxy in front of it refuses \
                  this platform's address; if none does, check that the token has not expired, and \
                  give this login the right to pull the repository"
             }
-            ErrorKind::InvalidResponse if self.error.is_page => {
+            ErrorKind::InvalidResponse if self.is_page => {
                 "check that the host is the registry's, and ask its operator whether a firewall or \
                  proxy in front of it refuses this platform's address"
             }
             ErrorKind::CredentialRefused | ErrorKind::Denied
-                if self.error.is_ambiguous && !self.error.is_list =>
+                if self.is_ambiguous && !self.is_list =>
             {
                 "check that the password or token is complete and has not expired; if it is right, \
                  give this login the right to pull the repository, and check the repository's \
@@ -92,7 +103,7 @@ impl Words<'_> {
                 "enter both again, completely; check that the token has not expired, and whether \
                  this registry wants a token instead of the password"
             }
-            ErrorKind::Denied if self.error.is_list => {
+            ErrorKind::Denied if self.is_list => {
                 "name a tag: at many registries the right to pull is another one than the right to \
                  list; to list, give this login that right as well"
             }
@@ -148,12 +159,12 @@ impl Words<'_> {
     }
 
     fn not_found(&self) -> String {
-        let registry = Quoted::new(&self.error.registry);
-        let Some(image) = &self.error.image else {
+        let registry = Quoted::new(&self.registry);
+        let Some(image) = &self.image else {
             return format!("registry {registry} does not know what was asked for");
         };
         let image = Quoted::new(image);
-        match self.error.evidence.code() {
+        match self.evidence.code() {
             Some("NAME_UNKNOWN") => format!("repository of image {image} was not found"),
             Some("MANIFEST_UNKNOWN") => {
                 format!("image {image} was not found: its repository has no such tag or digest")
@@ -163,7 +174,7 @@ impl Words<'_> {
     }
 
     fn wait(&self) -> String {
-        let when = match self.error.retry_after {
+        let when = match self.evidence.retry_after() {
             Some(wait) => format!("try again in {} seconds", wait.as_secs()),
             None => "try again later".to_owned(),
         };
@@ -171,39 +182,32 @@ impl Words<'_> {
     }
 
     fn detail(&self) -> String {
-        self.error
-            .detail
+        self.detail
             .as_ref()
             .map(|detail| format!(": {detail}"))
             .unwrap_or_default()
     }
 
     fn cause(&self) -> String {
-        self.error
-            .source
+        self.source
             .as_ref()
             .map(|source| format!(": {source}"))
             .unwrap_or_default()
     }
 
     fn lacks_tls(&self) -> bool {
-        self.error
-            .source
-            .as_ref()
-            .is_some_and(TransportError::lacks_tls)
+        self.source.as_ref().is_some_and(TransportError::lacks_tls)
     }
 
     fn status(&self) -> String {
-        self.error
-            .evidence
+        self.evidence
             .status()
             .map(|status| format!(" (status {status})"))
             .unwrap_or_default()
     }
 
     fn image_after(&self, before: &str) -> String {
-        self.error
-            .image
+        self.image
             .as_ref()
             .map(|image| format!("{before}{}", Quoted::new(image)))
             .unwrap_or_default()
