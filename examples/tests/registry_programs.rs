@@ -91,13 +91,13 @@ async fn a_login_and_an_image_that_work_end_with_0() {
     let answer = verify(format!("{host}/team/app:1")).await;
     assert_eq!(answer.status, 0);
     let words =
-        format!("pull_allowed: image \"{host}/team/app:1\" can be pulled with this login\n");
+        format!("pull-allowed: image \"{host}/team/app:1\" can be pulled with this login\n");
     assert_eq!((answer.stdout, answer.stderr), (words, String::new()));
     assert_eq!(
         seen(&verify(format!("{host}/team/app")).await),
-        (0, "pull_allowed")
+        (0, "pull-allowed")
     );
-    assert_eq!(seen(&verify(host.to_owned()).await), (0, "login_accepted"));
+    assert_eq!(seen(&verify(host.to_owned()).await), (0, "login-accepted"));
 }
 
 #[tokio::test]
@@ -105,15 +105,15 @@ async fn what_the_registry_refuses_or_hides_ends_with_1() {
     let registry = guarded().await;
     let host = registry.host();
     for (what, login, stdin, class) in [
-        ("team/app:1", LOGIN, "wrong", "credential_refused"),
-        ("team/app:1", "", "", "login_required"),
-        ("team/app:3", LOGIN, PASSWORD, "missing_or_hidden"),
-        ("team/none:1", LOGIN, PASSWORD, "missing_or_hidden"),
+        ("team/app:1", LOGIN, "wrong", "credential-refused"),
+        ("team/app:1", "", "", "login-required"),
+        ("team/app:3", LOGIN, PASSWORD, "missing-or-hidden"),
+        ("team/none:1", LOGIN, PASSWORD, "missing-or-hidden"),
         (
             "team/app:1",
             "--username nobody --password-stdin",
             PASSWORD,
-            "pull_denied",
+            "pull-denied",
         ),
     ] {
         let arguments = format!("{host}/{what} {LOCAL} {login}");
@@ -136,7 +136,7 @@ async fn what_the_registry_refuses_or_hides_ends_with_1() {
     );
     let arguments = format!("{host}/team/app:1 {LOCAL} {LOGIN}");
     let answer = run("verify_access", &arguments, PASSWORD).await;
-    assert_eq!(seen(&answer), (1, "rate_limited"));
+    assert_eq!(seen(&answer), (1, "rate-limited"));
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn no_answer_and_no_registry_end_with_3() {
     let server = tokio::spawn(async move { axum::serve(listener, site).await });
     for program in ["verify_access", "resolve_image", "list_tags"] {
         let answer = run(program, &format!("{host}/team/app {LOCAL}"), "").await;
-        assert_eq!(seen(&answer), (3, "not_a_registry"), "{program}");
+        assert_eq!(seen(&answer), (3, "not-a-registry"), "{program}");
     }
     server.abort();
 }
@@ -218,14 +218,14 @@ async fn json_is_one_line_on_standard_output_also_for_failures() {
         }
     };
     let (status, access) = ask("verify_access", "team/app:1", PASSWORD).await;
-    assert_eq!((status, &access["class"]), (0, &"pull_allowed".into()));
+    assert_eq!((status, &access["class"]), (0, &"pull-allowed".into()));
     assert_eq!(access["evidence"]["host"], host);
 
     for program in ["verify_access", "resolve_image", "list_tags"] {
         let (status, access) = ask(program, "team/app:1", "wrong").await;
         assert_eq!(
             (status, &access["class"]),
-            (1, &"credential_refused".into())
+            (1, &"credential-refused".into())
         );
         assert!(access["message"].is_string() && access["help"].is_string());
         assert_eq!(access["evidence"]["status"], 401);
@@ -253,7 +253,7 @@ async fn a_docker_config_logs_in_with_the_entry_of_the_host() {
         file.display()
     );
     let answer = run("verify_access", &arguments, "").await;
-    assert_eq!(seen(&answer), (0, "pull_allowed"));
+    assert_eq!(seen(&answer), (0, "pull-allowed"));
 
     std::fs::write(&file, PASSWORD).unwrap();
     assert_eq!(run("verify_access", &arguments, "").await.status, 2);

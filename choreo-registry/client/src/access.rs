@@ -40,12 +40,12 @@ pub struct Access {
 /// ```
 /// use choreo_registry_client::AccessClass;
 ///
-/// assert_eq!(AccessClass::PullAllowed.to_string(), "pull_allowed");
+/// assert_eq!(AccessClass::PullAllowed.to_string(), "pull-allowed");
 /// assert!(AccessClass::PullAllowed.may_work());
 /// assert!(!AccessClass::CredentialRefused.may_work());
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AccessClass {
     /// The image, or the repository when no tag was named, can be pulled.
@@ -75,22 +75,22 @@ pub enum AccessClass {
 }
 
 impl AccessClass {
-    /// The class as a stable code: `pull_allowed`, `credential_refused`.
+    /// The class as a stable code: `pull-allowed`, `credential-refused`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
-            Self::CredentialRefused => "credential_refused",
-            Self::LoginAccepted => "login_accepted",
-            Self::LoginRequired => "login_required",
-            Self::MissingOrHidden => "missing_or_hidden",
-            Self::NotARegistry => "not_a_registry",
-            Self::NotCheckable => "not_checkable",
-            Self::PullAllowed => "pull_allowed",
-            Self::PullDenied => "pull_denied",
-            Self::RateLimited => "rate_limited",
+            Self::CredentialRefused => "credential-refused",
+            Self::LoginAccepted => "login-accepted",
+            Self::LoginRequired => "login-required",
+            Self::MissingOrHidden => "missing-or-hidden",
+            Self::NotARegistry => "not-a-registry",
+            Self::NotCheckable => "not-checkable",
+            Self::PullAllowed => "pull-allowed",
+            Self::PullDenied => "pull-denied",
+            Self::RateLimited => "rate-limited",
             Self::Unreachable => "unreachable",
-            Self::UnsupportedImage => "unsupported_image",
+            Self::UnsupportedImage => "unsupported-image",
         }
     }
 

@@ -30,7 +30,7 @@ async fn a_private_authority_is_trusted_by_its_file_alone() {
     let file = server.folder.path().join("ca.pem");
     let trusted = format!("{target} {local} --ca {}", file.display());
     let answer = run("verify_access", &trusted, "").await;
-    assert_eq!(seen(&answer), (0, "pull_allowed"), "{answer:?}");
+    assert_eq!(seen(&answer), (0, "pull-allowed"), "{answer:?}");
 
     // A file without a certificate is wrong usage, not an untrusted certificate.
     fs::write(&file, "no certificate").unwrap();

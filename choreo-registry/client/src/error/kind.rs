@@ -8,7 +8,7 @@ use std::fmt;
 /// ```
 /// use choreo_registry_client::ErrorKind;
 ///
-/// assert_eq!(ErrorKind::RealmNotTrusted.to_string(), "realm_not_trusted");
+/// assert_eq!(ErrorKind::RealmNotTrusted.to_string(), "realm-not-trusted");
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
@@ -50,27 +50,27 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The kind as a stable code, for metrics and logs: `not_found`, `credential_refused`.
+    /// The kind as a stable code, for metrics and logs: `not-found`, `credential-refused`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
-            Self::CredentialRefused => "credential_refused",
+            Self::CredentialRefused => "credential-refused",
             Self::Denied => "denied",
-            Self::DigestMismatch => "digest_mismatch",
-            Self::InvalidResponse => "invalid_response",
-            Self::NotARegistry => "not_a_registry",
-            Self::NotFound => "not_found",
-            Self::RateLimited => "rate_limited",
-            Self::RealmNotTrusted => "realm_not_trusted",
+            Self::DigestMismatch => "digest-mismatch",
+            Self::InvalidResponse => "invalid-response",
+            Self::NotARegistry => "not-a-registry",
+            Self::NotFound => "not-found",
+            Self::RateLimited => "rate-limited",
+            Self::RealmNotTrusted => "realm-not-trusted",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
-            Self::TooLarge => "too_large",
+            Self::TooLarge => "too-large",
             Self::Unauthorized => "unauthorized",
             Self::Unavailable => "unavailable",
             Self::Unreachable => "unreachable",
-            Self::UnsupportedImage => "unsupported_image",
-            Self::WrongRegistry => "wrong_registry",
+            Self::UnsupportedImage => "unsupported-image",
+            Self::WrongRegistry => "wrong-registry",
         }
     }
 

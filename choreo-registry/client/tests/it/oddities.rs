@@ -91,7 +91,7 @@ async fn a_generic_content_type_leaves_it_to_the_document() {
         assert_eq!(typed, READ, "{kind}");
         let silent = read(answer(200, &[("content-type", kind)], index(""))).await;
         assert!(
-            silent.starts_with("unsupported_image: "),
+            silent.starts_with("unsupported-image: "),
             "{kind}: {silent}"
         );
     }
@@ -135,7 +135,7 @@ async fn a_web_page_in_place_of_a_manifest_is_not_the_registrys() {
                 &format!("registry.example.com/team/app{reference}")
             )
             .await,
-            "invalid_response: registry \"registry.example.com\" gives an answer that breaks the \
+            "invalid-response: registry \"registry.example.com\" gives an answer that breaks the \
              protocol: it answers with a web page"
         );
     }
@@ -162,14 +162,14 @@ async fn what_is_compressed_unasked_is_read_or_told_apart_from_a_damaged_image()
         assert_eq!(
             told,
             format!(
-                "invalid_response: registry \"registry.example.com\" gives an answer that breaks the \
+                "invalid-response: registry \"registry.example.com\" gives an answer that breaks the \
                  protocol: it compresses its answer in a way that was not asked for, {encoding:?}"
             )
         );
     }
     for plain in ["identity", "aws-chunked"] {
         let damaged = read(with(plain, b"{}".to_vec())).await;
-        assert!(damaged.starts_with("digest_mismatch: "), "{damaged}");
+        assert!(damaged.starts_with("digest-mismatch: "), "{damaged}");
     }
 }
 
@@ -181,7 +181,7 @@ async fn content_that_matches_its_digest_is_judged_by_itself() {
     for odd in [("content-type", "text/html"), ("content-encoding", "br")] {
         let headers = [("docker-content-digest", digest.as_str()), odd];
         let told = read(answer(200, &headers, body)).await;
-        assert!(told.starts_with("unsupported_image: "), "{odd:?}: {told}");
+        assert!(told.starts_with("unsupported-image: "), "{odd:?}: {told}");
     }
 }
 
@@ -230,27 +230,27 @@ async fn refusals_are_told_by_who_gives_them() {
             410,
             json,
             "{}",
-            "not_found: image \"registry.example.com/team/app:1\" was not found",
+            "not-found: image \"registry.example.com/team/app:1\" was not found",
         ),
         (
             429,
             past,
             "",
-            "rate_limited: registry \"registry.example.com\" has answered too many \
+            "rate-limited: registry \"registry.example.com\" has answered too many \
           requests",
         ),
         (
             429,
             far,
             PAGE,
-            "rate_limited: registry \"registry.example.com\" has answered too many \
+            "rate-limited: registry \"registry.example.com\" has answered too many \
           requests",
         ),
         (
             451,
             html,
             PAGE,
-            "invalid_response: registry \"registry.example.com\" gives an answer that \
+            "invalid-response: registry \"registry.example.com\" gives an answer that \
           breaks the protocol: it answers with a web page",
         ),
     ] {
@@ -298,13 +298,13 @@ async fn token_servers_answer_in_many_ways() {
         (
             200,
             PAGE,
-            "invalid_response: registry \"registry.example.com\" gives an answer that breaks \
+            "invalid-response: registry \"registry.example.com\" gives an answer that breaks \
           the protocol: its token server's answer is refused, it is not a JSON object with a token",
         ),
         (
             204,
             "",
-            "invalid_response: registry \"registry.example.com\" gives an answer that breaks \
+            "invalid-response: registry \"registry.example.com\" gives an answer that breaks \
           the protocol: its token server's answer is refused, it is not a JSON object with a token",
         ),
     ] {

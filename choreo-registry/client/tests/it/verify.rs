@@ -99,7 +99,7 @@ async fn verify_says_what_it_saw_in_plain_words() {
         format!("registry \"{host}\" refuses the user name or the password")
     );
     let json = serde_json::to_value(&access).unwrap();
-    assert_eq!(json["class"], "credential_refused");
+    assert_eq!(json["class"], "credential-refused");
     assert_eq!(json["evidence"]["status"], 401);
 }
 

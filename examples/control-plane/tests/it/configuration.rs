@@ -44,7 +44,7 @@ fn a_registry_is_verified() {
         "{wrong}"
     );
     let access = site.json(&["registry", "verify", "images", &image]);
-    assert_eq!(access["class"], "pull_allowed", "{access}");
+    assert_eq!(access["class"], "pull-allowed", "{access}");
 }
 
 /// Guards that a registry that is down is not reported as a rejected login.

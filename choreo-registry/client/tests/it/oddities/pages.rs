@@ -23,7 +23,7 @@ async fn refused(transport: ScriptedTransport, password: Option<&str>) -> (Strin
 
 fn breaks(detail: &str) -> String {
     format!(
-        "invalid_response: registry \"registry.example.com\" gives an answer that breaks the protocol: \
+        "invalid-response: registry \"registry.example.com\" gives an answer that breaks the protocol: \
          {detail}"
     )
 }
@@ -81,7 +81,7 @@ async fn an_error_of_cloudflare_is_named() {
         .answer(ROOT, answer(401, &[("www-authenticate", BEARER)], ""))
         .answer(PULL, answer(403, plain, "incorrect username or password"));
     let (told, _) = refused(transport, Some("secret")).await;
-    assert!(told.starts_with("credential_refused: "), "{told}");
+    assert!(told.starts_with("credential-refused: "), "{told}");
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_page_of_the_root_is_not_about_the_login() {
             .answer(ROOT, answer(status, HTML, BLOCKED));
         let access = client(transport, Some("secret")).verify(None).await;
         assert_eq!(access.class(), AccessClass::NotARegistry, "{status}");
-        let told = format!("invalid_response: {}", access.message());
+        let told = format!("invalid-response: {}", access.message());
         assert_eq!(told, breaks("it answers with a web page"), "{status}");
         assert_eq!(access.help(), Some(HELP), "{status}");
     }
@@ -106,7 +106,7 @@ async fn a_page_before_any_login_is_no_demand_for_one() {
             .answer(ROOT, answer(403, HTML, BLOCKED))
             .answer(MANIFEST, answer(403, HTML, BLOCKED));
         let access = client(transport, password).verify(None).await;
-        let told = format!("invalid_response: {}", access.message());
+        let told = format!("invalid-response: {}", access.message());
         assert_eq!(told, breaks("it answers with a web page"), "{password:?}");
         assert_eq!(access.help(), Some(HELP), "{password:?}");
     }
