@@ -130,21 +130,22 @@ mod compare;
 mod describe;
 mod disguise;
 mod error;
-mod form;
+
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod gzip;
-mod known;
 mod link;
 mod manifest;
 mod meaning;
 mod registry_client;
 mod request;
+mod resolve_cache;
 mod retry;
 mod scope;
 mod session;
 mod token;
+mod urlencoded;
 
 pub use self::access::{Access, AccessClass};
 pub use self::compare::Comparison;

@@ -14,9 +14,9 @@ use tracing::Instrument as _;
 
 use crate::{
     Access, ClientError, ErrorKind, disguise,
-    known::KnownImages,
     manifest::{self, Manifest, ManifestError},
     request::Resource,
+    resolve_cache::ResolveCache,
     session::{Answer, Plan, Session, content_type, now},
     transport::HttpTransport,
 };
@@ -60,7 +60,7 @@ use crate::{
 pub struct RegistryClient {
     pub(super) session: Session,
     timeout: Duration,
-    known: KnownImages,
+    known: ResolveCache,
 }
 
 impl RegistryClient {
@@ -74,7 +74,7 @@ impl RegistryClient {
         Self {
             session: Session::new(registry, credential, transport),
             timeout: DEFAULT_TIMEOUT,
-            known: KnownImages::default(),
+            known: ResolveCache::default(),
         }
     }
 

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use url::{Origin, Url};
 use zeroize::Zeroizing;
 
-use crate::form::form;
+use crate::urlencoded::form;
 
 /// Everything that a token depends on: whose it is, for which registry, where it was asked for, and
 /// the right it carries.

@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     credential_source::{Clock, SourceError, SourceErrorKind},
-    form::form,
     session::now,
     transport::{HttpTransport, Outbound, TransportErrorKind},
+    urlencoded::form,
 };
 use choreo_registry::credential::Password;
 

@@ -10,7 +10,7 @@ use choreo_registry::{Digest, ImageReference, image::ResolvedImage};
 /// The images of the latest names, by name. What is kept was hashed, so a registry cannot change
 /// what a digest means here: it can only say which of them a name has now.
 #[derive(Debug, Default)]
-pub(super) struct KnownImages(Mutex<Kept>);
+pub(super) struct ResolveCache(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -19,7 +19,7 @@ struct Kept {
     names: VecDeque<String>,
 }
 
-impl KnownImages {
+impl ResolveCache {
     /// Whether there is an image of this name, so that asking for its digest alone is worth it.
     pub(super) fn has(&self, name: &ImageReference) -> bool {
         self.lock().images.contains_key(name.as_str())
@@ -74,7 +74,7 @@ mod tests {
         let name: ImageReference = "registry.example.com/app:1".parse().unwrap();
         let platform: choreo_registry::image::Platform = "linux/amd64".parse().unwrap();
         for (count, is_kept) in [(MAX_PLATFORMS, true), (MAX_PLATFORMS + 1, false)] {
-            let known = KnownImages::default();
+            let known = ResolveCache::default();
             let platforms = vec![platform.clone(); count];
             known.keep(&name, &image(b"index").with_platforms(platforms));
             assert_eq!(known.has(&name), is_kept);
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_name_is_known_by_its_latest_digest_alone() {
-        let known = KnownImages::default();
+        let known = ResolveCache::default();
         let name: ImageReference = "registry.example.com/app:1".parse().unwrap();
         assert!(!known.has(&name));
         known.keep(&name, &image(b"old"));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_oldest_name_makes_room() {
-        let known = KnownImages::default();
+        let known = ResolveCache::default();
         let name = |number: usize| -> ImageReference {
             format!("registry.example.com/app:{number}")
                 .parse()
