@@ -34,6 +34,7 @@ use std::fmt;
 pub(crate) use self::acr::is_data_endpoint;
 pub use self::cloud::{Cloud, ParseCloudError};
 pub use self::credential_form::CredentialForm;
+pub use self::ecr::EcrHost;
 pub use self::host_pattern::{HostPattern, ParseHostPatternError};
 pub use self::refusal::CredentialRefusal;
 pub use self::table::VendorTable;

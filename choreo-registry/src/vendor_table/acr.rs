@@ -16,3 +16,15 @@ pub(crate) fn is_data_endpoint(host: &RegistryHost) -> bool {
 }
 
 const DOMAINS: [&str; 4] = [".azurecr.cn", ".azurecr.de", ".azurecr.io", ".azurecr.us"];
+
+/// `<registry>[-<hash>]` and regional endpoints, in each of the domains.
+pub(super) const HOSTS: &[&str] = &[
+    "*.azurecr.io",
+    "*.azurecr.us",
+    "*.azurecr.cn",
+    "*.azurecr.de",
+    "*.*.geo.azurecr.io",
+    "*.*.geo.azurecr.us",
+    "*.*.geo.azurecr.cn",
+    "*.*.geo.azurecr.de",
+];

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::ecr;
+use super::ecr::{self, EcrHost};
 use crate::RegistryHost;
 use crate::host::ParseHostError;
 use crate::quote::Quoted;
@@ -80,7 +80,7 @@ impl HostPattern {
 
     fn matches_name(&self, name: &str) -> bool {
         if self.is_ecr {
-            return ecr::is_host(name);
+            return EcrHost::of_name(name).is_some();
         }
         let pattern = &self.text[..self.name_end];
         if self.suffix_at == 0 {

@@ -1,7 +1,7 @@
 //! The built-in rows. To add a vendor, add a row here, and its samples in `tests/samples.rs`.
 
 use super::credential_form::{ANY, Form, Secret, accepts, doubts, refuses};
-use super::{Cloud, CredentialRefusal, HostPattern, TokenRealm, Vendor};
+use super::{Cloud, CredentialRefusal, HostPattern, TokenRealm, Vendor, acr};
 use crate::authentication_type::AuthenticationType;
 use crate::finding::Code;
 
@@ -122,17 +122,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         id: "acr",
         name: "Azure Container Registry",
-        // <registry>[-<hash>], regional endpoints, and data endpoints, which are rejected later.
-        hosts: &[
-            "*.azurecr.io",
-            "*.azurecr.us",
-            "*.azurecr.cn",
-            "*.azurecr.de",
-            "*.*.geo.azurecr.io",
-            "*.*.geo.azurecr.us",
-            "*.*.geo.azurecr.cn",
-            "*.*.geo.azurecr.de",
-        ],
+        hosts: acr::HOSTS,
         credentials: &[
             accepts(
                 "00000000-0000-0000-0000-000000000000",

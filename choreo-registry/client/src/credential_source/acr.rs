@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use choreo_registry::{Credential, RegistryHost, credential::Password};
+use choreo_registry::{Credential, RegistryHost, credential::Password, vendor_table::Vendor};
 use jiff::Timestamp;
 use serde::Deserialize;
 use url::form_urlencoded;
@@ -73,7 +73,7 @@ use crate::{
 #[derive(Debug)]
 pub struct AcrSource {
     registry: RegistryHost,
-    cloud: &'static AzureCloud,
+    authority: &'static str,
     identity: AzureIdentity,
     exchange: Exchange,
 }
@@ -89,11 +89,11 @@ impl AcrSource {
         identity: AzureIdentity,
         transport: Arc<dyn HttpTransport>,
     ) -> Result<Self, SourceError> {
-        let cloud = AzureCloud::of(&registry)
+        let authority = authority_of(&registry)
             .ok_or_else(|| SourceError::new(SourceErrorKind::WrongRegistry, REGISTRY))?;
         Ok(Self {
             registry,
-            cloud,
+            authority,
             identity,
             exchange: Exchange::new(transport),
         })
@@ -148,7 +148,7 @@ impl AcrSource {
             ("scope", scope.as_str()),
         ];
         fields.extend_from_slice(proof);
-        let (authority, tenant) = (self.cloud.authority, &client.tenant);
+        let (authority, tenant) = (self.authority, &client.tenant);
         let url = format!("https://{authority}/{tenant}/oauth2/v2.0/token");
         exchange::post_form(&url, &fields)
     }
@@ -325,41 +325,22 @@ fn identifier(text: String, refusal: &'static str) -> Result<String, SourceError
     }
 }
 
-/// A cloud of Microsoft's: its registries' domain and its token server.
-#[derive(Debug)]
-struct AzureCloud {
-    suffix: &'static str,
-    authority: &'static str,
-}
-
-impl AzureCloud {
-    /// The cloud of a registry. A closed list: what operators add to the table of vendors says
-    /// nothing about who may have a token of Microsoft's.
-    fn of(registry: &RegistryHost) -> Option<&'static Self> {
-        let cloud = CLOUDS
-            .iter()
-            .find(|cloud| registry.name().ends_with(cloud.suffix))?;
-        let name = registry.name().strip_suffix(cloud.suffix)?;
-        // `acme`, `acme-hash`, `acme.eastus.geo`; `acme.eastus.data` serves no logins.
-        let is_registry = !name.is_empty() && !name.ends_with(".data");
-        (is_registry && matches!(registry.port(), None | Some(443))).then_some(cloud)
+/// Returns the token server of the cloud to which a registry belongs.
+///
+/// Only the built-in table counts: rows that operators add do not decide who may have a token of
+/// Microsoft's.
+fn authority_of(registry: &RegistryHost) -> Option<&'static str> {
+    if Vendor::of(registry).id() != "acr" {
+        return None;
+    }
+    match registry.name().rsplit('.').next()? {
+        "io" => Some("login.microsoftonline.com"),
+        "us" => Some("login.microsoftonline.us"),
+        "cn" => Some("login.chinacloudapi.cn"),
+        // The cloud of `azurecr.de` closed in 2021.
+        _ => None,
     }
 }
-
-const CLOUDS: [AzureCloud; 3] = [
-    AzureCloud {
-        suffix: ".azurecr.io",
-        authority: "login.microsoftonline.com",
-    },
-    AzureCloud {
-        suffix: ".azurecr.us",
-        authority: "login.microsoftonline.us",
-    },
-    AzureCloud {
-        suffix: ".azurecr.cn",
-        authority: "login.chinacloudapi.cn",
-    },
-];
 
 fn managed(client_id: Option<&str>) -> Option<http::Request<bytes::Bytes>> {
     let mut query = form_urlencoded::Serializer::new(String::new());

@@ -19,7 +19,10 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 pub use self::aws::{AwsCredentialSource, AwsCredentials, InstanceProfile, WebIdentity};
-use choreo_registry::{Credential, RegistryHost};
+use choreo_registry::{
+    Credential, RegistryHost,
+    vendor_table::{EcrHost, Vendor},
+};
 
 use super::exchange::{self, Exchange, invalid, later, unsendable};
 use crate::{
@@ -211,14 +214,10 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    /// A closed list: what operators add to the table of vendors says nothing about who may see a
-    /// request signed for Amazon.
+    /// Only the built-in table counts: rows that operators add do not decide who may see a request
+    /// signed for Amazon.
     fn of(registry: &RegistryHost) -> Option<Self> {
-        if !matches!(registry.port(), None | Some(443)) {
-            return None;
-        }
-        let name = registry.name();
-        if matches!(name, "public.ecr.aws" | "ecr-public.aws.com") {
+        if Vendor::of(registry).id() == "ecr-public" {
             return Some(Self {
                 host: "api.ecr-public.us-east-1.amazonaws.com".to_owned(),
                 region: "us-east-1".to_owned(),
@@ -226,29 +225,10 @@ impl Endpoint {
                 target: "SpencerFrontendService.GetAuthorizationToken",
             });
         }
-        let (account, rest) = name.split_once('.')?;
-        let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-        let kinds = [
-            ("dkr.ecr.", false),
-            ("dkr.ecr-fips.", true),
-            ("dkr-ecr.", false),
-            ("dkr-ecr-fips.", true),
-        ];
-        let (rest, fips) = kinds
-            .into_iter()
-            .find_map(|(prefix, fips)| Some((rest.strip_prefix(prefix)?, fips)))?;
-        let (region, suffix) = rest.split_once('.')?;
-        let (_, api) = SUFFIXES
-            .into_iter()
-            .find(|(registries, _)| *registries == suffix)?;
-        let prefix = match (fips, api) {
-            (true, "amazonaws.com") => "ecr-fips",
-            (true, _) => "api.ecr-fips",
-            (false, _) => "api.ecr",
-        };
-        (is_account && is_region(region)).then(|| Self {
-            host: format!("{prefix}.{region}.{api}"),
-            region: region.to_owned(),
+        let ecr = EcrHost::of(registry)?;
+        is_region(ecr.region()).then(|| Self {
+            host: ecr.api_host(),
+            region: ecr.region().to_owned(),
             service: "ecr",
             target: "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
         })
@@ -267,19 +247,6 @@ fn is_region(region: &str) -> bool {
         && matches!(number.len(), 1 | 2)
         && number.bytes().all(|byte| byte.is_ascii_digit())
 }
-
-/// Registries' domains, and the domains of the API that serves them.
-const SUFFIXES: [(&str, &str); 9] = [
-    ("amazonaws.com", "amazonaws.com"),
-    ("on.aws", "amazonaws.com"),
-    ("amazonaws.com.cn", "amazonaws.com.cn"),
-    ("on.amazonwebservices.com.cn", "amazonaws.com.cn"),
-    ("amazonaws.eu", "amazonaws.eu"),
-    ("c2s.ic.gov", "c2s.ic.gov"),
-    ("sc2s.sgov.gov", "sc2s.sgov.gov"),
-    ("cloud.adc-e.uk", "cloud.adc-e.uk"),
-    ("csp.hci.ic.gov", "csp.hci.ic.gov"),
-];
 
 const ECR: &str = "Amazon ECR";
 

@@ -21,7 +21,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use choreo_registry::{Credential, RegistryHost};
+use choreo_registry::{Credential, RegistryHost, vendor_table::Vendor};
 use jiff::Timestamp;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -295,15 +295,13 @@ fn pkcs8(pem: &str) -> Option<Zeroizing<Vec<u8>>> {
     STANDARD.decode(joined.as_bytes()).ok().map(Zeroizing::new)
 }
 
-/// A closed list: what operators add to the table of vendors says nothing about who may have a
-/// token of Google's.
+/// Returns `true` for registries of Google's public cloud. Its sovereign clouds have other operators.
+///
+/// Only the built-in table counts: rows that operators add do not decide who may have a token of
+/// Google's.
 fn is_google(registry: &RegistryHost) -> bool {
-    let name = registry.name();
-    let artifact_registry = name
-        .strip_suffix("-docker.pkg.dev")
-        .is_some_and(|location| !location.is_empty() && !location.contains('.'));
-    let container_registry = ["gcr.io", "us.gcr.io", "eu.gcr.io", "asia.gcr.io"].contains(&name);
-    (artifact_registry || container_registry) && matches!(registry.port(), None | Some(443))
+    let is_public_cloud = |name: &str| name.ends_with(".pkg.dev") || name.ends_with("gcr.io");
+    matches!(Vendor::of(registry).id(), "gar" | "gcr") && is_public_cloud(registry.name())
 }
 
 fn unusable(detail: &'static str) -> SourceError {
