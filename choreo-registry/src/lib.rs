@@ -102,6 +102,8 @@ pub mod pull_secret;
 pub mod quote;
 pub mod reference;
 pub mod registry;
+#[doc(hidden)]
+pub mod secret_fields;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 pub mod vendor_table;

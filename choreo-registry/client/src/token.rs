@@ -11,9 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use choreo_registry::Credential;
+use choreo_registry::{Credential, secret_fields::SecretFields};
 use jiff::Timestamp;
-use serde::Deserialize;
 use url::{Origin, Url};
 use zeroize::Zeroizing;
 
@@ -115,30 +114,25 @@ impl fmt::Debug for Token {
 /// `Err` holds a phrase about the answer and never a byte of it: it may have a token in the wrong
 /// place.
 pub(crate) fn read(body: &[u8], now: Timestamp) -> Result<(Token, Duration), &'static str> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|_| "it is not a JSON object with a token")?;
-    let token = [&answer.access_token, &answer.token]
+    let answer = SecretFields::parse(body).ok_or("it is not a JSON object with a token")?;
+    let token = ["access_token", "token"]
         .into_iter()
-        .flatten()
+        .filter_map(|name| answer.text(name))
         .find(|token| !token.is_empty());
     let token = token.ok_or("it has neither \"token\" nor \"access_token\"")?;
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the token has characters that no header may carry");
     }
-    let seconds = answer
-        .expires_in
-        .as_ref()
-        .and_then(serde_json::Value::as_u64)
-        .unwrap_or(0);
+    // Anything but a whole number counts as absent: servers send it as text, too.
+    let seconds = answer.json("expires_in").and_then(|json| json.parse().ok());
+    let seconds = seconds.unwrap_or(0);
     let lifetime = Duration::from_secs(seconds).clamp(MIN_LIFETIME, MAX_LIFETIME);
     let age = answer
-        .issued_at
-        .as_ref()
-        .and_then(serde_json::Value::as_str)
+        .text("issued_at")
         .and_then(|issued_at| issued_at.parse::<Timestamp>().ok())
         .and_then(|issued_at| Duration::try_from(now.duration_since(issued_at)).ok())
         .filter(|age| *age < lifetime);
-    let token = Token(Arc::new(Zeroizing::new(token.as_str().to_owned())));
+    let token = Token(Arc::new(token));
     Ok((token, lifetime.saturating_sub(age.unwrap_or_default())))
 }
 
@@ -153,23 +147,6 @@ const MARGIN: Duration = Duration::from_secs(5);
 
 /// The most tokens that one client keeps.
 const CAPACITY: usize = 256;
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default, deserialize_with = "secret")]
-    token: Option<Zeroizing<String>>,
-    #[serde(default, deserialize_with = "secret")]
-    access_token: Option<Zeroizing<String>>,
-    // Anything but a whole number counts as absent: servers send it as text, too.
-    expires_in: Option<serde_json::Value>,
-    issued_at: Option<serde_json::Value>,
-}
-
-fn secret<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Zeroizing<String>>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Zeroizing::new))
-}
 
 /// The tokens of one client.
 #[derive(Debug, Default)]
@@ -323,7 +300,7 @@ mod tests {
             ),
             (
                 r#"{"token":{"secret":"x"}}"#,
-                "it is not a JSON object with a token",
+                r#"it has neither "token" nor "access_token""#,
             ),
             ("<html>", "it is not a JSON object with a token"),
             ("", "it is not a JSON object with a token"),

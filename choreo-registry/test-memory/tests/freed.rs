@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use choreo_deploy::sealer::{Sealer, SealingContext, SealingKey};
 use choreo_registry::docker_config::DockerConfig;
 use choreo_registry::pull_secret::{Format, SecretMetadata};
+use choreo_registry::secret_fields::SecretFields;
 use choreo_registry::{Authentication, ContainerRegistry, Credential, ImageReference, PullSecret};
+use choreo_registry_client::credential_source::ServiceAccountKey;
 use choreo_test_memory::{Watched, blocks_with};
 
 #[global_allocator]
@@ -142,6 +144,34 @@ fn a_service_account_key_leaves_nothing() {
             Ok::<_, ()>((registry.findings().to_vec(), format!("{registry:?}")))
         };
         assert_eq!(left(register), 0, "{username}");
+    }
+}
+
+/// Guards the client's reader of keys: a key in PEM has escapes, which JSON libraries decode into
+/// buffers that they do not overwrite.
+#[test]
+fn a_service_account_key_of_the_client_leaves_nothing() {
+    for rest in [
+        "",
+        r#","type":"service_account","#,
+        r#","type":"service_account"}"#,
+    ] {
+        let key = format!(
+            r#"{{"client_email":"a@b.example","private_key":"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"{rest}"#
+        );
+        assert_eq!(left(|| key.parse::<ServiceAccountKey>().err()), 0, "{rest}");
+    }
+}
+
+#[test]
+fn a_token_servers_answer_leaves_nothing() {
+    for answer in [
+        format!(r#"{{"token":"{SECRET}\n","expires_in":300}}"#),
+        format!(r#"{{"token":"{SECRET}","token":"{SECRET}\n"}}"#),
+        format!(r#"{{"token":"{SECRET}"#),
+    ] {
+        let read = || SecretFields::parse(answer.as_bytes())?.text("token");
+        assert_eq!(left(read), 0, "{answer}");
     }
 }
 

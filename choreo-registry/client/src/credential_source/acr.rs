@@ -12,9 +12,11 @@ use std::{
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use choreo_registry::{Credential, RegistryHost, credential::Password, vendor_table::Vendor};
+use choreo_registry::{
+    Credential, RegistryHost, credential::Password, secret_fields::SecretFields,
+    vendor_table::Vendor,
+};
 use jiff::Timestamp;
-use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::{
@@ -158,10 +160,6 @@ impl AcrSource {
         entra: &Password,
         deadline: Instant,
     ) -> Result<Password, SourceError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            refresh_token: Option<String>,
-        }
         let host = self.registry.api_host();
         let mut fields = vec![("grant_type", "access_token"), ("service", host)];
         if let Some(tenant) = self.identity.tenant() {
@@ -171,9 +169,9 @@ impl AcrSource {
         let url = format!("https://{host}/oauth2/exchange");
         let request = exchange::post_form(&url, &fields).ok_or_else(|| unsendable(REGISTRY))?;
         let answer = self.exchange.send(REGISTRY, request, deadline).await?;
-        let answer: Answer = serde_json::from_slice(answer.body())
-            .map_err(|_| invalid(REGISTRY, "it is not a JSON object with a refresh token"))?;
-        exchange::secret(REGISTRY, answer.refresh_token)
+        let answer = SecretFields::parse(answer.body())
+            .ok_or_else(|| invalid(REGISTRY, "it is not a JSON object with a refresh token"))?;
+        exchange::secret(REGISTRY, answer.text("refresh_token"))
     }
 }
 
@@ -359,10 +357,6 @@ fn managed(client_id: Option<&str>) -> Option<http::Request<bytes::Bytes>> {
 /// When a JSON web token says that it ends. Nothing is verified: who answered is known by TLS, and
 /// a wrong time only makes the renewal early or late.
 fn expiry(token: &str) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Claims {
-        exp: i64,
-    }
     let mut parts = token.split('.');
     let (Some(_), Some(claims), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -370,8 +364,8 @@ fn expiry(token: &str) -> Option<Timestamp> {
         return None;
     };
     let claims = zeroize::Zeroizing::new(URL_SAFE_NO_PAD.decode(claims).ok()?);
-    let claims: Claims = serde_json::from_slice(&claims).ok()?;
-    Timestamp::from_second(claims.exp).ok()
+    let end = SecretFields::parse(&claims)?.json("exp")?.parse().ok()?;
+    Timestamp::from_second(end).ok()
 }
 
 /// The audience of tokens for container registries alone, in every cloud: a token for the resource

@@ -14,13 +14,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 pub use self::aws::{AwsCredentialSource, AwsCredentials, InstanceProfile, WebIdentity};
 use choreo_registry::{
     Credential, RegistryHost,
+    secret_fields::SecretFields,
     vendor_table::{EcrHost, Vendor},
 };
 
@@ -153,32 +153,16 @@ impl CredentialSource for EcrSource {
 
 /// ECR gives a list of one, ECR Public that one itself.
 fn read(body: &[u8]) -> Result<(Credential, Timestamp), SourceError> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(rename = "authorizationData")]
-        data: OneOrList,
+    let no_token = || invalid(ECR, "it is not a JSON object with an authorization token");
+    let answer = SecretFields::parse(body).ok_or_else(no_token)?;
+    let mut data = answer.json("authorizationData").ok_or_else(no_token)?;
+    if data.starts_with('[') {
+        let list: Vec<&RawValue> = serde_json::from_str(data).map_err(|_| no_token())?;
+        let first = list.first().map(|first| first.get());
+        data = first.ok_or_else(|| invalid(ECR, "it has no authorization token"))?;
     }
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrList {
-        List(Vec<Data>),
-        One(Data),
-    }
-    #[derive(Deserialize)]
-    struct Data {
-        #[serde(rename = "authorizationToken")]
-        token: String,
-        #[serde(rename = "expiresAt")]
-        expires_at: Value,
-    }
-    let answer: Answer = serde_json::from_slice(body)
-        .map_err(|_| invalid(ECR, "it is not a JSON object with an authorization token"))?;
-    let data = match answer.data {
-        OneOrList::One(data) => Some(data),
-        OneOrList::List(list) => list.into_iter().next(),
-    };
-    let data = data.ok_or_else(|| invalid(ECR, "it has no authorization token"))?;
-    let token = Zeroizing::new(data.token);
+    let data = SecretFields::parse(data.as_bytes()).ok_or_else(no_token)?;
+    let token = data.text("authorizationToken").ok_or_else(no_token)?;
     let undecodable = || invalid(ECR, "the authorization token is not base64 of a login");
     let plain = Zeroizing::new(
         STANDARD
@@ -193,8 +177,8 @@ fn read(body: &[u8]) -> Result<(Credential, Timestamp), SourceError> {
     let credential = Credential::new(user, password).map_err(|_| undecodable())?;
     // Seconds since 1970, with a fraction of thousandths.
     let end = data
-        .expires_at
-        .as_f64()
+        .json("expiresAt")
+        .and_then(|json| json.parse::<f64>().ok())
         .filter(|seconds| (0.0..1e11).contains(seconds));
     let end = end.and_then(|seconds| {
         let milliseconds = Duration::from_secs_f64(seconds).as_millis();

@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -18,7 +17,7 @@ use crate::{
     transport::{HttpTransport, Outbound, TransportErrorKind},
     urlencoded::form,
 };
-use choreo_registry::credential::Password;
+use choreo_registry::{credential::Password, secret_fields::SecretFields};
 
 /// What every source of this folder has: a way out, a clock, and a bound for each call.
 #[derive(Clone, Debug)]
@@ -139,19 +138,13 @@ pub(super) fn access_token(
     body: &[u8],
     asked_at: Timestamp,
 ) -> Result<(Password, Timestamp), SourceError> {
-    #[derive(Deserialize)]
-    struct Answer {
-        access_token: Option<String>,
-        // Azure's metadata service writes it as text.
-        expires_in: Option<Value>,
-    }
-    let answer: Answer = serde_json::from_slice(body)
-        .map_err(|_| invalid(service, "it is not a JSON object with an access token"))?;
-    let token = secret(service, answer.access_token)?;
-    let seconds = answer.expires_in.as_ref().and_then(|value| match value {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_u64(),
-    });
+    let answer = SecretFields::parse(body)
+        .ok_or_else(|| invalid(service, "it is not a JSON object with an access token"))?;
+    let token = secret(service, answer.text("access_token"))?;
+    // Azure's metadata service writes it as text.
+    let seconds = answer
+        .json("expires_in")
+        .and_then(|json| json.trim_matches('"').parse().ok());
     // RFC 6749 leaves it out only where the documentation says it; here it always stands.
     let seconds = seconds.ok_or_else(|| invalid(service, "it does not say when the token ends"))?;
     let life = Duration::from_secs(seconds).min(LONGEST_LIFE);
@@ -159,8 +152,11 @@ pub(super) fn access_token(
 }
 
 /// A secret of an answer that can stand in a header.
-pub(super) fn secret(service: &'static str, text: Option<String>) -> Result<Password, SourceError> {
-    let text = Zeroizing::new(text.unwrap_or_default());
+pub(super) fn secret(
+    service: &'static str,
+    text: Option<Zeroizing<String>>,
+) -> Result<Password, SourceError> {
+    let text = text.unwrap_or_default();
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(invalid(
             service,

@@ -21,9 +21,10 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use choreo_registry::{Credential, RegistryHost, vendor_table::Vendor};
+use choreo_registry::{
+    Credential, RegistryHost, secret_fields::SecretFields, vendor_table::Vendor,
+};
 use jiff::Timestamp;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::exchange::{self, Exchange, invalid, unsendable};
@@ -245,22 +246,15 @@ impl std::str::FromStr for ServiceAccountKey {
     type Err = SourceError;
 
     fn from_str(json: &str) -> Result<Self, Self::Err> {
-        #[derive(Deserialize)]
-        struct File {
-            r#type: String,
-            client_email: String,
-            private_key: String,
-            private_key_id: Option<String>,
-            token_uri: Option<String>,
-        }
-        // The error would quote what did not fit.
-        let file: File = serde_json::from_str(json)
-            .map_err(|_| unusable("it is not the JSON file of a service account's key"))?;
-        let pem = Zeroizing::new(file.private_key);
-        if file.r#type != "service_account" {
+        let no_file = || unusable("it is not the JSON file of a service account's key");
+        let file = SecretFields::parse(json.as_bytes()).ok_or_else(no_file)?;
+        let text = |name| file.text(name).ok_or_else(no_file);
+        let (email, pem) = (text("client_email")?, text("private_key")?);
+        if *text("type")? != "service_account" {
             return Err(unusable("the file's type is not service_account"));
         }
-        let token_uri = file.token_uri.unwrap_or_else(|| TOKEN_URIS[0].to_owned());
+        let optional = |name| file.text(name).map(|text| text.as_str().to_owned());
+        let token_uri = optional("token_uri").unwrap_or_else(|| TOKEN_URIS[0].to_owned());
         if !TOKEN_URIS.contains(&token_uri.as_str()) {
             return Err(unusable("the key's token_uri is not Google's"));
         }
@@ -268,8 +262,8 @@ impl std::str::FromStr for ServiceAccountKey {
         let der = pkcs8(&pem).ok_or_else(no_key)?;
         let key = RsaKeyPair::from_pkcs8(&der).map_err(|_| no_key())?;
         Ok(Self {
-            email: file.client_email,
-            key_id: file.private_key_id,
+            email: email.as_str().to_owned(),
+            key_id: optional("private_key_id"),
             token_uri,
             key,
         })

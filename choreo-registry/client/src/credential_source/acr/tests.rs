@@ -277,7 +277,7 @@ async fn failures_name_the_service_and_hold_no_secret() {
         ),
         (
             exchange,
-            answer(200, r#"{"refresh_token":{"canary-entra":1}}"#),
+            answer(200, r#"["canary-entra"]"#),
             "Azure Container Registry gives an answer that cannot be used: it is not a JSON object \
              with a refresh token; check that nothing stands between the platform and the service",
         ),

@@ -3,9 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use choreo_registry::credential::Password;
+use choreo_registry::{credential::Password, secret_fields::SecretFields};
 use http::Method;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::super::{
@@ -81,14 +80,14 @@ impl AwsCredentials {
 
     fn read(
         service: &'static str,
-        id: Option<String>,
-        secret: Option<String>,
-        token: Option<String>,
+        token: &'static str,
+        field: impl Fn(&str) -> Option<Zeroizing<String>>,
     ) -> Result<Self, SourceError> {
-        let id = id.unwrap_or_default();
+        let id = field("AccessKeyId").unwrap_or_default();
+        let (secret, token) = (field("SecretAccessKey"), field(token));
         let secret = exchange::secret(service, secret)?;
         let token = exchange::secret(service, token)?;
-        Self::new(id, secret)
+        Self::new(id.as_str(), secret)
             .map(|keys| keys.with_session_token(token))
             .map_err(|_| invalid(service, "it has no usable access key"))
     }
@@ -146,13 +145,6 @@ impl InstanceProfile {
 #[async_trait]
 impl AwsCredentialSource for InstanceProfile {
     async fn aws_credentials(&self) -> Result<AwsCredentials, SourceError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Answer {
-            access_key_id: Option<String>,
-            secret_access_key: Option<String>,
-            token: Option<String>,
-        }
         let deadline = self.exchange.deadline();
         let ttl = [("x-aws-ec2-metadata-token-ttl-seconds", "60")];
         let ask = exchange::request(
@@ -176,14 +168,9 @@ impl AwsCredentialSource for InstanceProfile {
         let role = text(role.body()).filter(|role| is_role(role));
         let role = role.ok_or_else(|| invalid(METADATA, "it names no role"))?;
         let answer = self.exchange.send(METADATA, get(&role)?, deadline).await?;
-        let answer: Answer = serde_json::from_slice(answer.body())
-            .map_err(|_| invalid(METADATA, "it is not a JSON object with an access key"))?;
-        AwsCredentials::read(
-            METADATA,
-            answer.access_key_id,
-            answer.secret_access_key,
-            answer.token,
-        )
+        let answer = SecretFields::parse(answer.body())
+            .ok_or_else(|| invalid(METADATA, "it is not a JSON object with an access key"))?;
+        AwsCredentials::read(METADATA, "Token", |name| answer.text(name))
     }
 }
 
@@ -261,11 +248,13 @@ impl AwsCredentialSource for WebIdentity {
         let xml = http::HeaderValue::from_static("text/xml");
         request.headers_mut().insert(http::header::ACCEPT, xml);
         let answer = self.exchange.send(STS, request, deadline).await?;
-        let answer = Zeroizing::new(text(answer.body()).unwrap_or_default());
+        let answer = text(answer.body()).unwrap_or_default();
         let keys = element(&answer, "Credentials").unwrap_or_default();
-        let field = |name| element(keys, name).map(|value| value.trim().to_owned());
-        let (id, secret) = (field("AccessKeyId"), field("SecretAccessKey"));
-        AwsCredentials::read(STS, id, secret, field("SessionToken"))
+        let field = |name: &str| {
+            let value = element(keys, name)?.trim();
+            Some(Zeroizing::new(value.to_owned()))
+        };
+        AwsCredentials::read(STS, "SessionToken", field)
     }
 }
 
@@ -276,10 +265,9 @@ fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     Some(rest.split_once(&format!("</{name}>"))?.0)
 }
 
-fn text(body: &[u8]) -> Option<String> {
-    std::str::from_utf8(body)
-        .ok()
-        .map(|text| text.trim().to_owned())
+fn text(body: &[u8]) -> Option<Zeroizing<String>> {
+    let text = std::str::from_utf8(body).ok()?;
+    Some(Zeroizing::new(text.trim().to_owned()))
 }
 
 /// Names of roles are of these characters, and stand in a path here.

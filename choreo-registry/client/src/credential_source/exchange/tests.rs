@@ -198,10 +198,7 @@ fn access_tokens_are_read_as_services_send_them() {
     let refused = [
         ("", "it is not a JSON object with an access token"),
         ("<html>", "it is not a JSON object with an access token"),
-        (
-            r#"{"access_token":["hunter2"]}"#,
-            "it is not a JSON object with an access token",
-        ),
+        (r#"{"access_token":["hunter2"]}"#, "it has no usable token"),
         (
             r#"{"access_token":"a"}"#,
             "it does not say when the token ends",
