@@ -11,7 +11,7 @@
 //! The result is written to standard output. The exit status is:
 //!
 //! - 0 if the image can be pulled, if the login is accepted and no image was given, or if the access
-//!   cannot be checked from here (class `not_checkable`);
+//!   cannot be checked from here (class `not-checkable`);
 //! - 1 if the registry denies or hides the image;
 //! - 2 if the usage is wrong;
 //! - 3 if the host does not respond, or is not a registry;
