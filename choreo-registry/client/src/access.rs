@@ -1,4 +1,4 @@
-//! The outcome of verifying: what a credential is good for, in plain words.
+//! The result of a check: the permissions of a credential, explained to a person.
 
 use std::fmt;
 
@@ -8,15 +8,16 @@ use serde::Serialize;
 
 use crate::{ClientError, ErrorKind, Evidence};
 
-/// What a registry lets a credential do.
+/// The permissions that a registry gives a credential.
 ///
 /// It serialises to an object with `class`, `message`, `help`, `evidence` and `image`, for a web
-/// interface or a machine; the last three only where there is something to say. `Display` is the message and the help.
+/// interface or a program; the last three only if they are not empty. `Display` shows the message
+/// and the help.
 ///
 /// ```
 /// use choreo_registry_client::{Access, AccessClass};
 ///
-/// // What to answer for a registry that only the cluster's nodes have access to.
+/// // For a registry that only the nodes of the cluster have access to.
 /// let access = Access::not_checkable("the nodes log in to \"acme.azurecr.io\" as themselves");
 /// assert_eq!(access.class(), AccessClass::NotCheckable);
 /// assert!(access.class().may_work());
@@ -35,7 +36,7 @@ pub struct Access {
     image: Option<ResolvedImage>,
 }
 
-/// The classes of [`Access`], from good to bad.
+/// The classes of [`Access`], the best first.
 ///
 /// ```
 /// use choreo_registry_client::AccessClass;
@@ -48,34 +49,34 @@ pub struct Access {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AccessClass {
-    /// The image, or the repository when no tag was named, can be pulled.
+    /// The image can be pulled, or the repository if the reference has no tag.
     PullAllowed,
-    /// The login works. What it may pull is not known.
+    /// The registry accepts the login. Which images it may pull is not known.
     LoginAccepted,
-    /// It cannot be told from here; it may work.
+    /// The credential cannot be checked from here. It may work.
     NotCheckable,
-    /// The repository or the tag does not exist, or is hidden from this login.
+    /// The repository or the tag does not exist, or this login may not see it.
     MissingOrHidden,
-    /// The login works, and may not pull.
+    /// The registry accepts the login, which may not pull.
     PullDenied,
-    /// The registry asks for a login and there is none.
+    /// The registry requires a login, and there is none.
     LoginRequired,
-    /// The registry refuses the user name or the password.
+    /// The registry rejects the user name or the password.
     CredentialRefused,
-    /// What stands under the name is no image that nodes can run.
+    /// The reference is not one of an image that nodes can run.
     UnsupportedImage,
-    /// Too many requests; ask again later.
+    /// The registry limits the rate of requests. Retry later.
     RateLimited,
-    /// The registry does not answer, or with a failure of its own.
+    /// The registry does not respond, or responds with a server error.
     Unreachable,
-    /// The host answers, but not as a container registry.
+    /// The host does not respond like a container registry.
     NotARegistry,
-    /// The platform's egress policy forbids the way to the registry. The data plane's may allow it.
+    /// The platform's egress policy forbids the registry. The data plane's may allow it.
     Blocked,
 }
 
 impl AccessClass {
-    /// The class as a stable code: `pull-allowed`, `credential-refused`.
+    /// Returns the class as a stable code: `pull-allowed`, `credential-refused`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -94,7 +95,7 @@ impl AccessClass {
         }
     }
 
-    /// Whether a deployment may work as things stand.
+    /// Returns `true` if a deployment may work.
     #[must_use]
     pub fn may_work(self) -> bool {
         matches!(
@@ -111,39 +112,39 @@ impl fmt::Display for AccessClass {
 }
 
 impl Access {
-    /// An outcome for what this client cannot ask: a registry that only a data plane reaches, or
-    /// whose credentials are the nodes' own. `reason` is shown as the message.
+    /// Creates a result for a registry that this client cannot check, because only a data plane
+    /// reaches it, or because the nodes have access of their own. `reason` is the message.
     #[must_use]
     pub fn not_checkable(reason: impl Into<String>) -> Self {
         Self::new(AccessClass::NotCheckable, reason)
             .advise("the first deployment shows whether it works")
     }
 
-    /// The class, to decide by.
+    /// Returns the class, for programs.
     #[must_use]
     pub fn class(&self) -> AccessClass {
         self.class
     }
 
-    /// What was found, in plain words.
+    /// Returns the message for the person who entered the credential.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to do about it, where there is something to do.
+    /// Returns the next step; `None` if there is none.
     #[must_use]
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// What was seen on the wire.
+    /// Returns the evidence of the last response.
     #[must_use]
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
 
-    /// The image, if one with a tag or digest was asked for and can be pulled.
+    /// Returns the image; `None` if it cannot be pulled, or if the reference has no tag or digest.
     #[must_use]
     pub fn image(&self) -> Option<&ResolvedImage> {
         self.image.as_ref()
@@ -198,7 +199,7 @@ impl Access {
         }
     }
 
-    /// A repository without a tag, whose tags may not be listed.
+    /// The result for a reference without a tag whose tags may not be listed.
     pub(super) fn not_listed(error: ClientError, is_proven: bool) -> Self {
         let class = if is_proven {
             AccessClass::LoginAccepted
@@ -236,7 +237,7 @@ impl Access {
     }
 }
 
-/// What an error means for the person who registered the registry, one row for each:
+/// Converts an error to the result for the person who registered the registry:
 ///
 /// | [`ErrorKind`] | [`AccessClass`] |
 /// |---|---|
@@ -254,7 +255,7 @@ impl From<ClientError> for Access {
     fn from(error: ClientError) -> Self {
         let class = match error.kind() {
             ErrorKind::Blocked => AccessClass::Blocked,
-            // Nodes ask the token server themselves.
+            // Nodes request tokens themselves, and may trust the server.
             ErrorKind::RealmNotTrusted => AccessClass::NotCheckable,
             ErrorKind::CredentialRefused => AccessClass::CredentialRefused,
             ErrorKind::Denied => AccessClass::PullDenied,

@@ -1,4 +1,4 @@
-//! Has a tag moved? One request that carries no manifest.
+//! Checks whether a tag has moved, with one request that does not transfer the manifest.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::{
     request::Resource,
 };
 
-/// What a name has become, beside the digest it once had.
+/// The digest of a tag now, compared with an earlier one.
 ///
 /// ```
 /// use choreo_registry::Digest;
@@ -28,15 +28,15 @@ use crate::{
     reason = "a name has the same digest or another"
 )]
 pub enum Comparison {
-    /// The name still has the digest.
+    /// The tag still has the digest.
     Same,
-    /// The name has this digest now, as the registry says it; [`RegistryClient::resolve`] reads
-    /// and hashes what is behind it.
+    /// The registry reports this digest now. [`RegistryClient::resolve`] reads and hashes its
+    /// manifest.
     Moved(Digest),
 }
 
 impl Comparison {
-    /// Whether the name still has the digest.
+    /// Returns `true` if the tag still has the digest.
     #[must_use]
     pub fn is_same(&self) -> bool {
         matches!(self, Self::Same)
@@ -44,10 +44,10 @@ impl Comparison {
 }
 
 impl RegistryClient {
-    /// Does this name still have this digest? One `HEAD` request, which no registry counts as a
-    /// pull; only of a registry that does not name digests is the manifest read and hashed.
+    /// Checks whether a tag still has this digest, with one `HEAD` request, which registries do not
+    /// count as a pull. If the registry does not report digests, the manifest is read and hashed.
     ///
-    /// A digest in the reference does not matter, its tag does; without a tag it is `latest`.
+    /// A digest in the reference is ignored. Without a tag, the tag is `latest`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -74,7 +74,8 @@ impl RegistryClient {
     ///
     /// # Errors
     ///
-    /// [`ClientError`] of any kind; [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when the tag is no longer there.
+    /// Returns a [`ClientError`] of any kind; [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if
+    /// the tag no longer exists.
     pub async fn compare(
         &self,
         image: &ImageReference,
@@ -98,7 +99,7 @@ impl RegistryClient {
         let is_of_kind = |claimed: &Digest| claimed.algorithm() == digest.algorithm();
         let now = match self.claimed(repository, tag, deadline).await? {
             Some(claimed) if is_of_kind(&claimed) => claimed,
-            // No claim, or one that cannot be compared: the bytes decide.
+            // Without a digest of the same algorithm, the manifest is hashed.
             _ => {
                 let resource = Resource::manifest(repository, tag);
                 let answer = self.fetch(&resource, deadline).await?;
@@ -116,8 +117,8 @@ impl RegistryClient {
         })
     }
 
-    /// The digest that the registry names without sending the manifest; `None` when it names none,
-    /// or answers in a way of which a whole answer tells more.
+    /// Returns the digest that the registry reports without sending the manifest; `None` if it
+    /// reports none, or if the response to a `GET` would explain more.
     pub(super) async fn claimed(
         &self,
         repository: RepositoryRef<'_>,
@@ -128,7 +129,7 @@ impl RegistryClient {
         let answer = self.session.get(&resource, deadline).await?;
         match answer.response.status() {
             StatusCode::OK => Ok(claimed_digest(answer.response.headers())),
-            // To ask again would bring the same, or make it worse.
+            // A second request would have the same result, or count against the rate limit.
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED => {
                 Err(self.session.failure(&answer))
             }

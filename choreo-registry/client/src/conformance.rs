@@ -1,6 +1,6 @@
-//! The promises of [`HttpTransport`], as tests that you run against a transport of your own.
+//! The contract of [`HttpTransport`], as tests for your own transport.
 //!
-//! One clause for each sentence under *Contract* there. The macro makes one `#[test]` of each:
+//! There is one clause for each sentence of the contract. The macro creates a `#[test]` of each:
 //!
 //! ```
 //! # #[cfg(feature = "reqwest")]
@@ -13,11 +13,11 @@
 //! # }
 //! ```
 //!
-//! Call them outside a Tokio runtime: each clause builds one. Each starts servers of its own on loopback, asks them through the transport, and panics
-//! with a sentence that says what was promised. Nothing leaves the machine, unless the transport
-//! goes elsewhere than it is told. TLS, proxies and names
-//! that do not exist are not covered: to look one up would ask a name server elsewhere. The suite is exempt from
-//! semantic versioning: a stricter clause is no breaking change.
+//! Call the clauses outside of a Tokio runtime, because each creates one. A clause starts its own
+//! servers on loopback, sends requests to them through the transport, and panics with the broken
+//! sentence of the contract. A correct transport does not connect to other machines. TLS, proxies and
+//! names that do not exist are not covered, because they need servers elsewhere. The suite is exempt
+//! from semantic versioning: a stricter clause is not a breaking change.
 
 mod clauses;
 mod peer;
@@ -27,11 +27,10 @@ use std::{fmt, sync::Arc};
 pub use self::clauses::TransportClause;
 use crate::{egress::Egress, transport::HttpTransport};
 
-/// Makes one `#[test]` of each clause for transports.
+/// Creates a `#[test]` of each clause for transports.
 ///
-/// Takes an expression of a
-/// [`TransportFixture`](crate::conformance::TransportFixture); it is evaluated for each
-/// clause.
+/// The argument is an expression that creates a
+/// [`TransportFixture`](crate::conformance::TransportFixture). It is evaluated for each clause.
 #[macro_export]
 macro_rules! transport_conformance {
     (@tests $fixture:expr; $($clause:ident,)*) => {
@@ -62,10 +61,10 @@ macro_rules! transport_conformance {
     };
 }
 
-/// A function that panics when the transport does not keep its promise.
+/// A function that panics if the transport breaks the contract.
 pub type Clause = fn(&TransportFixture);
 
-/// Every clause with its name, to run outside a test.
+/// Returns every clause with its name, to run it outside of a test.
 ///
 /// ```no_run
 /// use choreo_registry_client::conformance::{self, TransportFixture};
@@ -82,14 +81,14 @@ pub fn all() -> Vec<(&'static str, Clause)> {
     crate::transport_conformance!(@list all)
 }
 
-/// How to build the transport that is examined.
+/// Creates the transports under test.
 pub struct TransportFixture {
     make: Box<dyn Fn(Egress) -> Arc<dyn HttpTransport> + Send + Sync>,
 }
 
 impl TransportFixture {
-    /// A fixture that builds transports with this function, each for a policy of its own. It is
-    /// called inside a Tokio runtime.
+    /// Creates a fixture from a function that creates a transport for a policy. The function is called
+    /// within a Tokio runtime.
     pub fn new<T: HttpTransport + 'static>(
         make: impl Fn(Egress) -> T + Send + Sync + 'static,
     ) -> Self {

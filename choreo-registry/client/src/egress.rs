@@ -1,5 +1,5 @@
-//! Where a connection may go. The one module of the workspace that connects to hosts which users
-//! choose; `clippy.toml` bans every other way out.
+//! The policy for outgoing connections. Connections to hosts that users choose are made by this
+//! crate's transport only; `clippy.toml` bans all others.
 
 mod addresses;
 mod network;
@@ -18,21 +18,19 @@ pub use self::network::{IpNetwork, ParseNetworkError};
 pub use self::proxy::{ParseProxyError, Proxy};
 use choreo_registry::{RegistryHost, vendor_table::VendorTable};
 
-/// The operator's policy for outgoing connections: which addresses, which schemes, which token
-/// servers, which certificates.
+/// The operator's policy for outgoing connections: the permitted addresses, schemes, token servers and
+/// certificates.
 ///
-/// A user of the platform chooses the host of a registry, and whoever runs that registry chooses
-/// where it redirects to and which token server it names. None of them may reach the platform's own
-/// network, so every hop is judged: the scheme, the address when the host is one in any spelling,
-/// and the addresses that a name resolves to, all of them. One forbidden address refuses the whole
-/// set.
+/// A user of the platform chooses the host of a registry, and the registry's operator chooses its
+/// redirects and its token server. None of them may reach the platform's own network, so every request
+/// is checked: the scheme, a literal address in any spelling, and all addresses of a name. If one
+/// address is forbidden, the host is.
 ///
-/// - [`Egress::tenant`]: public addresses, `https` only. The one for everything that users choose.
-/// - [`Egress::operator`]: also private and loopback addresses and a cloud's metadata service. The
-///   one for hosts that the platform's own configuration names.
+/// - [`Egress::tenant`]: public addresses, `https` only. Use it for every host that users choose.
+/// - [`Egress::operator`]: also private and loopback addresses and a cloud's metadata service. Use it
+///   for hosts of the platform's own configuration.
 ///
-/// A registry inside the company's network is opened by name of its network, not by switching the
-/// guard off:
+/// To permit a registry in the company's network, add its network:
 ///
 /// ```
 /// use choreo_registry_client::egress::Egress;
@@ -46,13 +44,13 @@ use choreo_registry::{RegistryHost, vendor_table::VendorTable};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// **What it does not do**: it is no firewall. Keep a network policy around the control plane as
-/// well. Nor does it hide which names exist: one that leads inside is blocked, and one that leads
-/// nowhere is unreachable, so whoever registers hosts can tell the two apart. Where the names of the
-/// inside network are secret, let tenants' requests be resolved by a public name server, or send
-/// them [through a proxy](Self::through_proxy) outside.
+/// **What it does not do**: it does not replace a firewall. Apply a network policy to the control
+/// plane as well. It does not hide which internal names exist: a user who registers hosts can
+/// distinguish a name that is blocked from one that is unreachable. If internal names are secret,
+/// resolve tenants' requests with a public name server, or send them
+/// [through a proxy](Self::through_proxy) outside of the network.
 ///
-/// Clones are cheap and share the policy until one of them is changed.
+/// Clones are cheap, and share the policy until one of them is changed.
 #[derive(Clone, Debug)]
 pub struct Egress {
     pub(crate) policy: Arc<Policy>,
@@ -83,29 +81,29 @@ struct TrustedRealm {
 }
 
 impl Egress {
-    /// Public addresses over `https`.
+    /// Creates a policy that permits public addresses over `https`.
     #[must_use]
     pub fn tenant() -> Self {
         Self::new(Audience::Tenant)
     }
 
-    /// Any address that can be a host, over `https`: private networks, loopback and a cloud's
-    /// metadata service among them. Never use it for a host that a user of the platform chose.
+    /// Creates a policy that permits any address over `https`, also private networks, loopback and a
+    /// cloud's metadata service. Never use it for a host that a user of the platform chooses.
     #[must_use]
     pub fn operator() -> Self {
         Self::new(Audience::Operator)
     }
 
-    /// Allows the addresses of a network of your own. A cloud's metadata addresses stay forbidden
-    /// to tenants, also inside an allowed network.
+    /// Allows the addresses of your own network. The metadata addresses of clouds remain forbidden
+    /// to tenants, also within an allowed network.
     #[must_use]
     pub fn allow_network(mut self, network: IpNetwork) -> Self {
         self.policy_mut().networks.push(network);
         self
     }
 
-    /// Allows this host at this port (443 when none is given) wherever its name leads: for a registry
-    /// of your own whose addresses change. A cloud's metadata addresses stay forbidden to tenants.
+    /// Allows this host at this port (by default 443) at any address: for your own registry whose
+    /// addresses change. The metadata addresses of clouds remain forbidden to tenants.
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;
@@ -121,14 +119,14 @@ impl Egress {
         self
     }
 
-    /// Sends everything through this proxy: `https` by `CONNECT`, so that it sees host names and no
-    /// credentials; plain HTTP, where allowed, in the clear.
+    /// Sends all requests through this proxy: `https` with `CONNECT`, so that the proxy sees host
+    /// names but no credentials; plain HTTP, if allowed, without encryption.
     ///
-    /// **The proxy resolves names, so what a name leads to is for the proxy to judge**: let it refuse
-    /// inside addresses. Judged here stay the scheme, address literals in any spelling, and for
-    /// tenants names that are never public (without a dot, or under `localhost`, `local`, `internal`,
-    /// `home.arpa`), unless [`allow_host`](Self::allow_host) names them. The proxy's own address is
-    /// not judged. No environment variable names a proxy or an exception.
+    /// **The proxy resolves names, so it must reject internal addresses itself.** This policy still
+    /// checks the scheme, literal addresses in any spelling, and for tenants the names that are never
+    /// public (without a dot, or under `localhost`, `local`, `internal` or `home.arpa`), unless
+    /// [`allow_host`](Self::allow_host) allows them. The address of the proxy is not checked.
+    /// Environment variables are ignored.
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;
@@ -148,7 +146,7 @@ impl Egress {
         self
     }
 
-    /// The proxy, for a transport of your own to obey.
+    /// Returns the proxy, for your own transport.
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;
@@ -160,26 +158,25 @@ impl Egress {
         self.policy.proxy.as_ref()
     }
 
-    /// Speaks plain HTTP to this host and port; port 80 when none is given, and for `:443`, which a
-    /// [`RegistryHost`] does not keep.
+    /// Uses plain HTTP for this host and port. The default port is 80, also for `:443`, which a
+    /// [`RegistryHost`] does not store.
     ///
-    /// Credentials then travel readable by everyone on the way: for a registry on the same machine
-    /// or in a laboratory. The address must be allowed besides.
+    /// Credentials are then sent without encryption: use it for a registry on the same machine or in
+    /// a test network only. The address must be allowed as well.
     #[must_use]
     pub fn allow_plain_http(mut self, host: RegistryHost) -> Self {
         self.policy_mut().plain_http.push(host);
         self
     }
 
-    /// Lets this registry send clients, and with them its credential, to the token server `realm`.
+    /// Trusts the token server `realm` with the credential of this registry.
     ///
-    /// Needed when a registry of your own has its token server on another host or port, as every
-    /// self-managed GitLab does. Those of vendors are known from their rows, see
+    /// This is required if your own registry has its token server on another host or port, like every
+    /// self-managed GitLab. Those of vendors are in their rows; see
     /// [`with_vendors`](Self::with_vendors).
     ///
-    /// Registries that share a token server trust one another with it: each chooses the service that
-    /// a token is asked for, so a hostile one of them can get a token, to pull alone, that the other
-    /// accepts.
+    /// Registries that share a token server must trust each other: each chooses the service for which
+    /// a token is requested, so a hostile one can get a token with which it can pull from another.
     #[must_use]
     pub fn trust_realm(mut self, registry: RegistryHost, realm: RegistryHost) -> Self {
         self.policy_mut()
@@ -188,7 +185,7 @@ impl Egress {
         self
     }
 
-    /// Knows vendors, and the token servers that may have their credentials, from a table of yours.
+    /// Sets your own vendor table, with the token servers that may receive the vendors' credentials.
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;
@@ -207,24 +204,24 @@ impl Egress {
         self
     }
 
-    /// Trusts a certificate authority of your own besides the system's: one or more certificates in
-    /// PEM. A registry's own certificate that it signed itself may be given as well, and is then taken
-    /// from it, within its time and for its names. A transport reads them when it is built, and refuses text that is none; one that was built
-    /// without TLS reads none.
+    /// Trusts your own certificate authority in addition to those of the system: one or more
+    /// certificates in PEM. A self-signed certificate of a registry is trusted while it is valid, and
+    /// for its names. Creating a transport fails if the text is not a certificate; a transport without
+    /// TLS ignores it.
     #[must_use]
     pub fn add_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.policy_mut().root_certificates.push(pem.into());
         self
     }
 
-    /// Whether a connection to this address is allowed. An IPv4 address inside an IPv6 one (mapped,
-    /// NAT64, 6to4) counts as itself.
+    /// Returns `true` if a connection to this address is allowed. An IPv4 address within an IPv6 one
+    /// (mapped, NAT64, 6to4) is checked as IPv4.
     #[must_use]
     pub fn allows_address(&self, address: IpAddr) -> bool {
         self.judges(address, false)
     }
 
-    /// [`allows_address`](Self::allows_address), for a host that may itself be an operator's entry.
+    /// Like [`allows_address`](Self::allows_address), for a host that the operator may have allowed.
     pub(crate) fn judges(&self, address: IpAddr, opened: bool) -> bool {
         let listed = || {
             let inner = unwrapped(address);
@@ -243,19 +240,19 @@ impl Egress {
         }
     }
 
-    /// Judges the addresses that a name resolved to: one that is not allowed refuses all of them,
-    /// because a host with two faces is not to be trusted with either.
+    /// Checks the addresses of a name. If one is not allowed, all are rejected, because a host with
+    /// public and internal addresses is suspicious.
     ///
     /// # Errors
     ///
-    /// [`Blocked`], which names the host and keeps the address to itself.
+    /// Returns [`Blocked`], with the host but without the address.
     pub fn check_addresses(&self, host: &str, addresses: &[SocketAddr]) -> Result<(), Blocked> {
         self.check_resolved(host, addresses, false)
     }
 
-    /// [`check_addresses`](Self::check_addresses) for the host of a URI, which may be one that the
-    /// operator opened with [`allow_host`](Self::allow_host): for a transport of your own, which
-    /// dials these addresses and no others.
+    /// Like [`check_addresses`](Self::check_addresses), for the host of a URI, which the operator may
+    /// have allowed with [`allow_host`](Self::allow_host). Your own transport dials these addresses
+    /// and no others.
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;
@@ -271,7 +268,7 @@ impl Egress {
     ///
     /// # Errors
     ///
-    /// [`Blocked`], also when the URI is not one that [`check_uri`](Self::check_uri) lets through.
+    /// Returns [`Blocked`], also if [`check_uri`](Self::check_uri) rejects the URI.
     pub fn check_addresses_of(&self, uri: &http::Uri, addresses: &[IpAddr]) -> Result<(), Blocked> {
         let url = Url::parse(&uri.to_string()).map_err(|_| unreadable(uri))?;
         self.check_url(&url)?;
@@ -301,18 +298,17 @@ impl Egress {
         }
     }
 
-    /// Judges a URI before a request for it leaves: its scheme, and its host if that is an address
-    /// in any spelling. A name passes here; what it resolves to is judged by
-    /// [`check_addresses`](Self::check_addresses).
+    /// Checks the URI of a request: its scheme, and its host if that is an address in any spelling.
+    /// The addresses of a name are checked by [`check_addresses`](Self::check_addresses).
     ///
     /// # Errors
     ///
-    /// [`Blocked`] with the reason.
+    /// Returns [`Blocked`] with the reason.
     pub fn check_uri(&self, uri: &http::Uri) -> Result<(), Blocked> {
         self.check_url(&Url::parse(&uri.to_string()).map_err(|_| unreadable(uri))?)
     }
 
-    /// [`check_uri`](Self::check_uri) for a parsed URL.
+    /// Like [`check_uri`](Self::check_uri), for a parsed URL.
     pub(crate) fn check_url(&self, url: &Url) -> Result<(), Blocked> {
         let blocked = |reason| Err(Blocked::new(url.host_str().unwrap_or_default(), reason));
         if !url.username().is_empty() || url.password().is_some() {
@@ -341,7 +337,7 @@ impl Egress {
         }
     }
 
-    /// Whether this host and port is one that the operator allows wherever it leads.
+    /// Returns `true` if the operator allows this host and port at any address.
     pub(crate) fn opens_host(&self, url: &Url) -> bool {
         self.policy
             .hosts
@@ -349,7 +345,7 @@ impl Egress {
             .any(|host| names(host.api_host(), url))
     }
 
-    /// A name that is never public, where nobody here sees what it resolves to.
+    /// Rejects a name that is never public, if a proxy resolves it.
     fn is_inside(&self, name: &str) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name);
         let ends = |suffix: &&str| {
@@ -361,17 +357,16 @@ impl Egress {
             && (!name.contains('.') || INSIDE.iter().any(ends))
     }
 
-    /// The root of a registry's API: `https`, or `http` where the operator allowed it.
+    /// Returns the root of a registry's API: `https`, or `http` if the operator allows it.
     pub(crate) fn base_url(&self, host: &RegistryHost) -> Option<Url> {
         let plain = self.policy.plain_http.contains(host);
         let scheme = if plain { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{}/", host.api_host())).ok()
     }
 
-    /// Whether a registry may send us, with its credential, to this token server.
-    ///
-    /// Yes for the registry's own origin (scheme, host and port), for the token server of its
-    /// vendor's row and for the operator's entries; never from `https` down to `http`.
+    /// Returns `true` if this token server may receive the credential of the registry: if it has the
+    /// registry's own origin (scheme, host and port), if it is in the vendor's row, or if the operator
+    /// trusts it; never from `https` to `http`.
     pub(crate) fn trusts_realm(&self, host: &RegistryHost, base: &Url, realm: &Url) -> bool {
         if base.origin() == realm.origin() {
             return true;
@@ -390,7 +385,7 @@ impl Egress {
                 .any(|entry| entry.registry == *host && names(entry.realm.as_str(), realm))
     }
 
-    /// Whether both are one policy: clones of each other that nobody has changed.
+    /// Returns `true` if both are clones of the same policy, without changes.
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;
@@ -439,7 +434,8 @@ pub(crate) fn unreadable(uri: &http::Uri) -> Blocked {
 /// `internal`, under which clouds name their metadata services.
 const INSIDE: [&str; 4] = ["localhost", "local", "internal", "home.arpa"];
 
-/// Whether `host` or `host:port` is the authority of the URL, its scheme's port when none is given.
+/// Returns `true` if `host` or `host:port` is the authority of the URL; the default port is that of the
+/// scheme.
 fn names(host: &str, url: &Url) -> bool {
     if is_authority(host, url) {
         return true;
@@ -448,7 +444,7 @@ fn names(host: &str, url: &Url) -> bool {
         .is_ok_and(|other| other.origin() == url.origin())
 }
 
-/// [`names`] to the letter, which is nearly always how it is.
+/// Like [`names`], for the usual spelling only, without allocating.
 fn is_authority(host: &str, url: &Url) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, digits)) if !digits.ends_with(']') => (name, digits.parse().ok()),
@@ -466,8 +462,8 @@ fn is_authority(host: &str, url: &Url) -> bool {
 
 /// A connection that the [`Egress`] policy forbids.
 ///
-/// The message names the host as it was given and never an address that it resolved to: whoever
-/// chose the host must not learn the network inside.
+/// The message contains the host as it was given, and never an address that it resolves to: the user
+/// who chose the host must not learn about the internal network.
 ///
 /// ```
 /// use choreo_registry_client::egress::{BlockedReason, Egress};
@@ -483,24 +479,24 @@ pub struct Blocked {
     reason: BlockedReason,
 }
 
-/// Why a connection is [`Blocked`].
+/// The reason why a connection is [`Blocked`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum BlockedReason {
-    /// The address is not public and in no allowed network.
+    /// The address is not public, and not in an allowed network.
     Address,
-    /// Plain HTTP to a host for which the operator did not allow it.
+    /// The operator does not allow plain HTTP for the host.
     PlainHttp,
-    /// A scheme other than `http` and `https`.
+    /// The scheme is neither `http` nor `https`.
     Scheme,
-    /// Not a URL with a host.
+    /// The URL has no host.
     Unreadable,
-    /// A user name or password inside the URL.
+    /// The URL contains a user name or a password.
     UserInfo,
 }
 
 impl Blocked {
-    /// Why.
+    /// Returns the reason.
     #[must_use]
     pub fn reason(&self) -> BlockedReason {
         self.reason
@@ -529,7 +525,7 @@ impl fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// Whether DNS can have this name. A proxy may take `10.0.0.1..` for an address, and so must nobody.
+/// Returns `true` if DNS can contain this name. A proxy may read `10.0.0.1..` as an address.
 fn is_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.len() <= MAX_HOST && name.split('.').all(|label| !label.is_empty())

@@ -1,4 +1,4 @@
-//! Why a call to a registry failed, and what was seen of it.
+//! Errors of calls to registries, with their evidence.
 
 mod evidence;
 mod kind;
@@ -12,14 +12,14 @@ pub use self::kind::ErrorKind;
 use self::message::Facts;
 use crate::transport::{TransportError, TransportErrorKind};
 
-/// A call to a registry that did not bring what was asked for.
+/// The error of a call to a registry.
 ///
-/// `Display` is the [`message`](Self::message) and the [`help`](Self::help), fit for the developer
-/// who wants the image deployed. No part of it holds a secret, an address behind a host name, or
-/// text from the registry other than a checked error code.
+/// `Display` shows the [`message`](Self::message) and the [`help`](Self::help), for the developer who
+/// deploys the image. They never contain a secret, an IP address, or text of the registry except a
+/// checked error code.
 ///
-/// [`source`](Error::source) is what the transport met, such as the operating system's error: for the
-/// operator's log, not for the developer, because it may tell of the network inside.
+/// [`source`](Error::source) is the error of the transport, such as one of the operating system. Log it
+/// for the operator, but do not show it to developers, because it may reveal the internal network.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -41,38 +41,38 @@ use crate::transport::{TransportError, TransportErrorKind};
 pub struct ClientError(Box<Facts>);
 
 impl ClientError {
-    /// What it means, to decide by.
+    /// Returns the kind, for programs.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later without anyone changing anything. Every call of the
-    /// client only reads, so repeating one is always safe.
+    /// Returns `true` if the same call may succeed later without any change. Retries are safe,
+    /// because the client only reads.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.kind.is_retryable()
     }
 
-    /// How long the registry asks to wait before the next request, at most a day.
+    /// Returns the time to wait before the next request, if the registry names one; at most a day.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.evidence.retry_after()
     }
 
-    /// What happened, in plain words.
+    /// Returns the message, with the registry or the image as its subject.
     #[must_use]
     pub fn message(&self) -> String {
         self.0.message()
     }
 
-    /// What to do about it, in plain words.
+    /// Returns the next step for the developer.
     #[must_use]
     pub fn help(&self) -> String {
         self.0.help()
     }
 
-    /// What was seen on the wire.
+    /// Returns the evidence of the last response.
     #[must_use]
     pub fn evidence(&self) -> &Evidence {
         &self.0.evidence
@@ -92,7 +92,7 @@ impl ClientError {
         }))
     }
 
-    /// An exchange that brought no response.
+    /// Creates the error of a request without a response.
     pub(super) fn transport(registry: &str, host: &str, error: TransportError) -> Self {
         let kind = match error.kind() {
             TransportErrorKind::Blocked => ErrorKind::Blocked,
@@ -166,7 +166,7 @@ impl fmt::Debug for ClientError {
 
 impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // The message says what kind of transport failure it was; the cause is behind that.
+        // The message already shows the kind of the transport error; its source is the cause.
         self.0.source.as_ref().and_then(Error::source)
     }
 }

@@ -1,4 +1,4 @@
-//! Asking registries: does this login work, may it pull this image, and which digest is it?
+//! A client for container registries: checks logins and pull permissions, and resolves tags to digests.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -6,7 +6,7 @@
 //! use std::sync::Arc;
 //! use choreo_registry_client::{AccessClass, RegistryClient, transport::ScriptedTransport};
 //!
-//! // A registry in a script, so that this runs anywhere. For real ones, share one
+//! // A scripted registry, so that this runs anywhere. For real ones, share one
 //! // `ReqwestTransport::new(Egress::tenant())?` between all clients.
 //! let index = r#"{"schemaVersion": 2, "manifests": [{
 //!     "digest": "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
@@ -29,7 +29,7 @@
 //! assert!(resolved.digest().matches(index.as_bytes()));
 //! assert_eq!(resolved.platforms()[0].as_str(), "linux/amd64");
 //!
-//! // Another tag: an error that says what to do.
+//! // Errors contain the next step.
 //! let error = client.resolve(&"registry.example.com/team/app:1.5".parse()?).await.unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
@@ -43,15 +43,15 @@
 //! # From a registered registry
 //!
 //! [`RegistryClient::for_registry`] takes the host and the credential of a
-//! [`ContainerRegistry`](choreo_registry::ContainerRegistry). A vendor registry has no credential of its own:
-//! [`credential_source`] gets one from the vendor, or nothing can be told from here.
+//! [`ContainerRegistry`](choreo_registry::ContainerRegistry). A vendor registry has no credential: get
+//! one from the vendor with a [`credential_source`], or report that it cannot be checked from here.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use choreo_registry_client::{Access, RegistryClient, transport::HttpTransport};
 //! use choreo_registry::{ContainerRegistry, ImageReference};
 //!
-//! /// What to show below the form in which a registry is entered.
+//! /// Returns the result to show below the form in which a registry is entered.
 //! async fn check(
 //!     registry: &ContainerRegistry,
 //!     image: Option<&ImageReference>,
@@ -64,57 +64,58 @@
 //! }
 //! ```
 //!
-//! # What it needs
+//! # Requirements
 //!
-//! - A Tokio runtime with time enabled, and with I/O enabled for `ReqwestTransport`: one built with
-//!   `enable_all`, as `#[tokio::main]` builds it.
-//! - The feature `tls`, which is a default, or a transport of your own: without it `ReqwestTransport`
-//!   speaks plain HTTP to the hosts of [`Egress::allow_plain_http`] and refuses all others.
+//! - A Tokio runtime with time enabled, and with I/O enabled for `ReqwestTransport`. `#[tokio::main]`
+//!   enables both.
+//! - The default feature `tls`, or your own transport. Without it, `ReqwestTransport` sends plain HTTP
+//!   to the hosts of [`Egress::allow_plain_http`] and rejects all others.
 //!
-//! # The parts
+//! # Overview
 //!
-//! - [`RegistryClient`] asks one registry with one credential. [`verify`](RegistryClient::verify)
-//!   explains, [`resolve`](RegistryClient::resolve) pins, [`inspect`](RegistryClient::inspect)
-//!   reads more; [`tags`](RegistryClient::tags) lists, and [`compare`](RegistryClient::compare)
-//!   tells cheaply whether a tag has moved.
-//! - [`Access`] and [`ClientError`] say what came of it, with a class to decide by, plain words,
-//!   and the evidence.
-//! - [`HttpTransport`] carries the requests. [`Egress`] is the operator's policy for where they may
-//!   go. [`conformance`] checks a transport of your own.
+//! - [`RegistryClient`] accesses one registry with one credential. [`verify`](RegistryClient::verify)
+//!   checks the credential, [`resolve`](RegistryClient::resolve) returns the digest of a tag,
+//!   [`inspect`](RegistryClient::inspect) also reads the image's configuration,
+//!   [`tags`](RegistryClient::tags) lists tags, and [`compare`](RegistryClient::compare) checks with
+//!   one request whether a tag has moved.
+//! - [`Access`] and [`ClientError`] are the results, with a class or kind for programs, a message for
+//!   people, and the evidence.
+//! - [`HttpTransport`] sends the requests. [`Egress`] is the operator's policy for their destinations.
+//!   [`conformance`] tests your own transport.
 //!
-//! # What reaches whom
+//! # Security
 //!
-//! - A credential goes to the registry's own origin (scheme, host and port), to the token server
-//!   that the registry names if that has the same origin, is the one of the vendor's row or was
-//!   trusted by the operator, and to nobody else. Redirects are followed without it.
-//! - Every hop is judged by the egress policy, redirects and token servers included.
+//! - A credential is sent to the registry's own origin (scheme, host and port), and to its token server
+//!   if that has the same origin, is in the vendor's row, or is trusted by the operator. Redirects are
+//!   followed without it.
+//! - The egress policy checks every request, also those to token servers and after redirects.
 //! - Logs (`tracing`, level debug) have a span for each call and one for each request
-//!   (`registry_request`: method, host, attempt, status or error, duration); never a header, a query
-//!   or a body.
-//! - Whatever a challenge asks for, tokens are asked for to read, never to push.
+//!   (`registry_request`: method, host, attempt, status or error, duration). They contain no headers,
+//!   queries or bodies.
+//! - Tokens are requested for reading only, even if a challenge names other actions.
 //!
-//! # Bounds
+//! # Limits
 //!
-//! | what | bound |
+//! | subject | limit |
 //! |---|---|
-//! | one call of any kind, all its requests together | 30 s, [`with_timeout`](RegistryClient::with_timeout) |
+//! | one call, with all its requests | 30 s, [`with_timeout`](RegistryClient::with_timeout) |
 //! | redirects of one request | 5 |
-//! | repetitions of one request that failed in passing | 2, [`with_retries`](RegistryClient::with_retries) |
-//! | a wait before a repetition | 2 s |
+//! | retries of one request after transient failures | 2, [`with_retries`](RegistryClient::with_retries) |
+//! | the wait before a retry | 2 s |
 //! | a manifest, an index, an image's configuration, a page of tags | 4 MiB each |
 //! | a list of tags | 100 pages, 100,000 tags |
-//! | a token server's answer | 64 KiB |
-//! | the part of an error's body that is read | 16 KiB |
+//! | the response of a token server | 64 KiB |
+//! | an error's body; longer ones are not parsed | 16 KiB |
 //! | `WWW-Authenticate` | 8 challenges, 8 KiB |
-//! | a token's life in memory | 60 s to 1 h, as its server says |
-//! | tokens kept by one client | 256 |
+//! | the lifetime of a token in memory | 60 s to 1 h, chosen by its server |
+//! | tokens in the cache of one client | 256 |
 //!
-//! # What it does not do
+//! # What this crate does not do
 //!
-//! It pulls no layers, pushes nothing and lists no catalogues. It rides out a moment, not an outage:
-//! [`is_retryable`](ClientError::is_retryable) and [`retry_after`](ClientError::retry_after) tell
-//! the caller what may work later. It overwrites its own copies of secrets, and cannot reach those
-//! in the buffers of HTTP and TLS.
+//! It does not pull layers, push, or list catalogues. It retries for moments only:
+//! [`is_retryable`](ClientError::is_retryable) and [`retry_after`](ClientError::retry_after) report
+//! whether a call may succeed later. It overwrites its own copies of secrets, but not those in the
+//! buffers of HTTP and TLS.
 
 pub mod conformance;
 pub mod credential_source;

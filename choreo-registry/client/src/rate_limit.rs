@@ -1,13 +1,12 @@
-//! What a registry says of its rate limit, before it is reached.
+//! The rate limit of a registry, as it reports it with each response.
 
 use http::HeaderMap;
 use serde::Serialize;
 
-/// A registry's limit on requests, as its answers state it.
+/// The rate limit that a registry reports.
 ///
 /// Docker Hub sends [`RateLimit-Limit: 100;w=21600`](https://docs.docker.com/docker-hub/usage/pulls/)
-/// and `RateLimit-Remaining`; others the same with `X-` in front. Whatever is not a number is left
-/// out.
+/// and `RateLimit-Remaining`; others prefix both with `X-`. Values that are not numbers are ignored.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -42,25 +41,25 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// How many requests the registry answers in one window.
+    /// Returns the number of requests that the registry permits in one window.
     #[must_use]
     pub fn limit(&self) -> Option<u64> {
         self.limit
     }
 
-    /// How many of them are left.
+    /// Returns the number of remaining requests.
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
         self.remaining
     }
 
-    /// How long the window is, in seconds.
+    /// Returns the length of the window, in seconds.
     #[must_use]
     pub fn window_seconds(&self) -> Option<u64> {
         self.window_seconds
     }
 
-    /// `None` when the headers say nothing.
+    /// Reads the headers; `None` if they contain no rate limit.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let get = |names: [&str; 2]| {
             names
@@ -81,7 +80,7 @@ impl RateLimit {
     }
 }
 
-/// `100;w=21600`: a number, and the window that it is for.
+/// Reads `100;w=21600`: a number and its window.
 fn quantity(value: &str) -> (Option<u64>, Option<u64>) {
     let mut parts = value.split(';').map(str::trim);
     let number = parts.next().and_then(|number| number.parse().ok());

@@ -1,4 +1,4 @@
-//! The client itself: verify, resolve, inspect.
+//! The client: verify, resolve, inspect.
 
 use std::{
     sync::Arc,
@@ -21,14 +21,14 @@ use crate::{
     transport::HttpTransport,
 };
 
-/// Asks one registry, with one credential or none.
+/// A client of one registry, with one credential or none.
 ///
-/// A client keeps the tokens that its credential earned. **Never share one between tenants**: keep
-/// one for each registry and version of its credential, for as long as that lives. Its methods may
-/// run at the same time.
+/// A client caches the tokens that it gets for its credential. **Never share a client between
+/// tenants**: create one for each registry and each version of its credential. Its methods can be
+/// called concurrently.
 ///
-/// Every method ends within the [timeout](Self::with_timeout), 30 seconds unless you say otherwise,
-/// and needs a Tokio runtime with time enabled. Dropping the future ends the call.
+/// Every method returns within the [timeout](Self::with_timeout), by default 30 seconds, and needs a
+/// Tokio runtime with time enabled. Dropping the future cancels the call.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -64,7 +64,7 @@ pub struct RegistryClient {
 }
 
 impl RegistryClient {
-    /// A client for this registry. Without a credential it asks as anyone may.
+    /// Creates a client of a registry. Without a credential, its requests are anonymous.
     #[must_use]
     pub fn new(
         registry: RegistryHost,
@@ -78,12 +78,11 @@ impl RegistryClient {
         }
     }
 
-    /// A client for a registry that was registered, with the credential that was entered for it.
+    /// Creates a client of a registered registry, with its credential.
     ///
-    /// `None` for [`Authentication::Vendor`](choreo_registry::Authentication::Vendor): the nodes have access to
-    /// such a registry and nobody else. Take a credential from a
-    /// [`credential_source`](crate::credential_source), or answer
-    /// [`Access::not_checkable`].
+    /// Returns `None` for [`Authentication::Vendor`](choreo_registry::Authentication::Vendor), because
+    /// only the nodes have access to such a registry. Get a credential from a
+    /// [`credential_source`](crate::credential_source), or return [`Access::not_checkable`].
     ///
     /// ```
     /// use std::sync::Arc;
@@ -113,20 +112,19 @@ impl RegistryClient {
         Some(Self::new(registry.host().clone(), credential, transport))
     }
 
-    /// Ends each call of each method after this time, all its requests together. The default is 30
-    /// seconds.
+    /// Sets the limit of each call, with all its requests. The default is 30 seconds.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// Repeats each request at most so often when it fails in passing: a connection that breaks, a
-    /// status 502, 503 or 504, a status 429 with a short `Retry-After`. The default is 2; 0 leaves
-    /// all repetition to you.
+    /// Sets the number of retries of each request after a transient failure: a broken connection, a
+    /// status 502, 503 or 504, or a status 429 with a short `Retry-After`. The default is 2; 0
+    /// disables retries.
     ///
-    /// The waits grow from 100 ms, with jitter; a registry that asks for more than 2 seconds is not
-    /// waited for. When everything fails, a client repeats ten requests and then one for each ten
-    /// that succeed. No wait goes beyond the [timeout](Self::with_timeout).
+    /// The waits grow from 100 ms, with jitter. A request is not retried if the registry asks for a
+    /// wait of more than 2 seconds, or if the wait would exceed the [timeout](Self::with_timeout). If
+    /// all requests fail, a client retries ten of them, and then one for each ten that succeed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -154,21 +152,21 @@ impl RegistryClient {
         }
     }
 
-    /// The registry that this client asks.
+    /// Returns the registry of this client.
     #[must_use]
     pub fn registry(&self) -> &RegistryHost {
         self.session.registry()
     }
 
-    /// Finds out what the credential is good for, in words for the person who entered it.
+    /// Checks the permissions of the credential, and explains the result to the person who entered
+    /// it.
     ///
-    /// Without an image it checks the login. That a registry accepts a login says nothing about a
-    /// repository, so name an image wherever you can: with a tag or digest, `verify` reads its
-    /// manifest and reports it; without either it reads the repository's list of tags, which is
-    /// another right at many registries.
+    /// Without an image it checks the login. An accepted login does not imply access to a repository,
+    /// so pass an image if you can. With a tag or a digest, `verify` reads the manifest and returns
+    /// the image; otherwise it reads the list of tags, which many registries permit separately.
     ///
-    /// Every outcome is an [`Access`], also that the registry cannot be reached. Where the
-    /// registry's answer has two readings, the message says both.
+    /// Every result is an [`Access`], also if the registry cannot be reached. If a response has two
+    /// possible meanings, the message names both.
     pub async fn verify(&self, image: Option<&ImageReference>) -> Access {
         let span = tracing::debug_span!("verify", registry = self.registry().as_str());
         let access = match image {
@@ -178,26 +176,23 @@ impl RegistryClient {
         access.unwrap_or_else(Access::from)
     }
 
-    /// Reads the manifest of an image and hashes it: which digest does this name have now, and
-    /// which platforms is it built for?
+    /// Reads and hashes the manifest of an image, and returns its digest and platforms.
     ///
-    /// Where an index does not say what its entries are built for, for an image without an index and for
-    /// the one image of an index, the configuration is read as well, with the user and the ports that it
-    /// names: one request more, and two for each image of an index that is read. What cannot be read then, for instance because it
-    /// lies at a host that is out of bounds from here, is left unknown: `platforms` is empty and `user`
-    /// is `None`.
+    /// The configuration is also read, with its user and ports, if the image has no index, if it is
+    /// the only image of its index, or if the index does not name its platform. This takes one more
+    /// request, or two for each image of an index. If the configuration cannot be read, for example
+    /// because the egress policy forbids its host, `platforms` is empty and `user` is `None`.
     ///
-    /// Asked again for the same name, it begins with a `HEAD` request: while the registry names the
-    /// digest that was read before, that is all it takes, and no registry counts it as a pull. What
-    /// it returns was hashed by this client in any case. The latest 64 names are kept, those of
-    /// `verify` and `inspect` not among them.
+    /// Resolving the same reference again begins with a `HEAD` request, which registries do not count
+    /// as a pull. If the digest is still the same, the result is the image that this client has read
+    /// and hashed before. The cache contains 64 references, and not those of `verify` and `inspect`.
     ///
-    /// A reference with a digest is asked for by that digest, and what comes must be its content.
-    /// One without tag and digest means the tag `latest`, as on a node.
+    /// A reference with a digest is requested by its digest, and the content must match. Without tag
+    /// and digest, the tag is `latest`, as on a node.
     ///
     /// # Errors
     ///
-    /// [`ClientError`] of any kind; [`ErrorKind`] lists them.
+    /// Returns a [`ClientError`] of any kind; see [`ErrorKind`].
     pub async fn resolve(&self, image: &ImageReference) -> Result<ResolvedImage, ClientError> {
         let span = tracing::debug_span!("resolve", registry = self.registry().as_str());
         self.resolve_by(image, self.deadline())
@@ -205,14 +200,14 @@ impl RegistryClient {
             .await
     }
 
-    /// [`resolve`](Self::resolve), and what the image's configuration says: user, exposed ports,
-    /// size. Of an image for several platforms it reads the one for `linux/amd64`, or the first.
+    /// Resolves an image like [`resolve`](Self::resolve), and reads its user, exposed ports and size.
+    /// If the image has several platforms, they are those of `linux/amd64`, or of the first platform.
     ///
-    /// This takes one or two requests more.
+    /// This takes one or two more requests.
     ///
     /// # Errors
     ///
-    /// As [`resolve`](Self::resolve).
+    /// Returns the errors of [`resolve`](Self::resolve).
     pub async fn inspect(&self, image: &ImageReference) -> Result<ResolvedImage, ClientError> {
         let span = tracing::debug_span!("inspect", registry = self.registry().as_str());
         self.read_all(image, self.deadline())
@@ -238,7 +233,7 @@ impl RegistryClient {
         }
         let read = self.read_manifest(image, deadline).await?;
         let resolved = self.describe(image, &read, deadline).await?;
-        // What could not be read now may be readable next time.
+        // A configuration that could not be read now may be readable next time.
         if !resolved.platforms().is_empty() {
             self.known.keep(image, &resolved);
         }
@@ -275,7 +270,7 @@ impl RegistryClient {
                 .await;
             if let Err(error) = read {
                 let error = error.about_a_list().about(image);
-                // The right to pull is another one, and a tag would be needed to see it.
+                // The permission to pull is another one, and only a tag would show it.
                 return match error.kind() {
                     ErrorKind::Denied => Ok(Access::not_listed(error, self.session.is_proven())),
                     _ => Err(error),
@@ -288,8 +283,7 @@ impl RegistryClient {
         Ok(access.seen(self.registry().api_host(), StatusCode::OK))
     }
 
-    /// A manifest whose bytes were hashed: against the digest that it was asked for by, and against
-    /// the one that the registry claims.
+    /// Reads a manifest, and checks its bytes against the requested digest and the reported one.
     pub(super) async fn read_manifest(
         &self,
         image: &ImageReference,
@@ -319,7 +313,7 @@ impl RegistryClient {
         }
         let manifest = manifest::read(content_type(headers), body).map_err(|reason| {
             let unsupported = self.unsupported(reason);
-            // Content that matches its digest is the registry's, whatever the headers say.
+            // Content that matches its digest comes from the registry, even with odd headers.
             match expected.or(claimed.as_ref()) {
                 Some(_) => unsupported,
                 None => self.unless_disguised(answer, unsupported),
@@ -329,7 +323,7 @@ impl RegistryClient {
         Ok((digest, manifest))
     }
 
-    /// The error, unless the headers say that the content that it is about is not the registry's.
+    /// Returns the error, unless the headers show that the content is not the registry's.
     pub(super) fn unless_disguised(&self, answer: &Answer, error: ClientError) -> ClientError {
         match disguise::of(answer.response.headers()) {
             Some(detail) => self
@@ -377,21 +371,21 @@ impl RegistryClient {
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The name under which a registry is asked for an image: its digest, its tag, or `latest`.
+/// Returns the digest or tag by which an image is requested.
 fn name_of(image: &ImageReference) -> &str {
     image
         .digest()
         .map_or_else(|| tag_of(image), DigestRef::as_str)
 }
 
-/// The tag, or `latest`.
+/// Returns the tag, or `latest`.
 pub(super) fn tag_of(image: &ImageReference) -> &str {
     image.tag().map_or("latest", TagRef::as_str)
 }
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// What the registry claims the digest to be. An empty or unknown one is no claim.
+/// Returns the digest that the registry reports; `None` if the header is empty or of another form.
 pub(super) fn claimed_digest(headers: &HeaderMap) -> Option<Digest> {
     headers.get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! A repository's tags.
+//! The tags of a repository.
 
 use std::{fmt, time::Instant};
 
@@ -18,7 +18,7 @@ use crate::{ClientError, ErrorKind, RegistryClient, link, request::Resource, ses
 
 /// The tags of a repository, in the order of the registry.
 ///
-/// [`RegistryClient::tags`] has an example.
+/// See [`RegistryClient::tags`] for an example.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TagList {
     tags: Vec<Tag>,
@@ -26,26 +26,26 @@ pub struct TagList {
 }
 
 impl TagList {
-    /// The tags.
+    /// Returns the tags.
     #[must_use]
     pub fn tags(&self) -> &[Tag] {
         &self.tags
     }
 
-    /// Whether these are all: the client stops after 100 pages or 100,000 tags, and where a further
-    /// page cannot be had. [`cut`](Self::cut) says why.
+    /// Returns `true` if the list contains all tags. The client stops after 100 pages or 100,000 tags,
+    /// and if a page cannot be read; see [`cut`](Self::cut).
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.cut.is_none()
     }
 
-    /// Why the list is not complete, in plain words; `None` when it is.
+    /// Returns the reason why the list is not complete; `None` if it is.
     #[must_use]
     pub fn cut(&self) -> Option<&str> {
         self.cut.as_deref()
     }
 
-    /// The tags, to keep.
+    /// Converts the list to its tags.
     #[must_use]
     pub fn into_tags(self) -> Vec<Tag> {
         self.tags
@@ -53,14 +53,14 @@ impl TagList {
 }
 
 impl RegistryClient {
-    /// Lists the tags of an image's repository; a tag or digest of the reference does not matter.
+    /// Lists the tags of an image's repository. A tag or digest of the reference is ignored.
     ///
-    /// Registries give them page by page
+    /// Registries return pages
     /// ([OCI](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags)),
-    /// one request each. A page that a registry names is asked for at the registry's own origin
-    /// only: registries behind proxies often name the host inside. What is no tag by the grammar is
-    /// left out. Where a page after the first cannot be had, the list holds those before it and is
-    /// not [complete](TagList::is_complete).
+    /// each with one request. The next page is requested at the registry's own origin, because
+    /// registries behind proxies often name an internal host. Strings that are not valid tags are
+    /// skipped. If a later page cannot be read, the list contains the earlier ones and is not
+    /// [complete](TagList::is_complete).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -89,8 +89,9 @@ impl RegistryClient {
     ///
     /// # Errors
     ///
-    /// [`ClientError`] of any kind, about the first page. [`ErrorKind::Denied`] may be about the list
-    /// alone: the right to pull is another one at Amazon ECR and Azure Container Registry.
+    /// Returns a [`ClientError`] of any kind if the first page cannot be read. [`ErrorKind::Denied`]
+    /// does not imply that pulling is denied: Amazon ECR and Azure Container Registry have separate
+    /// permissions.
     pub async fn tags(&self, image: &ImageReference) -> Result<TagList, ClientError> {
         let span = tracing::debug_span!("tags", registry = self.registry().as_str());
         let read = self.read_tags(image, self.deadline()).instrument(span);
@@ -139,7 +140,7 @@ impl RegistryClient {
         Ok(TagList { tags, cut })
     }
 
-    /// The first page, as large as it comes; of the registry's own size where that is refused.
+    /// Reads the first page, with the largest page size, or without one if that is rejected.
     async fn first_page(
         &self,
         repository: RepositoryRef<'_>,
@@ -176,10 +177,10 @@ impl RegistryClient {
     }
 }
 
-/// The next page, if there is one, at the origin of this one.
+/// Returns the next page at the origin of this one; `None` if this is the last page.
 ///
-/// A link to this repository's list leads to where the first page was, whatever host and path stand
-/// before it: what is wrong there is a proxy's doing.
+/// If a link ends with the path of this repository's list, only its query counts: a proxy may have
+/// changed the host and the start of the path.
 fn next_page(
     repository: RepositoryRef<'_>,
     page: &Url,
@@ -211,8 +212,8 @@ struct Page {
     tags: Option<PageTags>,
 }
 
-/// The tags among the strings of a page, at most one more than are listed: of 4 MiB of empty strings
-/// nothing is held.
+/// The valid tags of a page, at most one more than the limit. Invalid strings are not stored: 4 MiB of
+/// empty ones would take 30 MiB.
 struct PageTags(Vec<Tag>);
 
 impl<'de> Deserialize<'de> for PageTags {
@@ -244,7 +245,7 @@ impl<'de> Visitor<'de> for PageVisitor {
 }
 
 const TOO_MANY: &str = "the list has more than 100 pages or 100,000 tags";
-/// How registries, and gateways that judge queries, refuse a page of that size.
+/// The statuses by which registries and gateways reject the page size.
 const REFUSES_SIZE: [StatusCode; 4] = [
     StatusCode::BAD_REQUEST,
     StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,4 +1,4 @@
-//! The seam between what the client says and how it travels.
+//! The interface between the client and HTTP.
 
 #[cfg(feature = "reqwest")]
 mod reqwest_transport;
@@ -16,37 +16,35 @@ pub use self::reqwest_transport::{BuildTransportError, ReqwestTransport};
 pub use self::scripted::ScriptedTransport;
 use crate::{address::Address, egress::Egress};
 
-/// Carries one HTTP request and brings back one bounded response.
+/// Sends one HTTP request and returns one bounded response.
 ///
-/// The client builds requests as plain values and judges what comes back; a transport only moves
-/// bytes. `ReqwestTransport` is the one to use (feature `reqwest`),
-/// [`ScriptedTransport`] is for tests. Implement it yourself to go
-/// through a proxy of your own, or to count requests: wrap another transport and forward.
+/// The client creates the requests and interprets the responses; a transport only transfers them.
+/// Use `ReqwestTransport` (feature `reqwest`), and [`ScriptedTransport`] in tests. Implement the trait
+/// for another HTTP library, or wrap a transport, for example to count requests.
 ///
-/// **Contract**, each sentence of which is a clause of [`conformance`](crate::conformance):
-/// - The method, the path, the query, the headers and the body go out as they are; nothing is added
-///   but what HTTP needs: no credential, cookie, referer or accepted encoding.
-/// - The status, the headers and the body come back as they are, not decompressed; an answer to
-///   `HEAD` has no body, whatever length it tells.
-/// - One call is one exchange: redirects are returned, not followed; nothing is retried; cookies are
-///   not kept.
+/// **Contract**. Each sentence is a clause of [`conformance`](crate::conformance):
+/// - The method, the path, the query, the headers and the body are sent unchanged. Nothing is added
+///   except what HTTP requires: no credential, cookie, referer or accepted encoding.
+/// - The status, the headers and the body are returned unchanged and not decompressed. A response to
+///   `HEAD` has no body, even if it names a length.
+/// - One call is one exchange: redirects are returned, not followed; requests are not retried; cookies
+///   are not stored.
 /// - A body that ends early is [`TransportErrorKind::Connect`], never a shorter body.
-/// - The body is read up to `body_limit` bytes; a longer one is [`TransportErrorKind::TooLarge`] and
-///   left.
-/// - The call ends at `deadline`, body included, with [`TransportErrorKind::Timeout`].
-/// - Cancelling the future closes the exchange. Calls do not wait for one another.
-/// - Each connection goes only where [`egress`](Self::egress) allows, judged on the address that is
-///   really dialled: [`Egress::check_uri`] before anything is looked up, then
-///   [`Egress::check_addresses_of`] for what the name resolves to, and only those addresses are
-///   dialled. What is forbidden is [`TransportErrorKind::Blocked`], without a connection. **A
-///   transport of your own takes over this promise**: the client judges schemes and literal
-///   addresses before it sends, but it cannot see what a name resolves to.
-/// - Requests hold credentials in their queries, headers and bodies: no error shows them, and they
-///   are never logged. (That nothing is logged, no clause can see.)
+/// - A body of more than `body_limit` bytes is [`TransportErrorKind::TooLarge`], and the rest of it is
+///   not read.
+/// - The call ends at `deadline`, also while it reads the body, with [`TransportErrorKind::Timeout`].
+/// - Cancelling the future closes the exchange. Calls do not wait for each other.
+/// - Connections are made to addresses that [`egress`](Self::egress) allows:
+///   [`Egress::check_uri`] is called before the name is resolved, [`Egress::check_addresses_of`] is
+///   called with the addresses, and only those are dialled. A forbidden connection is
+///   [`TransportErrorKind::Blocked`] and is not made. **Your own transport must keep this promise**:
+///   the client checks schemes and literal addresses before it sends, but does not resolve names.
+/// - Requests contain credentials in their queries, headers and bodies. They appear in no error and
+///   are never logged. (Logging cannot be tested by a clause.)
 ///
 /// # Example
 ///
-/// A wrapper that counts requests. It names types of three more crates, in these versions:
+/// A wrapper that counts requests. It uses types of three more crates, in these versions:
 ///
 /// ```toml
 /// async-trait = "0.1"
@@ -80,15 +78,15 @@ pub trait HttpTransport: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// When there is no complete response within the bounds: see [`TransportErrorKind`]. A response
-    /// of any status is not an error.
+    /// Returns an error if there is no complete response within the limits; see
+    /// [`TransportErrorKind`]. A response with any status is not an error.
     async fn send(&self, outbound: Outbound) -> Result<http::Response<Bytes>, TransportError>;
 
-    /// The policy that this transport obeys now: the [same](Egress::is_same) one until it changes.
+    /// Returns the current policy: the [same](Egress::is_same) one until it changes.
     fn egress(&self) -> Egress;
 }
 
-/// A request on its way out, with its bounds.
+/// A request with its limits.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -101,14 +99,13 @@ pub trait HttpTransport: fmt::Debug + Send + Sync {
 /// ```
 #[non_exhaustive]
 pub struct Outbound {
-    /// The request, with an absolute URI. Its headers and its body may hold a credential.
+    /// The request, with an absolute URI. Its headers and body may contain a credential.
     pub request: http::Request<Bytes>,
-    /// The most bytes of the response's body to read.
+    /// The limit of the response's body, in bytes.
     pub body_limit: usize,
-    /// When the exchange ends, finished or not.
+    /// The time at which the exchange ends, even if it is not complete.
     pub deadline: Instant,
-    /// What the URI was written from. It is no more than a saved reading: whoever changes the
-    /// request changes the URI.
+    /// The parsed URI, as a cache. It is ignored if the request has changed since.
     #[cfg_attr(
         not(any(test, feature = "reqwest")),
         expect(dead_code, reason = "only the transport on reqwest reads it")
@@ -117,7 +114,7 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// A request with its bounds.
+    /// Creates a request with its limits.
     #[must_use]
     pub fn new(request: http::Request<Bytes>, body_limit: usize, deadline: Instant) -> Self {
         Self {
@@ -128,7 +125,7 @@ impl Outbound {
         }
     }
 
-    /// The address that the URI is of, so that a transport need not read it again.
+    /// Adds the parsed URI, so that a transport does not parse it again.
     pub(super) fn to(self, address: Arc<Address>) -> Self {
         Self {
             address: Some(address),
@@ -136,7 +133,7 @@ impl Outbound {
         }
     }
 
-    /// The URL of the request as it is now.
+    /// Returns the URL of the request.
     #[cfg(any(test, feature = "reqwest"))]
     pub(super) fn url(&self) -> Result<Url, url::ParseError> {
         let uri = self.request.uri();
@@ -147,7 +144,7 @@ impl Outbound {
     }
 }
 
-/// Whether the two are the same text.
+/// Returns `true` if both are the same text.
 #[cfg(any(test, feature = "reqwest"))]
 fn is_written(uri: &http::Uri, url: &Url) -> bool {
     let rest = || {
@@ -160,7 +157,7 @@ fn is_written(uri: &http::Uri, url: &Url) -> bool {
 }
 
 impl fmt::Debug for Outbound {
-    /// Method, host and bounds: a header, a query and a body may hold a secret.
+    /// Shows the method, the host and the limits. Headers, queries and bodies may contain a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbound")
             .field("method", self.request.method())
@@ -171,10 +168,10 @@ impl fmt::Debug for Outbound {
     }
 }
 
-/// Why an exchange brought no response.
+/// The error of an exchange without a response.
 ///
-/// `Display` is a short phrase without addresses: it may be shown to whoever chose the host, and
-/// must not tell them about the network inside. The cause, for operators, is in
+/// `Display` is a short phrase without addresses: it may be shown to the user who chose the host, and
+/// must not reveal the internal network. The cause, for operators, is the
 /// [`source`](Error::source).
 ///
 /// ```
@@ -190,13 +187,13 @@ pub struct TransportError {
 }
 
 impl TransportError {
-    /// An error of this kind.
+    /// Creates an error of this kind.
     #[must_use]
     pub fn new(kind: TransportErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// The same error with its cause. The cause must not hold a URL with a query, or a header.
+    /// Adds the cause, which must not contain a URL with a query, or a header.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -205,7 +202,7 @@ impl TransportError {
         }
     }
 
-    /// What went wrong, to decide by.
+    /// Returns the kind, for programs.
     #[must_use]
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
@@ -218,7 +215,7 @@ impl TransportError {
     }
 }
 
-/// The cause when a transport that was built without TLS is to speak it.
+/// The cause if a transport without TLS gets a request with `https`.
 #[derive(Debug)]
 pub(crate) struct NoTls;
 
@@ -250,22 +247,22 @@ impl Error for TransportError {
     }
 }
 
-/// The classes of [`TransportError`].
+/// The kinds of [`TransportError`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
     /// The egress policy forbids the address.
     Blocked,
-    /// The connection was refused, reset or closed, also in the middle of an answer.
+    /// The connection was refused, reset or closed, possibly within a response.
     Connect,
-    /// The answer is not HTTP.
+    /// The response is not HTTP.
     Protocol,
-    /// The host's name has no address.
+    /// The name of the host has no address.
     Resolve,
     /// The deadline passed.
     Timeout,
-    /// TLS failed: a certificate that is not trusted, or no common version. Also `https` without
-    /// the feature `tls`.
+    /// TLS failed: the certificate is not trusted, there is no common version, or the feature `tls`
+    /// is disabled.
     Tls,
     /// The body exceeds its limit.
     TooLarge,

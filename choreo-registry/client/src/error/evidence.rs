@@ -1,4 +1,4 @@
-//! The evidence of an answer: its host, its status and what else helps to explain it.
+//! The evidence of a response: its host, its status, and other facts that explain it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rate_limit::RateLimit;
 
-/// What was seen on the wire: small, bounded, and free of secrets.
+/// The facts about a response that explain a result. They are bounded and contain no secret.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -16,7 +16,7 @@ use crate::rate_limit::RateLimit;
 /// use std::sync::Arc;
 /// use choreo_registry_client::{RegistryClient, transport::ScriptedTransport};
 ///
-/// // An empty script answers everything with 404.
+/// // An empty script responds to every request with 404.
 /// let transport = Arc::new(ScriptedTransport::new());
 /// let client = RegistryClient::new("registry.example.com".parse()?, None, transport);
 ///
@@ -54,24 +54,24 @@ fn seconds<S: serde::Serializer>(
 }
 
 impl Evidence {
-    /// Whether no host was asked.
+    /// Returns `true` if no host was contacted.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The host that answered last, or did not. Empty where no host was asked.
+    /// Returns the host that was contacted last; empty if none was.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The HTTP status, if there was an answer.
+    /// Returns the HTTP status; `None` if there was no response.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// The error code of the registry, such as `MANIFEST_UNKNOWN` ([OCI distribution
+    /// Returns the error code of the registry, such as `MANIFEST_UNKNOWN` ([OCI distribution
     /// specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes)):
     /// at most 64 letters, digits and underscores.
     #[must_use]
@@ -79,14 +79,14 @@ impl Evidence {
         self.code.as_deref()
     }
 
-    /// How long the registry asks to wait before the next request, at most a day. Serialised in
-    /// seconds, as `retry_after_seconds`.
+    /// Returns the time to wait before the next request, if the registry names one; at most a day.
+    /// It is serialised in seconds, as `retry_after_seconds`.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// How much the registry still answers before it refuses for a while, if it says.
+    /// Returns the rate limit and the number of remaining requests, if the registry reports them.
     #[must_use]
     pub fn rate_limit(&self) -> Option<RateLimit> {
         self.rate_limit
@@ -104,7 +104,7 @@ impl Evidence {
         self.host = bounded(host);
     }
 
-    /// Everything that a response tells.
+    /// Reads all evidence of a response.
     pub(crate) fn read(host: &str, response: &http::Response<Bytes>) -> Self {
         Self {
             code: error_code(response.body()),
@@ -115,7 +115,7 @@ impl Evidence {
     }
 }
 
-/// A host as evidence keeps it: whoever redirects may name one that is longer than any host.
+/// Returns the host, cut to the length of a valid one: a redirect may name a longer one.
 fn bounded(host: &str) -> String {
     host.chars().take(MAX_HOST).collect()
 }
@@ -123,7 +123,7 @@ fn bounded(host: &str) -> String {
 /// A DNS name of 253 characters, a colon and a port.
 const MAX_HOST: usize = 253 + 6;
 
-/// The first code of an error body, if it looks like one.
+/// Returns the first code of an error body, if it has the form of one.
 pub(crate) fn error_code(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Envelope {
@@ -146,10 +146,10 @@ pub(crate) fn error_code(body: &[u8]) -> Option<String> {
     is_code.then_some(code)
 }
 
-/// The most bytes of an error's body that are read.
+/// The limit of an error's body, in bytes. Longer bodies are not parsed.
 const ERROR_LIMIT: usize = 16 * 1024;
 
-/// Seconds, or a date ([RFC 9110, section
+/// Reads a number of seconds or a date ([RFC 9110, section
 /// 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     const MAX: Duration = Duration::from_secs(24 * 60 * 60);

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// What a [`ClientError`] means for the caller: which of them help the person who registered the
-/// registry, and which the operator of the platform.
+/// The kind of a [`ClientError`](crate::ClientError), for programs.
 ///
 /// ```
 /// use choreo_registry_client::ErrorKind;
@@ -13,44 +12,44 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The egress policy forbids a host, an address or a scheme on the way.
+    /// The egress policy forbids a host, an address or a scheme.
     Blocked,
-    /// The registry refuses the user name or the password.
+    /// The registry rejects the user name or the password.
     CredentialRefused,
-    /// The login works, or none was asked for, and pulling is not allowed.
+    /// The registry denies pulling, with an accepted login or without one.
     Denied,
-    /// The content is not the one of its digest.
+    /// The content does not match its digest.
     DigestMismatch,
-    /// The answer breaks the protocol.
+    /// The response violates the protocol.
     InvalidResponse,
-    /// The host answers, but not as a container registry.
+    /// The host does not respond like a container registry.
     NotARegistry,
-    /// The repository or the tag does not exist, or is hidden from this credential.
+    /// The repository or the tag does not exist, or this credential may not see it.
     NotFound,
-    /// Too many requests.
+    /// The registry limits the rate of requests.
     RateLimited,
-    /// The registry names a token server that is not trusted with its credential.
+    /// The registry names a token server that may not receive its credential.
     RealmNotTrusted,
-    /// No answer within the deadline.
+    /// The registry does not respond before the deadline.
     Timeout,
-    /// TLS failed, most often for a certificate that is not trusted.
+    /// TLS failed, in most cases because the certificate is not trusted.
     Tls,
-    /// The answer exceeds its limit.
+    /// The response exceeds its limit.
     TooLarge,
-    /// The registry asks for a login and the client has none.
+    /// The registry requires a login, and the client has none.
     Unauthorized,
-    /// The registry answers with a failure of its own.
+    /// The registry responds with a server error.
     Unavailable,
-    /// No connection.
+    /// The connection failed.
     Unreachable,
-    /// What stands under the name is no image that nodes can run.
+    /// The reference is not one of an image that nodes can run.
     UnsupportedImage,
-    /// The image belongs to another registry than the client's.
+    /// The image belongs to another registry than that of the client.
     WrongRegistry,
 }
 
 impl ErrorKind {
-    /// The kind as a stable code, for metrics and logs: `not-found`, `credential-refused`.
+    /// Returns the kind as a stable code, for metrics and logs: `not-found`, `credential-refused`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

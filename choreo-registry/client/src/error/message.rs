@@ -1,29 +1,29 @@
-//! What developers read: one message and one piece of advice for each kind of failure.
+//! The message and the help of each kind of error, for developers.
 
 use choreo_registry::quote::Quoted;
 
 use super::{evidence::Evidence, kind::ErrorKind};
 use crate::transport::TransportError;
 
-/// What is known about a failure.
+/// The facts that messages are written from.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) kind: ErrorKind,
     pub(super) registry: String,
     pub(super) image: Option<String>,
     pub(super) detail: Option<String>,
-    /// A wrong login and a missing right look alike here: both are named.
+    /// The response may mean a wrong login or a missing permission, so the message names both.
     pub(super) is_ambiguous: bool,
-    /// The answer is a page: a firewall or proxy in front of the registry may refuse.
+    /// The response is a page, possibly of a firewall or proxy in front of the registry.
     pub(super) is_page: bool,
-    /// A list of tags was asked for, and no image.
+    /// The request was for a list of tags.
     pub(super) is_list: bool,
     pub(super) evidence: Evidence,
     pub(super) source: Option<TransportError>,
 }
 
 impl Facts {
-    /// Subject first; the registry's own code where it tells more.
+    /// Returns the message.
     pub(super) fn message(&self) -> String {
         let host = Quoted::new(&self.registry);
         let of_registry = |what: &str| format!("registry {host} {what}");
