@@ -188,15 +188,15 @@ mod tests {
         };
         assert_eq!(
             told(None),
-            "registry \"ghcr.io\" offers no secure connection that can be trusted; check the \
-             registry's certificate, its names and its time; the operator of the platform can add a \
-             company's own certificate authority or the registry's self-signed certificate, or \
-             allow plain HTTP if it has no TLS"
+            "registry \"ghcr.io\" does not offer a trusted TLS connection; check the registry's \
+             certificate, its names and its dates; the platform's operator can add a company's own \
+             certificate authority or the registry's self-signed certificate, or allow plain HTTP if \
+             the registry has no TLS"
         );
         assert_eq!(
             told(Some(NoTls)),
-            "registry \"ghcr.io\" needs https, for which this platform's transport was not built; \
-             tell the operator of the platform to build it with the feature \"tls\""
+            "registry \"ghcr.io\" needs https, but this platform's transport was built without TLS; \
+             ask the platform's operator to build it with the feature \"tls\""
         );
     }
 }

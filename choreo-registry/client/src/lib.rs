@@ -34,7 +34,7 @@
 //! assert_eq!(
 //!     error.to_string(),
 //!     "image \"registry.example.com/team/app:1.5\" was not found; check the spelling, and that the \
-//!      push has finished; a registry may also hide what this login may not see",
+//!      push has finished; a registry may also hide images that this login may not pull",
 //! );
 //! # Ok(())
 //! # }

@@ -29,11 +29,11 @@ impl Facts {
         let of_registry = |what: &str| format!("registry {host} {what}");
         let detailed = |what: &str| format!("registry {host} {what}{}", self.detail());
         match self.kind {
-            ErrorKind::Blocked => detailed("is out of bounds for this platform"),
+            ErrorKind::Blocked => detailed("is not allowed by this platform"),
             ErrorKind::CredentialRefused if self.is_ambiguous => {
-                of_registry("refuses the login, or its right to pull") + &self.image_after(" ")
+                of_registry("rejects the login, or does not let it pull") + &self.image_after(" ")
             }
-            ErrorKind::CredentialRefused => of_registry("refuses the user name or the password"),
+            ErrorKind::CredentialRefused => of_registry("rejects the user name or the password"),
             ErrorKind::Denied if self.is_list => {
                 of_registry("does not allow listing the tags")
                     + &self.image_after(" of ")
@@ -43,27 +43,27 @@ impl Facts {
                 of_registry("does not allow pulling") + &self.image_after(" ") + &self.detail()
             }
             ErrorKind::DigestMismatch => {
-                of_registry("serves content that is not the one of its digest")
+                of_registry("serves content that does not match its digest")
             }
-            ErrorKind::InvalidResponse => detailed("gives an answer that breaks the protocol"),
+            ErrorKind::InvalidResponse => detailed("violates the protocol"),
             ErrorKind::NotARegistry => {
                 format!("host {host} does not answer like a container registry")
             }
             ErrorKind::NotFound => self.not_found(),
-            ErrorKind::RateLimited => of_registry("has answered too many requests"),
+            ErrorKind::RateLimited => of_registry("has received too many requests"),
             ErrorKind::RealmNotTrusted => {
-                detailed("sends logins to a host that is not trusted with them")
+                detailed("sends logins to a token server that is not trusted")
             }
             ErrorKind::Timeout => of_registry("did not answer in time"),
             ErrorKind::Tls if self.lacks_tls() => {
-                of_registry("needs https, for which this platform's transport was not built")
+                of_registry("needs https, but this platform's transport was built without TLS")
             }
-            ErrorKind::Tls => of_registry("offers no secure connection that can be trusted"),
-            ErrorKind::TooLarge => of_registry("gives an answer that is too large"),
+            ErrorKind::Tls => of_registry("does not offer a trusted TLS connection"),
+            ErrorKind::TooLarge => of_registry("sends a response that is too large"),
             ErrorKind::Unauthorized => {
-                of_registry("asks for a login") + &self.image_after(" to pull ")
+                of_registry("requires a login") + &self.image_after(" to pull ")
             }
-            ErrorKind::Unavailable => of_registry("has a failure of its own") + &self.status(),
+            ErrorKind::Unavailable => of_registry("responds with a server error") + &self.status(),
             ErrorKind::Unreachable => of_registry("cannot be reached") + &self.cause(),
             ErrorKind::UnsupportedImage => {
                 format!("image{} cannot run{}", self.image_after(" "), self.detail())
@@ -74,94 +74,98 @@ impl Facts {
         }
     }
 
+    /// Returns the next step.
     pub(super) fn help(&self) -> String {
         let help = match self.kind {
-            ErrorKind::Blocked => {
-                "ask the operator of the platform to allow this registry's address"
-            }
-            ErrorKind::Denied if self.is_page && self.is_list => {
-                "name a tag: the right to pull is often a right of its own; also ask the registry's \
-                 operator whether a firewall or proxy in front of it refuses this platform's address"
-            }
-            ErrorKind::Denied if self.is_page => {
-                "ask the registry's operator whether a firewall or proxy in front of it refuses \
-                 this platform's address; if none does, check that the token has not expired, and \
-                 give this login the right to pull the repository"
+            ErrorKind::Blocked => "ask the platform's operator to allow the registry's address",
+            ErrorKind::CredentialRefused | ErrorKind::Denied => self.help_if_denied(),
+            ErrorKind::DigestMismatch => {
+                "do not deploy it; push the image again, and inform the registry's operator"
             }
             ErrorKind::InvalidResponse if self.is_page => {
                 "check that the host is the registry's, and ask its operator whether a firewall or \
                  proxy in front of it refuses this platform's address"
             }
-            ErrorKind::CredentialRefused | ErrorKind::Denied
-                if self.is_ambiguous && !self.is_list =>
-            {
-                "check that the password or token is complete and has not expired; if it is right, \
-                 give this login the right to pull the repository, and check the repository's \
-                 spelling"
-            }
-            ErrorKind::CredentialRefused => {
-                "enter both again, completely; check that the token has not expired, and whether \
-                 this registry wants a token instead of the password"
-            }
-            ErrorKind::Denied if self.is_list => {
-                "name a tag: at many registries the right to pull is another one than the right to \
-                 list; to list, give this login that right as well"
-            }
-            ErrorKind::Denied => {
-                "give this login the right to pull the repository, and check the repository's \
-                 spelling: many registries deny what does not exist"
-            }
-            ErrorKind::DigestMismatch => {
-                "do not deploy it; push the image again, and tell whoever runs the registry"
-            }
             ErrorKind::InvalidResponse => {
-                "check that the host is the registry's, and tell whoever runs the registry"
+                "check that the host is the registry's, and inform the registry's operator"
             }
             ErrorKind::NotARegistry => {
-                "check the host: it is what stands before the first slash of the image's name, \
-                 not the address of a web page"
+                "check the host: it is the part of the image's name before the first slash, not the \
+                 address of a web page"
             }
             ErrorKind::NotFound => {
                 "check the spelling, and that the push has finished; a registry may also hide \
-                 what this login may not see"
+                 images that this login may not pull"
             }
-            ErrorKind::RateLimited => return self.wait(),
+            ErrorKind::RateLimited => return self.help_if_limited(),
             ErrorKind::RealmNotTrusted => {
-                "nothing was sent there; if it is this registry's token server, ask the operator \
-                 of the platform to trust it; behind https only one with https can be trusted"
+                "nothing was sent to it; if it is the registry's token server, ask the platform's \
+                 operator to trust it; a registry with https needs a token server with https"
             }
             ErrorKind::Timeout | ErrorKind::Unavailable => {
-                "try again later, and look at the registry's status page"
+                "try again later, and check the registry's status page"
             }
             ErrorKind::Tls if self.lacks_tls() => {
-                "tell the operator of the platform to build it with the feature \"tls\""
+                "ask the platform's operator to build it with the feature \"tls\""
             }
             ErrorKind::Tls => {
-                "check the registry's certificate, its names and its time; the operator of the \
-                 platform can add a company's own certificate authority or the registry's \
-                 self-signed certificate, or allow plain HTTP if it has no TLS"
+                "check the registry's certificate, its names and its dates; the platform's operator \
+                 can add a company's own certificate authority or the registry's self-signed \
+                 certificate, or allow plain HTTP if the registry has no TLS"
             }
-            ErrorKind::TooLarge => "check that the name is the one of a container image",
+            ErrorKind::TooLarge => "check that the name is that of a container image",
             ErrorKind::Unauthorized => {
                 "register a user name and a password or token for it; for a public repository, \
                  check the spelling"
             }
             ErrorKind::Unreachable => {
-                "check the host's spelling, and that the platform's network leads to it"
+                "check the host's spelling, and that the platform's network can reach it"
             }
             ErrorKind::UnsupportedImage => {
-                "check that the name is the one of a container image, or build and push it again \
-                 with a current tool"
+                "check that the name is that of a container image, or build and push it again with \
+                 a current tool"
             }
-            ErrorKind::WrongRegistry => "ask the client of that image's registry",
+            ErrorKind::WrongRegistry => "use the client of that image's registry",
         };
         help.to_owned()
+    }
+
+    fn help_if_denied(&self) -> &'static str {
+        let is_denied = self.kind == ErrorKind::Denied;
+        match (self.is_list, self.is_page) {
+            (true, true) if is_denied => {
+                "name a tag: many registries permit pulling and listing separately; also ask the registry's \
+                 operator whether a firewall or proxy in front of it refuses this platform's address"
+            }
+            (true, false) if is_denied => {
+                "name a tag: many registries permit pulling and listing separately; to list, give \
+                 this login that right as well"
+            }
+            (false, true) if is_denied => {
+                "ask the registry's operator whether a firewall or proxy in front of it refuses \
+                 this platform's address; if none does, check that the token has not expired, and \
+                 give this login the right to pull the repository"
+            }
+            (false, _) if self.is_ambiguous => {
+                "check that the password or token is complete and has not expired; if it is right, \
+                 give this login the right to pull the repository, and check the repository's \
+                 spelling"
+            }
+            _ if is_denied => {
+                "give this login the right to pull the repository, and check the repository's \
+                 spelling: many registries deny access to what does not exist"
+            }
+            _ => {
+                "enter both again, completely; check that the token has not expired, and whether \
+                 this registry requires a token instead of the password"
+            }
+        }
     }
 
     fn not_found(&self) -> String {
         let registry = Quoted::new(&self.registry);
         let Some(image) = &self.image else {
-            return format!("registry {registry} does not know what was asked for");
+            return format!("registry {registry} does not have the requested content");
         };
         let image = Quoted::new(image);
         match self.evidence.code() {
@@ -173,12 +177,12 @@ impl Facts {
         }
     }
 
-    fn wait(&self) -> String {
+    fn help_if_limited(&self) -> String {
         let when = match self.evidence.retry_after() {
             Some(wait) => format!("try again in {} seconds", wait.as_secs()),
             None => "try again later".to_owned(),
         };
-        format!("{when}; many registries allow more to those who log in")
+        format!("{when}; many registries permit more requests with a login")
     }
 
     fn detail(&self) -> String {

@@ -142,7 +142,7 @@ async fn a_refusal_by_get_is_no_reason_to_post() {
     let error = talk.resolve().await.unwrap_err();
     assert_eq!(
         error.message(),
-        "registry \"registry.example.com\" gives an answer that breaks the protocol: its token \
+        "registry \"registry.example.com\" violates the protocol: its token \
          server answers 404"
     );
     assert_eq!(talk.lines().len(), 2);
@@ -218,7 +218,7 @@ async fn a_posted_login_is_redirected_within_its_origin_only() {
         let talk = talk(moved(changed, "/login"));
         assert_eq!(
             talk.resolve().await.unwrap_err().message(),
-            "registry \"registry.example.com\" gives an answer that breaks the protocol: its token \
+            "registry \"registry.example.com\" violates the protocol: its token \
              server redirects a login elsewhere"
         );
         assert_eq!(talk.lines().len(), 2);

@@ -155,7 +155,7 @@ async fn a_token_server_elsewhere_gets_the_credential_from_operators_only() {
     assert_eq!(
         error.message(),
         format!(
-            "registry \"{}\" sends logins to a host that is not trusted with them: \"http://{realm_host}\"",
+            "registry \"{}\" sends logins to a token server that is not trusted: \"http://{realm_host}\"",
             registry.host()
         )
     );

@@ -135,8 +135,7 @@ async fn a_web_page_in_place_of_a_manifest_is_not_the_registrys() {
                 &format!("registry.example.com/team/app{reference}")
             )
             .await,
-            "invalid-response: registry \"registry.example.com\" gives an answer that breaks the \
-             protocol: it answers with a web page"
+            "invalid-response: registry \"registry.example.com\" violates the protocol: it answers with a web page"
         );
     }
 }
@@ -162,8 +161,7 @@ async fn what_is_compressed_unasked_is_read_or_told_apart_from_a_damaged_image()
         assert_eq!(
             told,
             format!(
-                "invalid-response: registry \"registry.example.com\" gives an answer that breaks the \
-                 protocol: it compresses its answer in a way that was not asked for, {encoding:?}"
+                "invalid-response: registry \"registry.example.com\" violates the protocol: it compresses its answer in a way that was not asked for, {encoding:?}"
             )
         );
     }
@@ -236,22 +234,19 @@ async fn refusals_are_told_by_who_gives_them() {
             429,
             past,
             "",
-            "rate-limited: registry \"registry.example.com\" has answered too many \
-          requests",
+            "rate-limited: registry \"registry.example.com\" has received too many requests",
         ),
         (
             429,
             far,
             PAGE,
-            "rate-limited: registry \"registry.example.com\" has answered too many \
-          requests",
+            "rate-limited: registry \"registry.example.com\" has received too many requests",
         ),
         (
             451,
             html,
             PAGE,
-            "invalid-response: registry \"registry.example.com\" gives an answer that \
-          breaks the protocol: it answers with a web page",
+            "invalid-response: registry \"registry.example.com\" violates the protocol: it answers with a web page",
         ),
     ] {
         assert_eq!(
@@ -298,14 +293,12 @@ async fn token_servers_answer_in_many_ways() {
         (
             200,
             PAGE,
-            "invalid-response: registry \"registry.example.com\" gives an answer that breaks \
-          the protocol: its token server's answer is refused, it is not a JSON object with a token",
+            "invalid-response: registry \"registry.example.com\" violates the protocol: its token server's answer is refused, it is not a JSON object with a token",
         ),
         (
             204,
             "",
-            "invalid-response: registry \"registry.example.com\" gives an answer that breaks \
-          the protocol: its token server's answer is refused, it is not a JSON object with a token",
+            "invalid-response: registry \"registry.example.com\" violates the protocol: its token server's answer is refused, it is not a JSON object with a token",
         ),
     ] {
         let transport = ScriptedTransport::new()

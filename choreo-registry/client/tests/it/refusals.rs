@@ -81,7 +81,7 @@ async fn a_token_server_that_refuses_the_right_too_leaves_two_readings() {
     assert_eq!(access.class(), AccessClass::CredentialRefused);
     assert_eq!(
         access.to_string(),
-        "registry \"registry.example.com\" refuses the login, or its right to pull \
+        "registry \"registry.example.com\" rejects the login, or does not let it pull \
          \"registry.example.com/team/app:1\"; check that the password or token is complete and has \
          not expired; if it is right, give this login the right to pull the repository, and check \
          the repository's spelling"

@@ -153,7 +153,7 @@ async fn a_redirect_from_https_to_http_is_not_followed() {
     assert_eq!(access.class(), AccessClass::Blocked);
     assert_eq!(
         access.message(),
-        "registry \"registry.example.com\" is out of bounds for this platform: it redirects away \
+        "registry \"registry.example.com\" is not allowed by this platform: it redirects away \
          from https"
     );
     assert_eq!(transport.requests().len(), 1);
@@ -195,7 +195,7 @@ async fn an_unsupported_login_is_named() {
         .await;
     assert_eq!(
         access.message(),
-        "registry \"registry.example.com\" gives an answer that breaks the protocol: it offers the \
+        "registry \"registry.example.com\" violates the protocol: it offers the \
          login \"negotiate\" and neither \"basic\" nor \"bearer\""
     );
 }

@@ -96,7 +96,7 @@ async fn verify_says_what_it_saw_in_plain_words() {
     let access = client(&registry, Some("wrong")).verify(None).await;
     assert_eq!(
         access.message(),
-        format!("registry \"{host}\" refuses the user name or the password")
+        format!("registry \"{host}\" rejects the user name or the password")
     );
     let json = serde_json::to_value(&access).unwrap();
     assert_eq!(json["class"], "credential-refused");

@@ -214,7 +214,7 @@ fn everything_is_tried_at_once() {
             "failed   registry dead: registry \"{dead}\" cannot be reached"
         ))
         .says("failed   registry images: ")
-        .says("refuses the user name or the password")
+        .says("rejects the user name or the password")
         .says("unknown  registry acr: ")
         .says("3 of 5 checks failed");
     assert!(!outcome.stdout.contains("os error"), "{}", outcome.stdout);

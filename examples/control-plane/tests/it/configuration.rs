@@ -29,7 +29,7 @@ fn a_registry_is_verified() {
     site.run_with(&["registry", "verify", "images"], "wrong")
         .expect(1)
         .says(&format!(
-            "registry \"{host}\" refuses the user name or the password"
+            "registry \"{host}\" rejects the user name or the password"
         ));
 
     site.run(&["registry", "verify", "images", "ghcr.io/shop/orders:1"])

@@ -148,7 +148,7 @@ fn failures_of_the_registry_are_distinguished() {
     site.run_with(&["deploy", "orders", &image], "wrong")
         .expect(1)
         .says(&format!(
-            "failed: registry \"{here}\" refuses the user name or the password"
+            "failed: registry \"{here}\" rejects the user name or the password"
         ));
     assert_eq!(
         reason(&site, "orders")["code"],

@@ -113,7 +113,7 @@ fn a_wrong_password_is_the_reason() {
     )
     .expect(1)
     .says(&format!(
-        "failed: registry \"{host}\" refuses the user name or the password"
+        "failed: registry \"{host}\" rejects the user name or the password"
     ));
     let list = site.json(&["deployments", "orders"]);
     assert_eq!(

@@ -23,7 +23,7 @@ async fn refused(transport: ScriptedTransport, password: Option<&str>) -> (Strin
 
 fn breaks(detail: &str) -> String {
     format!(
-        "invalid-response: registry \"registry.example.com\" gives an answer that breaks the protocol: \
+        "invalid-response: registry \"registry.example.com\" violates the protocol: \
          {detail}"
     )
 }
