@@ -1,22 +1,23 @@
-//! Short-lived credentials: sources that get the next one from a vendor.
+//! Sources of short-lived credentials, which vendors issue.
 //!
 //! A cloud's registry accepts passwords that expire within hours and that the cloud's identity service
 //! issues. A [`CredentialSource`] requests them from that service.
 //!
-//! Nodes of a vendor's own cloud pull from its registry by themselves; choose
-//! [`Authentication::Vendor`](choreo_registry::Authentication::Vendor) there. The sources here are for the rest: a
-//! control plane that verifies and resolves images of such a registry, and data planes elsewhere,
-//! whose pull secrets must be written anew before each credential ends.
+//! Nodes of a vendor's own cloud pull from its registry without a credential; choose
+//! [`Authentication::Vendor`](choreo_registry::Authentication::Vendor) for them. The sources are for a
+//! control plane that verifies and resolves images of such a registry, and for data planes elsewhere,
+//! whose pull secrets must be updated before each credential expires.
 //!
-//! | registry | feature | source | who asks | right that is needed | holds for |
+//! | registry | feature | source | identity | required permission | valid for |
 //! |---|---|---|---|---|---|
 //! | Azure Container Registry | `acr` | `AcrSource` | a managed identity, an application's secret, workload identity federation | `AcrPull` | 3 hours |
 //! | Artifact Registry, gcr.io | `gar` | `GarSource` | the metadata server, a service account's key | `roles/artifactregistry.reader` | 1 hour |
 //! | Amazon ECR | `ecr` | `EcrSource` | access keys, an instance's role, a role for a workload's token | `ecr:GetAuthorizationToken`, `ecr:BatchGetImage`, `ecr:GetDownloadUrlForLayer` | 12 hours |
 //! | ECR Public | `ecr` | `EcrSource` | as ECR | `ecr-public:GetAuthorizationToken`, `sts:GetServiceBearerToken` | 12 hours |
 //!
-//! Each source asks its vendor's service at every call: put it into a [`Refreshing`], which asks once
-//! for many callers and before the credential ends. A credential is for its source's registry alone:
+//! Each call of a source sends a request to its vendor's service. Wrap it in a [`Refreshing`], which
+//! requests a credential once for many callers, before the last one expires. A credential is for the
+//! registry of its source only:
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -26,7 +27,7 @@
 //! use choreo_registry_client::credential_source::{CredentialSource, SourceError, StaticCredential};
 //! use choreo_registry::Credential;
 //!
-//! /// A client with the credential that a source has now. Make another when that one has ended.
+//! /// Creates a client with the current credential. Create another one when it has expired.
 //! async fn client(
 //!     source: &dyn CredentialSource,
 //!     transport: Arc<dyn HttpTransport>,
@@ -35,7 +36,7 @@
 //!     Ok(RegistryClient::new(source.registry().clone(), Some(credential), transport))
 //! }
 //!
-//! // In place of a vendor's source.
+//! // Instead of a vendor's source:
 //! let fixed = StaticCredential::new("registry.example.com".parse()?, Credential::new("a", "b")?);
 //! let source = Refreshing::new(fixed);
 //! let client = client(&source, Arc::new(ScriptedTransport::new())).await?;
@@ -45,18 +46,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Where requests go
+//! # Requests
 //!
-//! Through the [`HttpTransport`](crate::transport::HttpTransport) that a source is given, and its egress
-//! policy. Each source serves the hosts of a closed list and derives its vendor's endpoints from them;
-//! redirects are not followed. A metadata service stands at a forbidden address: it needs a transport
-//! of the operator's own, with `Egress::operator()` and `allow_plain_http`.
+//! Sources send requests with the [`HttpTransport`](crate::transport::HttpTransport) that they are
+//! created with, under its egress policy. Each source accepts the hosts of its vendor in the built-in
+//! vendor table, and derives the endpoints from them. Redirects are not followed. The address of a
+//! metadata service is forbidden to tenants: use a separate transport with `Egress::operator()` and
+//! `allow_plain_http`.
 //!
 //! # What it does not do
 //!
-//! It reads no file, environment variable or command's output: keys and tokens are given to it. The
-//! sources are held to scripted services and to Amazon's published signatures; no test has asked a
-//! real cloud.
+//! It does not read files, environment variables or the output of commands: pass keys and tokens to
+//! it. The sources are tested with scripted services and Amazon's published signatures, but not with
+//! real clouds.
 
 #[cfg(feature = "acr")]
 mod acr;
@@ -88,22 +90,20 @@ pub use self::identity_token::IdentityToken;
 pub use self::refreshing::Refreshing;
 use choreo_registry::{Credential, RegistryHost};
 
-/// Gives a credential for one registry that can be used now.
+/// A source of valid credentials for one registry.
 ///
 /// **Contract**
-/// - The credential is for [`registry`](Self::registry) and may be sent nowhere else.
-/// - It can be used now. When it ends, it says so ([`Credential::expires_at`]); one that says
-///   nothing holds until somebody changes it.
-/// - A call may be repeated: asking changes nothing.
-/// - Dropping the future ends the call.
-/// - An error holds no secret, nor what a service said other than a known code.
+/// - The credential is for [`registry`](Self::registry), and must not be sent to another host.
+/// - It is valid now, and contains its expiry ([`Credential::expires_at`]); without one, it is valid
+///   until it is changed.
+/// - Calls can be repeated: they change nothing.
+/// - Dropping the future cancels the call.
+/// - Errors contain no secret, and no text of a service except a known code.
 ///
-/// **For callers**: most sources ask a service each time. Wrap them in
-/// `client::credential_source::Refreshing`, which asks once for many callers and before the
-/// credential ends.
+/// **For callers**: each call of most sources sends a request. Wrap them in [`Refreshing`], which
+/// requests a credential once for many callers, before the last one expires.
 ///
-/// **For implementers**: ask for what you need inside the call, not before; end every call by a
-/// deadline of yours.
+/// **For implementers**: send requests within the call, and limit the duration of every call.
 ///
 /// # Example
 ///

@@ -1,12 +1,12 @@
-//! Why a source has no credential.
+//! Errors of credential sources.
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
-/// A credential that could not be had.
+/// The error of a credential source.
 ///
-/// `Display` names the service, says what it did, and what to do next. It holds no secret and no
-/// text of the service other than a code of a closed list. Clones share one error: all callers that
-/// waited for one refresh get the same.
+/// `Display` shows the service, the failure and the next step. It contains no secret, and no text of
+/// the service except a code of a closed list. Clones share one error: all callers that waited for
+/// the same renewal get the same error.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,36 +40,36 @@ struct Inner {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// What a [`SourceError`] means for the caller.
+/// The kind of a [`SourceError`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum SourceErrorKind {
-    /// The egress policy forbids the service's address, or plain http to it.
+    /// The egress policy forbids the service's address, or plain HTTP to it.
     Blocked,
-    /// The credential has ended, or would end on its way.
+    /// The credential has expired, or could expire in transit.
     Expired,
-    /// What was given to prove the identity cannot be used.
+    /// The key, token or file of the identity is not valid.
     Identity,
-    /// The service's answer breaks its protocol, or is too large.
+    /// The service's response violates its protocol, or is too large.
     InvalidResponse,
-    /// Too many requests.
+    /// The service limits the rate of requests.
     RateLimited,
-    /// The service refuses the identity, or its right.
+    /// The service rejects the identity, or its permission is missing.
     Refused,
-    /// No answer in time.
+    /// The service does not respond before the deadline.
     Timeout,
-    /// TLS failed, most often for a certificate that is not trusted.
+    /// TLS failed, in most cases because the certificate is not trusted.
     Tls,
-    /// The service answers with a failure of its own.
+    /// The service responds with a server error.
     Unavailable,
-    /// No connection.
+    /// The connection failed.
     Unreachable,
-    /// The registry is not one of this source's vendor: nothing was sent.
+    /// The registry is not one of this source's vendor. Nothing was sent.
     WrongRegistry,
 }
 
 impl SourceError {
-    /// An error of this kind. The service is the subject of the message: `Amazon ECR`, `the vault`.
+    /// Creates an error. The service is the subject of the message: `Amazon ECR`, `the vault`.
     #[must_use]
     pub fn new(kind: SourceErrorKind, service: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Inner {
@@ -83,13 +83,13 @@ impl SourceError {
         }))
     }
 
-    /// Says more. Only text of the program itself: nothing that a service sent.
+    /// Adds a detail, which must not contain text of a service.
     #[must_use]
     pub fn with_detail(self, detail: &'static str) -> Self {
         self.changed(|inner| inner.detail = Some(detail))
     }
 
-    /// Keeps the cause, which must hold no secret.
+    /// Adds the cause, which must not contain a secret.
     ///
     /// ```
     /// use std::error::Error as _;
@@ -107,43 +107,43 @@ impl SourceError {
         self.changed(|inner| inner.source = Some(source))
     }
 
-    /// How long the service asks to wait.
+    /// Sets the time to wait before the next request.
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
         self.changed(|inner| inner.retry_after = Some(wait))
     }
 
-    /// What it means, to decide by.
+    /// Returns the kind, for programs.
     #[must_use]
     pub fn kind(&self) -> SourceErrorKind {
         self.0.kind
     }
 
-    /// Who failed.
+    /// Returns the name of the service.
     #[must_use]
     pub fn service(&self) -> &str {
         &self.0.service
     }
 
-    /// The service's own code, when it is a known one: `invalid_client`, `AccessDeniedException`.
+    /// Returns the service's error code, if it is a known one: `invalid_client`, `AccessDeniedException`.
     #[must_use]
     pub fn code(&self) -> Option<&'static str> {
         self.0.code
     }
 
-    /// The status of the service's answer, when there was one.
+    /// Returns the status of the response; `None` if there was none.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// How long the service asks to wait.
+    /// Returns the time to wait before the next request, if the service names one.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Whether the same call may succeed later without anyone changing anything.
+    /// Returns `true` if the same call may succeed later without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -155,7 +155,7 @@ impl SourceError {
         )
     }
 
-    /// What the service answered.
+    /// Adds the status and the code of the response.
     #[cfg(any(feature = "acr", feature = "ecr", feature = "gar"))]
     pub(crate) fn with_answer(self, status: u16, code: Option<&'static str>) -> Self {
         self.changed(|inner| (inner.status, inner.code) = (Some(status), code))

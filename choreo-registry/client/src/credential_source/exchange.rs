@@ -1,4 +1,4 @@
-//! One request to an identity service, judged by the egress policy, bounded, and its failure sorted.
+//! Requests to identity services: checked by the egress policy, limited, and with classified failures.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,7 @@ use crate::{
 };
 use choreo_registry::{credential::Password, secret_fields::SecretFields};
 
-/// What every source of this folder has: a way out, a clock, and a bound for each call.
+/// The parts of every source in this folder: a transport, a clock, and a limit of each call.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub(super) transport: Arc<dyn HttpTransport>,
@@ -36,14 +36,14 @@ impl Exchange {
         }
     }
 
-    /// When a call that begins now ends, all its requests together.
+    /// Returns the deadline of a call that begins now, with all its requests.
     pub(super) fn deadline(&self) -> Instant {
         let now = now();
         now.checked_add(self.timeout).unwrap_or(now)
     }
 
-    /// Sends one request and returns the answer of status 200; anything else is an error about this
-    /// service. Redirects are not followed: what is sent here is worth stealing.
+    /// Sends one request and returns the response if its status is 200. Redirects are not followed,
+    /// because the requests contain secrets.
     pub(super) async fn send(
         &self,
         service: &'static str,
@@ -61,7 +61,7 @@ impl Exchange {
         let exchange = self
             .transport
             .send(Outbound::new(request, BODY_LIMIT, deadline));
-        // A transport ends at the deadline; one that does not is ended.
+        // Cancels a transport that does not keep the deadline.
         let left = deadline.saturating_duration_since(started);
         let answer = match tokio::time::timeout(left, exchange).await {
             Ok(answer) => answer.map_err(|error| {
@@ -84,19 +84,19 @@ impl Exchange {
     }
 }
 
-/// A GET with these headers, none of which may be logged.
+/// Creates a GET with these headers, which must not be logged.
 pub(super) fn get(url: &str, headers: &[(&'static str, &str)]) -> Option<http::Request<Bytes>> {
     request(Method::GET, url, headers, Bytes::new())
 }
 
-/// A POST of form fields.
+/// Creates a POST of form fields.
 pub(super) fn post_form(url: &str, fields: &[(&str, &str)]) -> Option<http::Request<Bytes>> {
     let kind = ("content-type", "application/x-www-form-urlencoded");
     let headers = [kind, ("accept", "application/json")];
     request(Method::POST, url, &headers, form(fields))
 }
 
-/// `None` for what HTTP cannot carry.
+/// Creates a request; `None` if HTTP cannot express it.
 pub(super) fn request(
     method: Method,
     url: &str,
@@ -117,7 +117,7 @@ pub(super) fn request(
     Some(request)
 }
 
-/// An identity that makes a request which cannot be sent: a line break in a token.
+/// The error of an identity with characters that HTTP cannot express, such as a line break in a token.
 pub(super) fn unsendable(service: &'static str) -> SourceError {
     SourceError::new(SourceErrorKind::Identity, service)
         .with_detail("it has characters that no request may carry")
@@ -127,7 +127,7 @@ pub(super) fn invalid(service: &'static str, detail: &'static str) -> SourceErro
     SourceError::new(SourceErrorKind::InvalidResponse, service).with_detail(detail)
 }
 
-/// An OAuth access token and when it ends: the answer of Microsoft's and Google's services
+/// Reads an OAuth access token and its expiry from a response of Microsoft's or Google's services
 /// ([RFC 6749, section 5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1)).
 #[cfg_attr(
     not(any(test, feature = "acr", feature = "gar")),
@@ -145,13 +145,13 @@ pub(super) fn access_token(
     let seconds = answer
         .json("expires_in")
         .and_then(|json| json.trim_matches('"').parse().ok());
-    // RFC 6749 leaves it out only where the documentation says it; here it always stands.
+    // RFC 6749 makes it optional, but these services always send it.
     let seconds = seconds.ok_or_else(|| invalid(service, "it does not say when the token ends"))?;
     let life = Duration::from_secs(seconds).min(LONGEST_LIFE);
     Ok((token, later(asked_at, life)))
 }
 
-/// A secret of an answer that can stand in a header.
+/// Returns the secret of a response, if a header can contain it.
 pub(super) fn secret(
     service: &'static str,
     text: Option<Zeroizing<String>>,
@@ -174,7 +174,7 @@ pub(super) fn later(from: Timestamp, life: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// Nothing that these services hand out holds for longer; whatever they say, it is renewed then.
+/// The limit of a lifetime: these services issue nothing that is valid for longer.
 pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn kind_of_transport(kind: TransportErrorKind) -> SourceErrorKind {
@@ -213,8 +213,8 @@ fn failure(service: &'static str, answer: &http::Response<Bytes>) -> SourceError
     }
 }
 
-/// The code of a failure, if it is one of a closed list: whoever answers cannot write into our
-/// messages, nor repeat in them what it was sent.
+/// Returns the code of a failure, if it is one of a closed list: a server must not write its own text, or
+/// the secrets of the request, into our messages.
 fn known_code(headers: &HeaderMap, body: &[u8]) -> Option<&'static str> {
     let known = |text: &str| CODES.into_iter().find(|code| *code == text);
     let header = headers
@@ -229,7 +229,7 @@ fn known_code(headers: &HeaderMap, body: &[u8]) -> Option<&'static str> {
 
 fn json_code(body: &[u8], known: impl Fn(&str) -> Option<&'static str>) -> Option<&'static str> {
     let body: Value = serde_json::from_slice(body).ok()?;
-    // Microsoft's numbers say more than OAuth's codes beside them.
+    // Microsoft's numbers are more specific than OAuth's codes.
     let number = body
         .get("error_codes")
         .and_then(|codes| codes.get(0)?.as_u64());
@@ -315,7 +315,7 @@ const SECRET_HEADERS: [&str; 3] = [
 
 const USER_AGENT: &str = concat!("choreo-registry/", env!("CARGO_PKG_VERSION"));
 
-/// As a registry's token server.
+/// The same limit as for a registry's token server.
 const BODY_LIMIT: usize = 64 * 1024;
 
 #[cfg(test)]

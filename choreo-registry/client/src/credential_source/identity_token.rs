@@ -1,4 +1,4 @@
-//! Tokens of another issuer, by which a cloud recognises a workload.
+//! Tokens of another issuer, by which a cloud identifies a workload.
 
 use std::fmt;
 
@@ -7,20 +7,19 @@ use async_trait::async_trait;
 use crate::credential_source::SourceError;
 use choreo_registry::credential::Password;
 
-/// Gives the current token of another issuer: what Kubernetes mounts for a service account, or what
-/// a CI system hands to a job.
+/// A source of tokens of another issuer: Kubernetes mounts one for a service account, and a CI system
+/// passes one to a job.
 ///
 /// **Contract**
-/// - The token is the current one: it is asked for at every renewal, because such files are
-///   rewritten.
+/// - The token is the current one. It is read for every renewal, because such files are rewritten.
 /// - It is exact: a line feed at the end of the file is not part of it.
-/// - Dropping the future ends the call.
+/// - Dropping the future cancels the call.
 ///
 /// A [`Password`] is a token that never changes, for tests and short programs.
 ///
 /// # Example
 ///
-/// The file that Kubernetes mounts; this crate reads none by itself:
+/// The file that Kubernetes mounts. This crate does not read files itself:
 ///
 /// ```
 /// use std::path::PathBuf;
@@ -53,11 +52,11 @@ use choreo_registry::credential::Password;
 /// ```
 #[async_trait]
 pub trait IdentityToken: fmt::Debug + Send + Sync {
-    /// The current token.
+    /// Returns the current token.
     ///
     /// # Errors
     ///
-    /// [`SourceError`], when there is none.
+    /// Returns a [`SourceError`] if there is none.
     async fn identity_token(&self) -> Result<Password, SourceError>;
 }
 

@@ -1,4 +1,4 @@
-//! One credential for many callers, renewed before it ends.
+//! A cache of one credential for many callers, which is renewed before it expires.
 
 use std::{
     fmt,
@@ -14,20 +14,19 @@ use tokio::sync::watch;
 use crate::credential_source::{Clock, CredentialSource, SourceError, SourceErrorKind};
 use choreo_registry::{Credential, RegistryHost};
 
-/// Keeps the credential of another source, and renews it before it ends: once, for however many
-/// callers.
+/// Caches the credential of another source, and renews it before it expires, once for all callers.
 ///
-/// - **While the credential is good** every call returns it at once.
+/// - **While the credential is valid**, every call returns it immediately.
 /// - **In the last minutes** ([`with_margin`](Self::with_margin), 5 minutes and up to a tenth more,
-///   but never more than half of what was left when it came) the first call starts the renewal.
-///   It runs beside the calls, which go on with the old credential.
-/// - **When there is none**, or it ends within 10 seconds, all callers wait for the same renewal.
-/// - **When a renewal fails**, the next one waits: 1 second, then twice as long each time, up to a
-///   minute, or as long as the service asks, up to ten minutes. Until then callers get the old
-///   credential while it is good, and after that the error.
+///   but at most half of the remaining lifetime at its arrival), the first call starts a renewal in
+///   the background, and calls return the old credential.
+/// - **Without a credential**, or if it expires within 10 seconds, all callers wait for one renewal.
+/// - **After a failed renewal**, the next one waits: 1 second, then twice as long each time, up to a
+///   minute, or as long as the service requests, up to ten minutes. Meanwhile, calls return the old
+///   credential while it is valid, and then the error.
 ///
-/// A renewal is a task of its own: a caller that gives up takes nothing away from the others. It
-/// ends after a minute ([`with_timeout`](Self::with_timeout)). A credential that ends within 10
+/// A renewal is a separate task, so a caller that is cancelled does not affect the others. It is
+/// limited to a minute ([`with_timeout`](Self::with_timeout)). A credential that expires within 10
 /// seconds is never returned.
 ///
 /// Calls need a Tokio runtime with time enabled.
@@ -51,7 +50,7 @@ use choreo_registry::{Credential, RegistryHost};
 /// let first = source.credential().await?;
 /// assert!(Arc::ptr_eq(&first, &source.credential().await?), "kept");
 ///
-/// // A registry refused it: somebody revoked it before its time.
+/// // A registry has rejected it, because it was revoked early.
 /// source.forget(&first);
 /// assert_eq!(source.credential().await?.username(), "AWS");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -59,7 +58,7 @@ use choreo_registry::{Credential, RegistryHost};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// **What it does not do**: it renews nothing that nobody asks for.
+/// **What it does not do**: it does not renew a credential without a call.
 #[derive(Debug)]
 pub struct Refreshing<S> {
     source: Arc<S>,
@@ -90,7 +89,7 @@ struct Held {
 type Outcome = Result<Arc<Credential>, SourceError>;
 
 impl<S: CredentialSource + 'static> Refreshing<S> {
-    /// Keeps and renews what this source gives.
+    /// Creates a cache for this source.
     #[must_use]
     pub fn new(source: S) -> Self {
         Self {
@@ -104,29 +103,29 @@ impl<S: CredentialSource + 'static> Refreshing<S> {
         }
     }
 
-    /// Renews this long before the end. The default is 5 minutes.
+    /// Sets the time before the expiry at which a renewal starts. The default is 5 minutes.
     #[must_use]
     pub fn with_margin(mut self, margin: Duration) -> Self {
         self.plan.margin = margin.min(MAX_MARGIN);
         self
     }
 
-    /// Gives a renewal up after this time. The default is a minute.
+    /// Sets the limit of a renewal. The default is a minute.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.plan.timeout = timeout;
         self
     }
 
-    /// Tells the time by another clock than the machine's.
+    /// Sets another clock than the machine's.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.plan.clock = clock;
         self
     }
 
-    /// Drops this credential if it is the one that is kept: the registry refused it. The next call
-    /// gets a new one.
+    /// Removes this credential from the cache, if it is still there, because the registry has rejected
+    /// it. The next call gets a new one.
     pub fn forget(&self, refused: &Arc<Credential>) {
         let mut state = locked(&self.state);
         if state
@@ -138,7 +137,7 @@ impl<S: CredentialSource + 'static> Refreshing<S> {
         }
     }
 
-    /// What a call does now; starts a renewal when one is due.
+    /// Returns the action of a call, and starts a renewal if one is due.
     fn step(&self) -> Step {
         let now = self.plan.clock.now();
         let mut state = locked(&self.state);
@@ -207,7 +206,7 @@ impl<S: CredentialSource + 'static> CredentialSource for Refreshing<S> {
                 .with_detail("it ended without an outcome")
         };
         let credential = outcome.unwrap_or_else(|| Err(aborted()))?;
-        // This caller may have slept since the renewal landed.
+        // This caller may have waited since the renewal finished.
         if is_good(&credential, self.plan.clock.now()) {
             Ok(credential)
         } else {
@@ -227,7 +226,7 @@ impl State {
         renew_at.is_some_and(|at| at <= now)
     }
 
-    /// The last failure, while the next attempt has to wait. A clock that was set back ends that.
+    /// Returns the last failure while the next attempt has to wait. Setting the clock back ends the wait.
     fn resting(&self, now: Timestamp) -> Option<SourceError> {
         let (error, until) = self.failed.as_ref()?;
         let rests = now < *until && *until <= later(now, MAX_REST);
@@ -257,8 +256,8 @@ impl State {
     }
 }
 
-/// A renewal under way. When its task ends without landing, in a panic or with its runtime, the
-/// next call starts another.
+/// A running renewal. If its task ends without a result, by a panic or with its runtime, the next call
+/// starts another one.
 struct Landing {
     state: Arc<Mutex<State>>,
     sender: watch::Sender<Option<Outcome>>,
@@ -329,7 +328,7 @@ fn ended() -> SourceError {
     SourceError::new(SourceErrorKind::Expired, "the credential of this source")
 }
 
-/// `now` and a while; the end of time when that is beyond it.
+/// Returns the sum, at most the maximum.
 fn later(now: Timestamp, wait: Duration) -> Timestamp {
     SignedDuration::try_from(wait)
         .ok()
@@ -337,7 +336,7 @@ fn later(now: Timestamp, wait: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// A number from 0 up to 1, so that many who wait do not come at once. Nothing secret hangs on it.
+/// Returns a number from 0 to 1, to spread concurrent clients. It need not be unpredictable.
 fn chance() -> f64 {
     let bits = RandomState::new().hash_one(0_u8);
     f64::from(u32::try_from(bits >> 32).unwrap_or_default()) / f64::from(u32::MAX)
@@ -345,13 +344,13 @@ fn chance() -> f64 {
 
 const SUBJECT: &str = "the renewal of a credential";
 
-/// A credential this close to its end is not handed out: it would end on its way.
+/// A credential this close to its expiry is not returned, because it could expire in transit.
 const GUARD: Duration = Duration::from_secs(10);
 
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// No service keeps callers away for longer.
+/// The limit of the wait that a service requests.
 const MAX_REST: Duration = Duration::from_secs(10 * 60);
 
 const MAX_MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
