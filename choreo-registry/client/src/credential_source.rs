@@ -177,7 +177,7 @@ impl<S: CredentialSource + ?Sized> CredentialSource for Box<S> {
     }
 }
 
-/// The credential that somebody entered, as a source.
+/// A credential that a user has entered, as a source.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {

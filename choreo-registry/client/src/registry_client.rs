@@ -122,7 +122,7 @@ impl RegistryClient {
     /// status 502, 503 or 504, or a status 429 with a short `Retry-After`. The default is 2; 0
     /// disables retries.
     ///
-    /// The waits grow from 100 ms, with jitter. A request is not retried if the registry asks for a
+    /// The waits grow from 100 ms, with jitter. A request is not retried if the registry names a
     /// wait of more than 2 seconds, or if the wait would exceed the [timeout](Self::with_timeout). If
     /// all requests fail, a client retries ten of them, and then one for each ten that succeed.
     ///

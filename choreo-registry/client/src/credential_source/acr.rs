@@ -31,12 +31,12 @@ use crate::{
 /// Credentials of an Azure Container Registry, for about three hours each.
 ///
 /// The identity gets a token of Microsoft Entra for container registries, and the registry
-/// exchanges it for a refresh token, which it takes as the password of the user
+/// exchanges it for a refresh token, which it accepts as the password of the user
 /// `00000000-0000-0000-0000-000000000000`. The identity needs the role `AcrPull` (or `Container
 /// Registry Repository Reader`) on the registry.
 ///
-/// Registry, token server and audience go together: `*.azurecr.io` (Azure), `*.azurecr.us`
-/// (US Government), `*.azurecr.cn` (China). Any other host is refused before anything is sent.
+/// The token server depends on the cloud of the registry: `*.azurecr.io` (Azure), `*.azurecr.us`
+/// (US Government), `*.azurecr.cn` (China). Any other host is rejected before a request is sent.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -81,11 +81,11 @@ pub struct AcrSource {
 }
 
 impl AcrSource {
-    /// Credentials of this registry, for this identity.
+    /// Creates a source for this registry and this identity.
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::WrongRegistry`] when the host is none of Azure Container Registry's.
+    /// Returns [`SourceErrorKind::WrongRegistry`] if the host is not one of Azure Container Registry.
     pub fn new(
         registry: RegistryHost,
         identity: AzureIdentity,
@@ -101,14 +101,14 @@ impl AcrSource {
         })
     }
 
-    /// Ends each call after this time, all its requests together. The default is 30 seconds.
+    /// Sets the limit of each call, with all its requests. The default is 30 seconds.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.exchange.timeout = timeout;
         self
     }
 
-    /// Tells the time by another clock than the machine's.
+    /// Sets another clock than the machine's.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.exchange.clock = clock;
@@ -194,7 +194,7 @@ impl CredentialSource for AcrSource {
     }
 }
 
-/// Who asks Microsoft Entra. `Debug` shows no secret.
+/// An identity at Microsoft Entra. `Debug` shows no secret.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -245,17 +245,17 @@ struct Client {
 }
 
 impl AzureIdentity {
-    /// The managed identity of the machine that this runs on.
+    /// Creates the managed identity of the machine on which this runs.
     #[must_use]
     pub fn managed() -> Self {
         Self(Identity::Managed { client_id: None })
     }
 
-    /// One of several managed identities of the machine, by its client id.
+    /// Creates one of several managed identities of the machine, by its client id.
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::Identity`] when the id is none.
+    /// Returns [`SourceErrorKind::Identity`] if the id is not valid.
     pub fn managed_as(client_id: impl Into<String>) -> Result<Self, SourceError> {
         let client_id = Some(identifier(
             client_id.into(),
@@ -264,11 +264,11 @@ impl AzureIdentity {
         Ok(Self(Identity::Managed { client_id }))
     }
 
-    /// An application of a tenant (its id or domain) with a secret.
+    /// Creates an application of a tenant (its id or domain) with a secret.
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::Identity`] when the tenant or the client id is none.
+    /// Returns [`SourceErrorKind::Identity`] if the tenant or the client id is not valid.
     pub fn client_secret(
         tenant: impl Into<String>,
         client_id: impl Into<String>,
@@ -278,12 +278,12 @@ impl AzureIdentity {
         Ok(Self(Identity::Secret { client, secret }))
     }
 
-    /// An application of a tenant that trusts the tokens of another issuer: [workload identity
+    /// Creates an application of a tenant that trusts the tokens of another issuer: [workload identity
     /// federation](https://learn.microsoft.com/entra/workload-id/workload-identity-federation).
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::Identity`] when the tenant or the client id is none.
+    /// Returns [`SourceErrorKind::Identity`] if the tenant or the client id is not valid.
     pub fn federated(
         tenant: impl Into<String>,
         client_id: impl Into<String>,
@@ -312,7 +312,7 @@ impl Client {
     }
 }
 
-/// Ids and domains stand in URLs: letters, digits, dots and hyphens.
+/// Checks an id or domain, which is a part of URLs: letters, digits, dots and hyphens.
 fn identifier(text: String, refusal: &'static str) -> Result<String, SourceError> {
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let is_one = text.bytes().all(sound) && text.bytes().any(|byte| byte.is_ascii_alphanumeric());
@@ -354,7 +354,7 @@ fn managed(client_id: Option<&str>) -> Option<http::Request<bytes::Bytes>> {
     exchange::get(&url, &[("metadata", "true")])
 }
 
-/// When a JSON web token says that it ends. Nothing is verified: who answered is known by TLS, and
+/// Returns the expiry of a JSON web token. The token is not verified: TLS has identified the server, and
 /// a wrong time only makes the renewal early or late.
 fn expiry(token: &str) -> Option<Timestamp> {
     let mut parts = token.split('.');
@@ -368,13 +368,13 @@ fn expiry(token: &str) -> Option<Timestamp> {
     Timestamp::from_second(end).ok()
 }
 
-/// The audience of tokens for container registries alone, in every cloud: a token for the resource
-/// manager would do, and could do much more.
+/// The audience of tokens for container registries only, in every cloud. A token for the resource
+/// manager would also work, but permits much more.
 const AUDIENCE: &str = "https://containerregistry.azure.net";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What a refresh token holds for that does not say it.
+/// The lifetime of a refresh token that does not contain its expiry.
 const USUAL_LIFE: Duration = Duration::from_secs(3 * 60 * 60);
 
 const ENTRA: &str = "Microsoft Entra";

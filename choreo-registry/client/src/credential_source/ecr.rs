@@ -34,8 +34,8 @@ use crate::{
 ///
 /// The identity needs `ecr:GetAuthorizationToken`, and on the repository `ecr:BatchGetImage` and
 /// `ecr:GetDownloadUrlForLayer`; for ECR Public `ecr-public:GetAuthorizationToken` and
-/// `sts:GetServiceBearerToken`. The host says which region and partition is asked; a host that is
-/// not Amazon's is refused before anything is sent.
+/// `sts:GetServiceBearerToken`. The host determines the region and the partition. A host that is not
+/// Amazon's is rejected before a request is sent.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -71,11 +71,11 @@ pub struct EcrSource {
 }
 
 impl EcrSource {
-    /// Credentials of this registry, for whoever these credentials of Amazon's are.
+    /// Creates a source for this registry, with credentials of Amazon's.
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::WrongRegistry`] when the host is none of Amazon's.
+    /// Returns [`SourceErrorKind::WrongRegistry`] if the host is not one of Amazon ECR.
     pub fn new(
         registry: RegistryHost,
         aws: Arc<dyn AwsCredentialSource>,
@@ -91,14 +91,14 @@ impl EcrSource {
         })
     }
 
-    /// Ends each request after this time. The default is 30 seconds.
+    /// Sets the limit of each request. The default is 30 seconds.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.exchange.timeout = timeout;
         self
     }
 
-    /// Tells the time by another clock than the machine's.
+    /// Sets another clock than the machine's.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.exchange.clock = clock;
@@ -145,13 +145,13 @@ impl CredentialSource for EcrSource {
             .send(ECR, request, self.exchange.deadline())
             .await?;
         let (credential, end) = read(answer.body())?;
-        // Whatever it says, it is renewed within a day.
+        // The expiry is limited, so that the credential is renewed within a day.
         let end = end.min(later(self.exchange.clock.now(), exchange::LONGEST_LIFE));
         Ok(Arc::new(credential.with_expiry(end)))
     }
 }
 
-/// ECR gives a list of one, ECR Public that one itself.
+/// Reads the response: ECR returns a list with one token, ECR Public the token itself.
 fn read(body: &[u8]) -> Result<(Credential, Timestamp), SourceError> {
     let no_token = || invalid(ECR, "it is not a JSON object with an authorization token");
     let answer = SecretFields::parse(body).ok_or_else(no_token)?;
@@ -188,7 +188,7 @@ fn read(body: &[u8]) -> Result<(Credential, Timestamp), SourceError> {
     Ok((credential, end))
 }
 
-/// Where the API of a registry is.
+/// The API of a registry.
 #[derive(Debug)]
 struct Endpoint {
     host: String,
@@ -219,7 +219,7 @@ impl Endpoint {
     }
 }
 
-/// Whether it is written as Amazon writes them: `eu-west-1`, `us-iso-east-1`, `eusc-de-east-1`.
+/// Returns `true` if a region has the form of Amazon's: `eu-west-1`, `us-iso-east-1`, `eusc-de-east-1`.
 fn is_region(region: &str) -> bool {
     let Some((words, number)) = region.rsplit_once('-') else {
         return false;

@@ -1,9 +1,9 @@
 //! Google's Artifact Registry: an access token of a service account.
 //!
-//! Access tokens stand as the password of the user `oauth2accesstoken`
+//! Access tokens are the password of the user `oauth2accesstoken`
 //! ([authentication](https://cloud.google.com/artifact-registry/docs/docker/authentication#token)).
 //! They come from the [metadata server](https://cloud.google.com/compute/docs/access/authenticate-workloads)
-//! of a machine of Google's, or for a [signed
+//! of a machine of Google's, or in exchange for a [signed
 //! assertion](https://developers.google.com/identity/protocols/oauth2/service-account#httprest).
 
 use std::{
@@ -36,7 +36,8 @@ use crate::{
 /// Credentials of Google's Artifact Registry, for about an hour each.
 ///
 /// The service account needs the role `roles/artifactregistry.reader` on the repository. Only
-/// `*-docker.pkg.dev`, `gcr.io` and its regions are served: a Google token goes nowhere else.
+/// `*-docker.pkg.dev` and the hosts of `gcr.io` are accepted, so that no other host gets a token of
+/// Google's.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -74,11 +75,11 @@ pub struct GarSource {
 }
 
 impl GarSource {
-    /// Credentials of this registry, for this identity.
+    /// Creates a source for this registry and this identity.
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::WrongRegistry`] when the host is none of Google's.
+    /// Returns [`SourceErrorKind::WrongRegistry`] if the host is not one of Google's public cloud.
     pub fn new(
         registry: RegistryHost,
         identity: GoogleIdentity,
@@ -98,14 +99,14 @@ impl GarSource {
         }
     }
 
-    /// Ends each call after this time. The default is 30 seconds.
+    /// Sets the limit of each call. The default is 30 seconds.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.exchange.timeout = timeout;
         self
     }
 
-    /// Tells the time by another clock than the machine's.
+    /// Sets another clock than the machine's.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.exchange.clock = clock;
@@ -119,7 +120,7 @@ impl GarSource {
         let request = exchange::get(METADATA_URL, &[("metadata-flavor", "Google")])
             .ok_or_else(|| unsendable(METADATA))?;
         let answer = self.exchange.send(METADATA, request, deadline).await?;
-        // Whoever else answers there, a captive portal say, does not send this.
+        // Another server at this address, such as a captive portal, does not send this.
         if answer
             .headers()
             .get("metadata-flavor")
@@ -167,7 +168,7 @@ impl CredentialSource for GarSource {
     }
 }
 
-/// Who asks Google. `Debug` shows no secret.
+/// An identity at Google. `Debug` shows no secret.
 #[derive(Debug)]
 pub struct GoogleIdentity(Identity);
 
@@ -178,26 +179,26 @@ enum Identity {
 }
 
 impl GoogleIdentity {
-    /// The default service account of the machine of Google's that this runs on. The transport
-    /// needs `Egress::operator()` with plain http to `metadata.google.internal`.
+    /// Creates the default service account of the machine of Google's on which this runs. The
+    /// transport needs `Egress::operator()` with plain HTTP to `metadata.google.internal`.
     #[must_use]
     pub fn metadata() -> Self {
         Self(Identity::Metadata)
     }
 
-    /// A service account, by its key.
+    /// Creates a service account from its key.
     #[must_use]
     pub fn service_account(key: ServiceAccountKey) -> Self {
         Self(Identity::Key(key))
     }
 }
 
-/// The key of a service account, from the JSON file that Google gives out. It signs assertions and
-/// never leaves.
+/// The key of a service account, from the JSON file that Google issues. It signs assertions and is never
+/// sent.
 ///
-/// The assertion goes to the `token_uri` of the file, which must be Google's: a pasted file cannot
-/// name anybody else's. Tokens are asked for with the scope `devstorage.read_only`, which reads
-/// images and changes nothing.
+/// The assertion is sent to the `token_uri` of the file, which must be Google's, because users paste
+/// such files. Tokens are requested with the scope `devstorage.read_only`, which permits reading
+/// images only.
 ///
 /// ```
 /// use choreo_registry_client::credential_source::ServiceAccountKey;
@@ -218,7 +219,7 @@ pub struct ServiceAccountKey {
 }
 
 impl ServiceAccountKey {
-    /// A signed statement of who asks for what, for an hour.
+    /// Returns a signed assertion, which is valid for an hour.
     fn assertion(&self, now: Timestamp) -> Result<Zeroizing<String>, SourceError> {
         let header = serde_json::json!({"alg": "RS256", "typ": "JWT", "kid": self.key_id});
         let issued = now.as_second();
@@ -278,7 +279,7 @@ impl fmt::Debug for ServiceAccountKey {
     }
 }
 
-/// The one block of a PEM text ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468#section-10)).
+/// Decodes the only block of a PEM text ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468#section-10)).
 fn pkcs8(pem: &str) -> Option<Zeroizing<Vec<u8>>> {
     let body = pem
         .trim()
@@ -307,7 +308,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const METADATA_URL: &str =
     "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
 
-/// Google's token service, under the names that key files have had.
+/// The addresses of Google's token service in key files, old and new.
 const TOKEN_URIS: [&str; 3] = [
     "https://oauth2.googleapis.com/token",
     "https://accounts.google.com/o/oauth2/token",

@@ -1,4 +1,4 @@
-//! Credentials of Amazon's own: fixed keys, an instance's profile, a role for a workload's token.
+//! Credentials of Amazon's: fixed keys, an instance's profile, a role for a workload's token.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,20 +16,20 @@ use crate::{
     transport::HttpTransport,
 };
 
-/// Gives credentials of Amazon's that can sign a request now. [`AwsCredentials`] are one, for keys
+/// A source of Amazon's credentials that can sign a request now. [`AwsCredentials`] is a source of keys
 /// that do not change.
 #[async_trait]
 pub trait AwsCredentialSource: fmt::Debug + Send + Sync {
-    /// Credentials that can be used now.
+    /// Returns valid credentials.
     ///
     /// # Errors
     ///
-    /// [`SourceError`], when there are none.
+    /// Returns a [`SourceError`] if there are none.
     async fn aws_credentials(&self) -> Result<AwsCredentials, SourceError>;
 }
 
-/// An access key of Amazon's: id, secret, and the session token of temporary ones. `Debug` shows
-/// the id alone.
+/// An access key of Amazon's: its id, its secret, and the session token of a temporary one. `Debug` shows
+/// the id only.
 ///
 /// ```
 /// use choreo_registry_client::credential_source::AwsCredentials;
@@ -47,11 +47,11 @@ pub struct AwsCredentials {
 }
 
 impl AwsCredentials {
-    /// An access key.
+    /// Creates an access key.
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::Identity`] when the id is not of letters and digits.
+    /// Returns [`SourceErrorKind::Identity`] if the id contains anything but letters and digits.
     pub fn new(
         access_key_id: impl Into<String>,
         secret_access_key: Password,
@@ -71,7 +71,7 @@ impl AwsCredentials {
         })
     }
 
-    /// The session token that goes with temporary keys.
+    /// Sets the session token of a temporary key.
     #[must_use]
     pub fn with_session_token(mut self, token: Password) -> Self {
         self.session_token = Some(token);
@@ -112,7 +112,7 @@ impl AwsCredentialSource for AwsCredentials {
     }
 }
 
-/// The role of the EC2 instance that this runs on, by [version 2 of its metadata
+/// The role of the EC2 instance on which this runs, by [version 2 of its metadata
 /// service](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html).
 /// The transport needs `Egress::operator()` with plain http to `169.254.169.254`.
 ///
@@ -133,7 +133,7 @@ pub struct InstanceProfile {
 }
 
 impl InstanceProfile {
-    /// The instance's role. Each call ends after 10 seconds.
+    /// Creates a source of the instance's role. Each call is limited to 10 seconds.
     #[must_use]
     pub fn new(transport: Arc<dyn HttpTransport>) -> Self {
         let mut exchange = Exchange::new(transport);
@@ -201,11 +201,11 @@ pub struct WebIdentity {
 }
 
 impl WebIdentity {
-    /// A role, assumed at the security token service of this region.
+    /// Creates a source that assumes a role at the security token service of this region.
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::Identity`] when the region is none.
+    /// Returns [`SourceErrorKind::Identity`] if the region is not valid.
     pub fn new(
         region: &str,
         role_arn: impl Into<String>,
@@ -258,8 +258,7 @@ impl AwsCredentialSource for WebIdentity {
     }
 }
 
-/// The text between the first tags of this name. What is asked for here is base64, which XML does
-/// not escape.
+/// Returns the text of the first element with this name. It is base64, which XML does not escape.
 fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     Some(rest.split_once(&format!("</{name}>"))?.0)
@@ -270,7 +269,7 @@ fn text(body: &[u8]) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(text.trim().to_owned()))
 }
 
-/// Names of roles are of these characters, and stand in a path here.
+/// Returns `true` if the name of a role is valid, so that it can be a part of a path.
 fn is_role(role: &str) -> bool {
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
     !role.is_empty() && role.len() <= 64 && role.bytes().all(sound) && !role.starts_with('.')
