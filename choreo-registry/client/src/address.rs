@@ -1,4 +1,4 @@
-//! Where a request goes, read once however often it is asked.
+//! The addresses of requests, parsed once for repeated requests.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 use http::Uri;
 use url::Url;
 
-/// A URL, and the same as HTTP libraries read it.
+/// A URL, and the same URL as HTTP libraries represent it.
 pub(super) struct Address {
     url: Url,
     uri: Option<Uri>,
@@ -27,25 +27,25 @@ impl Address {
         &self.url
     }
 
-    /// `None` for what HTTP cannot carry.
+    /// Returns the URI; `None` if HTTP cannot express it.
     pub(super) fn uri(&self) -> Option<&Uri> {
         self.uri.as_ref()
     }
 
-    /// Host, and port unless it is the scheme's.
+    /// Returns the host, and the port unless it is the scheme's default.
     pub(super) fn authority(&self) -> Authority<'_> {
         Authority(&self.url)
     }
 }
 
-/// Host and port: what else a registry writes into an address may be a secret.
+/// Shows the host and the port: the rest of an address may contain a secret of the registry.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({})", self.authority())
     }
 }
 
-/// Displays host, and port unless it is the scheme's.
+/// Displays the host, and the port unless it is the scheme's default.
 #[derive(Debug)]
 pub(super) struct Authority<'a>(pub(super) &'a Url);
 
@@ -56,12 +56,12 @@ impl fmt::Display for Authority<'_> {
     }
 }
 
-/// The addresses below one root that were asked for last, by their paths.
+/// A cache of addresses below one root, by their paths.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(Mutex<HashMap<String, Arc<Address>>>);
 
 impl Addresses {
-    /// The address of this path; `write` makes it when it is not known.
+    /// Returns the address of a path; `write` creates it if it is not in the cache.
     pub(super) fn of(
         &self,
         path: &str,
@@ -72,7 +72,8 @@ impl Addresses {
             return Some(Arc::clone(address));
         }
         let address = Arc::new(Address::new(write()?));
-        // What a registry names, such as a further page, is asked for once and may hold a secret.
+        // An address that a registry names, such as a later page, is requested once and may contain a
+        // secret.
         if path.len() <= MAX_PATH && !path.contains("://") {
             if known.len() >= LIMIT {
                 known.clear();
@@ -85,7 +86,7 @@ impl Addresses {
 
 const LIMIT: usize = 64;
 
-/// A manifest's path has the longest repository, a digest of SHA-512 and some twenty bytes.
+/// The path of a manifest contains at most the longest repository, a digest of SHA-512 and 20 bytes.
 const MAX_PATH: usize = 512;
 
 #[cfg(test)]

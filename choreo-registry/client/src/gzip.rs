@@ -1,4 +1,4 @@
-//! Answers that are compressed though nobody asked: some proxies do so, and nodes read them.
+//! Responses with unrequested compression: some proxies send them, and nodes read them.
 
 use std::io::{ErrorKind, Read as _};
 
@@ -8,12 +8,12 @@ use http::header::CONTENT_ENCODING;
 
 use crate::transport::{TransportError, TransportErrorKind};
 
-/// The answer with its content as it was before `Content-Encoding: gzip`; others are passed on.
+/// Decompresses a response with `Content-Encoding: gzip`, and returns others unchanged.
 ///
 /// # Errors
 ///
-/// When the content exceeds the limit or is not gzip. Where its end is missing the connection broke:
-/// the next one may bring it.
+/// Returns an error if the content exceeds the limit or is not gzip. A missing end is an error of the
+/// connection, so that the request is retried.
 pub(super) fn decoded(
     mut response: http::Response<Bytes>,
     limit: usize,
@@ -23,7 +23,7 @@ pub(super) fn decoded(
         let value = value.as_bytes().trim_ascii();
         value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip")
     });
-    // An answer to HEAD has the header alone.
+    // A response to HEAD has the header, but no content.
     if !is_gzip || response.body().is_empty() {
         return Ok(response);
     }

@@ -1,10 +1,10 @@
-//! The `Link` header: where a list goes on
+//! The `Link` header, which names the next page of a list
 //! ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288#section-3)).
 
 use http::{HeaderMap, header::LINK};
 
-/// The target of the first link with the relation `next`; `None` when there is none, or none that
-/// can be read.
+/// Returns the target of the first link with the relation `next`; `None` if there is none that can be
+/// parsed.
 pub(super) fn next(headers: &HeaderMap) -> Option<&str> {
     let values = headers.get_all(LINK).iter();
     values
@@ -25,7 +25,7 @@ fn next_in(value: &str) -> Option<&str> {
     None
 }
 
-/// Reads the parameters of one link: whether its relation is `next`, and what follows the link.
+/// Reads the parameters of one link. Returns whether its relation is `next`, and the text after it.
 fn parameters(mut rest: &str) -> (bool, &str) {
     let mut relation = None;
     loop {
@@ -40,7 +40,7 @@ fn parameters(mut rest: &str) -> (bool, &str) {
             None => ("", after),
         };
         if name.trim_matches(BLANK).eq_ignore_ascii_case("rel") && relation.is_none() {
-            // The first one counts, and it may name several relations.
+            // Only the first one counts. It may contain several relations.
             let mut names = value.split_ascii_whitespace();
             relation = Some(names.any(|name| name.eq_ignore_ascii_case("next")));
         }
@@ -48,7 +48,7 @@ fn parameters(mut rest: &str) -> (bool, &str) {
     }
 }
 
-/// A token or a quoted string, and what follows it.
+/// Returns a token or a quoted string, and the text after it.
 fn value(text: &str) -> (&str, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([';', ',']).unwrap_or(text.len());

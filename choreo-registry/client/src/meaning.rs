@@ -1,28 +1,28 @@
-//! What a refusal means: one table from who answered, what it was shown, and the status.
+//! The meaning of a denial: one table of the server, the credential in the request, and the status.
 //!
-//! A status alone says little: ghcr.io's token server answers 403 to a wrong password, Amazon ECR
-//! 400 or 403 at `/v2/`, Scaleway's token server 404, and Harbor answers 401 to a token that lacks a
-//! right.
+//! The status alone is not sufficient: for a wrong password, ghcr.io's token server responds with 403,
+//! Amazon ECR with 400 or 403 at `/v2/`, and Scaleway's token server with 404. Harbor responds with 401
+//! to a token that lacks a permission.
 
 use http::StatusCode;
 
 use crate::{ErrorKind, disguise::Page};
 
-/// Who answered.
+/// The server that responded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Place {
-    /// A token server, which was asked for the right to a repository, or for the login alone.
+    /// A token server, requested for access to a repository, or without one.
     TokenServer { for_repository: bool },
-    /// The root of the API, `/v2/`: there is no repository to deny.
+    /// The root of the API, `/v2/`, which has no repository to deny.
     Api,
     /// A manifest, a blob or the tags of a repository.
     Repository,
 }
 
-/// What a request carried when it was answered.
+/// The credential in a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Sent {
-    /// No credential and no token, or a token that anyone gets.
+    /// No credential and no token, or an anonymous token.
     Nothing,
     /// The credential itself: to a registry with Basic authentication, or to a token server.
     Credential,
@@ -30,7 +30,7 @@ pub(super) enum Sent {
     Token,
 }
 
-/// What is known about an answer besides its status.
+/// The facts about a response besides its status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Situation {
     pub(super) place: Place,
@@ -39,20 +39,20 @@ pub(super) struct Situation {
     pub(super) proven: bool,
     /// The root of the registry, which has no repository to deny, has answered 401 to the credential.
     pub(super) refused: bool,
-    /// The answer is a page of something in front of the registry or its token server.
+    /// The page that the response contains, if it is not one of the registry or its token server.
     pub(super) page: Option<Page>,
 }
 
-/// What an answer means.
+/// The meaning of a response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Meaning {
     pub(super) kind: ErrorKind,
-    /// The answer may mean a wrong login as well as a missing right.
+    /// The response may mean a wrong login or a missing permission.
     pub(super) is_ambiguous: bool,
 }
 
 impl Meaning {
-    /// The one table.
+    /// Returns the meaning. This is the only table of them.
     pub(super) fn of(status: StatusCode, code: Option<&str>, at: Situation) -> Self {
         let clear = |kind| Self {
             kind,
@@ -74,7 +74,7 @@ impl Meaning {
                 Place::TokenServer { for_repository } => match (at.sent, status) {
                     (Sent::Nothing, 401 | 403) => clear(ErrorKind::Unauthorized),
                     (Sent::Nothing, _) => clear(ErrorKind::InvalidResponse),
-                    // Whoever knows the login tells by 401 that it does not.
+                    // A token server rejects a login with 401.
                     (Sent::Credential | Sent::Token, 401) => clear(ErrorKind::CredentialRefused),
                     _ if at.proven => clear(ErrorKind::Denied),
                     _ if for_repository => ambiguous(ErrorKind::CredentialRefused),
@@ -104,11 +104,11 @@ impl Meaning {
             }
             (401, _, Sent::Nothing) => ErrorKind::Unauthorized,
             (401, _, Sent::Credential) if !at.proven => ErrorKind::CredentialRefused,
-            // Amazon ECR tells so of a password that is no token of its own.
+            // Amazon ECR responds with 400 to a password that is not one of its tokens.
             (400, None | Some("DENIED" | "UNAUTHORIZED"), Sent::Credential) if !at.proven => {
                 ErrorKind::CredentialRefused
             }
-            // What accepted the credential before does not doubt it: the right is missing.
+            // The credential has been accepted before, so a permission is missing.
             (401 | 403, _, _) => ErrorKind::Denied,
             _ => {
                 return Self {

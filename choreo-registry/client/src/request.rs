@@ -1,4 +1,4 @@
-//! The requests as plain values: what is asked, before anyone sends it.
+//! Requests as plain values, before they are sent.
 //!
 //! Paths are those of the [OCI distribution
 //! specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints).
@@ -12,20 +12,20 @@ use url::Url;
 
 use crate::{address::Address, meaning::Place};
 
-/// Something that a registry serves.
+/// A resource of a registry.
 #[derive(Debug)]
 pub(super) struct Resource<'a> {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) accept: Option<HeaderValue>,
-    /// Where it lies; `None` for what lies in none.
+    /// Its repository; `None` for the root of the API.
     repository: Option<RepositoryRef<'a>>,
-    /// The most bytes of it.
+    /// Its limit, in bytes.
     pub(super) limit: usize,
 }
 
 impl<'a> Resource<'a> {
-    /// `/v2/`: is this a registry, and what does it want?
+    /// The root of the API, `/v2/`, which shows the kind of login that a registry requires.
     pub(super) fn api() -> Self {
         Self {
             method: Method::GET,
@@ -47,7 +47,7 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// What a registry says about a manifest without sending it.
+    /// The headers of a manifest.
     pub(super) fn manifest_head(repository: RepositoryRef<'a>, tag_or_digest: &str) -> Self {
         Self {
             method: Method::HEAD,
@@ -66,7 +66,7 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// One tag of a repository, whichever: enough to see whether it may be read.
+    /// One tag of a repository, to check whether it may be read.
     pub(super) fn one_tag(repository: RepositoryRef<'a>) -> Self {
         Self {
             method: Method::GET,
@@ -116,7 +116,7 @@ impl<'a> Resource<'a> {
         Some(url)
     }
 
-    /// Who answers for it.
+    /// Returns the server that responds.
     pub(super) fn place(&self) -> Place {
         match self.repository {
             Some(_) => Place::Repository,
@@ -124,7 +124,7 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// The right that a token needs for it. Written when a token is asked for, not before.
+    /// Returns the scope that a token needs for it.
     pub(super) fn scope(&self) -> Option<String> {
         let pull =
             |repository: RepositoryRef<'_>| format!("repository:{}:pull", repository.as_str());
@@ -132,7 +132,7 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// The headers of a request; each attempt writes them anew.
+/// The headers of a request, from which each attempt is created.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Headers {
     pub(super) accept: Option<HeaderValue>,
@@ -159,7 +159,7 @@ impl Headers {
     }
 }
 
-/// A request to this address. `None` for what HTTP cannot carry.
+/// Creates a request to this address; `None` if HTTP cannot express it.
 pub(super) fn build(
     method: Method,
     address: &Address,
@@ -180,7 +180,7 @@ static ACCEPT_MANIFESTS: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
 });
 
 const USER_AGENT: &str = concat!("choreo-registry/", env!("CARGO_PKG_VERSION"));
-/// As many as a registry gives at once; more would only be cut down.
+/// The usual limit of registries, which reduce higher numbers.
 const TAGS_PER_PAGE: usize = 1000;
 const PING_LIMIT: usize = 64 * 1024;
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Images that a client has read and hashed: asked again, a name needs no more than its digest.
+//! A cache of the images that a client has read and hashed. Resolving a name again needs its digest only.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,25 +7,25 @@ use std::{
 
 use choreo_registry::{Digest, ImageReference, image::ResolvedImage};
 
-/// The images of the latest names, by name. What is kept was hashed, so a registry cannot change
-/// what a digest means here: it can only say which of them a name has now.
+/// The images of the latest names. The client has hashed them, so a registry can only report which
+/// digest a name has now, and not change the content of a digest.
 #[derive(Debug, Default)]
 pub(super) struct ResolveCache(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     images: HashMap<String, ResolvedImage>,
-    /// The names in the order in which they came.
+    /// The names, the oldest first.
     names: VecDeque<String>,
 }
 
 impl ResolveCache {
-    /// Whether there is an image of this name, so that asking for its digest alone is worth it.
+    /// Returns `true` if the cache contains an image with this name.
     pub(super) fn has(&self, name: &ImageReference) -> bool {
         self.lock().images.contains_key(name.as_str())
     }
 
-    /// The image of this name, if it has this digest.
+    /// Returns the image with this name, if it has this digest.
     pub(super) fn get(&self, name: &ImageReference, digest: &Digest) -> Option<ResolvedImage> {
         let kept = self.lock();
         let image = kept.images.get(name.as_str())?;
@@ -33,7 +33,7 @@ impl ResolveCache {
     }
 
     pub(super) fn keep(&self, name: &ImageReference, image: &ResolvedImage) {
-        // An index of 4 MiB may have 30,000: it is read anew each time rather than kept.
+        // An index of 4 MiB may have 30,000 platforms. Such an index is read each time.
         if image.platforms().len() > MAX_PLATFORMS {
             return;
         }
@@ -54,10 +54,10 @@ impl ResolveCache {
     }
 }
 
-/// The most platforms that an image has which is kept. Real ones have some ten.
+/// The limit of platforms of an image in the cache. Real images have about ten.
 const MAX_PLATFORMS: usize = 64;
 
-/// The most names that one client keeps.
+/// The limit of names in the cache.
 const LIMIT: usize = 64;
 
 #[cfg(test)]

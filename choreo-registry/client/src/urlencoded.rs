@@ -1,12 +1,12 @@
-//! Forms that hold secrets.
+//! Forms that contain secrets.
 
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-/// An `application/x-www-form-urlencoded` body that is wiped from memory when its last copy goes
+/// Returns an `application/x-www-form-urlencoded` body, which is overwritten when its last copy is dropped
 /// (<https://url.spec.whatwg.org/#urlencoded-serializing>).
 pub(super) fn form(fields: &[(&str, &str)]) -> Bytes {
-    // No byte takes more than three: a buffer that grows would leave copies behind.
+    // A byte takes at most three. A buffer that grows would leave copies behind.
     let len = |(name, value): &(&str, &str)| 3 * (name.len() + value.len()) + "&=".len();
     let capacity = fields.iter().map(len).sum();
     let mut form = Zeroizing::new(Vec::with_capacity(capacity));

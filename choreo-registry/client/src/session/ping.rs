@@ -1,7 +1,8 @@
-//! `/v2/`: what a registry wants before it answers, if it says so there.
+//! `/v2/`, where most registries name the login that they require.
 //!
-//! Nodes never ask `/v2/`, and registries behind gateways that pass `/v2/<name>/` alone do not serve
-//! it. So an odd answer decides nothing: the resource itself is asked, and its challenge is answered.
+//! Nodes never request `/v2/`, and registries behind gateways that forward `/v2/<name>/` only do not
+//! serve it. So an unusual response is not final: the resource is requested, and its challenge is
+//! answered.
 
 use std::{
     fmt,
@@ -17,17 +18,17 @@ use super::{
     Answer, Authorization, Plan, Session,
 };
 
-/// An answer of `/v2/` that does not say what the registry wants. It is kept as long as the client,
-/// so of its body no more than has an error code.
+/// A response of `/v2/` that does not name a login. The client stores it, so its body is removed unless it
+/// contains an error code.
 pub(crate) enum Odd {
     Answer(Answer),
-    /// One beyond the limit: a page, and a long one.
+    /// A response over the limit, which must be a page.
     Page {
         host: String,
     },
 }
 
-/// Without what a server says, which may be anything.
+/// Shows no text of the server.
 impl fmt::Debug for Odd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Odd").finish_non_exhaustive()
@@ -44,7 +45,7 @@ impl Odd {
 }
 
 impl Plan {
-    /// Whether the next call may rely on it: a failure of the server's own passes.
+    /// Returns `true` if later calls may rely on it. Server errors are transient.
     pub(super) fn lasts(&self) -> bool {
         match self {
             Self::Silent(odd) => match &**odd {
@@ -61,11 +62,11 @@ impl Answer {
         disguise::is_page(self.response.headers())
     }
 
-    /// Whether a registry gave it: it says so, or it is what was asked for.
+    /// Returns `true` if a registry sent it: if it has a registry's header or error code, or succeeds.
     pub(super) fn is_from_registry(&self, resource: &Resource<'_>) -> bool {
         let headers = self.response.headers();
         let is_success = self.response.status() == StatusCode::OK && !self.announces_page();
-        // What answers a HEAD has no body to tell by.
+        // A response to HEAD has no body to check.
         is_success
             || resource.method == http::Method::HEAD
             || self.response.status() == StatusCode::TOO_MANY_REQUESTS
@@ -100,14 +101,14 @@ impl Session {
                     Ok(None) | Err(_) => {}
                 }
             }
-            // To ask for more would make it worse.
+            // Another request would count against the rate limit.
             StatusCode::TOO_MANY_REQUESTS => return Err(self.failure(&answer)),
             _ => {}
         }
         Ok(Plan::Silent(Arc::new(Odd::new(answer))))
     }
 
-    /// The error where neither `/v2/` nor the resource answers like a registry.
+    /// Returns the error if neither `/v2/` nor the resource responds like a registry.
     pub(crate) fn silence(&self, odd: &Odd) -> ClientError {
         let answer = match odd {
             Odd::Page { host } => return self.error(ErrorKind::NotARegistry).with_host(host),
@@ -121,7 +122,7 @@ impl Session {
         }
         let is_registry_like = match answer.response.status() {
             StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => false,
-            // It offers no login, so the one that is there cannot be what it lacks.
+            // It offers no login, so it cannot have denied the credential.
             StatusCode::FORBIDDEN => !self.has_credential() || answer.page.is_some(),
             _ => true,
         };
@@ -133,8 +134,8 @@ impl Session {
         }
     }
 
-    /// Shows the credential to `/v2/`, where that asks for one: whether it is accepted there tells a
-    /// missing right from a wrong login. Best effort; a failure leaves the doubt.
+    /// Sends the credential to `/v2/`, if that requires one, to distinguish a missing permission from a
+    /// wrong login. If the request fails, the response remains ambiguous.
     pub(super) async fn prove_at_root(&self, deadline: Instant) {
         let Some(held) = self.credential.clone() else {
             return;
