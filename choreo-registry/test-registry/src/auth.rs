@@ -1,4 +1,4 @@
-//! Who may do what: users, their rights, and the challenge for those who may not.
+//! Access control: the users, their rights, and the challenges for requests without a login.
 //!
 //! Basic: <https://www.rfc-editor.org/rfc/rfc7617>. Bearer:
 //! <https://github.com/distribution/distribution/blob/main/docs/content/spec/auth/token.md>.
@@ -15,8 +15,8 @@ use crate::token::TokenServer;
 
 /// A user of the registry, with a password and rights by repository.
 ///
-/// Rights are given by prefix, in whole path components: `team` covers `team` and `team/app`, not
-/// `teamwork`; the empty prefix covers everything.
+/// A right applies to a prefix of whole path components: `team` covers `team` and `team/app`, but
+/// not `teamwork`. The empty prefix covers every repository.
 ///
 /// ```
 /// use choreo_test_registry::User;
@@ -34,14 +34,14 @@ pub struct User {
 }
 
 impl User {
-    /// A user who may pull and push everything.
+    /// Creates a user who may pull from and push to every repository.
     pub fn new(name: impl Into<String>, password: impl Into<String>) -> Self {
         Self::without_rights(name, password)
             .may_pull("")
             .may_push("")
     }
 
-    /// A user who may log in and nothing else, until rights are added.
+    /// Creates a user who may log in and has no rights yet.
     pub fn without_rights(name: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -51,14 +51,14 @@ impl User {
         }
     }
 
-    /// Adds the right to pull what is under `prefix`.
+    /// Adds the right to pull from the repositories under `prefix`.
     #[must_use]
     pub fn may_pull(mut self, prefix: impl Into<String>) -> Self {
         self.pull.push(prefix.into());
         self
     }
 
-    /// Adds the right to push and delete what is under `prefix`; pulling is a right of its own.
+    /// Adds the right to push and delete under `prefix`. It does not include the right to pull.
     #[must_use]
     pub fn may_push(mut self, prefix: impl Into<String>) -> Self {
         self.push.push(prefix.into());
@@ -81,7 +81,7 @@ impl fmt::Debug for User {
     }
 }
 
-/// How the registry answers a user who is known and lacks the right. Real registries differ.
+/// The response to a known user who lacks a right. Real registries differ.
 ///
 /// ```
 /// use choreo_test_registry::parts::Denial;
@@ -96,11 +96,11 @@ pub enum Denial {
     Forbidden,
     /// `404 NAME_UNKNOWN`, which hides that the repository exists.
     NotFound,
-    /// `401 UNAUTHORIZED` with a new challenge, as distribution does.
+    /// `401 UNAUTHORIZED` with a new challenge, like distribution.
     Unauthorized,
 }
 
-/// What a request does to a repository, in the words of a token's scope.
+/// The action of a request on a repository, named as in the scope of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Action {
     Delete,
@@ -118,7 +118,7 @@ impl Action {
         }
     }
 
-    /// What a challenge asks for: whoever pushes also looks at what is there.
+    /// The actions in a challenge. A push also reads.
     fn scope(self) -> &'static str {
         match self {
             Self::Delete => "delete",
@@ -128,7 +128,7 @@ impl Action {
     }
 }
 
-/// Users, and what is open to all.
+/// The users, and the repositories that are open to everyone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Accounts {
     pub(crate) users: Vec<User>,
@@ -136,13 +136,15 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    /// The user of this name and password. Timing is of no concern in a test's own process.
+    /// Returns the user with this name and password. The comparison is not constant-time, because
+    /// the only clients are tests.
     pub(crate) fn login(&self, name: &str, password: &str) -> Option<&User> {
         let known = |user: &&User| user.name == name && user.password == password;
         self.users.iter().find(known)
     }
 
-    /// Whether the user of this name, or anyone for `None`, has the right.
+    /// Returns `true` if the user with this name has the right. `None` is a request without a
+    /// login.
     pub(crate) fn may(&self, user: Option<&str>, action: Action, repository: &str) -> bool {
         let covered = |prefixes: &[String]| prefixes.iter().any(|p| covers(p, repository));
         let own = self.users.iter().filter(|u| Some(u.name()) == user);
@@ -155,7 +157,7 @@ impl Accounts {
     }
 }
 
-/// The way of logging in.
+/// The authentication method.
 #[derive(Debug)]
 pub(crate) enum Login {
     Basic,
@@ -163,7 +165,7 @@ pub(crate) enum Login {
     Open,
 }
 
-/// The door of the registry.
+/// The access control of the registry.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) accounts: Accounts,
@@ -171,7 +173,7 @@ pub(crate) struct Gate {
     pub(crate) login: Login,
 }
 
-/// What a request needs beyond a login.
+/// The rights that a request needs in addition to a login.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need<'a> {
     pub(crate) action: Action,
@@ -179,7 +181,7 @@ pub(crate) struct Need<'a> {
 }
 
 impl Gate {
-    /// Lets the request in, or says why not.
+    /// Admits the request, or returns the error that refuses it.
     pub(crate) fn admit(
         &self,
         headers: &HeaderMap,
@@ -227,7 +229,7 @@ impl Gate {
             return Ok(());
         };
         let challenge = challenge(Some("insufficient_scope"));
-        // Asking for another token helps unless the user lacks the right.
+        // Another token helps unless the user lacks the right.
         if token.user().is_none() || self.may(token.user(), need) {
             Err(unauthorized("insufficient scope", &challenge))
         } else {
@@ -262,7 +264,7 @@ pub(crate) fn unauthorized(message: &str, challenge: &str) -> ApiError {
     }
 }
 
-/// The user name and password of an `Authorization: Basic` header.
+/// Returns the user name and password of an `Authorization: Basic` header.
 pub(crate) fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let decoded = STANDARD.decode(credential(headers, "basic")?).ok()?;
     let text = String::from_utf8(decoded).ok()?;

@@ -1,4 +1,4 @@
-//! The body of an answer: bytes, and how they end.
+//! The body of a response, and how it ends.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// Bytes that are sent at once, then an end: proper, broken off, or none at all.
+/// A body that is sent at once and then completes, breaks off, or never ends.
 #[derive(Debug)]
 pub(crate) struct Body {
     bytes: Bytes,
@@ -15,16 +15,16 @@ pub(crate) struct Body {
     sized: bool,
 }
 
-/// How a body ends.
+/// The end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Properly.
+    /// The body is complete.
     Complete,
     /// The connection closes.
     Cut,
-    /// Nothing more comes, and the connection stays open.
+    /// Nothing more is sent, and the connection stays open.
     Stalled,
-    /// Between the last bytes and the cut, so that the bytes are written out first.
+    /// The time between the last bytes and the cut, so that the bytes are written first.
     Flushing,
 }
 
@@ -33,14 +33,14 @@ impl Body {
         self.bytes.len()
     }
 
-    /// Sends `count` bytes at most, and ends with `end`.
+    /// Sends at most `count` bytes, and then ends with `end`.
     pub(crate) fn break_after(mut self, count: usize, end: End) -> Self {
         self.bytes.truncate(count);
         self.end = end;
         self
     }
 
-    /// Hides the length, so that it is sent chunked.
+    /// Hides the length, so that the body is sent chunked.
     pub(crate) fn chunked(mut self) -> Self {
         self.sized = false;
         self
@@ -106,7 +106,7 @@ impl http_body::Body for Body {
     }
 }
 
-/// The reason that a body breaks off: a fault asked for it.
+/// The error of a body that breaks off because of a fault.
 #[derive(Debug)]
 pub(crate) struct Broken;
 

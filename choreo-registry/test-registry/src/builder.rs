@@ -1,4 +1,4 @@
-//! How a registry is to be.
+//! The settings of a registry.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use crate::registry::TestRegistry;
 use crate::server::{Roles, Shared, TOKEN_PATH, serve};
 use crate::token::{TokenField, TokenServer};
 
-/// How a registry is to be: open to all on a free port of 127.0.0.1, unless said.
+/// The settings of a registry. By default, it is open to everyone on a free port of 127.0.0.1.
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,70 +67,74 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The port; a free one unless said.
+    /// Sets the port. By default, the registry uses a free one.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// Asks every request for a user name and a password.
+    /// Requires a user name and a password for every request.
     #[must_use]
     pub fn basic(mut self) -> Self {
         self.scheme = Scheme::Basic;
         self
     }
 
-    /// Asks every request for a token, which `/token` gives for a user name and a password.
+    /// Requires a token for every request. `/token` issues it for a user name and a password.
     #[must_use]
     pub fn bearer(mut self) -> Self {
         self.scheme = Scheme::Bearer;
         self
     }
 
-    /// Adds a user. Users count with [`basic`](Self::basic) and [`bearer`](Self::bearer) alone.
+    /// Adds a user. Users have an effect only with [`basic`](Self::basic) or
+    /// [`bearer`](Self::bearer).
     #[must_use]
     pub fn user(mut self, user: User) -> Self {
         self.accounts.users.push(user);
         self
     }
 
-    /// Lets anyone pull what is under `prefix` without a login; with tokens, by an anonymous one.
+    /// Allows everyone to pull from the repositories under `prefix` without a login. With tokens,
+    /// an anonymous token is required.
     #[must_use]
     pub fn public_pull(mut self, prefix: impl Into<String>) -> Self {
         self.accounts.public.push(prefix.into());
         self
     }
 
-    /// The answer to a user who lacks a right; `403 DENIED` unless said.
+    /// Sets the response to a user who lacks a right. The default is `403 DENIED`.
     #[must_use]
     pub fn denial(mut self, denial: Denial) -> Self {
         self.denial = denial;
         self
     }
 
-    /// Gives tokens at an address of their own: another port of 127.0.0.1.
+    /// Issues tokens at a separate address, on another port of 127.0.0.1.
     #[must_use]
     pub fn token_server_apart(mut self) -> Self {
         self.tokens_apart = true;
         self
     }
 
-    /// How long a token is valid; 60 seconds unless said. Its `expires_in` is in whole seconds.
+    /// Sets the lifetime of a token. The default is 60 seconds. Its `expires_in` is in whole
+    /// seconds.
     #[must_use]
     pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
         self.token_lifetime = lifetime;
         self
     }
 
-    /// Which fields carry the token; both unless said.
+    /// Sets the fields that contain the token. The default is both.
     #[must_use]
     pub fn token_field(mut self, field: TokenField) -> Self {
         self.token_field = field;
         self
     }
 
-    /// The largest blob or chunk that is taken, in bytes; 64 MiB unless said. (A manifest: 4 MiB.)
+    /// Sets the maximum size of a blob or chunk in bytes. The default is 64 MiB. Manifests are
+    /// limited to 4 MiB.
     #[must_use]
     pub fn blob_limit(mut self, bytes: usize) -> Self {
         self.blob_limit = bytes;
@@ -141,11 +145,12 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// The port is taken, or the system refuses to listen.
+    /// Returns an error if the port is in use or the system refuses to listen.
     ///
     /// # Panics
     ///
-    /// There is no Tokio runtime, or it was built without its IO and time drivers.
+    /// Panics outside of a Tokio runtime, or if the runtime was built without its IO and time
+    /// drivers.
     pub async fn start(self) -> io::Result<TestRegistry> {
         let listener = listen(self.port).await?;
         let address = listener.local_addr()?;

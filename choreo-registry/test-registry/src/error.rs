@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::body::Body;
 
-/// An answer that refuses.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     code: Code,
@@ -50,7 +50,7 @@ impl ApiError {
     }
 }
 
-/// An error code. `PaginationNumberInvalid` and `TagInvalid` are distribution's additions.
+/// An error code. `PaginationNumberInvalid` and `TagInvalid` are additions of distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     BlobUnknown,

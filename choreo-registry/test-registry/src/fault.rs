@@ -1,4 +1,4 @@
-//! Faults: how the registry misbehaves, for the tests of its clients.
+//! Faults, with which a test makes the registry misbehave.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use http::{Method, Request, Response, StatusCode};
 
 use crate::body::{Body, End};
 
-/// What goes wrong for the next requests that match.
+/// A fault in the responses to the next matching requests.
 ///
-/// A fault matches one method and every path with a prefix, the token server's among them, and is
-/// used up after [`times`](Self::times) matches (once, unless said). Each request meets the first
-/// fault that matches, and no other. What goes wrong is said by the other methods, and they combine:
-/// wait, then answer as said or as the registry would, then change headers and body, then break off.
+/// A fault matches one method and every path with a prefix, including paths of the token server. It
+/// ends after [`times`](Self::times) matches, by default after one. Only the first matching fault
+/// applies to a request. The other methods set the effects, which combine in this order: the wait,
+/// the status, the changes of headers and body, and the cut.
 ///
 /// ```
 /// use choreo_test_registry::{Fault, TestRegistry};
@@ -47,7 +47,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault for requests of this method whose path starts with `path_prefix`.
+    /// Creates a fault for requests with this method and a path that starts with `path_prefix`.
     pub fn on(method: Method, path_prefix: impl Into<String>) -> Self {
         Self {
             method,
@@ -64,75 +64,75 @@ impl Fault {
         }
     }
 
-    /// Lasts for `count` requests.
+    /// Applies the fault to `count` requests.
     #[must_use]
     pub fn times(mut self, count: usize) -> Self {
         self.remaining = count;
         self
     }
 
-    /// Lasts until the registry's faults are cleared.
+    /// Applies the fault until the faults of the registry are cleared.
     #[must_use]
     pub fn always(self) -> Self {
         self.times(usize::MAX)
     }
 
-    /// Answers with this status and an empty body, without looking at the request.
+    /// Responds with this status and an empty body, whatever the request is.
     #[must_use]
     pub fn answer(mut self, status: StatusCode) -> Self {
         self.answer = Some(status);
         self
     }
 
-    /// Answers `307 Temporary Redirect` to this address.
+    /// Responds with `307 Temporary Redirect` to this address.
     #[must_use]
     pub fn redirect(self, url: impl Into<String>) -> Self {
         self.answer(StatusCode::TEMPORARY_REDIRECT)
             .header(LOCATION.as_str(), url)
     }
 
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     #[must_use]
     pub fn hang_up(mut self) -> Self {
         self.hang_up = true;
         self
     }
 
-    /// Waits before anything else.
+    /// Waits before any other effect.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Sets a header of the answer. A name or value that HTTP forbids makes the answer a 500 that
-    /// says so.
+    /// Sets a header of the response. If HTTP does not allow the name or value, the response is a
+    /// 500 with that message.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Takes a header out of the answer.
+    /// Removes a header from the response.
     #[must_use]
     pub fn without_header(mut self, name: impl Into<String>) -> Self {
         self.removed.push(name.into());
         self
     }
 
-    /// Sets `Docker-Content-Digest`, to a lie or to the empty text.
+    /// Sets `Docker-Content-Digest`, such as to a wrong digest or to the empty string.
     #[must_use]
     pub fn digest(self, digest: impl Into<String>) -> Self {
         self.header(CONTENT_DIGEST, digest)
     }
 
-    /// Leaves `Docker-Content-Digest` out.
+    /// Removes `Docker-Content-Digest`.
     #[must_use]
     pub fn without_digest(self) -> Self {
         self.without_header(CONTENT_DIGEST)
     }
 
-    /// Replaces the body; the headers, a digest among them, stay those of the true one.
+    /// Replaces the body. The headers, including a digest, remain those of the original body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Some(body.into());
@@ -146,21 +146,21 @@ impl Fault {
         self
     }
 
-    /// Closes the connection after `count` bytes of the body, whose length is announced in full.
+    /// Closes the connection after `count` bytes of the body. The headers announce the full length.
     #[must_use]
     pub fn cut_after(mut self, count: usize) -> Self {
         self.broken = Some((count, End::Cut));
         self
     }
 
-    /// Sends `count` bytes of the body, and then nothing for ever.
+    /// Sends `count` bytes of the body, and then nothing more.
     #[must_use]
     pub fn stall_after(mut self, count: usize) -> Self {
         self.broken = Some((count, End::Stalled));
         self
     }
 
-    /// The wait before anything else.
+    /// Returns the wait before any other effect.
     pub(crate) fn wait(&self) -> Duration {
         self.delay
     }
@@ -169,14 +169,14 @@ impl Fault {
         self.hang_up
     }
 
-    /// The answer that takes the place of the registry's own.
+    /// Returns the response that replaces the registry's own.
     pub(crate) fn substitute(&self) -> Option<Response<Body>> {
         let mut response = Response::new(Body::default());
         *response.status_mut() = self.answer?;
         Some(response)
     }
 
-    /// Changes the answer as told.
+    /// Applies the changes to the response.
     pub(crate) fn rewrite(&self, response: Response<Body>, method: &Method) -> Response<Body> {
         let (mut head, mut body) = response.into_parts();
         if let Some(replacement) = &self.body
@@ -212,7 +212,7 @@ impl Fault {
     }
 }
 
-/// The faults to come, in the order in which they were told.
+/// The pending faults, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
 
@@ -225,11 +225,11 @@ impl Faults {
         self.0.clear();
     }
 
-    /// The fault for this request, which it uses up by one.
+    /// Returns the fault for this request, and counts the match.
     pub(crate) fn take<B>(&mut self, request: &Request<B>) -> Option<Fault> {
         let live = |fault: &&mut Fault| fault.remaining > 0 && fault.matches(request);
         let fault = self.0.iter_mut().find(live)?;
-        // `usize::MAX` is "always".
+        // `usize::MAX` means "always".
         if fault.remaining != usize::MAX {
             fault.remaining -= 1;
         }

@@ -1,7 +1,7 @@
-//! Small images, made in memory.
+//! Small images in memory.
 //!
-//! Formats: <https://github.com/opencontainers/image-spec/blob/main/manifest.md>, `config.md` and
-//! `image-index.md` beside it.
+//! The formats are those of <https://github.com/opencontainers/image-spec/blob/main/manifest.md>,
+//! and of `config.md` and `image-index.md` in the same folder.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::name::Digest;
 
-/// An image: a configuration and its layers, none unless added.
+/// An image: a configuration and layers.
 ///
 /// ```
 /// use choreo_test_registry::Image;
@@ -36,27 +36,28 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image for `linux/amd64` without user, ports, command, labels and layers, to add to.
+    /// Creates a builder of an image for `linux/amd64` without a user, ports, a command, labels or
+    /// layers.
     pub fn builder() -> ImageBuilder {
         ImageBuilder::default()
     }
 
-    /// The platform that the configuration names.
+    /// Returns the platform in the configuration.
     pub fn platform(&self) -> &Platform {
         &self.platform
     }
 
-    /// The bytes of the configuration.
+    /// Returns the bytes of the configuration.
     pub fn config(&self) -> &Bytes {
         &self.config
     }
 
-    /// The bytes of each layer: tar archives, not compressed.
+    /// Returns the bytes of each layer, which is an uncompressed tar archive.
     pub fn layers(&self) -> &[Bytes] {
         &self.layers
     }
 
-    /// The manifest.
+    /// Returns the manifest.
     pub fn manifest(&self) -> Manifest {
         let layers = self.layers.iter();
         let manifest = json!({
@@ -68,13 +69,13 @@ impl Image {
         Manifest::new(self.types.manifest, manifest.to_string())
     }
 
-    /// The digest of the manifest.
+    /// Returns the digest of the manifest.
     pub fn digest(&self) -> String {
         self.manifest().digest()
     }
 }
 
-/// The parts of an image to be. Made by [`Image::builder`], where the example is.
+/// The builder of an image. [`Image::builder`] creates it, and [`Image`] has an example.
 #[derive(Clone, Debug)]
 pub struct ImageBuilder {
     platform: Platform,
@@ -95,38 +96,38 @@ impl Default for ImageBuilder {
 }
 
 impl ImageBuilder {
-    /// The platform; `linux/amd64` unless said.
+    /// Sets the platform. The default is `linux/amd64`.
     #[must_use]
     pub fn platform(mut self, platform: Platform) -> Self {
         self.platform = platform;
         self
     }
 
-    /// The user that the process runs as: a number or a name, with or without a group.
+    /// Sets the user of the process: a number or a name, optionally with a group.
     #[must_use]
     pub fn user(self, user: impl Into<String>) -> Self {
         self.set("User", Value::String(user.into()))
     }
 
-    /// Adds a port: `8080`, `8080/tcp` or `53/udp`.
+    /// Adds an exposed port, such as `8080`, `8080/tcp` or `53/udp`.
     #[must_use]
     pub fn exposed_port(self, port: impl Into<String>) -> Self {
         self.add("ExposedPorts", port, json!({}))
     }
 
-    /// The entrypoint.
+    /// Sets the entrypoint.
     #[must_use]
     pub fn entrypoint<S: Into<String>>(self, words: impl IntoIterator<Item = S>) -> Self {
         self.set("Entrypoint", words.into_iter().map(Into::into).collect())
     }
 
-    /// The command, or the arguments of the entrypoint.
+    /// Sets the command, or the arguments of the entrypoint.
     #[must_use]
     pub fn cmd<S: Into<String>>(self, words: impl IntoIterator<Item = S>) -> Self {
         self.set("Cmd", words.into_iter().map(Into::into).collect())
     }
 
-    /// Adds a label. Images that differ in a label differ in their digest.
+    /// Adds a label. Images with different labels have different digests.
     #[must_use]
     pub fn label(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.add("Labels", key, Value::String(value.into()))
@@ -140,14 +141,14 @@ impl ImageBuilder {
         self
     }
 
-    /// Uses the media types of Docker's schema 2 in place of OCI's.
+    /// Uses the media types of Docker's schema 2 instead of those of OCI.
     #[must_use]
     pub fn docker_media_types(mut self) -> Self {
         self.types = DOCKER;
         self
     }
 
-    /// The image.
+    /// Builds the image.
     pub fn build(self) -> Image {
         let layers = self.layers.iter();
         let mut config = json!({
@@ -183,9 +184,11 @@ impl ImageBuilder {
     }
 }
 
-/// A platform: operating system, architecture and perhaps a variant, as in `linux/arm64/v8`.
+/// A platform: an operating system, an architecture and an optional variant, as in
+/// `linux/arm64/v8`.
 ///
-/// Words: <https://github.com/opencontainers/image-spec/blob/main/image-index.md>.
+/// The values are defined in
+/// <https://github.com/opencontainers/image-spec/blob/main/image-index.md>.
 ///
 /// ```
 /// use choreo_test_registry::Platform;
@@ -202,7 +205,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// A platform without a variant.
+    /// Creates a platform without a variant.
     pub fn new(os: impl Into<String>, architecture: impl Into<String>) -> Self {
         Self {
             os: os.into(),
@@ -249,7 +252,7 @@ impl fmt::Display for Platform {
     }
 }
 
-/// The error for a text that names no platform.
+/// The error for a string that is not a platform.
 ///
 /// ```
 /// use choreo_test_registry::Platform;
@@ -278,7 +281,7 @@ impl fmt::Display for InvalidPlatform {
 
 impl std::error::Error for InvalidPlatform {}
 
-/// A manifest of any kind: a media type and bytes, both kept as they are.
+/// A manifest of any media type. Its bytes are kept unchanged.
 ///
 /// ```
 /// use choreo_test_registry::parts::Manifest;
@@ -293,7 +296,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// A manifest of this media type. Nothing is checked: hostile ones are welcome.
+    /// Creates a manifest of this media type. The bytes are not checked, so they may be malicious.
     pub fn new(media_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         Self {
             media_type: media_type.into(),
@@ -301,23 +304,24 @@ impl Manifest {
         }
     }
 
-    /// The media type.
+    /// Returns the media type.
     pub fn media_type(&self) -> &str {
         &self.media_type
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The sha256 digest of the bytes.
+    /// Returns the SHA-256 digest of the bytes.
     pub fn digest(&self) -> String {
         digest(&self.bytes)
     }
 }
 
-/// An index over images: Docker's manifest list when all of them have Docker's media types.
+/// Returns an index of images. It is a Docker manifest list if all images have Docker's media
+/// types.
 pub(crate) fn index(images: &[(Platform, Image)]) -> Manifest {
     let docker = !images.is_empty() && images.iter().all(|(_, image)| image.types == DOCKER);
     let media_type = if docker { DOCKER.index } else { OCI.index };
@@ -334,7 +338,7 @@ pub(crate) fn index(images: &[(Platform, Image)]) -> Manifest {
     Manifest::new(media_type, index.to_string())
 }
 
-/// A family of media types.
+/// The OCI or Docker media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MediaTypes {
     pub(crate) manifest: &'static str,
@@ -365,9 +369,10 @@ fn digest(content: &[u8]) -> String {
     Digest::of(content).as_str().to_owned()
 }
 
-/// A tar archive of one file: a ustar header, the content, and two empty blocks.
+/// Returns a tar archive of one file: a ustar header, the content, and two empty blocks.
 ///
-/// Format: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06>.
+/// The format is
+/// <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06>.
 fn tar(name: &str, content: &[u8]) -> Bytes {
     let size = format!("{:011o}", content.len());
     let mut header = [0; BLOCK];
@@ -380,7 +385,7 @@ fn tar(name: &str, content: &[u8]) -> Bytes {
     put(116, b"0000000\0");
     put(124, size.as_bytes());
     put(136, b"00000000000\0");
-    // The checksum counts its own field as spaces.
+    // The checksum is computed with spaces in its own field.
     put(148, b"        ");
     put(156, b"0");
     put(257, b"ustar\x0000");
@@ -401,7 +406,7 @@ mod tests {
 
     use super::*;
 
-    /// Written past the test harness, which would swallow it.
+    /// It bypasses the test harness, which captures output.
     fn skipped() {
         use std::io::Write as _;
         let _ = writeln!(std::io::stderr(), "SKIPPED: tar not found in PATH");

@@ -14,7 +14,7 @@
 //! let image = Image::builder().user("10001").exposed_port("8080/tcp").build();
 //! registry.push("team/shop/cart", "v1", &image)?;
 //!
-//! // Any client will do: here is one that has forgotten its password.
+//! Any client works. This one sends no password.
 //! let mut connection = TcpStream::connect(registry.address()).await?;
 //! let request = format!(
 //!     "HEAD /v2/team/shop/cart/manifests/v1 HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
@@ -32,18 +32,18 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What there is
+//! # Overview
 //!
-//! - [`TestRegistry`] runs on 127.0.0.1 until it is dropped; [`Builder`] says how it is to be.
-//! - [`User`] logs in with a password or a token, and has rights by repository.
-//! - [`Image`] and [`Platform`] make small images; `push` and `push_index` store them.
-//! - [`Fault`] says what goes wrong for which requests: refusals, delays, lies, cut connections.
-//! - [`Recorded`] is a request that arrived, for tests that count round trips.
+//! - [`TestRegistry`] runs on 127.0.0.1 until it is dropped; [`Builder`] configures it.
+//! - [`User`] logs in with a password or a token, and has rights to repositories.
+//! - [`Image`] and [`Platform`] create small images; `push` and `push_index` store them.
+//! - [`Fault`] makes some requests fail: errors, delays, wrong data, cut connections.
+//! - [`Recorded`] is a received request, with which tests count round trips.
 //!
 //! # With the registry client
 //!
-//! In the tests of a program that uses `choreo_registry`, a client reaches it by a policy that allows
-//! this one host without TLS:
+//! In the tests of a program that uses `choreo_registry`, the client needs a policy that allows this
+//! host without TLS:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -67,25 +67,26 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # How faithful it is
+//! # Compatibility
 //!
 //! It serves every endpoint of the
 //! [distribution specification 1.1](https://github.com/opencontainers/distribution-spec/blob/main/spec.md):
-//! push and pull by digest and by tag, manifests of any media type byte by byte, blobs at once, in
-//! chunks and mounted, parts of blobs, tags page by page, referrers, deletion, and the error codes.
-//! Where the specification leaves a choice it does as
-//! [distribution](https://github.com/distribution/distribution) does: an OCI manifest or index is
-//! only given to a client whose `Accept` header names its type (`*/*` does not), an upload's location
-//! has a query of its own, and tokens come from a
+//! push and pull by digest and by tag, byte-exact manifests of any media type, monolithic, chunked
+//! and mounted blobs, ranges of blobs, paginated tags, referrers, deletion, and the error codes.
+//! Where the specification leaves a choice, the registry behaves like
+//! [distribution](https://github.com/distribution/distribution): an OCI manifest or index is only
+//! returned if the `Accept` header names its type (`*/*` does not), the location of an upload has a
+//! query, and tokens come from a
 //! [realm](https://github.com/distribution/distribution/blob/main/docs/content/spec/auth/token.md)
 //! by `GET` or `POST`. It passes the
 //! [conformance tests](https://github.com/opencontainers/distribution-spec/tree/main/conformance) of the
 //! specification; tests also push to it and pull from it with skopeo.
 //!
-//! # What it does not do
+//! # Limits
 //!
-//! TLS, HTTP/2, storage on disk, a catalog of repositories, rate limits of its own (a [`Fault`]
-//! makes one), and safety: passwords are compared as they are, and what is pushed stays in memory.
+//! The registry has no TLS, HTTP/2, storage on disk, catalog of repositories or rate limit (a
+//! [`Fault`] imitates one). It is not secure: it compares passwords in plain text and keeps
+//! everything in memory.
 
 mod auth;
 mod body;
@@ -109,7 +110,7 @@ pub use image::{Image, Platform};
 pub use log::Recorded;
 pub use registry::{InvalidTarget, TestRegistry};
 
-/// Types that appear in signatures, and that few tests name.
+/// Types in signatures that few tests name.
 pub mod parts {
     pub use crate::auth::Denial;
     pub use crate::image::{ImageBuilder, InvalidPlatform, Manifest};

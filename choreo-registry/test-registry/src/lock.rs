@@ -1,8 +1,9 @@
-//! The way to what is shared between connections.
+//! Access to the state that connections share.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks, also after a panic elsewhere: what is kept here is whole after each statement.
+/// Locks, also after a panic in another thread, because the data is consistent after each
+/// statement.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What clients have asked.
+//! The log of requests.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use http::header::{AUTHORIZATION, HeaderMap};
 use http::{Method, Request, StatusCode};
 
-/// One request that arrived, and the status that it was answered with.
+/// A received request and the status of its response.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -18,7 +18,7 @@ use http::{Method, Request, StatusCode};
 /// # Ok::<_, std::io::Error>(())
 /// ```
 ///
-/// `Debug` shows neither the `Authorization` header nor any other.
+/// `Debug` does not show any headers.
 #[derive(Clone)]
 pub struct Recorded {
     method: Method,
@@ -45,32 +45,35 @@ impl Recorded {
         self.status = Some(status);
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &Method {
         &self.method
     }
 
-    /// The path as it was sent, percent-encoding included.
+    /// Returns the path as it was sent, with its percent-encoding.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What followed the `?`, as it was sent.
+    /// Returns the query after the `?`, as it was sent.
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// The address that was asked: the registry's, or that of a token server apart.
+    /// Returns the address that received the request: the registry's, or that of a separate token
+    /// server.
     pub fn server(&self) -> SocketAddr {
         self.server
     }
 
-    /// The status of the answer; `None` while it is under way and when a fault hung up.
+    /// Returns the status of the response. Returns `None` before the response, or if a fault closed
+    /// the connection.
     pub fn status(&self) -> Option<StatusCode> {
         self.status
     }
 
-    /// A header by its name in lower case; never `authorization`, and `None` when it is no text.
+    /// Returns a header by its name in lower case. Returns `None` for `authorization` and for a
+    /// value that is not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         if name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) {
             return None;
@@ -78,7 +81,7 @@ impl Recorded {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The kind of credential that the request carried.
+    /// Returns the kind of credential in the request.
     pub fn authorization(&self) -> Scheme {
         let Some(value) = self.expose_authorization() else {
             return Scheme::None;
@@ -93,7 +96,7 @@ impl Recorded {
         }
     }
 
-    /// The value of the `Authorization` header, for tests that compare it.
+    /// Returns the value of the `Authorization` header, for comparisons in tests.
     pub fn expose_authorization(&self) -> Option<&str> {
         self.headers.get(AUTHORIZATION)?.to_str().ok()
     }
@@ -122,11 +125,11 @@ impl fmt::Debug for Recorded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// A user name and a password: <https://www.rfc-editor.org/rfc/rfc7617>.
+    /// A user name and a password (<https://www.rfc-editor.org/rfc/rfc7617>).
     Basic,
-    /// A token: <https://www.rfc-editor.org/rfc/rfc6750>.
+    /// A token (<https://www.rfc-editor.org/rfc/rfc6750>).
     Bearer,
-    /// No such header.
+    /// The request has no such header.
     None,
     /// Another scheme.
     Other,

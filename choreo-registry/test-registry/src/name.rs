@@ -1,7 +1,8 @@
 //! The names of the distribution specification: repositories, tags and digests.
 //!
-//! Rules: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>
-//! and <https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests>.
+//! The rules are those of
+//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests> and
+//! <https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests>.
 
 use std::fmt::Write as _;
 
@@ -46,7 +47,7 @@ impl Tag {
 pub(crate) struct Digest(String);
 
 impl Digest {
-    /// The digest that this registry gives to content which the client has not named.
+    /// Returns the digest of content for which the client has not named one.
     pub(crate) fn of(content: &[u8]) -> Self {
         Self(format!("sha256:{}", hex(&Sha256::digest(content))))
     }
@@ -62,7 +63,7 @@ impl Digest {
         (encoded.len() == length && encoded.bytes().all(lower_hex)).then(|| Self(text.to_owned()))
     }
 
-    /// Whether `content` has this digest.
+    /// Returns `true` if `content` has this digest.
     pub(crate) fn matches(&self, content: &[u8]) -> bool {
         match self.0.strip_prefix("sha512:") {
             Some(encoded) => encoded == hex(&Sha512::digest(content)),
@@ -75,7 +76,7 @@ impl Digest {
     }
 }
 
-/// What follows `/manifests/`.
+/// A reference after `/manifests/`: a tag or a digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reference {
     Digest(Digest),

@@ -1,4 +1,4 @@
-//! A registry that runs.
+//! The running registry.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,9 +17,9 @@ use crate::name::{Reference, RepositoryName};
 use crate::server::Shared;
 use crate::store::Repository;
 
-/// A registry that runs until it is dropped. The front page of this crate shows one at work.
+/// A registry that runs until it is dropped. The crate documentation has an example with a client.
 ///
-/// What is pushed with its methods goes straight into its memory: no request, no login, no log.
+/// Its methods write directly into its memory, without a request, a login or an entry in the log.
 ///
 /// ```
 /// use choreo_test_registry::{Image, TestRegistry};
@@ -41,7 +41,7 @@ pub struct TestRegistry {
 }
 
 impl TestRegistry {
-    /// A registry that is open to all on a free port, to say more about.
+    /// Creates a builder of a registry that is open to everyone on a free port.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -58,17 +58,17 @@ impl TestRegistry {
         }
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The host for image references: `127.0.0.1:PORT`.
+    /// Returns the host for image references: `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// The `realm` of the challenge, for a registry with tokens.
+    /// Returns the `realm` of the challenge of a registry with tokens.
     pub fn realm(&self) -> Option<&str> {
         match &self.shared.gate.login {
             Login::Bearer(tokens) => Some(tokens.realm()),
@@ -80,7 +80,7 @@ impl TestRegistry {
     ///
     /// # Errors
     ///
-    /// The repository or the tag is no valid name.
+    /// Returns an error if the repository or the tag is not a valid name.
     pub fn push(
         &self,
         repository: &str,
@@ -95,12 +95,12 @@ impl TestRegistry {
         Ok(digest.as_str().to_owned())
     }
 
-    /// Stores an index over images, and the images, and returns the digest of the index. Each
-    /// platform is what the index says, whatever the image's configuration does.
+    /// Stores images and an index of them, and returns the digest of the index. The index contains
+    /// the given platforms, even if the configurations of the images differ.
     ///
     /// # Errors
     ///
-    /// The repository or the tag is no valid name.
+    /// Returns an error if the repository or the tag is not a valid name.
     pub fn push_index(
         &self,
         repository: &str,
@@ -118,12 +118,12 @@ impl TestRegistry {
         Ok(digest.as_str().to_owned())
     }
 
-    /// Stores a manifest that nobody checks, and returns the digest that it is kept under: the one
-    /// in `reference` if there is one, true or not, or that of its bytes.
+    /// Stores a manifest without a check, and returns its digest: the one in `reference`, even if
+    /// it is wrong, or that of the bytes.
     ///
     /// # Errors
     ///
-    /// The repository or the tag is no valid name.
+    /// Returns an error if the repository or the tag is not a valid name.
     pub fn push_manifest(
         &self,
         repository: &str,
@@ -142,7 +142,7 @@ impl TestRegistry {
     ///
     /// # Errors
     ///
-    /// The repository is no valid name.
+    /// Returns an error if the repository is not a valid name.
     pub fn push_blob(
         &self,
         repository: &str,
@@ -154,7 +154,7 @@ impl TestRegistry {
         Ok(digest.as_str().to_owned())
     }
 
-    /// Deletes a tag, or a manifest with all its tags. `false`: there was none.
+    /// Deletes a tag, or a manifest with all its tags. Returns `false` if it does not exist.
     pub fn delete(&self, repository: &str, reference: &str) -> bool {
         let Ok((name, reference)) = target(repository, reference) else {
             return false;
@@ -165,7 +165,7 @@ impl TestRegistry {
             .is_some_and(|repository| repository.delete_manifest(&reference))
     }
 
-    /// The digest that a tag names now.
+    /// Returns the current digest of a tag.
     pub fn digest(&self, repository: &str, tag: &str) -> Option<String> {
         let (name, reference) = target(repository, tag).ok()?;
         let store = lock(&self.shared.store);
@@ -173,41 +173,41 @@ impl TestRegistry {
         Some(digest.as_str().to_owned())
     }
 
-    /// Adds a fault, after those that are there already.
+    /// Adds a fault after the existing ones.
     pub fn inject(&self, fault: Fault) {
         lock(&self.shared.faults).add(fault);
     }
 
-    /// Ends all faults.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         lock(&self.shared.faults).clear();
     }
 
-    /// What has been asked, in the order of arrival, since the start or the last
-    /// [`clear_requests`](Self::clear_requests). The token server's requests are among them.
+    /// Returns the requests in the order of arrival, including those to the token server, since the
+    /// start or the last [`clear_requests`](Self::clear_requests).
     pub fn requests(&self) -> Vec<Recorded> {
         let log = lock(&self.shared.log);
         log.iter().map(|entry| lock(entry).clone()).collect()
     }
 
-    /// Forgets what has been asked.
+    /// Clears the log of requests.
     pub fn clear_requests(&self) {
         lock(&self.shared.log).clear();
     }
 
-    /// Makes every token issued so far invalid, as if it had expired.
+    /// Invalidates every issued token, as if it had expired.
     pub fn revoke_tokens(&self) {
         if let Login::Bearer(tokens) = &self.shared.gate.login {
             tokens.revoke();
         }
     }
 
-    /// Stops listening, closes all connections, and returns when that is done. Dropping the registry
-    /// does the same without waiting.
+    /// Stops listening, closes all connections, and returns when this is complete. Dropping the
+    /// registry does the same without waiting.
     pub async fn shutdown(mut self) {
         for task in std::mem::take(&mut self.tasks) {
             task.abort();
-            // Its end is what is waited for, and being cancelled is how it ends.
+            // The task is awaited only until it ends, and it ends by cancellation.
             let _ = task.await;
         }
     }
@@ -228,7 +228,7 @@ impl Drop for TestRegistry {
     }
 }
 
-/// The error for a repository or reference that no client could name.
+/// The error for an invalid repository name or reference.
 ///
 /// ```
 /// use choreo_test_registry::{Image, TestRegistry};
@@ -243,9 +243,9 @@ impl Drop for TestRegistry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidTarget {
-    /// Neither a tag nor a digest.
+    /// The reference is neither a tag nor a digest.
     Reference(String),
-    /// Not a repository name.
+    /// The repository name is not valid.
     Repository(String),
 }
 

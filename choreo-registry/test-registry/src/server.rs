@@ -1,4 +1,4 @@
-//! Connections, and the way of a request: log, fault, door, endpoint.
+//! Connections, and the steps of a request: log, fault, access control, endpoint.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use crate::routes::{Exchange, MAX_MANIFEST, Resource};
 use crate::store::Store;
 use crate::token::TokenRequest;
 
-/// What all connections share.
+/// The state that all connections share.
 pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) store: Mutex<Store>,
@@ -34,18 +34,19 @@ pub(crate) struct Shared {
     pub(crate) blob_limit: usize,
 }
 
-/// What is served at an address.
+/// The service at an address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Roles {
     pub(crate) registry: bool,
     pub(crate) tokens: bool,
 }
 
-/// Accepts connections until it is dropped, and they with it.
+/// Accepts connections until it is dropped, which also closes them.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, roles: Roles) {
     let mut connections = JoinSet::new();
     loop {
-        // Out of file descriptors, or a client that is gone already: the next may do better.
+        // The process is out of file descriptors, or the client has closed. The next attempt may
+        // succeed.
         let (Ok((stream, _)), Ok(local)) = (listener.accept().await, listener.local_addr()) else {
             tokio::task::yield_now().await;
             continue;
@@ -53,10 +54,10 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, roles: Rol
         while connections.try_join_next().is_some() {}
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
-            // Small answers go out at once. Without it they are slower, no more.
+            // Small responses are sent at once. Without it they are only slower.
             let _ = stream.set_nodelay(true);
             let service = service_fn(|request| exchange(&shared, (roles, local), request));
-            // An error here is a client that left or a fault that hung up.
+            // The client has closed the connection, or a fault has.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -164,7 +165,7 @@ async fn read(body: Incoming, limit: usize) -> Result<Bytes, ApiError> {
     }
 }
 
-/// The answer to `HEAD`: the length is said, the body left out.
+/// Returns the response to `HEAD`: the length without the body.
 fn without_body(response: Response<Body>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     if head.status != StatusCode::NOT_MODIFIED {
@@ -173,7 +174,7 @@ fn without_body(response: Response<Body>) -> Response<Body> {
     Response::from_parts(head, Body::default())
 }
 
-/// The reason that a connection closes without an answer: a fault asked for it.
+/// The error of a connection that a fault closes without a response.
 #[derive(Debug)]
 struct HungUp;
 

@@ -1,4 +1,4 @@
-//! What the registry holds, in memory.
+//! The content of the registry, in memory.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::image::Manifest;
 use crate::name::{Digest, Reference, RepositoryName, Tag};
 
-/// All repositories, and the uploads under way.
+/// All repositories and unfinished uploads.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     repositories: BTreeMap<RepositoryName, Repository>,
@@ -23,7 +23,7 @@ pub(crate) struct Repository {
     pub(crate) tags: BTreeMap<Tag, Digest>,
 }
 
-/// A blob that is being uploaded.
+/// An unfinished upload of a blob.
 #[derive(Debug)]
 struct Upload {
     repository: RepositoryName,
@@ -31,22 +31,22 @@ struct Upload {
 }
 
 impl Store {
-    /// All repositories that anything was pushed to.
+    /// Returns all repositories with any content.
     pub(crate) fn repositories(&self) -> impl Iterator<Item = (&RepositoryName, &Repository)> {
         self.repositories.iter()
     }
 
-    /// The repository, when anything was pushed to it.
+    /// Returns the repository if it has any content.
     pub(crate) fn repository(&self, name: &RepositoryName) -> Option<&Repository> {
         self.repositories.get(name)
     }
 
-    /// The repository to change, when anything was pushed to it.
+    /// Returns the repository for a change if it has any content.
     pub(crate) fn known_mut(&mut self, name: &RepositoryName) -> Option<&mut Repository> {
         self.repositories.get_mut(name)
     }
 
-    /// The repository to push to.
+    /// Returns the repository for a push.
     pub(crate) fn repository_mut(&mut self, name: &RepositoryName) -> &mut Repository {
         self.repositories.entry(name.clone()).or_default()
     }
@@ -63,7 +63,7 @@ impl Store {
         id
     }
 
-    /// What an upload has received so far. It is known under its own repository alone.
+    /// Returns the received bytes of an upload. It belongs to one repository.
     pub(crate) fn upload(&mut self, name: &RepositoryName, id: &str) -> Option<&mut Vec<u8>> {
         let upload = self.uploads.get_mut(id)?;
         (upload.repository == *name).then_some(&mut upload.received)
@@ -75,7 +75,7 @@ impl Store {
 }
 
 impl Repository {
-    /// The manifest that a tag or a digest names, with its digest.
+    /// Returns the manifest of a tag or a digest, with its digest.
     pub(crate) fn manifest(&self, reference: &Reference) -> Option<(&Digest, &Manifest)> {
         let digest = match reference {
             Reference::Digest(digest) => digest,
@@ -99,14 +99,14 @@ impl Repository {
         }
     }
 
-    /// Stores a manifest under the digest of its bytes alone.
+    /// Stores a manifest under the digest of its bytes.
     pub(crate) fn add_manifest(&mut self, manifest: Manifest) -> Digest {
         let digest = Digest::of(manifest.bytes());
         self.manifests.insert(digest.clone(), manifest);
         digest
     }
 
-    /// Deletes a tag, or a manifest with every tag that names it. `false`: there was none.
+    /// Deletes a tag, or a manifest with all its tags. Returns `false` if it does not exist.
     pub(crate) fn delete_manifest(&mut self, reference: &Reference) -> bool {
         match reference {
             Reference::Tag(tag) => self.tags.remove(tag).is_some(),

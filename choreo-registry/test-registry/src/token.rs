@@ -1,4 +1,4 @@
-//! The token server: passwords in, opaque tokens with a scope and an expiry out.
+//! The token server, which exchanges passwords for opaque tokens with a scope and an expiry.
 //!
 //! `GET`: <https://github.com/distribution/distribution/blob/main/docs/content/spec/auth/token.md>;
 //! `POST`: <https://github.com/distribution/distribution/blob/main/docs/content/spec/auth/oauth.md>.
@@ -19,7 +19,7 @@ use crate::error::{ApiError, Code};
 use crate::lock::lock;
 use crate::name::{Digest, RepositoryName};
 
-/// Which fields of the answer carry the token. The specification gives both the same meaning.
+/// The fields of the response that contain the token. The specification defines them as equivalent.
 ///
 /// ```
 /// use choreo_test_registry::parts::TokenField;
@@ -29,16 +29,16 @@ use crate::name::{Digest, RepositoryName};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenField {
-    /// `access_token` alone, as OAuth 2 has it.
+    /// Only `access_token`, as in OAuth 2.
     AccessToken,
     /// `token` and `access_token`.
     #[default]
     Both,
-    /// `token` alone.
+    /// Only `token`.
     Token,
 }
 
-/// Issues and remembers tokens.
+/// The issued tokens.
 pub(crate) struct TokenServer {
     realm: String,
     service: String,
@@ -53,7 +53,7 @@ struct Issued {
     refresh: HashMap<String, String>,
 }
 
-/// What one token allows.
+/// The rights of a token.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     user: Option<String>,
@@ -102,20 +102,20 @@ impl TokenServer {
         &self.service
     }
 
-    /// The token, unless it is unknown or expired.
+    /// Returns the token, unless it is unknown or expired.
     pub(crate) fn find(&self, text: &str) -> Option<Token> {
         let issued = lock(&self.issued);
         let token = issued.tokens.get(text)?;
         (Instant::now() < token.expires).then(|| token.clone())
     }
 
-    /// Makes every token issued so far invalid; refresh tokens live on.
+    /// Invalidates every issued token except refresh tokens.
     pub(crate) fn revoke(&self) {
         let mut issued = lock(&self.issued);
         issued.tokens.clear();
     }
 
-    /// Answers a request to the realm.
+    /// Handles a request to the realm.
     pub(crate) fn answer(
         &self,
         accounts: &Accounts,
@@ -182,7 +182,8 @@ impl TokenServer {
         })
     }
 
-    /// A client that loses the challenge's `service` gets no token anywhere that checks it.
+    /// A client that loses the `service` of the challenge gets no token from a server that checks
+    /// it.
     fn check_service(&self, fields: &Fields) -> Result<(), ApiError> {
         if fields.first("service") == Some(self.service()) {
             Ok(())
@@ -228,7 +229,7 @@ impl std::fmt::Debug for TokenServer {
     }
 }
 
-/// A request to the realm, read in full.
+/// A request to the realm with its complete body.
 pub(crate) struct TokenRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
@@ -236,14 +237,14 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// What is asked for, by whom.
+/// The requested scopes, and the user.
 struct Ask {
     user: Option<String>,
     scopes: Vec<String>,
     offline: bool,
 }
 
-/// The fields of a query or of a form.
+/// Returns the parameters of a query or a form.
 struct Fields(Vec<(String, String)>);
 
 impl Fields {
@@ -256,7 +257,7 @@ impl Fields {
         Some(value)
     }
 
-    /// The scopes: the field may be repeated, and each may hold several.
+    /// Returns the scopes: the parameter may be repeated, and each may contain several.
     fn scopes(&self) -> Vec<String> {
         self.0
             .iter()
@@ -266,7 +267,8 @@ impl Fields {
     }
 }
 
-/// The part of what is asked for that the user may have; fewer actions are no error.
+/// Returns the requested scope without the actions that the user may not perform. A reduced scope
+/// is not an error.
 fn granted(accounts: &Accounts, ask: &Ask) -> Vec<(String, Vec<Action>)> {
     let user = ask.user.as_deref();
     ask.scopes
@@ -293,7 +295,7 @@ fn parse_scope(scope: &str) -> Option<(String, Vec<Action>)> {
     Some((name.to_owned(), actions))
 }
 
-/// A text that nobody guesses: a digest over keys that the operating system made.
+/// Returns an unpredictable text: a digest with keys from the operating system.
 fn opaque() -> String {
     let random = |_| RandomState::new().hash_one(Instant::now()).to_be_bytes();
     let seed: Vec<u8> = (0..4).flat_map(random).collect();
@@ -308,7 +310,7 @@ fn bad_request(message: &str) -> ApiError {
     ApiError::new(Code::Unsupported, message).status(StatusCode::BAD_REQUEST)
 }
 
-/// What the specification assumes when the answer says nothing.
+/// The default of the specification for a response without a lifetime.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

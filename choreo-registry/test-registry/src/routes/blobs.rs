@@ -1,4 +1,4 @@
-//! Blobs: pulled whole or in part.
+//! Blobs, which are pulled completely or in part.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs>
 
@@ -54,16 +54,16 @@ pub(super) fn delete(exchange: &Exchange<'_>, name: &RepositoryName, digest: &Di
         .ok_or_else(unknown)
 }
 
-/// The part of some content that a `Range` header asks for.
+/// The part of the content that a `Range` header requests.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110#name-range-requests>
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
-    /// Everything: the header asks for several ranges, or is to be ignored.
+    /// All of it: the header requests several ranges, or must be ignored.
     All,
-    /// Nothing that there is.
+    /// No part, because the range is beyond the end.
     None,
-    /// From the first through the last byte.
+    /// The bytes from the first through the last.
     Some(usize, usize),
 }
 
@@ -76,7 +76,7 @@ impl Part {
         let end = length.saturating_sub(1);
         let (first, last) = match (first.parse::<usize>(), last.parse::<usize>()) {
             (Ok(first), Ok(last)) if first <= last => (first, last.min(end)),
-            // HTTP leaves the choice; distribution refuses it.
+            // HTTP allows both; distribution refuses it.
             (Ok(_), Ok(_)) => return Self::None,
             (Ok(first), Err(_)) if last.is_empty() => (first, end),
             (Err(_), Ok(0)) if first.is_empty() => return Self::None,

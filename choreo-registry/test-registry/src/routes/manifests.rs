@@ -1,4 +1,4 @@
-//! Manifests: pulled as they were pushed, byte by byte.
+//! Manifests, which are returned byte for byte as they were pushed.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>
 
@@ -13,7 +13,7 @@ use crate::image::{DOCKER, Manifest, OCI};
 use crate::name::{Digest, Reference, RepositoryName};
 use crate::store::Repository;
 
-/// The largest manifest that is taken, in bytes: the size that the specification names.
+/// The maximum size of a manifest in bytes, as in the specification.
 pub(crate) const MAX_MANIFEST: usize = 4 * 1024 * 1024;
 
 pub(super) fn get(exchange: &Exchange<'_>, name: &RepositoryName, reference: &Reference) -> Answer {
@@ -72,9 +72,9 @@ pub(super) fn delete(
         .ok_or_else(unknown)
 }
 
-/// What distribution gives to a client by its `Accept` header, in which `*/*` does not count: an OCI
-/// manifest or index only when asked for by name, and for Docker's list, asked for by tag, the
-/// `linux/amd64` image in it.
+/// Returns the manifest that distribution selects by the `Accept` header, in which `*/*` does not
+/// count: an OCI manifest or index only if its type is listed, and for a Docker list that is
+/// requested by tag but not accepted, the `linux/amd64` image.
 fn acceptable<'a>(
     repository: &'a Repository,
     reference: &Reference,
@@ -111,7 +111,7 @@ fn default_platform(list: &[u8]) -> Option<Digest> {
     Digest::parse(entry["digest"].as_str()?)
 }
 
-/// Checks a manifest of a known type, and returns its subject; others are taken as they are.
+/// Checks a manifest of a known type, and returns its subject. Other types are not checked.
 fn check(
     repository: Option<&Repository>,
     media_type: &str,
@@ -132,7 +132,7 @@ fn check(
             "media type in the manifest is not the content type",
         ));
     }
-    // A document that is both is read differently by different clients (CVE-2021-41190).
+    // Different clients read a document that is both in different ways (CVE-2021-41190).
     let (wanted, other) = if is_index {
         ("manifests", "layers")
     } else {
@@ -153,7 +153,7 @@ fn check(
         .and_then(Digest::parse))
 }
 
-/// Refuses a descriptor of something that is not there, unless it lives elsewhere.
+/// Refuses a descriptor of missing content, unless the content is stored elsewhere.
 fn check_part(
     repository: Option<&Repository>,
     part: &Value,

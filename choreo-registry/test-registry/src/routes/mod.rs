@@ -1,4 +1,4 @@
-//! The endpoints of the distribution specification: what a path names, and who answers.
+//! The endpoints of the distribution specification.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints>
 
@@ -26,7 +26,7 @@ pub(crate) use manifests::MAX_MANIFEST;
 
 type Answer = Result<Response<Body>, ApiError>;
 
-/// A request that was let in, with its body read.
+/// An authorized request with its complete body.
 pub(crate) struct Exchange<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
@@ -42,7 +42,7 @@ impl Exchange<'_> {
         lock(self.store)
     }
 
-    /// The first value of a field of the query.
+    /// Returns the first value of a query parameter.
     fn query(&self, name: &str) -> Option<String> {
         let fields = form_urlencoded::parse(self.uri.query()?.as_bytes());
         fields
@@ -52,7 +52,7 @@ impl Exchange<'_> {
     }
 }
 
-/// What a path names.
+/// The resource of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resource {
     Blob(RepositoryName, Digest),
@@ -65,7 +65,7 @@ pub(crate) enum Resource {
 }
 
 impl Resource {
-    /// Reads a path from its end, since a repository may be named like an endpoint.
+    /// Parses a path from its end, because a repository name may contain the name of an endpoint.
     pub(crate) fn parse(path: &str) -> Result<Self, ApiError> {
         let path = percent_decode_str(path).decode_utf8_lossy();
         let unknown =
@@ -97,7 +97,7 @@ impl Resource {
         }
     }
 
-    /// What the method needs, or the error that it is none of this resource's.
+    /// Returns the right that the method needs, or an error if the resource does not support it.
     pub(crate) fn need(&self, method: &Method) -> Result<Option<Need<'_>>, ApiError> {
         let (name, allowed) = match self {
             Self::Ping => (None, "GET, HEAD"),
@@ -120,7 +120,7 @@ impl Resource {
         Ok(name.map(|repository| Need { action, repository }))
     }
 
-    /// Answers a request that was let in.
+    /// Handles an authorized request.
     pub(crate) fn answer(&self, exchange: &Exchange<'_>) -> Answer {
         match (self, exchange.method.as_str()) {
             (Self::Ping, _) => Ok(ping()),
@@ -154,7 +154,7 @@ fn status(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// Sets a header to a text that is known to be valid: made of names, digests and numbers.
+/// Sets a header to a text of names, digests and numbers, which is always valid.
 fn set(response: &mut Response<Body>, name: &'static str, value: &str) {
     let value = HeaderValue::try_from(value).expect("names, digests and numbers are visible ASCII");
     response.headers_mut().insert(name, value);

@@ -1,4 +1,4 @@
-//! The manifests that name another as their subject.
+//! The manifests with another manifest as their subject.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers>
 
@@ -10,7 +10,8 @@ use crate::body::Body;
 use crate::image::{Manifest, OCI};
 use crate::name::{Digest, RepositoryName};
 
-/// An index, which is empty when there are none; the specification has no error for that.
+/// Returns an index, which is empty if there are none. The specification has no error for that
+/// case.
 pub(super) fn list(exchange: &Exchange<'_>, name: &RepositoryName, subject: &Digest) -> Answer {
     let filter = exchange.query("artifactType");
     let store = exchange.store();
@@ -37,8 +38,8 @@ pub(super) fn list(exchange: &Exchange<'_>, name: &RepositoryName, subject: &Dig
     Ok(response)
 }
 
-/// The descriptor of a manifest, if its subject is the one asked about. The configuration's media
-/// type stands in for an artifact type that is missing.
+/// Returns the descriptor of a manifest if this is its subject. The media type of the configuration
+/// replaces a missing artifact type.
 fn descriptor(digest: &Digest, manifest: &Manifest, subject: &Digest) -> Option<Value> {
     let content: Value = serde_json::from_slice(manifest.bytes()).ok()?;
     if content["subject"]["digest"] != subject.as_str() {

@@ -1,4 +1,4 @@
-//! The list of tags, page by page.
+//! The paginated list of tags.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags>
 

@@ -1,4 +1,4 @@
-//! Uploads of blobs: at once, in chunks, or mounted from another repository.
+//! Uploads of blobs: monolithic, in chunks, or mounted from another repository.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs>
 
@@ -13,7 +13,7 @@ use crate::error::{ApiError, Code};
 use crate::name::{Digest, RepositoryName};
 use crate::store::Store;
 
-/// Starts an upload, or does it all: `?mount` takes a blob from elsewhere, `?digest` brings it along.
+/// Starts an upload. `?mount` completes it with an existing blob, `?digest` with the body.
 pub(super) fn start(exchange: &Exchange<'_>, name: &RepositoryName) -> Answer {
     let mut store = exchange.store();
     if let Some(mounted) = mounted(exchange, &store)? {
@@ -41,7 +41,7 @@ pub(super) fn append(exchange: &Exchange<'_>, name: &RepositoryName, id: &str) -
     Ok(accepted(name, id, received.len()))
 }
 
-/// Adds the last chunk, which may be empty, and closes the upload with its digest.
+/// Adds the last chunk, which may be empty, and completes the upload with its digest.
 pub(super) fn finish(exchange: &Exchange<'_>, name: &RepositoryName, id: &str) -> Answer {
     let mut store = exchange.store();
     let received = store.upload(name, id).ok_or_else(unknown)?;
@@ -54,7 +54,7 @@ pub(super) fn finish(exchange: &Exchange<'_>, name: &RepositoryName, id: &str) -
     complete(&mut store, name, (digest, content))
 }
 
-/// Says how far an upload has come.
+/// Returns the progress of an upload.
 pub(super) fn progress(exchange: &Exchange<'_>, name: &RepositoryName, id: &str) -> Answer {
     let mut store = exchange.store();
     let received = store.upload(name, id).ok_or_else(unknown)?.len();
@@ -70,9 +70,9 @@ pub(super) fn cancel(exchange: &Exchange<'_>, name: &RepositoryName, id: &str) -
     Ok(status(StatusCode::NO_CONTENT))
 }
 
-/// The blob that `?mount=DIGEST&from=REPOSITORY` names, if it is there and may be pulled there; without
-/// `from`, one of any repository that may be pulled. If there is none, the specification has an ordinary
-/// upload begin, not an error.
+/// Returns the blob of `?mount=DIGEST&from=REPOSITORY` if it exists and may be pulled. Without `from`,
+/// returns one of any repository that may be pulled. If there is none, the specification requires an
+/// ordinary upload, not an error.
 fn mounted(exchange: &Exchange<'_>, store: &Store) -> Result<Option<(Digest, Bytes)>, ApiError> {
     let Some(text) = exchange.query("mount") else {
         return Ok(None);
@@ -109,8 +109,8 @@ fn complete(
     Ok(created(name, &digest))
 }
 
-/// Chunks come in order: one that begins elsewhere is refused, with the place to go on from. All of
-/// them together keep to the limit.
+/// Checks the order of chunks: one with another offset is refused, with the correct offset. The
+/// limit applies to the sum of all chunks.
 fn check_chunk(
     exchange: &Exchange<'_>,
     received: usize,
@@ -159,7 +159,7 @@ fn accepted(name: &RepositoryName, id: &str, received: usize) -> Response<Body> 
     response
 }
 
-/// The location has a query, as distribution's has: clients must add to it, not replace it.
+/// The location has a query like that of distribution: clients must add to it, not replace it.
 fn describe(response: &mut Response<Body>, (name, id): (&RepositoryName, &str), received: usize) {
     let location = format!("/v2/{}/blobs/uploads/{id}?_state={received}", name.as_str());
     set(response, "location", &location);

@@ -39,7 +39,7 @@ fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
 }
 
-/// Asks the realm as the challenge says.
+/// Requests a token from the realm of the challenge.
 async fn token_answer(registry: &TestRegistry, query: &str, login: Option<&str>) -> Answer {
     let realm = registry.realm().unwrap();
     let (authority, path) = realm
@@ -108,7 +108,7 @@ async fn the_challenge_names_realm_service_and_scope() {
     let push = asked(&registry, PUSH, Some("Bearer unknown")).await;
     let pushing = format!("{base},scope=\"repository:team/app:pull,push\",error=\"invalid_token\"");
     assert_eq!(push.header("www-authenticate"), Some(&*pushing));
-    // A password is for the realm, not for the registry.
+    // The password is valid at the realm, not at the registry.
     assert_eq!(
         asked(&registry, PULL, Some(&basic("admin", "a:b")))
             .await
@@ -125,13 +125,13 @@ async fn a_token_allows_what_was_asked_for_and_what_its_user_may() {
     assert_eq!(asked(&registry, PULL, Some(&admin)).await.status, 200);
     assert_eq!(asked(&registry, PUSH, Some(&admin)).await.status, 202);
 
-    // Fewer actions than asked for are no error at the realm, but one at the resource.
+    // Fewer actions than requested are an error at the resource, not at the realm.
     let reader = bearer(&registry, both, Some(&basic("reader", "r"))).await;
     assert_eq!(asked(&registry, PULL, Some(&reader)).await.status, 200);
     let denied = asked(&registry, PUSH, Some(&reader)).await;
     assert_eq!(denied.error(), (403, "DENIED".to_owned()));
 
-    // A scope that was not asked for can still be had.
+    // Guards that a later request can get another scope.
     let narrow = bearer(
         &registry,
         "repository:team/app:pull",

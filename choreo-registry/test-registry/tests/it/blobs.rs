@@ -2,7 +2,7 @@ use choreo_test_registry::{TestRegistry, User};
 
 use crate::client::{Answer, ask};
 
-/// The digest of `hello`, from any sha256 tool.
+/// The SHA-256 digest of `hello`.
 const HELLO: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 const NONE: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -10,7 +10,7 @@ async fn open() -> TestRegistry {
     TestRegistry::builder().start().await.unwrap()
 }
 
-/// Starts an upload, and returns where it goes on: a path with a query.
+/// Starts an upload, and returns its location: a path with a query.
 async fn start(registry: &TestRegistry) -> String {
     let started = ask(registry, "POST /v2/team/app/blobs/uploads/", &[], "").await;
     assert_eq!(started.status, 202);
@@ -132,7 +132,7 @@ async fn only_who_may_pull_there_mounts_from_there() {
         .await
         .unwrap();
     registry.push_blob("closed", "hello").unwrap();
-    // u:p
+    // `u:p` in base64.
     let login = [("authorization", "Basic dTpw")];
     let mount = async |from| {
         let line = format!("POST /v2/team/app/blobs/uploads/?mount={HELLO}{from}");
@@ -144,7 +144,7 @@ async fn only_who_may_pull_there_mounts_from_there() {
     registry.push_blob("open", "hello").unwrap();
     assert_eq!(mount("&from=closed").await, 202);
     assert_eq!(mount("&from=open").await, 201);
-    // Without a repository, one is looked for among those that may be pulled.
+    // Without a repository, any repository that may be pulled can provide the blob.
     assert_eq!(mount("").await, 201);
 }
 
@@ -187,7 +187,7 @@ async fn a_blob_beyond_the_limit_is_refused() {
     assert_eq!(large.error(), (413, "SIZE_INVALID".to_owned()));
     assert_eq!(ask(&registry, &line, &[], "hello").await.status, 201);
 
-    // The limit is for the chunks together.
+    // The limit applies to the sum of the chunks.
     let place = start(&registry).await;
     let first = ask(&registry, &format!("PATCH {place}"), &[], "hel").await;
     assert_eq!(first.status, 202);

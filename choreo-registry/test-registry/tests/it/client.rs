@@ -1,4 +1,4 @@
-//! The plainest client: one request, one connection, no opinion.
+//! A minimal client: one request for each connection, without checks.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// An answer, read in full.
+/// A complete response.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -30,7 +30,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The status and the code of an error.
+    /// Returns the status and the code of an error.
     pub(crate) fn error(&self) -> (u16, String) {
         let code = self.json()["errors"][0]["code"]
             .as_str()
@@ -40,7 +40,7 @@ impl Answer {
     }
 }
 
-/// `METHOD PATH`, with headers and a body.
+/// Sends `METHOD PATH` with headers and a body.
 pub(crate) async fn ask(
     registry: &TestRegistry,
     line: &str,
@@ -52,7 +52,7 @@ pub(crate) async fn ask(
         .unwrap()
 }
 
-/// Like [`ask`], for answers that break off.
+/// Like [`ask`], for responses that break off.
 #[expect(
     clippy::disallowed_methods,
     reason = "the test's own registry, on loopback"

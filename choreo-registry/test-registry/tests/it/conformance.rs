@@ -9,15 +9,15 @@ use std::sync::LazyLock;
 use choreo_test_registry::{Builder, Fault, TestRegistry, User};
 use http::Method;
 
-/// What is asked for beyond the suite's defaults: the headers that clients rely on, and the
-/// operations that a registry may leave out.
+/// The options beyond the defaults of the suite: the headers on which clients rely, and the
+/// optional operations.
 const STRICTER: [(&str, &str); 3] = [
     ("OCI_API_BLOBS_DIGEST_HEADER", "true"),
     ("OCI_API_BLOBS_UPLOAD_CANCEL", "true"),
     ("OCI_API_MANIFESTS_DIGEST_HEADER", "true"),
 ];
 
-/// The suite, built from its Go module once for all tests; `None` without Go.
+/// The suite, built once from its Go module. `None` if Go is not installed.
 static SUITE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let version = Command::new("go")
         .arg("version")
@@ -41,10 +41,10 @@ static SUITE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     Some(program)
 });
 
-/// What the suite printed about the registry; `None`, said loudly, without Go.
+/// Returns the output of the suite. Returns `None` and reports it if Go is not installed.
 async fn report(registry: &TestRegistry) -> Option<String> {
     let Some(program) = &*SUITE else {
-        // Written past the test harness, which would swallow it.
+        // It bypasses the test harness, which captures output.
         let text = b"SKIPPED: the conformance tests, because Go is not installed\n";
         std::io::stderr().write_all(text).unwrap();
         return None;
@@ -63,7 +63,8 @@ async fn report(registry: &TestRegistry) -> Option<String> {
     Some(String::from_utf8(run.await.unwrap().stdout).unwrap())
 }
 
-/// The suite passes: nothing failed, and `skipped` steps were left out because the registry lacks them.
+/// Asserts that the suite passes, with `skipped` steps left out because the registry does not support
+/// them.
 async fn conforms(builder: Builder, skipped: u32) {
     let registry = builder.user(User::new("robot", "s3cret")).start().await;
     let Some(report) = report(&registry.unwrap()).await else {
@@ -76,7 +77,7 @@ async fn conforms(builder: Builder, skipped: u32) {
     assert!(count(&report, "Pass") > Some(800), "{report}");
 }
 
-/// The verdict on the registry. The suite's exit status says nothing when it could not begin.
+/// Returns the result of the suite. Its exit status has no meaning if it could not start.
 fn result(report: &str) -> Option<&str> {
     let line = report
         .lines()
@@ -84,7 +85,7 @@ fn result(report: &str) -> Option<&str> {
     line.rsplit(' ').next()
 }
 
-/// How many steps had this outcome.
+/// Returns the number of steps with this result.
 fn count(report: &str, status: &str) -> Option<u32> {
     let counts = report.split("OCI Conformance Result: ").nth(1)?;
     let line = counts
@@ -103,14 +104,14 @@ async fn it_conforms_with_passwords() {
     conforms(TestRegistry::builder().basic(), 0).await;
 }
 
-/// A token is good for one repository, so that no blob is mounted from another: with either algorithm of
-/// digests, two steps begin an ordinary upload instead, as they may.
+/// A token is valid for one repository, so a blob cannot be mounted from another one. Therefore two
+/// steps start an ordinary upload, with either digest algorithm, as the specification allows.
 #[tokio::test]
 async fn it_conforms_with_tokens() {
     conforms(TestRegistry::builder().bearer().token_server_apart(), 4).await;
 }
 
-/// The control: a registry with a small flaw does not pass.
+/// The control: a registry with a small fault does not pass.
 #[tokio::test]
 async fn the_suite_finds_a_flaw() {
     let registry = TestRegistry::builder().start().await.unwrap();

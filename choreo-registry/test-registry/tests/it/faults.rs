@@ -7,7 +7,7 @@ use crate::client::{Answer, OCI_MANIFEST, ask, try_ask};
 
 const PATH: &str = "/v2/app/manifests/";
 
-/// A registry with one image and one fault for pulling it.
+/// Returns a registry with an image and a fault for pulls of it.
 async fn with(fault: impl Fn(Fault) -> Fault) -> TestRegistry {
     let registry = TestRegistry::builder().start().await.unwrap();
     registry
@@ -26,7 +26,7 @@ async fn pull(registry: &TestRegistry) -> Answer {
     try_pull(registry).await.unwrap()
 }
 
-/// The control of each test: the next request finds the registry well.
+/// The control of each test: the next request succeeds.
 async fn well(registry: &TestRegistry) {
     let answer = pull(registry).await;
     assert_eq!(answer.status, 200);
@@ -112,7 +112,7 @@ async fn a_body_that_is_cut() {
     }
 }
 
-/// The bytes before the cut do arrive, and the head announces those that do not.
+/// Guards that the bytes before the cut arrive, and that the headers announce the full length.
 #[tokio::test]
 #[expect(
     clippy::disallowed_methods,
@@ -237,7 +237,7 @@ async fn nothing_listens_after_the_end() {
     let registry = TestRegistry::builder().start().await.unwrap();
     let address = registry.address();
     registry.shutdown().await;
-    // Its port is free again, which it is not while something listens.
+    // The port is free again, which it is not while a process listens.
     let again = TestRegistry::builder().port(address.port()).start().await;
     let again = again.unwrap();
     assert_eq!(again.address(), address);

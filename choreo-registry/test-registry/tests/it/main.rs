@@ -1,4 +1,4 @@
-//! The registry as clients meet it: the protocol by hand, faults, logins, skopeo, and the conformance
+//! Tests the registry as clients see it: the protocol, faults, logins, skopeo, and the conformance
 //! tests of the specification.
 
 #![expect(

@@ -11,7 +11,7 @@ async fn open() -> TestRegistry {
     TestRegistry::builder().start().await.unwrap()
 }
 
-/// A registry with the parts of an image, and the image's manifest, which is not pushed yet.
+/// Returns a registry with the blobs of an image, and the manifest, which is not pushed yet.
 async fn with_parts(repository: &str) -> (TestRegistry, Manifest) {
     let registry = open().await;
     let image = Image::builder().layer("hello").build();
@@ -140,7 +140,7 @@ async fn what_cannot_be_right_is_refused() {
     assert_eq!(put.error(), (413, "SIZE_INVALID".to_owned()));
     assert_eq!(registry.digest("app", "v1"), None);
 
-    // The control: the same request with nothing wrong about it.
+    // The control: the same request without the mistake.
     let kind = [("content-type", OCI_MANIFEST)];
     let put = ask(
         &registry,

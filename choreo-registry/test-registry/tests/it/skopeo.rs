@@ -1,4 +1,4 @@
-//! What a widely used client makes of the registry: <https://github.com/containers/skopeo>.
+//! Tests the registry with a widely used client (<https://github.com/containers/skopeo>).
 
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::client::{OCI_INDEX, OCI_MANIFEST, ask};
 
-/// Runs skopeo. `None`, said loudly: it is not installed.
+/// Runs skopeo. Returns `None` and reports it if skopeo is not installed.
 async fn skopeo(arguments: &[&str]) -> Option<Result<String, String>> {
     let run = Command::new("skopeo")
         .arg("--insecure-policy")
@@ -21,7 +21,7 @@ async fn skopeo(arguments: &[&str]) -> Option<Result<String, String>> {
         }
         Ok(output) => Some(Err(String::from_utf8_lossy(&output.stderr).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Written past the test harness, which would swallow it.
+            // It bypasses the test harness, which captures output.
             let text = b"SKIPPED: skopeo not found in PATH; install it to run this test\n";
             std::io::stderr().write_all(text).unwrap();
             None
@@ -30,8 +30,8 @@ async fn skopeo(arguments: &[&str]) -> Option<Result<String, String>> {
     }
 }
 
-/// Writes an image as an OCI layout:
-/// <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>.
+/// Writes an image as an OCI layout
+/// (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>).
 fn write_layout(folder: &Path, tag: &str, image: &Image) {
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
@@ -41,7 +41,7 @@ fn write_layout(folder: &Path, tag: &str, image: &Image) {
         .iter()
         .chain([image.config(), manifest.bytes()]);
     for part in parts {
-        // Any manifest type gives the digest of plain bytes.
+        // The type does not matter for the digest of plain bytes.
         let digest = choreo_test_registry::parts::Manifest::new("", part.clone()).digest();
         std::fs::write(blobs.join(&digest["sha256:".len()..]), part).unwrap();
     }
@@ -59,7 +59,7 @@ fn write_layout(folder: &Path, tag: &str, image: &Image) {
     .unwrap();
 }
 
-/// Pushes an image and copies it back, and compares what came back with what is in the registry.
+/// Pushes an image, copies it back, and compares the copy with the content of the registry.
 async fn there_and_back(builder: Builder, credentials: Option<&str>) {
     let registry = builder.start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -129,7 +129,7 @@ async fn there_and_back_with_a_token_from_elsewhere() {
     there_and_back(builder.user(robot()), Some(LOGIN)).await;
 }
 
-/// Without `--preserve-digests`, skopeo compresses the layer, and uploads it in chunks.
+/// Without `--preserve-digests`, skopeo compresses the layer and uploads it in chunks.
 #[tokio::test]
 async fn a_layer_compressed_on_the_way() {
     let registry = TestRegistry::builder().start().await.unwrap();
