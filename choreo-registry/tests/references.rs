@@ -1,4 +1,4 @@
-//! Image references against the vectors: what distribution/reference makes of each input.
+//! Compares image references with the vectors, which contain the results of distribution/reference.
 
 use choreo_registry::reference::{Repository, Tag, TagRef};
 use choreo_registry::{Digest, ImageReference};
@@ -69,7 +69,7 @@ fn corners_of_the_grammar_are_those_of_distribution_reference() {
         ("LOCALHOST/app", "LOCALHOST/app", "LOCALHOST/app"),
         ("localhost", "docker.io/library/localhost", "localhost"),
         ("DOCKER.IO/ubuntu", "DOCKER.IO/ubuntu", "DOCKER.IO/ubuntu"),
-        // The familiar form is ambiguous here, as it is in the original.
+        // The familiar form is ambiguous here, like that of the original.
         (
             "docker.io/docker.io/x",
             "docker.io/docker.io/x",
@@ -504,7 +504,7 @@ fn serde_goes_through_the_parser() {
     assert!(serde_json::from_str::<ImageReference>("1").is_err());
 }
 
-/// Strings that look like references, so that many of them are accepted.
+/// Returns strings that resemble references, so that many are valid.
 fn reference_like() -> impl Strategy<Value = String> {
     let host = "([a-zA-Z0-9]{1,4}[._-]{0,2}){1,3}(:[0-9]{0,5})?|localhost|docker\\.io|index\\.docker\\.io\
                 |\\[[0-9a-fA-F:]{0,6}\\]";
@@ -535,7 +535,8 @@ proptest! {
     }
 }
 
-/// The display form is canonical, its parts add up to it, and a position lies in the input.
+/// Checks that the display form is canonical and the concatenation of its parts, and that a
+/// position is inside the input.
 fn check(input: &str) -> Result<(), TestCaseError> {
     let image = match input.parse::<ImageReference>() {
         Ok(image) => image,

@@ -1,5 +1,5 @@
-//! Over generated credentials at all vendors: nothing that can be shown holds 8 bytes of a
-//! secret. `CHOREO_TEST_CASES` sets the number of cases (default 20,000).
+//! Guards, for generated credentials of all vendors, that no output contains 8 bytes of a secret.
+//! `CHOREO_TEST_CASES` sets the number of cases (default 20,000).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,9 +7,9 @@ use choreo_registry::vendor_table::{Cloud, VendorTable};
 use choreo_registry::{Authentication, ContainerRegistry, Credential, RegistryHost};
 use proptest::prelude::*;
 
-/// Whether `shown` holds 8 bytes of `secret`.
+/// Returns `true` if `shown` contains 8 bytes of `secret`.
 fn leaks(shown: &str, secret: &str) -> bool {
-    // Few windows pass the sieve, so that thousands of cases take seconds.
+    // Few windows pass this filter, so that thousands of cases take seconds.
     let place =
         |part: &[u8]| usize::from(u16::from_le_bytes([part[0] ^ part[5], part[3] ^ part[7]]));
     let mut sieve = vec![false; 1 << 16];
@@ -54,7 +54,7 @@ const HOSTS: &[&str] = &[
     "[2001:db8::1]",
 ];
 
-/// A user name; `{}` is the secret itself, in the wrong field.
+/// User names. `{}` is the secret, entered in the wrong field.
 const USERNAMES: &[&str] = &[
     "$oauthtoken",
     "00000000-0000-0000-0000-000000000000",
@@ -74,7 +74,7 @@ const USERNAMES: &[&str] = &[
     "{}:x",
 ];
 
-/// A password around the secret.
+/// Passwords that contain the secret.
 const PASSWORDS: &[&str] = &[
     "{}",
     " {}\n",
@@ -90,7 +90,7 @@ const PASSWORDS: &[&str] = &[
     r#"{"type":"{}","client_email":"{}","private_key":["{}"]}"#,
 ];
 
-/// A user name, a password, and what must not be shown of them.
+/// Returns a user name, a password, and the texts that must not be shown.
 fn login() -> impl Strategy<Value = (String, String, Vec<String>)> {
     let usernames = proptest::sample::select(USERNAMES);
     let passwords = proptest::sample::select(PASSWORDS);
@@ -107,7 +107,7 @@ fn login() -> impl Strategy<Value = (String, String, Vec<String>)> {
     )
 }
 
-/// Everything that can be shown of a registration, in one text.
+/// Returns all output of a registration in one text.
 fn shown(host: &str, username: String, password: String) -> String {
     let host: RegistryHost = host.parse().expect("all hosts here are sound");
     let credential = match Credential::new(username, password) {

@@ -1,4 +1,4 @@
-//! Secrets do not leave: no Debug, Display, error or finding holds the password.
+//! Guards that no Debug, Display, error or finding contains the password.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use choreo_registry::{
 };
 use proptest::prelude::*;
 
-/// No message of ours contains it by chance.
+/// No message of the crate contains it by chance.
 const CANARY: &str = "c4n4ry";
 
 /// `base64("c4n4ry")`, at each of the three offsets that a byte can have in base64.
@@ -134,7 +134,7 @@ fn no_refusal_shows_the_password() {
     }
 }
 
-/// JSON that resembles a docker config, with the canary in any value and mistakes everywhere.
+/// JSON that resembles a docker config, with the canary in any value and mistakes in any place.
 fn config_like() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         4 => Just(format!("\"{CANARY}\"")),
@@ -155,7 +155,7 @@ fn config_like() -> impl Strategy<Value = String> {
     ];
     let entry = proptest::collection::vec((field, value.clone()), 0..4).prop_map(|fields| {
         let write = |(name, value): (String, String)| match name.as_str() {
-            // A user name is no secret, and is shown.
+            // A user name is not secret, and is shown.
             "username" if value.starts_with('"') => "\"username\":\"alice\"".to_owned(),
             _ => format!("\"{name}\":{value}"),
         };
@@ -206,20 +206,20 @@ proptest! {
     }
 }
 
-/// How many documents the property below reads: `CHOREO_TEST_CASES`, or 20,000.
+/// Returns the number of documents for the property below: `CHOREO_TEST_CASES`, or 20,000.
 fn cases() -> u32 {
     std::env::var("CHOREO_TEST_CASES").map_or(20_000, |cases| {
         cases.parse().expect("CHOREO_TEST_CASES is a number")
     })
 }
 
-/// Passwords of letters that no message of ours has eight of in a row.
+/// Returns passwords of letters. No message of the crate contains eight of them in a row.
 fn secret() -> impl Strategy<Value = String> {
     "[QXZJqxzj0-9]{8,24}"
 }
 
-/// A document with the secret in every place where one may stand by right or by mistake, whole or
-/// cut off or with a byte changed.
+/// Returns a document with the secret in every place where it may be, correctly or by mistake. The
+/// document is complete, truncated, or has a changed byte.
 fn document(secret: &str) -> impl Strategy<Value = String> + use<> {
     let encoded = STANDARD.encode(format!("alice:{secret}"));
     let value = prop_oneof![
@@ -271,7 +271,7 @@ fn document(secret: &str) -> impl Strategy<Value = String> + use<> {
                 5 => format!("{{\"auths\":{{\"auths\":{entries}}},\"auths\":{entries}}}"),
                 _ => format!("{{\"auths\":{entries}}}"),
             };
-            // All of it is ASCII but the byte order mark, which stays whole.
+            // The text is ASCII except for the byte order mark, which stays complete.
             let place = 3 + place;
             if shape == 7 && place < text.len() {
                 text.truncate(place);
@@ -291,11 +291,11 @@ fn object(fields: Vec<(String, String)>) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// Eight bytes in a row of the secret, or of what encodes it, that are shown.
+/// Returns eight consecutive bytes of the secret, or of an encoded form, that are shown.
 fn slice_shown(secret: &str, shown: &str) -> Option<String> {
     let lower = shown.to_ascii_lowercase();
     let encoded = ["", "a", "ab"].map(|before| STANDARD.encode(format!("{before}{secret}")));
-    // The ends of the encoded forms also encode what stands around the secret.
+    // The ends of the encoded forms also encode the bytes around the secret.
     let inner = encoded.iter().map(|text| &text[4..text.len() - 4]);
     let plain = (0..=secret.len() - 8).map(|at| &secret[at..at + 8]);
     plain
@@ -305,10 +305,10 @@ fn slice_shown(secret: &str, shown: &str) -> Option<String> {
 }
 
 proptest! {
-    // Shrinking a long document to its end takes minutes and says no more.
+    // Shrinking a long document completely takes minutes and gives no more information.
     #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(cases()) })]
 
-    /// The promise of the crate's front page, eight bytes at a time.
+    /// Guards the promise of the crate documentation for each eight bytes.
     #[test]
     fn no_eight_bytes_of_a_secret_are_shown(
         (secret, document) in secret().prop_flat_map(|s| (Just(s.clone()), document(&s)))
@@ -316,10 +316,11 @@ proptest! {
         let host: RegistryHost = "ghcr.io".parse().unwrap();
         for read in [document.parse::<DockerConfig>(), DockerConfig::for_host(&document, &host)] {
             let shown = match read {
-                // A user name is shown: this document has the secret there, and another password.
+                // A user name is shown. Here it contains the secret, and the password is another
+                // one.
                 Ok(config) if is_username_alone(&config, &secret) => continue,
                 Ok(config) => everything_shown(config),
-                // A key that is a host is shown: this document has the secret in one.
+                // A key that is a host is shown. Here it contains the secret.
                 Err(_) if is_in_host(&document, &secret) => continue,
                 Err(error) => format!("{error} {error:?} {:?}", error.source()),
             };
@@ -329,14 +330,14 @@ proptest! {
     }
 }
 
-/// Whether a key of the document that names a host holds a part of the secret.
+/// Returns `true` if a key of the document that is a host contains a part of the secret.
 fn is_in_host(document: &str, secret: &str) -> bool {
     let secret = secret.to_ascii_lowercase();
     let holds = |key: &str| {
         let host = key.parse::<RegistryHost>();
         host.is_ok_and(|host| slice_shown(&secret, host.as_str()).is_some())
     };
-    // Quoted strings are a superset of the keys, whatever else is wrong with the document.
+    // The quoted strings include all keys, even if the document is not valid.
     document.split('"').any(holds)
 }
 
@@ -355,7 +356,7 @@ fn is_username_alone(config: &DockerConfig, secret: &str) -> bool {
         })
 }
 
-/// All that values made of the config say without being asked to expose anything.
+/// Returns all output of values from the config without an explicit exposure.
 #[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 fn everything_shown(config: DockerConfig) -> String {
     use std::fmt::Write as _;
@@ -366,7 +367,7 @@ fn everything_shown(config: DockerConfig) -> String {
     let findings = config.findings();
     let mut shown = format!("{config:?} {pull_secret:?} {findings:?}");
     write!(shown, "{}", pull_secret.redacted_manifest(&metadata)).unwrap();
-    // The control: what is exposed does hold it.
+    // The control: the exposed text does contain it.
     let exposed = pull_secret.expose_docker_config_json();
     assert!(exposed.contains(&*config.credential().expose_basic()));
     let text = pull_secret.expose_text(&metadata, Format::Yaml);
@@ -388,7 +389,7 @@ fn everything_shown(config: DockerConfig) -> String {
     shown
 }
 
-/// A host is shown, also one that holds a secret; a value that is no host is not.
+/// Guards that a host is shown, even if it contains a secret, and that another value is not.
 #[test]
 fn only_hosts_are_shown_of_a_document() {
     let secret = "J6qZxjzxqjjxz1Qz";

@@ -1,6 +1,6 @@
-//! An allocator that looks at memory when it is given back: is a secret still in it?
+//! An allocator that checks whether freed memory still contains a secret.
 //!
-//! Types that hold secrets overwrite them. Nothing else can tell whether they do, and whether a
+//! Types that contain secrets overwrite them. Other tests cannot see whether they do, or whether a
 //! buffer that grew, or one of a library, has kept a copy.
 //!
 //! ```
@@ -15,21 +15,21 @@
 //!
 //! # What it does not do
 //!
-//! It sees neither the stack nor registers, nor what other threads give back.
+//! The allocator checks neither the stack and registers nor memory that other threads free.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// The system's allocator, with a look at each block that is given back.
+/// The system allocator, which also checks each block that is freed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Watched;
 
-/// How many blocks the thread gives back in `work`, its value included, that hold eight bytes of
-/// one of the secrets.
+/// Returns the number of blocks that the thread frees in `work`, including its return value, and
+/// that contain eight bytes of one of the secrets.
 ///
 /// A secret shorter than eight bytes is never found.
 pub fn blocks_with<T>(secrets: &[&str], work: impl FnOnce() -> T) -> usize {
-    // The allocator must not allocate, so that what it looks for lives for ever.
+    // The secrets are leaked, because the allocator must not allocate.
     let parts: Vec<[u8; PART]> = secrets
         .iter()
         .flat_map(|secret| secret.as_bytes().windows(PART))
@@ -57,20 +57,20 @@ fn look_at(block: &[u8]) {
     }
 }
 
-// SAFETY: the system's allocator does all the work. `realloc` is the trait's own, which copies into a
-// new block and gives the old one back through `dealloc`.
+// SAFETY: The system allocator does all the work. `realloc` is the provided method of the trait,
+// which copies into a new block and frees the old one through `dealloc`.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // Zeros, so that a block holds what its owner wrote and can be read whole.
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of `alloc_zeroed`.
+        // Zeros, so that a block contains only bytes of its owner and is fully initialized.
+        // SAFETY: The caller upholds the contract of `alloc`, which is that of `alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the block is of this allocator and this long, all of it was written in `alloc`, and
-        // nobody else may use it any more.
+        // SAFETY: The block comes from this allocator and has this length, `alloc` has initialized
+        // all of it, and no reference to it exists any longer.
         look_at(unsafe { std::slice::from_raw_parts(block, layout.size()) });
-        // SAFETY: the caller keeps the contract of `dealloc`.
+        // SAFETY: The caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(block, layout) }
     }
 }

@@ -1,7 +1,7 @@
-//! No secret is left in memory that is given back: by the values of choreo-registry, and by sealing
-//! them.
+//! Guards that freed memory contains no secret after the values of choreo-registry are dropped or
+//! sealed.
 //!
-//! Each test would find one: [`the_watch_finds_what_is_left`] leaves one on purpose.
+//! The control is [`the_watch_finds_what_is_left`], which leaves a secret on purpose.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ static ALLOCATOR: Watched = Watched;
 
 const SECRET: &str = "Q7x!zPw93LmVt0KdRb5YhNfG2aJcUeX8";
 
-/// How often a block is given back with a part of the secret, or of its login in base64.
+/// Returns the number of freed blocks with a part of the secret, or of its login in base64.
 fn left<T>(work: impl FnOnce() -> T) -> usize {
     let login = STANDARD.encode(format!("alice:{SECRET}"));
     blocks_with(&[SECRET, &login[8..]], work)
@@ -32,7 +32,7 @@ fn login() -> Credential {
 fn the_watch_finds_what_is_left() {
     assert_eq!(left(|| SECRET.to_owned()), 1);
     assert_eq!(left(|| STANDARD.encode(format!("alice:{SECRET}"))), 2);
-    // A buffer that grows leaves its smaller selves behind.
+    // A buffer that grows leaves copies of its content behind.
     let grown = left(|| {
         SECRET
             .chars()
@@ -111,7 +111,7 @@ fn a_docker_config_leaves_nothing_however_it_is_written_or_refused() {
     ] {
         for document in [
             format!(r#"{{"auths":{{"ghcr.io":{{{entry}}}}}}}"#),
-            // Not the short way.
+            // Another member, so that the fast path does not apply.
             format!(r#"{{"auths":{{"ghcr.io":{{{entry}}}}},"more":1}}"#),
             format!(r#"{{"acme.azurecr.io":{{{entry}}}}}"#),
             format!(r#"{{"auths":{{"{escaped}":{{{entry}}}}}}}"#),
@@ -147,8 +147,8 @@ fn a_service_account_key_leaves_nothing() {
     }
 }
 
-/// Guards the client's reader of keys: a key in PEM has escapes, which JSON libraries decode into
-/// buffers that they do not overwrite.
+/// Guards the reader of keys in the client. A PEM key contains escapes, which JSON libraries decode
+/// into buffers that they do not overwrite.
 #[test]
 fn a_service_account_key_of_the_client_leaves_nothing() {
     for rest in [

@@ -1,21 +1,22 @@
-//! Builds a Go program from its folder and asks it, line by line.
+//! Builds a Go program from its folder and sends it questions, one per line.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// A Go program that answers each line on its standard input with one line on its standard output.
+/// A Go program that answers each line of its standard input with one line on its standard output.
 pub(crate) struct Oracle {
     program: PathBuf,
 }
 
 impl Oracle {
-    /// Builds the program in the folder `name` beside this file; `None`, said loudly, without Go.
+    /// Builds the program in the folder `name` next to this file. Returns `None` and reports it if
+    /// Go is not installed.
     ///
     /// # Panics
     ///
-    /// When Go is there and the program does not build.
+    /// Panics if Go is installed and the program does not build.
     pub(crate) fn or_skip(name: &str) -> Option<Self> {
         let has_go = Command::new("go")
             .arg("version")
@@ -24,7 +25,7 @@ impl Oracle {
             .status()
             .is_ok_and(|status| status.success());
         if !has_go {
-            // Not `eprintln!`: the test harness would keep it to itself.
+            // Not `eprintln!`, because the test harness captures its output.
             let said = format!("SKIPPED: the oracle \"{name}\", because Go is not installed\n");
             io::stderr().write_all(said.as_bytes()).unwrap();
             return None;
@@ -51,11 +52,11 @@ impl Oracle {
         Some(Self { program })
     }
 
-    /// The program's answers, one for each question, in their order.
+    /// Returns the answers of the program, one for each question, in the same order.
     ///
     /// # Panics
     ///
-    /// When the program fails or answers with another number of lines.
+    /// Panics if the program fails or the number of answers differs.
     pub(crate) fn ask(&self, questions: Vec<String>) -> Vec<String> {
         let asked = questions.len();
         let mut child = Command::new(&self.program)
@@ -64,7 +65,8 @@ impl Oracle {
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // Both pipes are bounded: whoever only writes waits forever for somebody who only writes.
+        // Another thread writes, because both pipes have limited buffers and the program would
+        // block.
         let writer = thread::spawn(move || {
             for question in questions {
                 assert!(!question.contains('\n'), "a question of several lines");
@@ -83,7 +85,7 @@ impl Oracle {
     }
 }
 
-/// How many generated cases a comparison tries: `CHOREO_TEST_CASES`, or 20,000.
+/// Returns the number of generated cases: `CHOREO_TEST_CASES`, or 20,000.
 pub(crate) fn cases() -> usize {
     std::env::var("CHOREO_TEST_CASES").map_or(20_000, |cases| {
         cases.parse().expect("CHOREO_TEST_CASES is a number")

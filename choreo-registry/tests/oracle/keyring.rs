@@ -1,4 +1,5 @@
-//! The keyring beside kubelet's own keyring code, Docker's CLI, containers/image and oras-go.
+//! Compares the keyring with kubelet's own keyring code, Docker's CLI, containers/image and
+//! oras-go.
 
 mod generate;
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use self::generate::{Case, Generator};
 use crate::go::{Oracle, cases};
 
-/// How many cases are asked at once: the answers of a long run need not fit into memory.
+/// The number of cases in a batch, so that the answers of a long run need not fit into memory.
 const BATCH: usize = 50_000;
 
 #[test]
@@ -37,7 +38,7 @@ fn docker_containers_image_and_oras_take_the_same_key() {
     });
 }
 
-/// What the programs answered once, checked also where there is no Go.
+/// Guards the committed answers of the programs, also if Go is not installed.
 #[test]
 fn the_answers_of_the_programs_are_committed_and_hold() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/keyring/answers.jsonl");
@@ -57,7 +58,7 @@ fn the_answers_of_the_programs_are_committed_and_hold() {
     }
 }
 
-/// The comparisons above would find a difference.
+/// The control: the comparisons above find a difference.
 #[test]
 #[should_panic(expected = "the kubelet tries")]
 fn a_wrong_order_is_found() {
@@ -86,7 +87,7 @@ fn in_batches(oracle: &Oracle, mut compare: impl FnMut(&Case, &Value) -> bool) {
         }
         left -= batch.len();
     }
-    // Keys that fit nothing would show little.
+    // Keys that match nothing would prove little.
     assert!(matched > total / 4, "only {matched} of {total} cases match");
 }
 
@@ -94,8 +95,8 @@ fn question(case: &Case) -> String {
     json!({"auths": case.keys, "image": case.image.name()}).to_string()
 }
 
-/// Go files keys that mean the same in random order, and this crate in the order given. So the
-/// answer's keys are given first, in its order: then all of the order must be the same.
+/// Go orders equivalent keys at random, and this crate keeps the given order. Therefore the keys of
+/// the answer come first, in its order, and then both orders must be equal.
 fn compare_kubelet(case: &Case, answer: &[String]) {
     let keyring = Keyring::from_keys(first(answer, &case.keys));
     let found: Vec<_> = keyring
@@ -140,7 +141,7 @@ fn strings(value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Asks both programs about the cases worth keeping.
+/// Returns the answers of both programs to the cases that are committed.
 fn answers() -> String {
     let kubelet = Oracle::or_skip("keyring/kubelet").expect("fixtures need Go");
     let clients = Oracle::or_skip("keyring/clients").expect("fixtures need Go");

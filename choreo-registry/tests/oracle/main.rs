@@ -1,8 +1,8 @@
-//! The rules of this crate beside the programs whose rules they are, written in Go.
+//! Compares the rules of this crate with the Go programs that define them.
 //!
-//! Each oracle is a program in a folder beside this file. Where Go is installed, it is built from Go
-//! modules and asked about generated cases; its answers to a fixed set are committed as fixtures, which
-//! are checked everywhere. `CHOREO_TEST_CASES` sets the number of generated cases (default 20,000).
+//! Each oracle is a program in a folder next to this file. If Go is installed, the program is built
+//! from Go modules and answers generated cases. Its answers to a fixed set are committed as fixtures,
+//! which are always checked. `CHOREO_TEST_CASES` sets the number of generated cases (default 20,000).
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Platforms beside containerd/platforms.
+//! Compares platforms with containerd/platforms.
 
 use choreo_registry::image::Platform;
 use serde_json::{Value, json};
@@ -24,12 +24,12 @@ fn every_node_runs_what_containerd_lets_it_run() {
         }
         left -= batch.len();
     }
-    // Only refusals, or none, would show little.
+    // If all or none were refused, the test would prove little.
     let share = total / 20..total / 2;
     assert!(share.contains(&served), "{served} of {total} served");
 }
 
-/// The comparison above would find a difference.
+/// The control: the comparison above finds a difference.
 #[test]
 #[should_panic(expected = "linux/amd64/v2 on linux/amd64")]
 fn another_answer_is_found() {
@@ -68,7 +68,7 @@ fn compare(image: &Platform, node: &Platform, answer: &Value) {
     );
 }
 
-/// The same platforms in each run: `SplitMix64`.
+/// A generator of pseudo-random platforms (SplitMix64), which are the same in each run.
 struct Generator(u64);
 
 impl Generator {
@@ -85,7 +85,7 @@ impl Generator {
         words[usize::try_from(index).unwrap()]
     }
 
-    /// Two platforms, half of the time of one architecture.
+    /// Returns two platforms, half of the time with the same architecture.
     fn pair(&mut self) -> [Platform; 2] {
         let (image, other) = (self.platform(), self.platform());
         let node = if self.number().is_multiple_of(2) {
@@ -102,7 +102,7 @@ impl Generator {
         [image, node]
     }
 
-    /// Mostly what exists; sometimes what nobody has written yet.
+    /// Returns a platform that usually exists.
     fn platform(&mut self) -> Platform {
         let os = self.pick(&[
             "linux", "linux", "linux", "linux", "linux", "Linux", "macos", "darwin", "windows",

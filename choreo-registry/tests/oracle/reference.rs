@@ -1,4 +1,4 @@
-//! Image references beside distribution/reference.
+//! Compares image references with distribution/reference.
 
 mod generate;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use self::generate::Generator;
 use crate::go::{Oracle, cases};
 
-/// How many cases are asked at once: the answers of a long run need not fit into memory.
+/// The number of cases in a batch, so that the answers of a long run need not fit into memory.
 const BATCH: usize = 50_000;
 const FIXTURES: usize = 2_000;
 
@@ -35,12 +35,12 @@ fn every_string_means_what_distribution_reference_makes_of_it() {
         }
         left -= batch.len();
     }
-    // Only refusals, or none, would show little.
+    // If all or none were refused, the test would prove little.
     let share = total / 5..total / 5 * 4;
     assert!(share.contains(&accepted), "{accepted} of {total} accepted");
 }
 
-/// What the program answered once, checked also where there is no Go.
+/// Guards the committed answers of the program, also if Go is not installed.
 #[test]
 fn the_answers_of_distribution_reference_are_committed_and_hold() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/reference/answers.jsonl");
@@ -58,7 +58,7 @@ fn the_answers_of_distribution_reference_are_committed_and_hold() {
     }
 }
 
-/// The comparisons above would find a difference.
+/// The control: the comparisons above find a difference.
 #[test]
 #[should_panic(expected = "path of \"nginx\"")]
 fn another_path_is_found() {

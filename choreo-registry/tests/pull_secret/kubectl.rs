@@ -1,4 +1,4 @@
-//! What kubectl makes of the same login, and of our manifests.
+//! Compares pull secrets with those of kubectl for the same login, and reads our manifests with it.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{installed, run};
 
-/// Host, user name and password in the form of each vendor, and what only quoting could spoil.
+/// Hosts, user names and passwords in the form of each vendor, and some that need quoting.
 fn logins() -> Vec<(&'static str, &'static str, String)> {
     let key = "{\n  \"type\": \"service_account\",\n  \"private_key\": \"-----BEGIN PRIVATE \
                KEY-----\\nMIIE+/=\\n-----END PRIVATE KEY-----\\n\",\n  \"client_email\": \
@@ -87,7 +87,7 @@ fn logins() -> Vec<(&'static str, &'static str, String)> {
     .into()
 }
 
-/// kubectl without any cluster or configuration.
+/// Runs kubectl without a cluster and a configuration.
 fn kubectl(arguments: &[&str], input: &str) -> (bool, String, String) {
     let mut command = Command::new("kubectl");
     run(
@@ -118,7 +118,7 @@ fn create(secret: &PullSecret, names: [&str; 2], login: [&str; 2], output: &str)
         "",
     );
     assert!(ok, "{error}");
-    // Newer versions do not write this any more, and neither do we.
+    // Newer versions do not write this, and neither does this crate.
     text.replace("  creationTimestamp: null\n", "")
         .replace(",\n        \"creationTimestamp\": null", "")
 }
@@ -158,7 +158,7 @@ fn pull_secrets_have_the_bytes_of_kubectl() {
     }
 }
 
-/// The control of the test above: it does see one wrong byte.
+/// The control of the test above: one wrong byte is found.
 #[test]
 fn another_password_gives_other_bytes() {
     if !installed(&["kubectl"]) {
@@ -174,7 +174,7 @@ fn another_password_gives_other_bytes() {
     assert_ne!(*secret.expose_text(&metadata, Format::KubectlYaml), made);
 }
 
-/// Which names need quotes in YAML is for kubectl to say.
+/// Guards that the same names are quoted in YAML as by kubectl.
 #[test]
 fn names_are_quoted_where_kubectl_quotes_them() {
     if !installed(&["kubectl"]) {
@@ -226,7 +226,7 @@ fn names_are_quoted_where_kubectl_quotes_them() {
         "1e",
         "12345678901234567890",
     ] {
-        // A namespace has no dots.
+        // A namespace cannot contain dots.
         let namespace = if name.contains('.') { "apps" } else { name };
         let metadata = SecretMetadata::new(name)
             .unwrap()
@@ -241,7 +241,7 @@ fn names_are_quoted_where_kubectl_quotes_them() {
     }
 }
 
-/// kubectl reads each format as the same object, with every annotation as it was.
+/// Guards that kubectl reads the same object from each format, with unchanged annotations.
 #[test]
 fn kubectl_reads_every_format() {
     if !installed(&["kubectl"]) {
@@ -263,7 +263,7 @@ fn kubectl_reads_every_format() {
         Format::KubectlJson,
         Format::KubectlYaml,
     ] {
-        // The one command that reads a manifest, shows it and needs no server. It removes nothing.
+        // The only command that reads and shows a manifest without a server. It removes nothing.
         let arguments = [
             "annotate",
             "--local",
@@ -282,7 +282,7 @@ fn kubectl_reads_every_format() {
     assert!(!kubectl(&["annotate", "--local", "--filename=-", "absent-"], &broken).0);
 }
 
-/// Where there is an API server, it judges the Secret itself.
+/// Guards that an API server, if there is one, accepts the Secret.
 #[test]
 fn an_api_server_accepts_every_format() {
     let Ok(kubeconfig) = std::env::var("CHOREO_TEST_KUBECONFIG") else {

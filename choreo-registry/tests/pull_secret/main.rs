@@ -1,4 +1,4 @@
-//! Rendered pull secrets beside kubectl's, and in use: skopeo and podman pull with them.
+//! Compares rendered pull secrets with those of kubectl, and uses them with skopeo and podman.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -8,14 +8,14 @@ mod pull;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// Whether all these programs are there; says loudly what is not tested when one is not.
+/// Returns `true` if all these programs are installed, and otherwise reports what is not tested.
 fn installed(programs: &[&str]) -> bool {
     let missing = programs.iter().find(|program| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         !std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     });
     if let Some(program) = missing {
-        // Not through `eprintln`, which tests capture.
+        // Not `eprintln!`, because tests capture its output.
         let line =
             format!("SKIPPED: {program} is not installed, so pull secrets were not compared\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
@@ -23,7 +23,7 @@ fn installed(programs: &[&str]) -> bool {
     missing.is_none()
 }
 
-/// Runs a program to its end: whether it succeeded, and what it wrote.
+/// Runs a program to its end. Returns whether it succeeded, and its output.
 fn run(command: &mut Command, input: &str) -> (bool, String, String) {
     let mut child = command
         .stdin(Stdio::piped())

@@ -1,4 +1,4 @@
-//! The docker config of a pull secret as the auth file of skopeo and podman, against Debian's
+//! Uses the docker config of a pull secret as the auth file of skopeo and podman, with Debian's
 //! docker-registry with a password on loopback, without TLS.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,11 +11,11 @@ use tempfile::TempDir;
 
 use crate::{installed, run};
 
-/// What shells, JSON and base64 could spoil.
+/// A password with characters that shells, JSON and base64 could change.
 const USERNAME: &str = "robot$p+n";
 const PASSWORD: &str = "p<a>&\"ss\\ 'wörd':\u{2028}/+=";
 
-/// A registry that runs until it is dropped, with one image in it.
+/// A registry with one image that runs until it is dropped.
 struct Registry {
     process: Child,
     address: SocketAddr,
@@ -34,7 +34,7 @@ impl Registry {
         let (ok, line, error) = run(htpasswd.args(["-niB", "-C", "4", USERNAME]), PASSWORD);
         assert!(ok, "{error}");
         std::fs::write(&users, line).unwrap();
-        // Somebody else may take the port before the registry does; then the next one is tried.
+        // Another process may take the port in between. Then the next port is tried.
         for _ in 0..5 {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
@@ -65,8 +65,8 @@ impl Registry {
         format!("{}/team/app:1", self.address)
     }
 
-    /// Pushes an image without layers but one empty file, with the login on the command line: not
-    /// by what is tested.
+    /// Pushes an image with a single empty layer. The login is on the command line, so that the
+    /// push does not depend on the code under test.
     fn push(&self) {
         let folder = self.directory.path().join("image");
         std::fs::create_dir(&folder).unwrap();
@@ -96,7 +96,7 @@ impl Registry {
         assert!(ok, "{error}");
     }
 
-    /// The docker config of a pull secret, as a file.
+    /// Writes the docker config of a pull secret to a file.
     fn auth_file(&self, name: &str, password: &str) -> String {
         let credential = Credential::new(USERNAME, password).unwrap();
         let host = self.address.to_string().parse().unwrap();
@@ -190,7 +190,7 @@ fn podman_pulls_with_the_pull_secret_and_with_no_other() {
         ]);
         run(command.arg(registry.image()), "")
     };
-    // First the wrong one: what has been pulled once need not be asked for again.
+    // The wrong login first, because a pulled image need not be requested again.
     let (ok, _, error) = pull(&registry.auth_file("wrong.json", "wrong"));
     assert!(!ok && error.contains("authentication required"), "{error}");
     let (ok, _, error) = pull(&registry.auth_file("right.json", PASSWORD));

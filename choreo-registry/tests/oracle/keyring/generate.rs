@@ -1,16 +1,16 @@
-//! Keys and images that nearly fit.
+//! Keys and images that almost match.
 
 use choreo_registry::ImageReference;
 
 use super::image;
 
-/// Keys, each once, and an image.
+/// Unique keys, and an image.
 pub(crate) struct Case {
     pub(crate) keys: Vec<String>,
     pub(crate) image: ImageReference,
 }
 
-/// The spellings of Docker Hub and of another registry that people use, each alone.
+/// The common spellings of Docker Hub and of another registry, each alone.
 pub(crate) fn matrix() -> Vec<Case> {
     let hub = HUB_KEYS.iter().map(|key| (*key, "docker.io/acme/app"));
     let alias = HUB_KEYS
@@ -30,7 +30,7 @@ pub(crate) fn matrix() -> Vec<Case> {
         .collect()
 }
 
-/// A small generator of pseudo-random cases (SplitMix64): the same ones in each run.
+/// A generator of pseudo-random cases (SplitMix64), which are the same in each run.
 pub(crate) struct Generator(u64);
 
 impl Generator {
@@ -80,7 +80,7 @@ impl Generator {
                 name.push('/');
                 name.push_str(self.pick(&COMPONENTS));
             }
-            // A few combinations are no image, such as a port behind an empty host.
+            // A few combinations are not an image, such as a port after an empty host.
             if let Ok(image) = name.parse() {
                 return image;
             }
@@ -124,7 +124,7 @@ impl Generator {
         key
     }
 
-    /// A host that is, resembles or is a pattern for another.
+    /// Returns a host that equals, resembles or is a pattern for another.
     fn host(&mut self, host: &str) -> String {
         let mut labels: Vec<String> = host.split('.').map(str::to_owned).collect();
         let at = self.below(labels.len());

@@ -1,10 +1,10 @@
-//! Strings that are references, or nearly.
+//! Strings that are references or almost valid.
 
 use std::fmt::Write as _;
 
 const VECTORS: &str = include_str!("../../vectors/references.jsonl");
 
-/// A small generator of pseudo-random strings (SplitMix64): the same ones in each run.
+/// A generator of pseudo-random strings (SplitMix64), which are the same in each run.
 pub(crate) struct Generator {
     state: u64,
     vectors: Vec<String>,
@@ -41,7 +41,7 @@ impl Generator {
         self.changed(&vector)
     }
 
-    /// Some characters are replaced, put in, left out or repeated.
+    /// Replaces, inserts, removes or repeats some characters.
     fn changed(&mut self, text: &str) -> String {
         let mut characters: Vec<char> = text.chars().collect();
         for _ in 0..=self.below(3) {
@@ -60,7 +60,7 @@ impl Generator {
         characters.into_iter().collect()
     }
 
-    /// By the grammar, but for a slip now and then.
+    /// Returns a string of the grammar with an occasional mistake.
     fn reference(&mut self) -> String {
         let mut text = String::new();
         if self.one_in(2) {
@@ -115,7 +115,7 @@ impl Generator {
         text
     }
 
-    /// Lengths one below, at and above each limit of the grammar.
+    /// Returns lengths one below, at and above each limit of the grammar.
     fn near_a_limit(&mut self) -> String {
         let around = |limit: usize, slip: usize| limit - 1 + slip;
         let slip = self.below(3);
@@ -134,13 +134,13 @@ impl Generator {
         (0..self.below(24)).map(|_| self.character()).collect()
     }
 
-    /// Mostly one of those that the grammar tells apart.
+    /// Returns a character, usually one that the grammar distinguishes.
     fn character(&mut self) -> char {
         const TOLD_APART: &[u8] = b"aaazfg0099AZ...__---///::@@[]%+~ \n\t$";
         match self.below(40) {
             0 => char::from_u32(u32::try_from(self.below(0xd800)).unwrap()).unwrap(),
             1 => char::from(u8::try_from(self.below(128)).unwrap()),
-            // Upper case, digits and letters to Unicode, and to ASCII not.
+            // Upper case, digits and letters in Unicode but not in ASCII.
             2 => ['É', '１', 'ß', 'K'][self.below(4)],
             _ => char::from(TOLD_APART[self.below(TOLD_APART.len())]),
         }
