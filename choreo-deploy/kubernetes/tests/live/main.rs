@@ -12,6 +12,7 @@
 mod cluster;
 mod conformance;
 mod control;
+mod plain_http;
 mod rbac;
 mod reasons;
 mod recording;
