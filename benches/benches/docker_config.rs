@@ -11,12 +11,12 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-#[derive(Deserialize, Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Config {
     auths: HashMap<String, Entry>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,

@@ -64,6 +64,7 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     ///   nothing.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](BackendErrorKind::Stale), [`Refused`](BackendErrorKind::Refused) if the data
     /// plane rejects the objects, and the errors of any call.
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError>;
@@ -77,6 +78,7 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     ///   [`Missing`](crate::rollout::RolloutPhase::Missing) until it is applied again.
     ///
     /// # Errors
+    ///
     /// Returns an error only if it cannot observe the target.
     async fn observe(&self, target: &Target) -> Result<Rollout, BackendError>;
 
@@ -88,6 +90,7 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// - All waiting changes take effect before anything is removed.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](BackendErrorKind::Stale) and the errors of any call. A deployment is not ready
     /// before this succeeds, unless the error [is about
     /// leftovers](BackendError::is_about_leftovers): then all waiting changes took effect, and only the
@@ -109,6 +112,7 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// - With [`Pull::AsBefore`] the restored pods pull as the generation that was ready last.
     ///
     /// # Errors
+    ///
     /// Returns the errors of [`apply`](Self::apply).
     async fn take_back(
         &self,
@@ -123,6 +127,7 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// - The release and the settings are unchanged.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](BackendErrorKind::Stale), [`NotFound`](BackendErrorKind::NotFound) if nothing
     /// is applied, and the errors of any call.
     async fn update_pull_secret(
@@ -140,6 +145,7 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// - Removing a target without objects succeeds.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](BackendErrorKind::Stale) and the errors of any call.
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError>;
 
@@ -159,6 +165,7 @@ pub trait TaskRunner: Send + Sync {
     /// - A duplicate run id starts nothing and succeeds, in any phase of the run.
     ///
     /// # Errors
+    ///
     /// Returns [`Refused`](BackendErrorKind::Refused), [`Stale`](BackendErrorKind::Stale) if the target
     /// was removed since, [`NotFound`](BackendErrorKind::NotFound) if nothing was ever applied to it,
     /// and the errors of any call. A backend that needs no applied target need not reject the run.
@@ -172,6 +179,7 @@ pub trait TaskRunner: Send + Sync {
     /// - A final status never changes.
     ///
     /// # Errors
+    ///
     /// Returns an error only if it cannot observe the run.
     async fn observe_run(&self, target: &Target, run: &RunId) -> Result<RunStatus, BackendError>;
 
@@ -181,6 +189,7 @@ pub trait TaskRunner: Send + Sync {
     /// - A run that ended keeps its status, and an unknown run stays unknown.
     ///
     /// # Errors
+    ///
     /// Returns the errors of any call.
     async fn cancel_run(&self, target: &Target, run: &RunId) -> Result<(), BackendError>;
 }
@@ -195,6 +204,7 @@ pub trait LogReader: Send + Sync {
     /// - Returns no lines if nothing runs or nothing was written.
     ///
     /// # Errors
+    ///
     /// Returns an error only if it cannot read the logs.
     async fn tail(&self, target: &Target, query: &LogQuery) -> Result<Vec<LogLine>, BackendError>;
 }
@@ -300,6 +310,7 @@ impl Pull<'_> {
     /// ```
     ///
     /// # Errors
+    ///
     /// Returns [`Unsupported`](BackendErrorKind::Unsupported) if this is `AsBefore`.
     pub fn unless_as_before(&self, operation: &'static str) -> Result<(), BackendError> {
         if !matches!(self, Self::AsBefore) {

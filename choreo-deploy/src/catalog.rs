@@ -17,6 +17,7 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// Returns the plan of a component; `None` if the organization has no such component.
     ///
     /// # Errors
+    ///
     /// Returns [`CatalogError`] if the look-up fails.
     async fn plan(&self, component: &ComponentKey) -> Result<Option<Plan>, CatalogError>;
 }

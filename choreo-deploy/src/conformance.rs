@@ -114,6 +114,7 @@ macro_rules! store_conformance {
 /// Runs a clause on its own runtime.
 ///
 /// # Panics
+///
 /// Panics if the clause panics or if no runtime can be created.
 pub fn block_on<T>(clause: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()

@@ -215,6 +215,7 @@ impl Deployer {
     /// a timeout around it, and read the reasons of the deployments that are still open.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the store.
     pub async fn work_until_idle(&self) -> Result<(), crate::store::StoreError> {
         worker::run_until_idle(self).await

@@ -168,6 +168,7 @@ macro_rules! document {
             /// Reads JSON, strictly.
             ///
             /// # Errors
+            ///
             /// Everything that is wrong, each with its path: members that are not known, missing or
             /// duplicate, values of a wrong type or that are not valid, a text that is no JSON or
             /// longer than [`LIMIT`](crate::document::LIMIT).

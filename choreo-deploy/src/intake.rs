@@ -24,12 +24,14 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
     /// a failed deployment later.
     ///
     /// # Errors
+    ///
     /// Returns an error of an [`IntakeErrorKind`].
     async fn accept(&self, submission: Submission) -> Result<Accepted, IntakeError>;
 
     /// Returns a deployment of a component, or `None` if the component has no such deployment.
     ///
     /// # Errors
+    ///
     /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     async fn get(
         &self,
@@ -40,6 +42,7 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
     /// Waits until a deployment is final or the time is over, and returns it.
     ///
     /// # Errors
+    ///
     /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     async fn wait(
         &self,
@@ -51,6 +54,7 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
     /// Returns the release of a deployment, or `None` while it has no release.
     ///
     /// # Errors
+    ///
     /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     async fn release(&self, deployment: &Deployment) -> Result<Option<Release>, IntakeError>;
 
@@ -61,6 +65,7 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
     /// deployment runs after it was replaced.
     ///
     /// # Errors
+    ///
     /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     async fn successor(&self, deployment: &Deployment)
     -> Result<Option<DeploymentId>, IntakeError>;

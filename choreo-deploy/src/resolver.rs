@@ -24,6 +24,7 @@ pub trait ImageResolver: fmt::Debug + Send + Sync + 'static {
     /// Reads and hashes the manifest of an image.
     ///
     /// # Errors
+    ///
     /// Returns a [`ResolveError`].
     async fn resolve(
         &self,

@@ -69,6 +69,7 @@ impl Sealer {
     /// Seals a credential for its context.
     ///
     /// # Errors
+    ///
     /// Returns [`SealError::Cipher`] if the cipher fails, which no input of this size causes.
     pub fn seal(
         &self,
@@ -89,6 +90,7 @@ impl Sealer {
     /// Opens a credential in its context.
     ///
     /// # Errors
+    ///
     /// Returns [`SealError::UnknownKey`] if it was sealed with an unknown key, and
     /// [`SealError::NotAuthentic`] if the credential or its context differs from what was sealed.
     pub fn open(
@@ -105,6 +107,7 @@ impl Sealer {
     /// `None` if it is already wrapped with the current key.
     ///
     /// # Errors
+    ///
     /// Returns the errors of [`open`](Self::open).
     pub fn rewrap(
         &self,
@@ -171,6 +174,7 @@ impl SealingKey {
     /// Creates a key with a name of 1 to 64 visible ASCII characters.
     ///
     /// # Errors
+    ///
     /// Returns [`SealError::KeyName`] if the name is not valid.
     pub fn new(id: impl Into<String>, key: [u8; KEY]) -> Result<Self, SealError> {
         let id = id.into();
@@ -188,6 +192,7 @@ impl SealingKey {
     /// whitespace is ignored.
     ///
     /// # Errors
+    ///
     /// Returns [`SealError::KeyName`] if the name is not valid, and [`SealError::KeyText`] if the text is
     /// not valid.
     pub fn from_hex(id: impl Into<String>, hex: &str) -> Result<Self, SealError> {

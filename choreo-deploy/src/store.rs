@@ -83,6 +83,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - If it returns an error, nothing has changed.
     ///
     /// # Errors
+    ///
     /// Returns an [`AcceptError`].
     async fn accept(&self, new: NewDeployment) -> Result<Accepted, AcceptError>;
 
@@ -104,12 +105,14 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - A row that cannot be read is skipped and stays unchanged.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError>;
 
     /// Extends a claim.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](StoreErrorKind::Stale) and the errors of the database.
     async fn renew(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError>;
 
@@ -120,6 +123,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - A deployment that already has a release keeps it; that release is returned.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](StoreErrorKind::Stale) and the errors of the database.
     async fn record_release(
         &self,
@@ -136,6 +140,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///   pinned.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](StoreErrorKind::Stale), [`NotFound`](StoreErrorKind::NotFound) if the
     /// deployment has no release, and the errors of the database.
     async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError>;
@@ -151,6 +156,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///   So every later deployment knows which release runs.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) if the
     /// phase is final, and the errors of the database.
     async fn put_back(&self, claim: &Claim, progress: Progress) -> Result<(), StoreError>;
@@ -164,6 +170,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - A final deployment never changes and is never claimed.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](StoreErrorKind::Stale), [`Conflict`](StoreErrorKind::Conflict) if the
     /// phase is not final, and the errors of the database.
     async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Deployment, StoreError>;
@@ -172,6 +179,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// when the lease expires.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
@@ -187,6 +195,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - Returns `None` for a deployment of another organization, as for one that does not exist.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn deployment(
         &self,
@@ -197,6 +206,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Returns deployments, newest first.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn deployments(&self, query: &DeploymentQuery) -> Result<Vec<Deployment>, StoreError>;
 
@@ -205,6 +215,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// such deployment. It has no timeout of its own; use one around it.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn changed(
         &self,
@@ -216,6 +227,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the state of a target, or `None` if it never had a deployment.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn target(&self, target: &Target) -> Result<Option<TargetState>, StoreError>;
 
@@ -230,6 +242,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///   [left](Outcome::left).
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn targets(&self, query: &TargetQuery) -> Result<Vec<TargetState>, StoreError>;
 
@@ -242,6 +255,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// - Nothing else of the target changes.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn forget_planes(
         &self,
@@ -253,6 +267,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Returns a release of a component.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn release(
         &self,
@@ -263,6 +278,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the newest releases of a component, newest first.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn releases(
         &self,
@@ -273,6 +289,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// Returns a version of a target's settings.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn settings(&self, target: &Target, version: u64)
     -> Result<Option<Settings>, StoreError>;
@@ -281,6 +298,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     /// was held.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn release_hold(&self, target: &Target, at: Timestamp) -> Result<bool, StoreError>;
 
@@ -305,18 +323,21 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///   thousand times the epoch in every organization.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn raise_epoch(&self, at: Timestamp) -> Result<u64, StoreError>;
 
     /// Returns the rows that this version cannot read. They stay unchanged and are not processed.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError>;
 
     /// Checks that the database responds, for readiness checks.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn ping(&self) -> Result<(), StoreError>;
 }

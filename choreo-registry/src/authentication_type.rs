@@ -19,7 +19,7 @@ use crate::string_value::string_value;
 /// assert!(AuthenticationType::DockerConfig.needs_secret());
 /// assert!(!AuthenticationType::Vendor.needs_secret());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum AuthenticationType {
     /// No credential: anonymous pulls are allowed.
@@ -85,7 +85,7 @@ string_value!(
 );
 
 /// The error returned if a string is not the name of an [`AuthenticationType`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseAuthenticationTypeError {
     input: String,
 }

@@ -309,7 +309,7 @@ fn check_password(password: &str) -> Result<(), CredentialError> {
 ///      is in its own field",
 /// );
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CredentialError {
     /// The password is empty.

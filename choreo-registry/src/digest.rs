@@ -34,7 +34,7 @@ use crate::string_value::string_value;
 /// assert!(digest.matches(b"hello"));
 /// assert!(!digest.matches(b"hello!"));
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Digest {
     /// `algorithm:hex`, followed by zeros.
     text: [u8; MAX_LEN],
@@ -144,7 +144,7 @@ impl fmt::Debug for Digest {
 /// assert_eq!(Algorithm::Sha512.as_str(), "sha512");
 /// assert_eq!(Algorithm::Sha512.hex_len(), 128);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Algorithm {
     /// SHA-256, 64 hexadecimal digits.

@@ -66,7 +66,7 @@ pub struct DockerConfig {
 }
 
 /// The ambiguities in the document that have been repaired.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Repairs {
     auth: bool,
     byte_order_mark: bool,

@@ -36,7 +36,7 @@ use crate::string_value::string_value;
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
     code: Code,
     message: String,
@@ -126,7 +126,7 @@ macro_rules! codes {
         /// | code | severity | meaning |
         /// |---|---|---|
         $(#[doc = concat!("| `", $name, "` | ", stringify!($severity), " | ", $meaning, " |")])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[non_exhaustive]
         pub enum Code {
             $(
@@ -267,7 +267,7 @@ string_value!(
 ///     "unknown code \"no-such-code\" of a finding: it may be one of a later version",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnknownCode {
     input: String,
 }
@@ -296,7 +296,7 @@ impl std::error::Error for UnknownCode {}
 /// assert_eq!(Severity::Warning.as_str(), "warning");
 /// assert_eq!("info".parse(), Ok(Severity::Info));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Severity {
     /// Good to know.
@@ -341,7 +341,7 @@ string_value!(Severity, UnknownSeverity, "\"info\" or \"warning\"");
 ///     "unknown severity \"fatal\": write info or warning",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnknownSeverity {
     input: String,
 }

@@ -48,7 +48,7 @@ use crate::string_value::string_value;
 ///
 /// It does not resolve or contact the host, and does not decide whether a control plane may connect
 /// to it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RegistryHost {
     text: String,
     /// The position of the port's colon, or the length.

@@ -56,7 +56,7 @@ use crate::{Digest, Finding};
 /// It does not check that the registry or the image exist, nor the rules of the network for a host.
 /// Like the kubelet, it does not normalise Docker Hub's other names, nor hosts in upper case.
 /// [`ContainerRegistry::serves`](crate::ContainerRegistry::serves) does.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ImageReference {
     /// The normalised reference.
     text: String,

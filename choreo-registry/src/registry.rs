@@ -326,7 +326,7 @@ impl fmt::Debug for ContainerRegistry {
 /// assert_eq!(moved.display_name(), "Images");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MovedRegistry {
     display_name: String,
     host: RegistryHost,

@@ -16,7 +16,7 @@ use crate::wiped::WipedText;
 pub(crate) struct Fields<'d>(Vec<(Text<'d>, &'d RawValue)>);
 
 /// Why a text is not a JSON object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum NoObject {
     /// It is JSON, but of this type.
     Type(&'static str),
@@ -125,7 +125,7 @@ pub(crate) enum Text<'d> {
 
 /// The error of a string with half a surrogate pair: the one value in JSON's grammar that is not
 /// text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct LoneSurrogate;
 
 impl LoneSurrogate {

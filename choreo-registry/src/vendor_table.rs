@@ -94,7 +94,7 @@ use crate::quote::Quoted;
 /// It cannot recognise Harbor by the host alone, nor GitLab, Quay and JFrog under your own hosts:
 /// they are `self-hosted` unless a row contains the host, as above. [`VendorTable::of_credential`]
 /// also uses the user name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Vendor {
     id: Cow<'static, str>,
     name: Cow<'static, str>,
@@ -348,7 +348,7 @@ impl fmt::Display for Vendor {
 }
 
 /// The address at which a vendor exchanges credentials for tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 struct TokenRealm {
     url: Cow<'static, str>,
     host: HostPattern,
@@ -371,7 +371,7 @@ impl TokenRealm {
 }
 
 /// Why a value is not valid in a row of the [`VendorTable`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum VendorError {
     /// The id is not words of lower-case letters and digits, separated by hyphens.

@@ -82,9 +82,11 @@ impl<S> Server<S> {
     /// connections can wait to be accepted, unless the system's limit is lower.
     ///
     /// # Errors
+    ///
     /// Returns the system's error if the process cannot listen on the address.
     ///
     /// # Panics
+    ///
     /// Panics outside a tokio runtime with I/O enabled.
     ///
     /// ```
@@ -111,9 +113,11 @@ impl<S> Server<S> {
     /// Creates a server from a socket that is already listening, such as one from a service manager.
     ///
     /// # Errors
+    ///
     /// Returns the system's error if it rejects the socket.
     ///
     /// # Panics
+    ///
     /// Panics outside a tokio runtime with I/O enabled.
     ///
     /// ```
@@ -185,6 +189,7 @@ impl<S> Server<S> {
     /// address to the public.
     ///
     /// # Errors
+    ///
     /// Returns the system's error if the process cannot listen on the address.
     ///
     /// ```
@@ -210,6 +215,7 @@ impl<S> Server<S> {
     /// Returns the address, with the port that the system selected for port 0.
     ///
     /// # Errors
+    ///
     /// Returns the system's error if it cannot determine the address.
     ///
     /// ```
@@ -229,6 +235,7 @@ impl<S> Server<S> {
     /// Returns the address of [`with_health_at`](Self::with_health_at), if it was called.
     ///
     /// # Errors
+    ///
     /// Returns the system's error if it cannot determine the address.
     ///
     /// ```

@@ -64,6 +64,7 @@ impl DeployToken {
     /// Creates a token of a component, and its record for the store.
     ///
     /// # Panics
+    ///
     /// Panics if the operating system does not provide random numbers.
     ///
     /// ```

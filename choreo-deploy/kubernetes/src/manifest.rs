@@ -51,6 +51,7 @@ pub(crate) use self::support::{namespace_object, pull_secret, pull_secret_name};
 /// ```
 ///
 /// # Errors
+///
 /// Returns [`Refused`](BackendErrorKind::Refused) if this crate does not know the release's render
 /// version, if the policy has no namespace for the target, or if the operator's patch changed a
 /// fixed part; [`Unsupported`](BackendErrorKind::Unsupported) for values that this backend cannot
@@ -98,6 +99,7 @@ fn objects_of(plan: &Plan<'_>) -> Result<Vec<Object>, BackendError> {
 /// Services and Web Applications have the default limits of a run.
 ///
 /// # Errors
+///
 /// Those of [`render`].
 pub fn render_run(run: &RunIntent<'_>, policy: &Policy) -> Result<Object, BackendError> {
     let plan = Plan::new(&run.intent, policy)?;

@@ -116,7 +116,7 @@ impl fmt::Debug for Patch {
 /// now. What runs in the earlier namespace continues to run, and a removal does not find it. Remove
 /// the targets before the change, or delete the objects with their labels `choreo.dev/*`
 /// afterwards.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Namespaces {
@@ -177,7 +177,7 @@ impl Namespaces {
 
 /// The permissions of containers, in the words of the Pod Security Standards
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/>).
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SecurityProfile {
@@ -223,7 +223,7 @@ impl SecurityProfile {
 
 /// The time at which images are pulled
 /// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>).
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PullPolicy {
@@ -245,7 +245,7 @@ pub enum PullPolicy {
 ///
 /// assert_eq!(Scratch::default().tmp.to_string(), "1Gi");
 /// ```
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize)]
 #[non_exhaustive]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scratch {
@@ -271,7 +271,7 @@ impl Default for Scratch {
 }
 
 /// The times of rollouts and calls, in seconds.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize)]
 #[non_exhaustive]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Timing {

@@ -70,6 +70,7 @@ impl SqliteStore {
     /// end, and the file is unlocked.
     ///
     /// # Errors
+    ///
     /// Returns an [`OpenError`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_as(path.as_ref(), Sharing::Alone).await
@@ -89,6 +90,7 @@ impl SqliteStore {
     /// [`Deployer`](choreo_deploy::Deployer) does.
     ///
     /// # Errors
+    ///
     /// Returns an [`OpenError`].
     pub async fn open_shared(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_as(path.as_ref(), Sharing::Shared).await
@@ -118,6 +120,7 @@ impl SqliteStore {
     /// ```
     ///
     /// # Errors
+    ///
     /// Returns an [`OpenError`], including [`Missing`](OpenError::Missing) and
     /// [`Outdated`](OpenError::Outdated).
     pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {

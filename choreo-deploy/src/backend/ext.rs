@@ -14,6 +14,7 @@ pub trait DeploymentBackendExt: DeploymentBackend {
     /// a rollout may progress forever.
     ///
     /// # Errors
+    ///
     /// Returns the first error of [`observe`](DeploymentBackend::observe) that is not transient.
     fn watch_until_settled(
         &self,
@@ -40,6 +41,7 @@ pub trait DeploymentBackendExt: DeploymentBackend {
     /// Returns `true` if this generation of the target is ready now.
     ///
     /// # Errors
+    ///
     /// Returns the errors of [`observe`](DeploymentBackend::observe).
     fn is_ready(
         &self,

@@ -216,6 +216,7 @@ pub(super) fn assert_stale<T: fmt::Debug>(result: Result<T, backend::BackendErro
 /// Returns a target of a component with a name, for tests and examples.
 ///
 /// # Panics
+///
 /// Panics if the name is not a valid id.
 #[must_use]
 pub fn example_target(component: &str) -> Target {
@@ -231,6 +232,7 @@ pub fn example_target(component: &str) -> Target {
 /// Returns a release of a Service with the [image](example_image) of a number, for tests and examples.
 ///
 /// # Panics
+///
 /// Panics if the number is 0.
 #[must_use]
 pub fn example_release(number: u64) -> Release {

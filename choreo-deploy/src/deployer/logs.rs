@@ -8,6 +8,7 @@ impl Deployer {
     /// Returns the last log lines of a component in an environment.
     ///
     /// # Errors
+    ///
     /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if the data plane has no logs, and
     /// [`Unavailable`](IntakeErrorKind::Unavailable) if it does not answer.
     pub async fn logs(

@@ -136,6 +136,7 @@ impl Deployer {
     /// ```
     ///
     /// # Errors
+    ///
     /// Returns [`Unavailable`](crate::intake::IntakeErrorKind::Unavailable) if the store or the catalog
     /// does not answer.
     pub async fn orphans(&self, query: &TargetQuery) -> Result<Orphans, IntakeError> {
@@ -172,6 +173,7 @@ impl Deployer {
     /// was on one of them.
     ///
     /// # Errors
+    ///
     /// Returns [`Unavailable`](crate::intake::IntakeErrorKind::Unavailable) if the store does not answer.
     pub async fn forget_data_planes(
         &self,

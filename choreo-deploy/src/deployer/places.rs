@@ -22,6 +22,7 @@ impl Deployer {
     /// previous projects.
     ///
     /// # Errors
+    ///
     /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if nothing was ever deployed there, and
     /// the errors of [`accept`](crate::Intake::accept).
     pub async fn remove(
@@ -49,6 +50,7 @@ impl Deployer {
     /// [`orphans`](Self::orphans) lists.
     ///
     /// # Errors
+    ///
     /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if the target is on no data plane, and
     /// [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     pub async fn remove_target(&self, target: &Target) -> Result<Accepted, IntakeError> {

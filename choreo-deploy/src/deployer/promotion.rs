@@ -16,6 +16,7 @@ impl Deployer {
     /// that one.
     ///
     /// # Errors
+    ///
     /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if nothing is ready there, if it is the
     /// last environment, or if the release is not pinned, and the errors of
     /// [`accept`](crate::Intake::accept).
@@ -57,6 +58,7 @@ impl Deployer {
     /// until [`release_hold`](Self::release_hold).
     ///
     /// # Errors
+    ///
     /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if there is no such release, or none before
     /// the present one, and the errors of [`accept`](crate::Intake::accept).
     pub async fn rollback(&self, request: RollbackRequest) -> Result<Accepted, IntakeError> {
@@ -80,6 +82,7 @@ impl Deployer {
     /// Allows automatic deployments to a target again. Returns `true` if the target was held.
     ///
     /// # Errors
+    ///
     /// Returns the errors of [`accept`](crate::Intake::accept).
     pub async fn release_hold(
         &self,

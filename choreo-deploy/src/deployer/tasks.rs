@@ -15,6 +15,7 @@ impl Deployer {
     /// Runs a task with the release that is ready in an environment.
     ///
     /// # Errors
+    ///
     /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if the component is not a task or nothing
     /// is ready, and the errors of [`accept`](crate::Intake::accept).
     pub async fn run_task(&self, request: RunRequest) -> Result<Run, IntakeError> {
@@ -53,6 +54,7 @@ impl Deployer {
     /// component has no such run.
     ///
     /// # Errors
+    ///
     /// Returns [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     pub async fn wait_run(
         &self,
@@ -84,6 +86,7 @@ impl Deployer {
     /// Stops a run of a component.
     ///
     /// # Errors
+    ///
     /// Returns [`NotPossible`](IntakeErrorKind::NotPossible) if the component has no such run, and
     /// [`Unavailable`](IntakeErrorKind::Unavailable) if the store does not answer.
     pub async fn cancel_run(

@@ -31,6 +31,7 @@ pub trait RegistryStore: fmt::Debug + Send + Sync + 'static {
     ///   nor change.
     ///
     /// # Errors
+    ///
     /// Returns the errors above and those of the database.
     async fn put_registry(
         &self,
@@ -41,6 +42,7 @@ pub trait RegistryStore: fmt::Debug + Send + Sync + 'static {
     /// Returns a registry of an organization.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn registry(
         &self,
@@ -51,6 +53,7 @@ pub trait RegistryStore: fmt::Debug + Send + Sync + 'static {
     /// Returns all registries of an organization, ordered by id.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn registries(
         &self,
@@ -60,6 +63,7 @@ pub trait RegistryStore: fmt::Debug + Send + Sync + 'static {
     /// Removes a registry and its credential. Returns `true` if it existed.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn remove_registry(
         &self,

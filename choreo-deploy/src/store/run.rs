@@ -23,12 +23,14 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// - Returns [`NothingReady`](AcceptError::NothingReady) if no release is ready.
     ///
     /// # Errors
+    ///
     /// Returns an [`AcceptError`].
     async fn accept_run(&self, new: NewRun) -> Result<Run, AcceptError>;
 
     /// Releases a claim before the run has ended, and sets the time of the next attempt.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](super::StoreErrorKind::Stale) and the errors of the database.
     async fn put_back_run(&self, claim: &RunClaim, progress: RunProgress)
     -> Result<(), StoreError>;
@@ -39,6 +41,7 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// - A final run never changes and is never claimed.
     ///
     /// # Errors
+    ///
     /// Returns [`Stale`](super::StoreErrorKind::Stale) and the errors of the database.
     async fn finish_run(&self, claim: &RunClaim, outcome: RunOutcome) -> Result<Run, StoreError>;
 
@@ -53,6 +56,7 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     ///   as for one that does not exist.
     ///
     /// # Errors
+    ///
     /// Returns the errors above and those of the database.
     async fn request_cancel(
         &self,
@@ -64,6 +68,7 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// Returns a run of an organization, or `None` if the organization has no such run.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn run(
         &self,
@@ -74,6 +79,7 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the newest runs of a target, newest first.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn runs(&self, target: &Target, limit: usize) -> Result<Vec<Run>, StoreError>;
 
@@ -82,6 +88,7 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// It has no timeout of its own; use one around it.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn run_changed(
         &self,

@@ -18,6 +18,7 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// - Returns [`Conflict`](super::StoreErrorKind::Conflict) if the id is already used.
     ///
     /// # Errors
+    ///
     /// Returns the errors above and those of the database.
     async fn issue_token(&self, token: TokenRecord) -> Result<(), StoreError>;
 
@@ -25,12 +26,14 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// client sent. For requests of a tenant, use [`tokens`](Self::tokens).
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError>;
 
     /// Returns all tokens of a component, live or not, newest first.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn tokens(&self, component: &ComponentKey) -> Result<Vec<TokenRecord>, StoreError>;
 
@@ -43,6 +46,7 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     ///   organization, as for one that does not exist.
     ///
     /// # Errors
+    ///
     /// Returns the errors above and those of the database.
     async fn revoke_token(
         &self,
@@ -57,6 +61,7 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// - The use is recorded at most once per minute. More frequent calls change nothing.
     ///
     /// # Errors
+    ///
     /// Returns the errors of the database.
     async fn touch_token(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError>;
 }

@@ -71,6 +71,7 @@ impl Endpoints {
     /// Creates the list of endpoints.
     ///
     /// # Errors
+    ///
     /// Returns [`ParseEndpointError::None`] if the list is empty, [`DuplicateName`] or
     /// [`DuplicatePort`] if two endpoints share one.
     ///

@@ -35,6 +35,7 @@ impl Scaling {
     /// Creates a range of copies, which use about this percentage of their requested CPU.
     ///
     /// # Errors
+    ///
     /// Returns [`ScalingError::Range`] if the maximum is below the minimum, and
     /// [`ScalingError::CpuGoal`] if the target is not between 1 and 100 percent.
     pub fn range(

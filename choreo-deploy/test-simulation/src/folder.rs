@@ -4,6 +4,7 @@ use tempfile::TempDir;
 /// nothing of it has to be on a disk.
 ///
 /// # Panics
+///
 /// If no folder can be created.
 #[must_use]
 pub fn folder() -> TempDir {

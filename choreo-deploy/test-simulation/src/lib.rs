@@ -99,6 +99,7 @@ pub const EVENTS: usize = 60;
 /// seed that `CHOREO_TEST_SEED` names.
 ///
 /// # Panics
+///
 /// When a history breaks a promise: with its seed, the fewest events with which it does so, what
 /// happened last, and how to run it again.
 pub fn keeps_every_promise<S: Storage>(usual: u64, storage: impl Fn() -> S + Sync) {

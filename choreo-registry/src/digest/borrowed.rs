@@ -20,7 +20,7 @@ use super::{Algorithm, Digest, ParseDigestError, check};
 /// assert_eq!(image.digest(), Some(digest));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DigestRef<'a> {
     text: &'a str,
     algorithm: Algorithm,

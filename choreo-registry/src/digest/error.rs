@@ -16,7 +16,7 @@ use crate::quote::Quoted;
 ///      use sha256, sha384 or sha512",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseDigestError {
     input: String,
     rule: Rule,
@@ -44,7 +44,7 @@ impl fmt::Display for ParseDigestError {
 impl std::error::Error for ParseDigestError {}
 
 /// The rule that a digest breaks, and what to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Rule {
     Algorithm,
     Character { at: usize },

@@ -28,7 +28,7 @@ use crate::host::ParseHostError;
 ///      is set, or enter user name and password",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum DockerConfigError {
     /// `auth` cannot be decoded.
@@ -134,7 +134,7 @@ pub enum DockerConfigError {
 }
 
 /// Why the value of `auth` is not valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AuthDefect {
     /// The decoded text does not contain a colon between user name and password.

@@ -20,7 +20,7 @@ use crate::quote::Quoted;
 ///      belongs to the image",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseHostError {
     /// `None` if the input contains a password or may be anything.
     input: Option<String>,
@@ -125,7 +125,7 @@ impl fmt::Display for ParseHostError {
 impl std::error::Error for ParseHostError {}
 
 /// The rule that a host breaks, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Rule {
     Blank,
     /// The character, if it may be shown.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 /// The parts of a URL that keys need: the host with its port, and the path, both unescaped.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Eq, PartialEq)]
 pub(super) struct Url {
     pub(super) host: Vec<u8>,
     pub(super) path: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Url {
 /// assert_eq!(reason, Reason::Unreadable(UrlError::Port));
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum UrlError {
     /// The brackets contain something other than an IPv6 address.

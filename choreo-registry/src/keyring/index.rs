@@ -297,7 +297,7 @@ impl Hasher for AlreadyHashed {
 }
 
 /// Sorted ranks; the usual few of them are stored without allocation.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ranks {
     inline: [usize; INLINE],
     len: usize,

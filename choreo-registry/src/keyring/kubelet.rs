@@ -29,7 +29,7 @@ pub(super) fn normalise(key: &str) -> Result<Vec<u8>, UrlError> {
 }
 
 /// The parts of a key that are compared with an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Rule {
     pub(super) host: Vec<u8>,
     pub(super) port: Vec<u8>,
@@ -98,7 +98,7 @@ impl Rule {
 }
 
 /// An image's name, split by the kubelet's rules.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
     /// Domain and path.
     pub(super) name: &'a str,

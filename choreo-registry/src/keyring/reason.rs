@@ -25,7 +25,7 @@ use super::go_url::UrlError;
 /// );
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
     /// It matches: it is the first key that the tool looks up.

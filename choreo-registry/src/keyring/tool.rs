@@ -13,7 +13,7 @@ use std::fmt;
 /// assert_eq!(Tool::ALL.len(), 4);
 /// assert_eq!(Tool::ContainersImage.to_string(), "podman");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Tool {
     /// The kubelet, with the keys of pull secrets.

@@ -12,7 +12,7 @@ use super::tool::Tool;
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// How a key fits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Fit {
     /// The number of parts of the image's name that the key leaves out.
     pub(super) distance: usize,

@@ -15,7 +15,7 @@ use crate::quote::Quoted;
 ///     "the registry needs no pull secret: the data plane's nodes have access of their own",
 /// );
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum NoPullSecret {
     /// The authentication type is public: anonymous pulls are allowed.
@@ -50,7 +50,7 @@ impl std::error::Error for NoPullSecret {}
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PullSecretError {
     /// An image belongs to another registry.

@@ -23,7 +23,7 @@ use super::text::{Yaml, push_json, push_yaml};
 /// assert_eq!(secret.expose_text(&metadata, Format::Json), json);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Format {
     /// JSON on one line.

@@ -25,7 +25,7 @@ use crate::quote::Quoted;
 /// assert!(SecretMetadata::new("Team Images").is_err());
 /// # Ok::<(), choreo_registry::pull_secret::SecretMetadataError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SecretMetadata {
     name: String,
     namespace: Option<String>,
@@ -148,7 +148,7 @@ impl SecretMetadata {
 ///      '.', with a letter or digit at both ends of each part",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SecretMetadataError {
     part: Part,
     input: String,
@@ -193,7 +193,7 @@ impl fmt::Display for SecretMetadataError {
 
 impl std::error::Error for SecretMetadataError {}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Part {
     Annotations,
     AnnotationKey,

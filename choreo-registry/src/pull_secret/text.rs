@@ -61,7 +61,7 @@ impl<'t> JsonText<'t> {
 }
 
 /// The rules by which YAML is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Yaml {
     /// Plain scalars are those that every reader reads as a string, whatever numbers it can read.
     Cautious,

@@ -58,7 +58,7 @@ pub(super) fn tag(input: &str) -> Result<(), Violation> {
 }
 
 /// The first part of a reference.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 enum Domain {
     /// Docker Hub, written or implied.
     Hub,

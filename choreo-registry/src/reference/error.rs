@@ -23,10 +23,10 @@ use crate::quote::Quoted;
 ///      found 'A' at byte 8: try \"ghcr.io/acme/app:1\"",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseReferenceError(Box<Details>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 struct Details {
     subject: Subject,
     /// `None` if the input may contain a password.
@@ -125,7 +125,7 @@ impl fmt::Display for Details {
 }
 
 /// The kind of text that was being parsed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Subject {
     ImageReference,
     Repository,
@@ -151,7 +151,7 @@ impl Subject {
 }
 
 /// A broken rule and the byte at which it is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Violation {
     pub(super) rule: Rule,
     pub(super) at: usize,
@@ -164,7 +164,7 @@ impl Violation {
 }
 
 /// The rules of the grammar, and the common mistakes in applying them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Rule {
     Blank,
     Character,

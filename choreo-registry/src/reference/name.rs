@@ -20,7 +20,7 @@ use crate::string_value::string_value;
 /// assert!("acme//app".parse::<Repository>().is_err());
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Repository(String);
 
 impl Repository {
@@ -56,7 +56,7 @@ string_value!(
 /// assert_eq!(image.repository().to_owned(), "acme/app".parse()?);
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RepositoryRef<'a>(&'a str);
 
 impl<'a> RepositoryRef<'a> {
@@ -123,7 +123,7 @@ impl AsRef<str> for RepositoryRef<'_> {
 /// );
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Tag(String);
 
 impl Tag {
@@ -155,7 +155,7 @@ string_value!(Tag, ParseReferenceError, "a tag such as \"1.26\"");
 /// assert_eq!(image.tag().map(TagRef::to_owned), Some("1.26".parse()?));
 /// # Ok::<(), choreo_registry::reference::ParseReferenceError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TagRef<'a>(&'a str);
 
 impl<'a> TagRef<'a> {

@@ -22,7 +22,7 @@
 use crate::digest::{self, Algorithm};
 
 /// An accepted reference: its normalised form is `implied`, then the input from byte `skip` on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Walk {
     pub(super) implied: Implied,
     pub(super) skip: usize,
@@ -31,7 +31,7 @@ pub(super) struct Walk {
 }
 
 /// The prefix that normalisation adds to a reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Implied {
     Nothing,
     Hub,
@@ -49,7 +49,7 @@ impl Implied {
 }
 
 /// The positions at which the parts of a reference end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Parts {
     /// 0 if no domain is written, otherwise the byte after the domain's slash.
     pub(super) path_start: usize,

@@ -21,7 +21,7 @@ use crate::vendor_table::CredentialRefusal;
 /// );
 /// # Ok::<(), choreo_registry::host::ParseHostError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// The vendor can never accept such a credential.

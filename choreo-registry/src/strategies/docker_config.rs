@@ -127,7 +127,7 @@ pub fn broken_docker_config() -> impl Strategy<Value = (String, DockerConfigErro
 }
 
 /// The fields that an entry contains.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Fields {
     Auth,
     All,

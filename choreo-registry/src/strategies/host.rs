@@ -233,7 +233,7 @@ fn port_text(port: Option<u16>) -> String {
 }
 
 /// The text around a host in pasted input.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 struct Decoration {
     scheme: &'static str,
     upper_case: bool,

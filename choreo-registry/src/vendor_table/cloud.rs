@@ -14,7 +14,7 @@ use crate::string_value::string_value;
 /// assert_eq!(Cloud::Aws.as_str(), "aws");
 /// assert_eq!("azure".parse(), Ok(Cloud::Azure));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Cloud {
     /// Alibaba Cloud.
@@ -95,7 +95,7 @@ string_value!(
 ///      scaleway",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseCloudError {
     input: String,
 }

@@ -30,7 +30,7 @@ use crate::finding::Code;
 /// assert!(robot.is_accepted());
 /// # Ok::<(), choreo_registry::credential::CredentialError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CredentialForm {
     username_like: Cow<'static, str>,
     password_like: Password,
@@ -115,7 +115,7 @@ impl CredentialForm {
 }
 
 /// The condition that a password must satisfy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Password {
     /// A Google service account key.
     Key,
@@ -125,7 +125,7 @@ pub(super) enum Password {
 }
 
 /// The result for a credential of a form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
     Accepted,
     Doubtful {

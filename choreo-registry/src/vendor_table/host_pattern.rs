@@ -27,7 +27,7 @@ use crate::quote::Quoted;
 /// assert!(any_port.matches(&"registry.acme.example:5000".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HostPattern {
     text: String,
     /// The position in `text` at which the name ends.
@@ -38,7 +38,7 @@ pub struct HostPattern {
     is_ecr: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Port {
     Any,
     Is(Option<u16>),
@@ -161,13 +161,13 @@ impl fmt::Display for HostPattern {
 ///      a-*.acme.example",
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseHostPatternError {
     input: String,
     why: Why,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Why {
     Decorated,
     /// With letters in place of the stars, it is not a host.

@@ -13,7 +13,7 @@ use std::fmt;
 ///      AWS and the output of aws ecr get-login-password",
 /// );
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CredentialRefusal {
     /// Amazon ECR Public, with a user name other than `AWS`.

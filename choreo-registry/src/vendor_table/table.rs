@@ -28,7 +28,7 @@ use crate::{Credential, RegistryHost};
 /// assert_eq!(registry.vendor().id(), "acme-harbor");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct VendorTable {
     /// The first row that recognises a host is used. `self-hosted` is always present.
     rows: Arc<[Arc<Vendor>]>,

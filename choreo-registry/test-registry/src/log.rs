@@ -122,7 +122,7 @@ impl fmt::Debug for Recorded {
 ///
 /// assert_ne!(Scheme::None, Scheme::Bearer);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Scheme {
     /// A user name and a password (<https://www.rfc-editor.org/rfc/rfc7617>).

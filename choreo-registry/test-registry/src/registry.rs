@@ -240,7 +240,7 @@ impl Drop for TestRegistry {
 /// # Ok::<_, std::io::Error>(()) })?;
 /// # Ok::<_, std::io::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidTarget {
     /// The reference is neither a tag nor a digest.

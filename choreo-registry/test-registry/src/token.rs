@@ -26,7 +26,7 @@ use crate::name::{Digest, RepositoryName};
 ///
 /// assert_eq!(TokenField::default(), TokenField::Both);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TokenField {
     /// Only `access_token`, as in OAuth 2.

@@ -67,6 +67,7 @@ impl Health {
     /// Returns `Ok` if the server is ready. A server that is told to stop is not.
     ///
     /// # Errors
+    ///
     /// Returns the reason that was [set](Self::set), `starting` or `stopping`.
     ///
     /// ```

@@ -27,6 +27,7 @@ impl Lifetime {
     /// Creates a lifetime from a number of days.
     ///
     /// # Errors
+    ///
     /// Returns [`LifetimeError`] if the number is 0 or more than 365.
     ///
     /// ```

@@ -24,6 +24,7 @@ use crate::{
 /// The clauses for transports. Each runs on a runtime of its own: call none inside another.
 ///
 /// # Panics
+///
 /// When the transport does not keep the clause.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

@@ -57,7 +57,7 @@ pub(super) fn delete(exchange: &Exchange<'_>, name: &RepositoryName, digest: &Di
 /// The part of the content that a `Range` header requests.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110#name-range-requests>
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Eq, PartialEq)]
 enum Part {
     /// All of it: the header requests several ranges, or must be ignored.
     All,
