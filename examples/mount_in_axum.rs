@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use choreo_deploy::catalog::StaticCatalog;
-use choreo_deploy::deployer::{Deployer, Parts};
+use choreo_deploy::deployer::{Deployer, DeployerParts};
 use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::store::InMemoryStore;
@@ -56,7 +56,7 @@ fn platform(webhook: DeployWebhook) -> Router {
 
 fn webhook() -> Result<DeployWebhook, Box<dyn std::error::Error>> {
     let store = Arc::new(InMemoryStore::new());
-    let deployer = Deployer::new(Parts {
+    let deployer = Deployer::new(DeployerParts {
         store: Arc::<InMemoryStore>::clone(&store),
         catalog: Arc::new(StaticCatalog::default()),
         backends: Arc::new(HashMap::<_, _>::new()),

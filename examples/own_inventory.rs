@@ -23,7 +23,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use choreo_deploy::catalog::{Catalog, CatalogError, Plan, Stage};
-use choreo_deploy::deployer::{Deployer, Parts};
+use choreo_deploy::deployer::{Deployer, DeployerParts};
 use choreo_deploy::deployment::{Cause, RequestedImage};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::intake::{IntakeError, IntakeErrorKind, Submission};
@@ -195,7 +195,7 @@ async fn main() -> Result<()> {
     store.put_registry(images, None).await?;
 
     let data_plane: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
-    let deployer = Deployer::new(Parts {
+    let deployer = Deployer::new(DeployerParts {
         store: Arc::<InMemoryStore>::clone(&store),
         catalog: Arc::new(Inventory::open()?),
         backends: Arc::new(HashMap::from([("eu-1".parse()?, data_plane)])),

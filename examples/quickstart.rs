@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
-use choreo_deploy::deployer::{Parts, RollbackRequest};
+use choreo_deploy::deployer::{DeployerParts, RollbackRequest};
 use choreo_deploy::deployment::Phase;
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::release::ReleaseNumber;
@@ -227,7 +227,7 @@ impl ControlPlane {
         let backend = Arc::new(InMemoryBackend::new());
         let data_plane: Arc<dyn DeploymentBackend> = Arc::<InMemoryBackend>::clone(&backend);
         say!("  data plane: in memory; choreo-deploy-kubernetes is the backend for clusters");
-        let deployer = Deployer::new(Parts {
+        let deployer = Deployer::new(DeployerParts {
             store: Arc::<SqliteStore>::clone(&store),
             catalog: Arc::new(StaticCatalog::new([plan()?])),
             backends: Arc::new(HashMap::from([("eu-1".parse()?, data_plane)])),

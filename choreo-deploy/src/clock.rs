@@ -25,7 +25,7 @@ impl Clock for SystemClock {
 }
 
 /// A source of ids and jitter.
-pub trait Chance: fmt::Debug + Send + Sync + 'static {
+pub trait Entropy: fmt::Debug + Send + Sync + 'static {
     /// Returns a new, unique id of a deployment.
     fn deployment_id(&self) -> DeploymentId;
 
@@ -39,9 +39,9 @@ pub trait Chance: fmt::Debug + Send + Sync + 'static {
 /// The random numbers of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state")]
-pub struct SystemChance;
+pub struct SystemEntropy;
 
-impl Chance for SystemChance {
+impl Entropy for SystemEntropy {
     fn deployment_id(&self) -> DeploymentId {
         format!("d-{}", unique())
             .parse()
@@ -82,25 +82,25 @@ mod tests {
 
     #[test]
     fn ids_differ() {
-        assert_ne!(SystemChance.deployment_id(), SystemChance.deployment_id());
-        assert_ne!(SystemChance.run_id(), SystemChance.run_id());
+        assert_ne!(SystemEntropy.deployment_id(), SystemEntropy.deployment_id());
+        assert_ne!(SystemEntropy.run_id(), SystemEntropy.run_id());
     }
 
     #[test]
     fn ids_are_in_the_order_of_their_time() {
-        let before = SystemChance.deployment_id();
+        let before = SystemEntropy.deployment_id();
         std::thread::sleep(Duration::from_millis(2));
-        assert!(before < SystemChance.deployment_id());
+        assert!(before < SystemEntropy.deployment_id());
     }
 
     #[test]
     fn jitter_takes_any_duration() {
-        assert!(SystemChance.jitter(Duration::MAX) <= Duration::MAX);
+        assert!(SystemEntropy.jitter(Duration::MAX) <= Duration::MAX);
     }
 
     #[test]
     fn jitter_is_never_longer() {
         let longest = Duration::from_secs(3);
-        assert!((0..100).all(|_| SystemChance.jitter(longest) <= longest));
+        assert!((0..100).all(|_| SystemEntropy.jitter(longest) <= longest));
     }
 }

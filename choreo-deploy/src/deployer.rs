@@ -38,7 +38,7 @@ use choreo_registry::RegistryHost;
 use choreo_registry::vendor_table::VendorTable;
 use tokio::sync::Semaphore;
 
-use crate::clock::{Chance, Clock, SystemChance, SystemClock};
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::id::DataPlaneId;
 use crate::resolver::ImageResolver;
 use crate::sealer::Sealer;
@@ -69,7 +69,7 @@ pub use self::request::{RollbackRequest, RunRequest};
 /// use std::sync::Arc;
 ///
 /// use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
-/// use choreo_deploy::deployer::{Deployer, Parts};
+/// use choreo_deploy::deployer::{Deployer, DeployerParts};
 /// use choreo_deploy::deployment::{Cause, Phase, RequestedImage};
 /// use choreo_deploy::id::ComponentKey;
 /// use choreo_deploy::intake::Submission;
@@ -95,7 +95,7 @@ pub use self::request::{RollbackRequest, RunRequest};
 /// store.put_registry(images, None).await?;
 ///
 /// let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
-/// let deployer = Deployer::new(Parts {
+/// let deployer = Deployer::new(DeployerParts {
 ///     store,
 ///     catalog: Arc::new(StaticCatalog::new([plan])),
 ///     backends: Arc::new(HashMap::from([("eu-1".parse()?, backend)])),
@@ -115,9 +115,9 @@ pub use self::request::{RollbackRequest, RunRequest};
 /// ```
 #[derive(Clone)]
 pub struct Deployer {
-    parts: Parts,
+    parts: DeployerParts,
     clock: Arc<dyn Clock>,
-    chance: Arc<dyn Chance>,
+    chance: Arc<dyn Entropy>,
     options: Arc<DeployerOptions>,
     jumps: Arc<Jumps>,
     planes: Arc<Health<DataPlaneId>>,
@@ -131,7 +131,7 @@ pub struct Deployer {
     clippy::exhaustive_structs,
     reason = "a new part is a decision that every embedder takes"
 )]
-pub struct Parts {
+pub struct DeployerParts {
     /// The store of all records.
     pub store: Arc<dyn Store>,
     /// The components and their environments.
@@ -149,12 +149,12 @@ impl Deployer {
     /// Creates a deployer from its parts, with the system clock and default
     /// [options](DeployerOptions).
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: DeployerParts) -> Self {
         let options = DeployerOptions::default();
         Self {
             parts,
             clock: Arc::new(SystemClock),
-            chance: Arc::new(SystemChance),
+            chance: Arc::new(SystemEntropy),
             jumps: Arc::default(),
             planes: Arc::new(Health::new(Semaphore::MAX_PERMITS)),
             registries: Arc::new(Health::new(options.calls_per_registry.get())),
@@ -194,7 +194,7 @@ impl Deployer {
 
     /// Sets the source of ids and jitter.
     #[must_use]
-    pub fn with_chance(self, chance: impl Chance) -> Self {
+    pub fn with_entropy(self, chance: impl Entropy) -> Self {
         Self {
             chance: Arc::new(chance),
             ..self

@@ -180,14 +180,14 @@ impl fmt::Display for ReleaseNumber {
 /// The image of a release: the requested reference, and the digest to which it is pinned.
 ///
 /// ```
-/// use choreo_deploy::release::{Pin, Pinning, ReleaseImage};
+/// use choreo_deploy::release::{DigestPin, Pinning, ReleaseImage};
 ///
 /// let asked: choreo_registry::ImageReference = "registry.example.com/shop/orders:1.4".parse()?;
 /// let image = ReleaseImage::unpinned(asked);
 /// assert_eq!(image.deployed().to_string(), "registry.example.com/shop/orders:1.4");
 ///
 /// let digest = format!("sha256:{}", "0".repeat(64)).parse()?;
-/// let image = image.pinned(Pin::new(digest, Pinning::Resolved));
+/// let image = image.pinned(DigestPin::new(digest, Pinning::Resolved));
 /// assert_eq!(
 ///     image.deployed().to_string(),
 ///     format!("registry.example.com/shop/orders@sha256:{}", "0".repeat(64)),
@@ -202,7 +202,7 @@ pub struct ReleaseImage {
     /// The digest to which the image is pinned. `None` until the data plane has reported the
     /// running digest; such a release is deployed by tag, and cannot be promoted or rolled back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pin: Option<Pin>,
+    pub pin: Option<DigestPin>,
 }
 
 impl ReleaseImage {
@@ -217,7 +217,7 @@ impl ReleaseImage {
 
     /// Pins the image to a digest.
     #[must_use]
-    pub fn pinned(self, pin: Pin) -> Self {
+    pub fn pinned(self, pin: DigestPin) -> Self {
         Self {
             pin: Some(pin),
             ..self
@@ -238,14 +238,14 @@ impl ReleaseImage {
 /// The digest to which an image is pinned, and its source.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Pin {
+pub struct DigestPin {
     /// The digest of the manifest or index.
     pub digest: Digest,
     /// The source of the digest.
     pub by: Pinning,
 }
 
-impl Pin {
+impl DigestPin {
     /// Creates a pin from a digest and its source.
     #[must_use]
     pub fn new(digest: Digest, by: Pinning) -> Self {

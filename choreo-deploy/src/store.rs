@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use crate::Target;
 use crate::deployment::Deployment;
 use crate::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId};
-use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
+use crate::release::{DigestPin, Release, ReleaseDraft, ReleaseNumber};
 use crate::settings::Settings;
 
 pub use self::error::{AcceptError, StoreError, StoreErrorKind};
@@ -143,7 +143,7 @@ pub trait DeploymentStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// Returns [`Stale`](StoreErrorKind::Stale), [`NotFound`](StoreErrorKind::NotFound) if the
     /// deployment has no release, and the errors of the database.
-    async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError>;
+    async fn record_pin(&self, claim: &Claim, pin: DigestPin) -> Result<Release, StoreError>;
 
     /// Releases a claim before the deployment has ended, and sets the time of the next attempt.
     ///

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use choreo_deploy::backend::DeploymentBackend;
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
-use choreo_deploy::deployer::Parts;
+use choreo_deploy::deployer::DeployerParts;
 use choreo_deploy::deployment::{Cause, RequestedImage};
 use choreo_deploy::id::{ComponentKey, OrganizationId, RegistryId};
 use choreo_deploy::intake::Submission;
@@ -135,7 +135,7 @@ impl Platform {
             .iter()
             .flat_map(|organization| REGISTRIES.map(|registry| plan(organization, registry)));
         let clients = ClientResolver::new(Arc::<Recorder>::clone(&transport));
-        let deployer = Deployer::new(Parts {
+        let deployer = Deployer::new(DeployerParts {
             store: Arc::<InMemoryStore>::clone(&store),
             catalog: Arc::new(StaticCatalog::new(plans)),
             backends: Arc::new(HashMap::from([("eu-1".parse().unwrap(), backend)])),

@@ -9,7 +9,7 @@
 //! # use std::collections::HashMap;
 //! use std::sync::Arc;
 //!
-//! use choreo_deploy::deployer::{Deployer, Parts};
+//! use choreo_deploy::deployer::{Deployer, DeployerParts};
 //! use choreo_deploy::id::ComponentKey;
 //! use choreo_deploy::store::{InMemoryStore, TokenStore as _};
 //! use choreo_webhook::token::Lifetime;
@@ -35,7 +35,7 @@
 //! # let (id, host) = (("acme".parse()?, "images".parse()?), "registry.example.com".parse()?);
 //! # let authentication = choreo_registry::authentication::AuthenticationType::Vendor;
 //! # store.put_registry(NewRegistry::new(id, "Images", host, authentication), None).await?;
-//! let deployer = Deployer::new(Parts {
+//! let deployer = Deployer::new(DeployerParts {
 //!     store: Arc::clone(&store) as _,
 //!     // … the catalog, the data planes and how images are resolved
 //! #    catalog: Arc::new(StaticCatalog::new([Plan::new(report, ManualTask::new()).then(stage)])),

@@ -56,7 +56,7 @@ use crate::token::PREFIX;
 ///
 /// use choreo_deploy::clock::SystemClock;
 /// # use choreo_deploy::catalog::StaticCatalog;
-/// # use choreo_deploy::deployer::{Deployer, Parts};
+/// # use choreo_deploy::deployer::{Deployer, DeployerParts};
 /// # use choreo_deploy::resolver::NeverResolver;
 /// # use choreo_deploy::sealer::{Sealer, SealingKey};
 /// # use choreo_deploy::store::InMemoryStore;
@@ -68,7 +68,7 @@ use crate::token::PREFIX;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let tokens = Arc::new(InMemoryStore::new());
-/// # let intake = Arc::new(Deployer::new(Parts {
+/// # let intake = Arc::new(Deployer::new(DeployerParts {
 /// #     store: Arc::clone(&tokens) as _,
 /// #     catalog: Arc::new(StaticCatalog::new([])),
 /// #     backends: Arc::new(HashMap::new()),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
-use choreo_deploy::deployer::{Deployer, Parts};
+use choreo_deploy::deployer::{Deployer, DeployerParts};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
@@ -217,7 +217,7 @@ async fn webhook(file: &Path) -> Outcome<(Router, Vec<String>)> {
         AuthenticationType::Vendor,
     );
     store.put_registry(images, None).await?;
-    let deployer = Deployer::new(Parts {
+    let deployer = Deployer::new(DeployerParts {
         store: Arc::clone(&store) as _,
         catalog: Arc::new(StaticCatalog::new((0..MOST).map(plan))),
         backends: Arc::new(HashMap::new()),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use choreo_deploy::Target;
 use choreo_deploy::deployment::{Phase, RequestedImage, Subject};
-use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage};
+use choreo_deploy::release::{DigestPin, Pinning, ReleaseDraft, ReleaseImage};
 use choreo_deploy::store::{ClaimRequest, DeploymentStore as _, NewDeployment, Outcome as End};
 use choreo_deploy::workload::Workload;
 use choreo_deploy_sqlite::SqliteStore;
@@ -83,7 +83,7 @@ async fn deploy(store: &SqliteStore, component: u64, number: u64) -> Result<(), 
         return Ok(());
     };
     let digest = image.digest().expect("a digest").to_owned();
-    let pinned = ReleaseImage::unpinned(image).pinned(Pin::new(digest, Pinning::Claimed));
+    let pinned = ReleaseImage::unpinned(image).pinned(DigestPin::new(digest, Pinning::Claimed));
     let draft = ReleaseDraft::new(claimed.workload.unwrap_or(workload), pinned);
     let recorded = store.record_release(&claimed.claim, draft, now).await;
     recorded.map_err(|error| said(&error))?;

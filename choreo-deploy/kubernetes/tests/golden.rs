@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use choreo_deploy::Target;
 use choreo_deploy::backend::{BackendErrorKind, Intent, Pull, RunIntent};
 use choreo_deploy::deployment::Generation;
-use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use choreo_deploy::release::{
+    DigestPin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber,
+};
 use choreo_deploy::run::RunOverrides;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::workload::{
@@ -35,7 +37,7 @@ fn release(workload: impl Into<Workload>) -> Release {
     let digest = format!("sha256:{}", "4".repeat(64)).parse().unwrap();
     let draft = ReleaseDraft::new(
         workload.into(),
-        image.pinned(Pin::new(digest, Pinning::Resolved)),
+        image.pinned(DigestPin::new(digest, Pinning::Resolved)),
     );
     let number = ReleaseNumber::new(3).unwrap();
     Release::new(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use choreo_deploy::conformance::{example_image, example_target};
 use choreo_deploy::deployment::{Phase, RequestedImage, Subject};
-use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage};
+use choreo_deploy::release::{DigestPin, Pinning, ReleaseDraft, ReleaseImage};
 use choreo_deploy::store::{
     Claim, ClaimRequest, DeploymentStore as _, Idempotency, NewDeployment, NewRun, Outcome,
     Progress, RunOutcome, RunStore as _,
@@ -48,7 +48,7 @@ fn new(component: u64, number: u64) -> NewDeployment {
 fn draft() -> ReleaseDraft {
     let image = example_image(1);
     let digest = image.digest().unwrap().to_owned();
-    let image = ReleaseImage::unpinned(image).pinned(Pin::new(digest, Pinning::Claimed));
+    let image = ReleaseImage::unpinned(image).pinned(DigestPin::new(digest, Pinning::Claimed));
     ReleaseDraft::new(ManualTask::new().into(), image)
 }
 

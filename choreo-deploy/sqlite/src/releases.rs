@@ -1,7 +1,7 @@
 //! The table of releases. A release is immutable except for its pin, which is set once.
 
 use choreo_deploy::id::ComponentKey;
-use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
+use choreo_deploy::release::{DigestPin, Release, ReleaseDraft, ReleaseNumber};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 use serde_json::{Map, Value};
@@ -61,7 +61,7 @@ pub(crate) fn pin(
     session: &Session<'_>,
     component: &ComponentKey,
     number: ReleaseNumber,
-    pin: &Pin,
+    pin: &DigestPin,
 ) -> Result<Release, Failure> {
     // The condition on `pin` keeps the first pin.
     session.execute(

@@ -8,7 +8,7 @@ use choreo_deploy::deployment::Deployment;
 use choreo_deploy::id::{
     ComponentKey, DataPlaneId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId,
 };
-use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
+use choreo_deploy::release::{DigestPin, Release, ReleaseDraft, ReleaseNumber};
 use choreo_deploy::run::Run;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
@@ -241,7 +241,7 @@ impl DeploymentStore for SqliteStore {
         Ok(self.writer.call_first(record).await?)
     }
 
-    async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError> {
+    async fn record_pin(&self, claim: &Claim, pin: DigestPin) -> Result<Release, StoreError> {
         let claim = claim.clone();
         Ok(self
             .writer

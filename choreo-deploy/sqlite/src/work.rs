@@ -1,7 +1,7 @@
 //! The work on deployments: claim, record, put back and finish.
 
 use choreo_deploy::deployment::{Deployment, Phase};
-use choreo_deploy::release::{Pin, Release, ReleaseDraft};
+use choreo_deploy::release::{DigestPin, Release, ReleaseDraft};
 use choreo_deploy::store::{
     Claim, ClaimRequest, ClaimedDeployment, Lane, Outcome, Progress, ReadyState, StoreError,
     WorkStage,
@@ -110,7 +110,7 @@ pub(crate) fn record_release(
 pub(crate) fn record_pin(
     session: &Session<'_>,
     claim: &Claim,
-    pin: &Pin,
+    pin: &DigestPin,
 ) -> Result<Release, Failure> {
     let (target, deployment) = claimed(session, claim)?;
     let number = deployment

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::backend::{DeploymentBackend, DeploymentBackendExt, Intent};
 use crate::deployment::Generation;
-use crate::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use crate::release::{DigestPin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use crate::rollout::{Rollout, RolloutPhase};
 use crate::workload::{Endpoint, Protocol, Service, Workload};
 use crate::{Target, backend};
@@ -264,7 +264,8 @@ fn example_workload() -> Workload {
 
 fn release_of(number: u64, workload: Workload, image: &ImageReference) -> Release {
     let digest = image.digest().expect("the image has a digest").to_owned();
-    let image = ReleaseImage::unpinned(image.clone()).pinned(Pin::new(digest, Pinning::Claimed));
+    let image =
+        ReleaseImage::unpinned(image.clone()).pinned(DigestPin::new(digest, Pinning::Claimed));
     Release::new(
         example_target("orders").component_key(),
         ReleaseNumber::new(number).expect("releases begin at 1"),

@@ -5,7 +5,7 @@ use super::halt::{Halt, ahead};
 use crate::backend::DeploymentBackend;
 use crate::deployment::Phase;
 use crate::reason::{Reason, ReasonCode};
-use crate::release::{Pin, Pinning, Release};
+use crate::release::{DigestPin, Pinning, Release};
 use crate::rollout::{Rollout, RolloutPhase};
 use crate::store::{ClaimedDeployment, Progress, WorkStage};
 
@@ -61,7 +61,7 @@ impl Deployer {
         // At the deadline there is no time for another rollout, so the deployment stays unpinned.
         if let Some(digest) = observed.filter(|_| !self.is_late(claimed)) {
             // The image runs by its tag, and the tag may move. The next step applies the digest.
-            let pin = Pin::new(digest, Pinning::Observed);
+            let pin = DigestPin::new(digest, Pinning::Observed);
             self.parts.store.record_pin(&claimed.claim, pin).await?;
             let message = "the running digest is known now and is applied instead of the tag";
             let reasons = vec![Reason::new(ReasonCode::Waiting, message)];

@@ -10,7 +10,7 @@ use super::halt::Halt;
 use super::source::Source;
 use crate::deployment::{RequestedImage, Subject};
 use crate::reason::{Reason, ReasonCode};
-use crate::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage};
+use crate::release::{DigestPin, Pinning, Release, ReleaseDraft, ReleaseImage};
 use crate::resolver::{RegistryAccess, ResolveError};
 use crate::store::ClaimedDeployment;
 
@@ -48,7 +48,9 @@ impl Deployer {
     ) -> Result<ReleaseImage, Halt> {
         let unpinned = ReleaseImage::unpinned(image.reference.clone());
         let not_read = || match image.claimed {
-            Some(digest) => unpinned.clone().pinned(Pin::new(digest, Pinning::Claimed)),
+            Some(digest) => unpinned
+                .clone()
+                .pinned(DigestPin::new(digest, Pinning::Claimed)),
             None => unpinned.clone(),
         };
         let Some(from) = source.read() else {
@@ -62,7 +64,7 @@ impl Deployer {
         match self.ask(from.host, resolved).await? {
             Some(resolved) => {
                 check_fit(&source.plan, claimed, &resolved)?;
-                Ok(unpinned.pinned(Pin::new(resolved.digest(), Pinning::Resolved)))
+                Ok(unpinned.pinned(DigestPin::new(resolved.digest(), Pinning::Resolved)))
             }
             None => Ok(not_read()),
         }

@@ -21,7 +21,7 @@ use crate::id::{
     ComponentKey, DataPlaneId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId,
 };
 use crate::reason::Reason;
-use crate::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
+use crate::release::{DigestPin, Release, ReleaseDraft, ReleaseNumber};
 use crate::settings::Settings;
 use crate::token::TokenRecord;
 use crate::workload::Workload;
@@ -406,7 +406,7 @@ impl DeploymentStore for InMemoryStore {
         Ok(release)
     }
 
-    async fn record_pin(&self, claim: &Claim, pin: Pin) -> Result<Release, StoreError> {
+    async fn record_pin(&self, claim: &Claim, pin: DigestPin) -> Result<Release, StoreError> {
         let mut state = self.lock();
         let number = state.claimed(claim)?.1.deployment.release;
         let missing = || StoreError::new(StoreErrorKind::NotFound, "deployment has no release yet");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_deploy::backend::DeploymentBackend;
-use choreo_deploy::deployer::{DeployerOptions, Parts};
+use choreo_deploy::deployer::{DeployerOptions, DeployerParts};
 use choreo_deploy::id::DataPlaneId;
 use choreo_deploy::sealer::{Sealer, SealingKey};
 use choreo_deploy::{Deployer, store::Store};
@@ -64,7 +64,7 @@ impl ControlPlane {
         });
         let store = self.storage.open();
         let store: Arc<dyn Store> = Arc::new(SeenStore::new(store, process_too(), world()));
-        let deployer = Deployer::new(Parts {
+        let deployer = Deployer::new(DeployerParts {
             store,
             catalog: Arc::new(SeenInventory::new(process_too(), world())),
             backends: Arc::new(backends.collect::<HashMap<DataPlaneId, _>>()),
@@ -73,7 +73,7 @@ impl ControlPlane {
         });
         let deployer = deployer
             .with_clock(self.world.clock.clone())
-            .with_chance(self.world.dice.clone())
+            .with_entropy(self.world.dice.clone())
             .with_options(options(process.id));
         (process, deployer)
     }

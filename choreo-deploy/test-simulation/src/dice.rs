@@ -1,9 +1,9 @@
-//! Chance that a seed decides.
+//! Entropy that a seed decides.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use choreo_deploy::clock::Chance;
+use choreo_deploy::clock::Entropy;
 use choreo_deploy::id::{DeploymentId, RunId};
 
 /// Pseudo-random numbers from a seed (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
@@ -42,7 +42,7 @@ impl Dice {
     }
 }
 
-impl Chance for Dice {
+impl Entropy for Dice {
     fn deployment_id(&self) -> DeploymentId {
         let id = format!("d-{:016x}", self.next());
         id.parse().expect("letters and digits make an id")

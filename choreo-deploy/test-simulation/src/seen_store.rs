@@ -10,7 +10,7 @@ use choreo_deploy::deployment::{Deployment, Phase, Subject};
 use choreo_deploy::id::{
     ComponentKey, DataPlaneId, DeploymentId, OrganizationId, RegistryId, RunId, TokenId,
 };
-use choreo_deploy::release::{Pin as ImagePin, Release, ReleaseDraft, ReleaseNumber};
+use choreo_deploy::release::{DigestPin, Release, ReleaseDraft, ReleaseNumber};
 use choreo_deploy::run::Run;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
@@ -181,7 +181,7 @@ impl DeploymentStore for SeenStore {
         .await
     }
 
-    async fn record_pin(&self, claim: &Claim, pin: ImagePin) -> Result<Release, StoreError> {
+    async fn record_pin(&self, claim: &Claim, pin: DigestPin) -> Result<Release, StoreError> {
         self.call("record pin", || at_once(self.store.record_pin(claim, pin)))
             .await
     }

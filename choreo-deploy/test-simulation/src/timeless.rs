@@ -8,7 +8,7 @@ use choreo_deploy::Target;
 use choreo_deploy::deployment::Deployment;
 use choreo_deploy::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId};
 use choreo_deploy::id::{RegistryId, RunId, TokenId};
-use choreo_deploy::release::{Pin, Release, ReleaseDraft, ReleaseNumber};
+use choreo_deploy::release::{DigestPin, Release, ReleaseDraft, ReleaseNumber};
 use choreo_deploy::run::Run;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
@@ -78,7 +78,7 @@ forward! {
         claim(request: &ClaimRequest) -> Done<Claimed>;
         renew(claim: &Claim, until: Timestamp) -> Done;
         record_release(claim: &Claim, draft: ReleaseDraft, at: Timestamp) -> Done<Release>;
-        record_pin(claim: &Claim, pin: Pin) -> Done<Release>;
+        record_pin(claim: &Claim, pin: DigestPin) -> Done<Release>;
         put_back(claim: &Claim, progress: Progress) -> Done;
         finish(claim: &Claim, outcome: Outcome) -> Done<Deployment>;
         next_due() -> Found<Timestamp>;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use choreo_deploy::backend::{BackendError, DeploymentBackend as _, Intent, RunIntent, TaskRunner};
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::clock::Clock;
-use choreo_deploy::deployer::{DeployerOptions, Parts};
+use choreo_deploy::deployer::{DeployerOptions, DeployerParts};
 use choreo_deploy::deployment::{Cause, Deployment, Generation, RequestedImage};
 use choreo_deploy::id::{ComponentKey, RunId};
 use choreo_deploy::intake::Submission;
@@ -209,7 +209,7 @@ impl World {
         });
         let backends: HashMap<choreo_deploy::id::DataPlaneId, _> = backends.collect();
         let (clock, registries) = (Jumping::new(), Arc::new(Registries::default()));
-        let deployer = Deployer::new(Parts {
+        let deployer = Deployer::new(DeployerParts {
             store: store.clone(),
             catalog: Arc::new(StaticCatalog::new(places.iter().map(Place::plan))),
             backends: Arc::new(backends),

@@ -12,7 +12,7 @@ use choreo_deploy::backend::{
 };
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::clock::Clock;
-use choreo_deploy::deployer::{Parts, RunRequest};
+use choreo_deploy::deployer::{DeployerParts, RunRequest};
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Provenance, RequestedImage};
 use choreo_deploy::id::{ComponentKey, RunId};
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
@@ -178,7 +178,7 @@ async fn deployer(how: How) -> Deployer {
         looks: AtomicU32::new(0),
         inner,
     }));
-    Deployer::new(Parts {
+    Deployer::new(DeployerParts {
         store,
         catalog: Arc::new(StaticCatalog::new([plan])),
         backends: Arc::new(HashMap::from([(id("eu-1"), plane)])),

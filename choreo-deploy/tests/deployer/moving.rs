@@ -9,7 +9,7 @@ use choreo_deploy::backend::{
     BackendError, BackendErrorKind, DeploymentBackend, LogReader, TaskRunner,
 };
 use choreo_deploy::catalog::{Plan, StaticCatalog};
-use choreo_deploy::deployer::Parts;
+use choreo_deploy::deployer::DeployerParts;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, Subject};
 use choreo_deploy::id::DataPlaneId;
 use choreo_deploy::reason::ReasonCode;
@@ -97,7 +97,7 @@ fn process(
 ) -> Deployer {
     let (old, new): (_, Arc<dyn DeploymentBackend>) = (layer::backend(old), new.clone());
     let planes = [(id::<DataPlaneId>("eu-1"), old), (id("eu-2"), new)];
-    Deployer::new(Parts {
+    Deployer::new(DeployerParts {
         store: world.store.clone(),
         catalog: Arc::new(StaticCatalog::new([plan])),
         backends: Arc::new(HashMap::from(planes)),
@@ -464,7 +464,7 @@ async fn a_deployment_that_leaves_a_data_plane_is_retried_after_a_pause() {
     let half = HalfMoved::new().await;
     half.world.lose_claims(8).await;
     let process = half.process().with_clock(half.world.clock);
-    let process = process.with_chance(Longest::default());
+    let process = process.with_entropy(Longest::default());
     let works_for = async |millis| {
         let work = process.run(std::future::pending());
         let _ = tokio::time::timeout(Duration::from_millis(millis), work).await;

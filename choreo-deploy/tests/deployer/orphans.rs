@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use choreo_deploy::catalog::{Catalog, CatalogError, Plan, StaticCatalog};
-use choreo_deploy::deployer::{Orphan, Parts};
+use choreo_deploy::deployer::{DeployerParts, Orphan};
 use choreo_deploy::deployment::Phase;
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::store::{DeploymentStore, TargetQuery};
@@ -177,7 +177,7 @@ impl Catalog for Counting {
 async fn pages_go_through_all_and_ask_once_for_each_component() {
     let world = world().await;
     let asked = Arc::new(AtomicUsize::new(0));
-    let deployer = Deployer::new(Parts {
+    let deployer = Deployer::new(DeployerParts {
         store: world.store.clone(),
         catalog: Arc::new(Counting {
             plans: StaticCatalog::new([service("billing"), task()]),

@@ -6,7 +6,7 @@ use crate::world::{VirtualClock, World, codes, id, key, service, submission};
 use async_trait::async_trait;
 use choreo_deploy::backend::{BackendError, BackendErrorKind, DeploymentBackend, Intent};
 use choreo_deploy::catalog::{Catalog, CatalogError, Plan, StaticCatalog};
-use choreo_deploy::deployer::Parts;
+use choreo_deploy::deployer::DeployerParts;
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::intake::IntakeErrorKind;
@@ -235,7 +235,7 @@ async fn a_catalog_that_hangs_ends_steps_and_requests_with_its_reason() {
     let world = World::new().await;
     let deployment = world.submit("orders", "orders:1").await;
     let plane: Arc<dyn DeploymentBackend> = world.backend.clone();
-    let hanging = Deployer::new(Parts {
+    let hanging = Deployer::new(DeployerParts {
         store: world.store.clone(),
         catalog: Arc::new(HangingCatalog),
         backends: Arc::new(HashMap::from([(id("eu-1"), plane)])),
@@ -268,7 +268,7 @@ async fn a_step_calls_the_catalog_once() {
         plans: StaticCatalog::new([service("orders")]),
         asked: asked.clone(),
     };
-    let deployer = Deployer::new(Parts {
+    let deployer = Deployer::new(DeployerParts {
         store: world.store.clone(),
         catalog: Arc::new(catalog),
         backends: Arc::new(HashMap::from([(id("eu-1"), plane)])),

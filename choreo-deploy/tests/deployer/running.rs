@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use choreo_deploy::backend::{
     BackendError, BackendErrorKind, DeploymentBackend, Intent, RunIntent, TaskRunner,
 };
-use choreo_deploy::clock::{Chance, SystemChance};
+use choreo_deploy::clock::{Entropy, SystemEntropy};
 use choreo_deploy::deployer::{DeployerOptions, RunRequest};
 use choreo_deploy::deployment::{Cause, Generation, Phase};
 use choreo_deploy::id::{DeploymentId, RunId};
@@ -158,13 +158,13 @@ impl TaskRunner for Plane {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Longest(Arc<Mutex<Vec<Duration>>>);
 
-impl Chance for Longest {
+impl Entropy for Longest {
     fn deployment_id(&self) -> DeploymentId {
-        SystemChance.deployment_id()
+        SystemEntropy.deployment_id()
     }
 
     fn run_id(&self) -> RunId {
-        SystemChance.run_id()
+        SystemEntropy.run_id()
     }
 
     fn jitter(&self, longest: Duration) -> Duration {
@@ -177,13 +177,13 @@ impl Chance for Longest {
 #[derive(Debug)]
 struct NoPause;
 
-impl Chance for NoPause {
+impl Entropy for NoPause {
     fn deployment_id(&self) -> DeploymentId {
-        SystemChance.deployment_id()
+        SystemEntropy.deployment_id()
     }
 
     fn run_id(&self) -> RunId {
-        SystemChance.run_id()
+        SystemEntropy.run_id()
     }
 
     fn jitter(&self, _: Duration) -> Duration {
@@ -204,9 +204,9 @@ async fn world() -> (World, Arc<Plane>) {
 }
 
 /// Returns a world in which the task is ready, and an accepted run of it.
-pub(crate) async fn running(chance: impl Chance) -> (World, Arc<Plane>, Run) {
+pub(crate) async fn running(chance: impl Entropy) -> (World, Arc<Plane>, Run) {
     let (mut world, plane) = world().await;
-    world.deployer = world.deployer.clone().with_chance(chance);
+    world.deployer = world.deployer.clone().with_entropy(chance);
     world.deploy("report", "report:1").await;
     let request = RunRequest::new(key("report"));
     let run = world.deployer.run_task(request).await.unwrap();
@@ -305,7 +305,7 @@ async fn what_is_ready_by_its_tag_at_the_deadline_is_ready_and_not_pinned() {
 async fn pauses_are_by_chance_and_bounded() {
     let (mut world, _) = world().await;
     let (plain, options) = (world.deployer.clone(), DeployerOptions::default());
-    world.deployer = plain.clone().with_chance(NoPause);
+    world.deployer = plain.clone().with_entropy(NoPause);
     world.registry.will_say(down(), 8);
     let began = Instant::now();
     let deployment = world.deploy("orders", "orders:1").await;
@@ -313,7 +313,7 @@ async fn pauses_are_by_chance_and_bounded() {
     assert!(began.elapsed() < Duration::from_secs(1));
 
     let longest = Longest::default();
-    world.deployer = plain.with_chance(longest.clone());
+    world.deployer = plain.with_entropy(longest.clone());
     world.registry.will_say(down(), 10);
     world.deploy("orders", "orders:2").await;
     let asked: Vec<u64> = longest
@@ -363,7 +363,7 @@ async fn a_rollout_that_takes_long_is_looked_at_less_often() {
 #[tokio::test(start_paused = true)]
 async fn a_rollout_is_looked_at_again_soon_however_often_its_apply_failed() {
     let (mut world, plane) = world().await;
-    world.deployer = world.deployer.clone().with_chance(Longest::default());
+    world.deployer = world.deployer.clone().with_entropy(Longest::default());
     plane.fail("apply", BackendErrorKind::Unreachable, 5);
     plane.fail("observe", BackendErrorKind::Unreachable, 1);
     let deployment = world.deploy("orders", "orders:1").await;

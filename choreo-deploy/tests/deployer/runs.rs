@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use choreo_deploy::backend::{BackendErrorKind, DeploymentBackend};
 use choreo_deploy::catalog::{Catalog, CatalogError, Plan, StaticCatalog};
-use choreo_deploy::clock::SystemChance;
-use choreo_deploy::deployer::{DeployerOptions, Parts, RunRequest};
+use choreo_deploy::clock::SystemEntropy;
+use choreo_deploy::deployer::{DeployerOptions, DeployerParts, RunRequest};
 use choreo_deploy::deployment::{Cause, Phase};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::reason::{Reason, ReasonCode};
@@ -63,7 +63,7 @@ async fn a_catalog_that_hangs_makes_no_data_plane_silent() {
     }
     let plane: Arc<dyn DeploymentBackend> = world.backend.clone();
     let plans = StaticCatalog::new([service("orders"), task()]);
-    let deployer = Deployer::new(Parts {
+    let deployer = Deployer::new(DeployerParts {
         store: world.store.clone(),
         catalog: Arc::new(HangsForReport(plans)),
         backends: Arc::new(HashMap::from([(id("eu-1"), plane)])),
@@ -93,7 +93,7 @@ async fn a_late_run_is_stopped_once_its_data_plane_answers_again() {
         BackendErrorKind::Unreachable,
         BackendErrorKind::PermissionDenied,
     ] {
-        let (world, plane, run) = running(SystemChance).await;
+        let (world, plane, run) = running(SystemEntropy).await;
         *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
         plane.fail("cancel", kind, 3);
         let run = ended(&world, &run).await;
@@ -145,7 +145,7 @@ async fn a_run_that_cannot_be_stopped_ends_and_says_that_it_may_still_run() {
 /// Guards that a refusal to stop a run does not hide its own end.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_could_not_be_stopped_is_as_it_ended() {
-    let (world, plane, run) = running(SystemChance).await;
+    let (world, plane, run) = running(SystemEntropy).await;
     *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
     plane.fail("cancel", BackendErrorKind::PermissionDenied, 10_000);
     works_for(&world.deployer, 3).await;
@@ -163,7 +163,7 @@ async fn a_run_that_could_not_be_stopped_is_as_it_ended() {
 /// Guards that a run is stopped although all claims around its deadline are lost.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_workers_died_is_stopped_after_its_deadline() {
-    let (world, plane, run) = running(SystemChance).await;
+    let (world, plane, run) = running(SystemEntropy).await;
     *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
     works_for(&world.deployer, 3).await;
     let allowed = run.deadline_at.duration_since(run.accepted_at).as_secs();
@@ -176,7 +176,7 @@ async fn a_run_whose_workers_died_is_stopped_after_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_is_waited_for_by_its_own_component_alone() {
-    let (world, _, run) = running(SystemChance).await;
+    let (world, _, run) = running(SystemEntropy).await;
     let (deployer, other) = (&world.deployer, key("orders"));
     let waited = deployer.wait_run(&other, &run.id, Duration::ZERO);
     assert_eq!(waited.await.unwrap(), None);
@@ -185,7 +185,7 @@ async fn a_run_is_waited_for_by_its_own_component_alone() {
 /// Guards that an endless run is stopped on the data plane soon after its deadline.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_does_not_end_is_stopped() {
-    let (world, plane, run) = running(SystemChance).await;
+    let (world, plane, run) = running(SystemEntropy).await;
     *plane.run.lock().unwrap() = Some(RunStatus::new(RunPhase::Running));
     let run = ended(&world, &run).await;
     assert!(!plane.called("cancel").is_empty());
@@ -205,7 +205,7 @@ async fn a_run_that_does_not_end_is_stopped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_stuck_is_taken_away() {
-    let (world, plane, run) = running(SystemChance).await;
+    let (world, plane, run) = running(SystemEntropy).await;
     let missing = Reason::new(ReasonCode::ImageNotFound, "as the test says");
     let stuck = RunStatus::new(RunPhase::Pending).with_reason(missing);
     *plane.run.lock().unwrap() = Some(stuck.stuck());
@@ -222,7 +222,7 @@ async fn a_refused_look_at_a_run_ends_nothing() {
         BackendErrorKind::NotFound,
         BackendErrorKind::Internal,
     ] {
-        let (world, plane, run) = running(SystemChance).await;
+        let (world, plane, run) = running(SystemEntropy).await;
         plane.fail("observe run", kind, 3);
         let run = ended(&world, &run).await;
         assert_eq!(run.phase, RunPhase::Succeeded, "{kind:?}: {run:?}");
@@ -249,7 +249,7 @@ async fn a_run_is_started_again_after_growing_pauses_that_begin_anew_once_it_run
 /// Guards that a run ends although each of its steps panics.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_step_panics_ends_with_its_deadline() {
-    let (world, plane, run) = running(SystemChance).await;
+    let (world, plane, run) = running(SystemEntropy).await;
     *plane.panics.lock().unwrap() = Some("observe run");
     let run = ended(&world, &run).await;
     let codes: Vec<_> = run.reasons.iter().map(|reason| reason.code).collect();
@@ -267,7 +267,7 @@ async fn a_run_whose_step_panics_ends_with_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_kills_its_worker_ends_with_its_deadline() {
-    let (world, plane, run) = running(SystemChance).await;
+    let (world, plane, run) = running(SystemEntropy).await;
     *plane.start_takes.lock().unwrap() = Duration::from_secs(15);
     let allowed = run.deadline_at.duration_since(run.accepted_at).as_secs();
     for _ in 0..=allowed / 35 {

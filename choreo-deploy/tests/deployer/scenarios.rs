@@ -7,7 +7,7 @@ use choreo_deploy::deployer::{RollbackRequest, RunRequest};
 use choreo_deploy::deployment::{Cause, Phase, Provenance, RequestedImage};
 use choreo_deploy::intake::{IntakeErrorKind, Submission};
 use choreo_deploy::reason::ReasonCode;
-use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use choreo_deploy::release::{DigestPin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::run::{RunOverrides, RunPhase};
 use choreo_deploy::store::{
@@ -282,7 +282,7 @@ async fn what_got_ready_while_nobody_looked_is_ready() {
     let claimed = store.claim(&request).await.unwrap();
     let claimed = claimed.into_deployment().expect("it is due");
     let image = ReleaseImage::unpinned("registry.example.com/shop/orders:1".parse().unwrap())
-        .pinned(Pin::new(Digest::sha256_of(b"1"), Pinning::Resolved));
+        .pinned(DigestPin::new(Digest::sha256_of(b"1"), Pinning::Resolved));
     let workload = claimed.workload.clone().expect("an image was asked for");
     let draft = ReleaseDraft::new(workload, image);
     let release = store

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use choreo_deploy::backend::DeploymentBackend;
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
 use choreo_deploy::clock::Clock;
-use choreo_deploy::deployer::Parts;
+use choreo_deploy::deployer::DeployerParts;
 use choreo_deploy::deployment::{Cause, Deployment, RequestedImage};
 use choreo_deploy::id::{ComponentKey, DataPlaneId};
 use choreo_deploy::intake::Submission;
@@ -56,7 +56,7 @@ impl World {
         let sealer = Sealer::new(SealingKey::new("test", [7; 32]).unwrap());
         register(&*store, &sealer, "images").await;
         let clock = VirtualClock::new();
-        let deployer = Deployer::new(Parts {
+        let deployer = Deployer::new(DeployerParts {
             store: store.clone(),
             catalog: Arc::new(StaticCatalog::new(plans)),
             backends: Arc::new(backends),
@@ -91,7 +91,7 @@ impl World {
         backends: HashMap<DataPlaneId, Arc<dyn DeploymentBackend>>,
         plans: impl IntoIterator<Item = Plan>,
     ) -> Deployer {
-        Deployer::new(Parts {
+        Deployer::new(DeployerParts {
             store: self.store.clone(),
             catalog: Arc::new(StaticCatalog::new(plans)),
             backends: Arc::new(backends),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
-use choreo_deploy::deployer::{Deployer, Parts, RollbackRequest};
+use choreo_deploy::deployer::{Deployer, DeployerParts, RollbackRequest};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::resolver::NeverResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
@@ -50,7 +50,7 @@ impl Platform {
         let images = NewRegistry::new(id, "Images", host, AuthenticationType::Vendor);
         store.put_registry(images, None).await.unwrap();
         let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
-        let deployer = Deployer::new(Parts {
+        let deployer = Deployer::new(DeployerParts {
             store: Arc::<InMemoryStore>::clone(&store),
             catalog: Arc::new(StaticCatalog::new([plan])),
             backends: Arc::new(HashMap::from([(plane(), backend)])),

@@ -13,7 +13,9 @@ use choreo_deploy::deployment::{Deployment, Phase, Subject};
 use choreo_deploy::finding::Finding;
 use choreo_deploy::id::{ComponentKey, DeploymentId};
 use choreo_deploy::intake::{Intake, IntakeError, IntakeErrorKind, Submission};
-use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use choreo_deploy::release::{
+    DigestPin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber,
+};
 use choreo_deploy::store::{Accepted, InMemoryStore, TokenStore as _};
 use choreo_deploy::token::TokenRecord;
 use choreo_deploy::workload::ManualTask;
@@ -157,8 +159,10 @@ impl Intake for ScriptedIntake {
 
 /// The release that every deployment of the scripted intake has once it is final.
 fn release(deployment: &Deployment) -> Option<Release> {
-    let image = ReleaseImage::unpinned(IMAGE.parse().unwrap())
-        .pinned(Pin::new(Digest::sha256_of(b"pinned"), Pinning::Resolved));
+    let image = ReleaseImage::unpinned(IMAGE.parse().unwrap()).pinned(DigestPin::new(
+        Digest::sha256_of(b"pinned"),
+        Pinning::Resolved,
+    ));
     let draft = ReleaseDraft::new(ManualTask::new().into(), image);
     let component = deployment.target.component_key();
     Some(Release::new(component, deployment.release?, draft, now()))

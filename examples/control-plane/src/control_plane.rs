@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_deploy::backend::Backends;
-use choreo_deploy::deployer::{Deployer, Parts};
+use choreo_deploy::deployer::{Deployer, DeployerParts};
 use choreo_deploy::id::{ComponentId, ComponentKey, DataPlaneId, EnvironmentId};
 use choreo_deploy::resolver::ClientResolver;
 use choreo_deploy::sealer::{Sealer, SealingKey};
@@ -71,8 +71,8 @@ impl Records {
         &self,
         (sealer, transport): (Arc<Sealer>, Arc<ReqwestTransport>),
         backends: Arc<dyn Backends>,
-    ) -> Parts {
-        Parts {
+    ) -> DeployerParts {
+        DeployerParts {
             store: Arc::clone(&self.store) as _,
             catalog: Arc::clone(&self.configuration) as _,
             backends,

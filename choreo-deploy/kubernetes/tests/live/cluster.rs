@@ -9,7 +9,9 @@ use choreo_deploy::backend::{
     BackendError, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
 };
 use choreo_deploy::deployment::Generation;
-use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use choreo_deploy::release::{
+    DigestPin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber,
+};
 use choreo_deploy::rollout::Rollout;
 use choreo_deploy::{Target, workload};
 use choreo_deploy_kubernetes::KubernetesBackend;
@@ -367,7 +369,8 @@ pub(crate) fn example(component: &str) -> Target {
 /// A release of an image by digest.
 pub(crate) fn release(workload: impl Into<workload::Workload>, image: &ImageReference) -> Release {
     let digest = image.digest().expect("the image has a digest").to_owned();
-    let image = ReleaseImage::unpinned(image.clone()).pinned(Pin::new(digest, Pinning::Claimed));
+    let image =
+        ReleaseImage::unpinned(image.clone()).pinned(DigestPin::new(digest, Pinning::Claimed));
     Release::new(
         example("orders").component_key(),
         ReleaseNumber::FIRST,

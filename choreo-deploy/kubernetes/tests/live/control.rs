@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use choreo_deploy::backend::DeploymentBackend;
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
-use choreo_deploy::deployer::Parts;
+use choreo_deploy::deployer::DeployerParts;
 use choreo_deploy::deployment::{Cause, Deployment, RequestedImage};
 use choreo_deploy::intake::Submission;
 use choreo_deploy::reason::ReasonCode;
@@ -69,7 +69,7 @@ impl Control {
         };
         let backend: Arc<dyn DeploymentBackend> = self.backend.clone();
         let backends = HashMap::from([("eu-1".parse().unwrap(), backend)]);
-        Deployer::new(Parts {
+        Deployer::new(DeployerParts {
             store: self.store.clone(),
             catalog: Arc::new(StaticCatalog::new(names.iter().map(plan))),
             backends: Arc::new(backends),

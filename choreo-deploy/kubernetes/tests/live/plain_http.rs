@@ -89,7 +89,7 @@ async fn a_registry_without_tls_is_named() {
     let registry = TestRegistry::builder().start().await.expect("a registry");
     let image = push(&registry, "1", "10001");
     let door = Door::to(&registry).await;
-    let image = image.as_str().replacen(registry.host(), &door.host, 1);
+    let image = image.as_str().replacen(&*registry.host(), &door.host, 1);
     let image: ImageReference = image.parse().expect("it is a reference");
     let backend = Backend::new(config, quick());
     let (target, release) = (example("plain-http"), release(service(&[]), &image));

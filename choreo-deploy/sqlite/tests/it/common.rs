@@ -6,7 +6,7 @@ use std::sync::Once;
 use choreo_deploy::conformance::{example_image, example_target};
 use choreo_deploy::deployment::{Deployment, Phase, RequestedImage, Subject};
 use choreo_deploy::id::{DeploymentId, OrganizationId};
-use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage};
+use choreo_deploy::release::{DigestPin, Pinning, ReleaseDraft, ReleaseImage};
 use choreo_deploy::store::{
     ClaimRequest, ClaimedDeployment, DeploymentStore, NewDeployment, Outcome,
 };
@@ -64,7 +64,7 @@ pub(crate) async fn claim(store: &SqliteStore, now: Timestamp) -> Option<Claimed
 pub(crate) fn draft() -> ReleaseDraft {
     let image = example_image(1);
     let digest = image.digest().expect("a digest").to_owned();
-    let image = ReleaseImage::unpinned(image).pinned(Pin::new(digest, Pinning::Claimed));
+    let image = ReleaseImage::unpinned(image).pinned(DigestPin::new(digest, Pinning::Claimed));
     ReleaseDraft::new(ManualTask::new().into(), image)
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
-use choreo_deploy::deployer::{Deployer, Parts};
+use choreo_deploy::deployer::{Deployer, DeployerParts};
 use choreo_deploy::deployment::{Cause, Phase, RequestedImage};
 use choreo_deploy::id::ComponentKey;
 use choreo_deploy::intake::Submission;
@@ -83,7 +83,7 @@ impl World {
         let registry = NewRegistry::new(id, "Images", host, AuthenticationType::Vendor);
         store.put_registry(registry, None).await.unwrap();
         let backend: Arc<dyn DeploymentBackend> = Arc::new(InMemoryBackend::new());
-        let deployer = Deployer::new(Parts {
+        let deployer = Deployer::new(DeployerParts {
             store: Arc::<SqliteStore>::clone(&store),
             catalog: Arc::new(StaticCatalog::new((0..due() + CALLED).map(plan))),
             backends: Arc::new(HashMap::from([("eu-1".parse().unwrap(), backend)])),

@@ -6,7 +6,7 @@ use choreo_deploy::conformance::{block_on, example_image, example_target};
 use choreo_deploy::deployment::{Cause, Phase, Subject};
 use choreo_deploy::id::TokenId;
 use choreo_deploy::reason::{Reason, ReasonCode};
-use choreo_deploy::release::{Pin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use choreo_deploy::release::{DigestPin, Pinning, ReleaseDraft, ReleaseImage, ReleaseNumber};
 use choreo_deploy::run::RunPhase;
 use choreo_deploy::settings::Settings;
 use choreo_deploy::store::{
@@ -191,7 +191,7 @@ impl<'s> Caller<'s> {
             return String::new();
         };
         let image = example_image(u64::from(b) + 1);
-        let pin = Pin::new(image.digest().unwrap().to_owned(), Pinning::Observed);
+        let pin = DigestPin::new(image.digest().unwrap().to_owned(), Pinning::Observed);
         if b % 3 == 0 {
             return show(self.store.record_pin(&claim, pin).await);
         }

@@ -20,7 +20,7 @@ use choreo_deploy_sqlite::SqliteStore;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use self::disk::{Chance, Disk, Honesty, Record, records};
+use self::disk::{Disk, Entropy, Honesty, Record, records};
 use crate::common::{at, claim, deployment_id, draft, new};
 use crate::shim;
 
@@ -152,7 +152,7 @@ async fn end(store: &SqliteStore, claimed: &choreo_deploy::store::ClaimedDeploym
 
 /// Checks images of random moments, the earliest first.
 fn lose_power(records: &[Record], honesty: Honesty, (seed, cases): (u64, usize)) -> Found {
-    let mut chance = Chance(seed);
+    let mut chance = Entropy(seed);
     let opened = records
         .iter()
         .position(|record| record.file == LEDGER && lines(record).any(|line| line == OPENED));
@@ -223,7 +223,7 @@ async fn a_store_goes_on_from_an_image() {
     };
     let records = record(&recorder, folder.path());
     let mut disk = Disk::new(Honesty::Honest);
-    let mut chance = Chance(11);
+    let mut chance = Entropy(11);
     for (number, record) in records.iter().enumerate() {
         disk.happen(record);
         if number < records.len() / 10 || number % (records.len() / 20) != 0 {

@@ -9,7 +9,7 @@ use choreo_deploy::backend::{
     BackendError, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
 };
 use choreo_deploy::catalog::{Plan, Stage, StaticCatalog};
-use choreo_deploy::deployer::{Deployer, DeployerOptions, Parts};
+use choreo_deploy::deployer::{Deployer, DeployerOptions, DeployerParts};
 use choreo_deploy::deployment::{Cause, Deployment, Generation, Phase, RequestedImage};
 use choreo_deploy::id::{ComponentKey, DataPlaneId};
 use choreo_deploy::intake::Submission;
@@ -197,7 +197,7 @@ impl World {
                 store.put_registry(place.registry(), None).await.unwrap();
             }
         }
-        let deployer = Deployer::new(Parts {
+        let deployer = Deployer::new(DeployerParts {
             store: Arc::new(store),
             catalog: Arc::new(StaticCatalog::new(places.iter().map(Place::plan))),
             backends: Arc::new(backends),

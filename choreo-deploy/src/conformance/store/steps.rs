@@ -9,7 +9,7 @@ use crate::conformance::fixture::{example_image, example_target};
 use crate::deployment::{Deployment, Phase, RequestedImage, Subject};
 use crate::id::{ComponentKey, DataPlaneId, DeploymentId, OrganizationId, TokenId};
 use crate::reason::{Reason, ReasonCode};
-use crate::release::{Pin, Pinning, ReleaseDraft, ReleaseImage};
+use crate::release::{DigestPin, Pinning, ReleaseDraft, ReleaseImage};
 use crate::store::{
     Accepted, Claim, ClaimRequest, ClaimedDeployment, Idempotency, NewDeployment, NewRun, Outcome,
     Progress, Store, StoreError, StoreErrorKind, TargetState, WorkStage,
@@ -49,12 +49,12 @@ pub(super) fn workload() -> Workload {
     ManualTask::new().into()
 }
 
-pub(super) fn pin(number: u64) -> Pin {
+pub(super) fn pin(number: u64) -> DigestPin {
     let digest = example_image(number)
         .digest()
         .expect("it has a digest")
         .to_owned();
-    Pin::new(digest, Pinning::Resolved)
+    DigestPin::new(digest, Pinning::Resolved)
 }
 
 /// Returns a deployment of an image on the data plane `eu-1`, with a deadline after one hour.

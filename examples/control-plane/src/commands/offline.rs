@@ -3,7 +3,9 @@
 use choreo_deploy::backend::{Intent, Pull};
 use choreo_deploy::deployment::Generation;
 use choreo_deploy::id::{ComponentId, ComponentKey, EnvironmentId};
-use choreo_deploy::release::{Pin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber};
+use choreo_deploy::release::{
+    DigestPin, Pinning, Release, ReleaseDraft, ReleaseImage, ReleaseNumber,
+};
 use choreo_deploy::workload::Workload;
 use choreo_deploy_kubernetes::{Object, render as render_objects};
 use choreo_registry::authentication::AuthenticationType;
@@ -109,7 +111,7 @@ fn release(component: ComponentKey, workload: Workload, image: ImageReference) -
     let digest = image.digest().map(DigestRef::to_owned);
     let image = ReleaseImage::unpinned(image);
     let image = match digest {
-        Some(digest) => image.pinned(Pin::new(digest, Pinning::Claimed)),
+        Some(digest) => image.pinned(DigestPin::new(digest, Pinning::Claimed)),
         None => image,
     };
     let draft = ReleaseDraft::new(workload, image);

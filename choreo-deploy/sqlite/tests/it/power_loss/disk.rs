@@ -108,7 +108,7 @@ impl<'r> Disk<'r> {
     }
 
     /// Writes what is left when the power goes at this moment, over what an earlier moment left.
-    pub(super) fn lose_power(&mut self, chance: &mut Chance, files: [&str; 2], into: &Path) {
+    pub(super) fn lose_power(&mut self, chance: &mut Entropy, files: [&str; 2], into: &Path) {
         let mood = chance.below(100);
         for name in files {
             let Some(file) = self.files.get(name) else {
@@ -139,7 +139,7 @@ impl Call {
     }
 
     /// Nothing of it, all of it, or some of its sectors.
-    fn apply_by_chance(&self, file: &mut Vec<u8>, chance: &mut Chance) {
+    fn apply_by_chance(&self, file: &mut Vec<u8>, chance: &mut Entropy) {
         match (chance.below(10), self) {
             (0..4, _) => {}
             (7.., Self::Write { offset, data }) => {
@@ -176,9 +176,9 @@ fn put(file: &mut Vec<u8>, offset: usize, data: &[u8]) {
 
 /// Pseudo-random numbers from a seed (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
 #[derive(Debug)]
-pub(super) struct Chance(pub(super) u64);
+pub(super) struct Entropy(pub(super) u64);
 
-impl Chance {
+impl Entropy {
     pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
