@@ -22,7 +22,7 @@ pub(super) const SHOWN: &str = "*.dkr.ecr.*.amazonaws.com";
 /// assert!(EcrHost::of(&"public.ecr.aws".parse()?).is_none());
 /// # Ok::<(), choreo_registry::host::ParseHostError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct EcrHost<'h> {
     account: &'h str,
     region: &'h str,

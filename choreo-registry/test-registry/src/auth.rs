@@ -88,7 +88,7 @@ impl fmt::Debug for User {
 ///
 /// assert_eq!(Denial::default(), Denial::Forbidden);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Denial {
     /// `403 DENIED`.
@@ -101,7 +101,7 @@ pub enum Denial {
 }
 
 /// The action of a request on a repository, named as in the scope of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Action {
     Delete,
     Pull,

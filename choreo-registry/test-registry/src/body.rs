@@ -16,7 +16,7 @@ pub(crate) struct Body {
 }
 
 /// The end of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum End {
     /// The body is complete.
     Complete,

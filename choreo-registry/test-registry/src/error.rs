@@ -51,7 +51,7 @@ impl ApiError {
 }
 
 /// An error code. `PaginationNumberInvalid` and `TagInvalid` are additions of distribution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Code {
     BlobUnknown,
     BlobUploadInvalid,

@@ -197,7 +197,7 @@ impl ImageBuilder {
 /// assert!("amd64".parse::<Platform>().is_err());
 /// # Ok::<_, choreo_test_registry::parts::InvalidPlatform>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Platform {
     os: String,
     architecture: String,
@@ -260,7 +260,7 @@ impl fmt::Display for Platform {
 /// let error = "amd64".parse::<Platform>().unwrap_err();
 /// assert_eq!(error.to_string(), "invalid platform \"amd64\": write os/architecture[/variant]");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InvalidPlatform(String);
 
 impl InvalidPlatform {
@@ -289,7 +289,7 @@ impl std::error::Error for InvalidPlatform {}
 /// let nonsense = Manifest::new("application/vnd.oci.image.manifest.v1+json", "[]");
 /// assert_eq!(nonsense.bytes(), "[]".as_bytes());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Manifest {
     media_type: String,
     bytes: Bytes,
@@ -339,7 +339,7 @@ pub(crate) fn index(images: &[(Platform, Image)]) -> Manifest {
 }
 
 /// The OCI or Docker media types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct MediaTypes {
     pub(crate) manifest: &'static str,
     pub(crate) index: &'static str,

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// A repository name: path components of any depth.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct RepositoryName(String);
 
 impl RepositoryName {
@@ -24,7 +24,7 @@ impl RepositoryName {
 }
 
 /// A tag.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Tag(String);
 
 impl Tag {
@@ -43,7 +43,7 @@ impl Tag {
 }
 
 /// A digest of one of the two registered algorithms.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Digest(String);
 
 impl Digest {
@@ -77,7 +77,7 @@ impl Digest {
 }
 
 /// A reference after `/manifests/`: a tag or a digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Reference {
     Digest(Digest),
     Tag(Tag),

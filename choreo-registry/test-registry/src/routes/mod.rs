@@ -53,7 +53,7 @@ impl Exchange<'_> {
 }
 
 /// The resource of a path.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Resource {
     Blob(RepositoryName, Digest),
     Manifest(RepositoryName, Reference),
