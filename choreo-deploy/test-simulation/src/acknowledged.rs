@@ -1,4 +1,4 @@
-//! What the control plane has promised.
+//! The promises of the control plane.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,32 +14,32 @@ use tokio::time::Instant;
 pub(crate) struct Acknowledged {
     pub(crate) deployments: BTreeMap<DeploymentId, Promised<Deployment>>,
     pub(crate) runs: BTreeMap<RunId, Promised<Run>>,
-    /// By component, cause and key.
+    /// The deployment of each component, cause and key.
     pub(crate) keys: BTreeMap<(ComponentKey, String, String), DeploymentId>,
-    /// What was asked for last, acknowledged or not.
+    /// The last request, acknowledged or not.
     pub(crate) last: Option<Submission>,
-    /// Whether a target is held. Without an entry nobody knows, because there was no answer.
+    /// Whether a target is held. There is no entry if it is unknown, because a call got no answer.
     pub(crate) held: BTreeMap<Target, bool>,
     pub(crate) tokens: BTreeMap<ComponentKey, (TokenId, bool)>,
-    /// The how-many-th credential each organization has entered.
+    /// The number of credentials that each organization has entered.
     pub(crate) credentials: BTreeMap<OrganizationId, u64>,
     pub(crate) jumped_ahead: bool,
-    /// The clock was set while a process stood still: it cannot tell when what was accepted meanwhile
-    /// was accepted.
+    /// The clock was set while a process was paused, so that process cannot determine when a
+    /// deployment was accepted in the meantime.
     pub(crate) jumped_unseen: bool,
     pub(crate) jumped_back: Duration,
-    /// Components whose environment has moved to another data plane.
+    /// The components with an environment that has moved to another data plane.
     pub(crate) moved: Vec<ComponentKey>,
 }
 
-/// A deployment or a run.
+/// An acknowledged deployment or run.
 #[derive(Debug)]
 pub(crate) struct Promised<T> {
     pub(crate) accepted: T,
     pub(crate) at: Instant,
-    /// Once it has ended.
+    /// The value at its end.
     pub(crate) ended: Option<T>,
-    /// It pulls with this credential or with a later one.
+    /// The lowest version of the credential with which it may pull.
     pub(crate) least_credential: u64,
 }
 
@@ -71,11 +71,11 @@ impl Acknowledged {
         }
     }
 
-    /// How much longer than its deadline says anything may take.
+    /// Returns the time by which an end may exceed its deadline.
     pub(crate) fn slack(&self) -> Duration {
         let calls = Duration::from_secs(120);
         if self.jumped_ahead || !self.jumped_back.is_zero() {
-            // What a clock that was ahead has put off is brought forward after the longest wait.
+            // The longest wait limits the delay by a clock that was ahead.
             calls + Duration::from_secs(120) + self.jumped_back
         } else {
             calls

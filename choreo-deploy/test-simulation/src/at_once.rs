@@ -1,4 +1,4 @@
-//! Calls that take no time.
+//! Calls that take no virtual time.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -8,11 +8,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// How long threads of a store have to answer what need not wait for anybody else.
+/// The real time within which the threads of a store finish a call that does not wait for another
+/// one.
 const MOMENT: Duration = Duration::from_millis(30);
 
-/// Ends a future here and now: the runtime does nothing meanwhile and its time stands still, also
-/// where threads of the store's own do the work.
+/// Runs a future to its end while the time of the runtime is paused, also if threads of the store
+/// do the work.
 pub fn at_once<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -22,7 +23,7 @@ pub fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
-    // A task of tokio that has done much is told to wait its turn, which would never come here.
+    // Without this, tokio would make a busy task yield to a scheduler that does not run here.
     let mut future = pin!(tokio::task::unconstrained(future));
     loop {
         match future.as_mut().poll(&mut context) {
@@ -32,8 +33,8 @@ pub fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Does here and now what threads of a store can do in a moment, and then lets the runtime go on
-/// until the future is woken.
+/// Polls a future while threads of a store make progress within a moment, and then yields to the
+/// runtime until the future is woken.
 pub(crate) async fn at_once_or_later<T>(future: impl Future<Output = T>) -> T {
     struct Woken(AtomicBool, Thread, Waker);
     impl Wake for Woken {

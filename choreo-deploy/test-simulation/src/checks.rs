@@ -1,4 +1,4 @@
-//! What the record says is what the data planes have.
+//! Checks that the record matches the data planes.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::plane::{Fate, Placed};
 use crate::registries::platforms;
 
 impl Stage {
-    /// What was stored without an answer is worked on too.
+    /// A deployment that was stored without an answer is deployed too.
     pub(crate) fn find_what_was_not_acknowledged(&mut self) {
         for organization in self.acknowledged.credentials.keys() {
             let query = DeploymentQuery::of_organization(organization.clone()).limit(10_000);
@@ -38,8 +38,8 @@ impl Stage {
         }
     }
 
-    /// Reads what was promised: it is there, and what has ended stays as it is. Says whether all has
-    /// ended.
+    /// Reads all acknowledged work. Nothing may be missing, and finished work may not change.
+    /// Returns `true` if all of it has ended.
     pub(crate) fn look(&mut self) -> bool {
         let (mut all, journal) = (true, &self.world.journal);
         for (id, promised) in &mut self.acknowledged.deployments {
@@ -150,14 +150,14 @@ impl Stage {
                 run.id
             );
         }
-        // A request to start it may arrive after its end, and nobody can call it back.
+        // A request to start it may arrive after its end, and cannot be recalled.
         let ended = self.world.ledger.run_ended(&run.id);
         if ended.is_some_and(|ended| placed.since + Duration::from_secs(2) > ended) {
             return;
         }
         let there = placed.status().phase;
         let is_same = match stored.phase {
-            // Whose end was not seen in time.
+            // Its end was not seen in time.
             RunPhase::Failed => true,
             phase => there == Some(phase),
         };
@@ -170,7 +170,7 @@ impl Stage {
         }
     }
 
-    /// Numbers without a gap.
+    /// Release numbers have no gaps.
     fn check_releases(&self, component: (&str, &str)) {
         let releases = at_once(self.store.releases(&key(component), 10_000)).expect("reads");
         let numbers = releases.iter().rev().map(|release| release.number.get());
@@ -227,13 +227,13 @@ impl Stage {
         }
     }
 
-    /// Where nothing is ready and the newest deployment has failed without a note of what it left,
-    /// nothing of the target runs on any data plane.
+    /// If nothing is ready and the newest deployment has failed without a reason that mentions a
+    /// leftover, nothing of the target runs on any data plane.
     fn check_nothing_runs(&self, ended: &Deployment) {
         let has_failed = matches!(ended.phase, Phase::Failed | Phase::TimedOut);
         let mut reasons = ended.reasons.iter();
         let is_told = reasons.any(|reason| reason.code == ReasonCode::NotTakenBack);
-        // A removal that fails is itself the note.
+        // A failed removal is itself the reason.
         if !has_failed || is_told || ended.subject == Subject::Absence {
             return;
         }
@@ -251,7 +251,7 @@ impl Stage {
         }
     }
 
-    /// What is on other data planes than its own is said.
+    /// A leftover on another data plane has a reason.
     fn check_left(&self, ended: &Deployment, placed: &Placed) {
         let said = ended.reasons.iter();
         let said = said.filter(|reason| {
@@ -320,7 +320,7 @@ impl Stage {
         self.check_platform(ended, &release);
     }
 
-    /// What has failed does not run, and what was ready before does.
+    /// A failed release does not run, and the one that was ready before does.
     fn check_taken_back(&self, ended: &Deployment, placed: &Placed, ready: Option<&ReadyState>) {
         let (journal, target, id) = (&self.world.journal, &ended.target, &ended.id);
         let is_said = |code| ended.reasons.iter().any(|reason| reason.code == code);
@@ -380,7 +380,7 @@ impl Stage {
         let plane = &self.world.planes[&ended.data_plane];
         let digest = release.image.pin.as_ref().map(|pin| pin.digest);
         let fits = digest.is_some_and(|digest| platforms(&digest).contains(&plane.platform));
-        // Without the inventory nobody knows the platforms of a data plane.
+        // Without the inventory, the platforms of a data plane are unknown.
         let is_known = self.world.weather.has_sure_catalog && !has_moved;
         if !fits && is_known {
             broken!(
@@ -391,7 +391,7 @@ impl Stage {
         }
     }
 
-    /// What had time enough in good weather is not timed out.
+    /// A deployment that has enough time without faults does not time out.
     fn check_timed_out(
         &self,
         newest: &Promised<Deployment>,

@@ -1,4 +1,4 @@
-//! The processes of a control plane: they start, stand still, stop and die.
+//! The processes of a control plane, which start, pause, stop and crash.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -22,7 +22,7 @@ use crate::seen_plane::SeenPlane;
 use crate::seen_store::SeenStore;
 use crate::world::{NOT_CONNECTED, STEPS_PER_DATA_PLANE, World};
 
-/// How long a worker may take to stop: its steps end first.
+/// The maximum time until a worker stops, because its steps end first.
 const STOPPING: Duration = Duration::from_secs(60);
 
 pub(crate) struct ControlPlane {
@@ -51,7 +51,7 @@ impl ControlPlane {
         }
     }
 
-    /// A process over a connection of its own, and the deployer in it.
+    /// Creates a process with its own connection, and the deployer in it.
     pub(crate) fn process(&mut self) -> (Arc<Process>, Deployer) {
         let process = Arc::new(Process::new(ProcessId(self.processes)));
         self.processes += 1;
@@ -96,7 +96,7 @@ impl ControlPlane {
         });
     }
 
-    /// Starts it, or does with it what chance says.
+    /// Starts the worker, or disturbs it at random.
     pub(crate) fn disturb(&mut self, index: usize, chance: u64) {
         let Some(worker) = &mut self.workers[index] else {
             return self.start(index);
@@ -133,7 +133,7 @@ impl ControlPlane {
         self.workers.iter().flatten().any(|worker| worker.is_frozen)
     }
 
-    /// From here on nothing stands still, and somebody works.
+    /// Ends all pauses, and starts a worker if there is none.
     pub(crate) fn settle(&mut self) {
         for worker in self.workers.iter_mut().flatten() {
             worker.is_frozen = false;
@@ -144,7 +144,7 @@ impl ControlPlane {
         }
     }
 
-    /// Ends all workers in good order.
+    /// Stops all workers cleanly.
     pub(crate) async fn end(&mut self) {
         for index in 0..self.workers.len() {
             self.stop(index);
@@ -176,7 +176,7 @@ fn options(process: ProcessId) -> DeployerOptions {
     options.steps_per_organization = count(6);
     options.calls_per_registry = count(4);
     options.lease = Duration::from_secs(9);
-    // The least that a service with the shortest progress deadline has.
+    // The minimum for a service with the shortest progress deadline.
     options.deployment_deadline = Duration::from_secs(310);
     options.take_back_grace = Duration::from_secs(30);
     options.call_timeout = Duration::from_secs(6);

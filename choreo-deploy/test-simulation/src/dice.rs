@@ -1,4 +1,4 @@
-//! Entropy that a seed decides.
+//! Random choices that a seed determines.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

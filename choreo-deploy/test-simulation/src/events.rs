@@ -1,4 +1,4 @@
-//! What people, machines and accidents do.
+//! The events of a history: requests of people and machines, and faults.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Stage {
         }
     }
 
-    /// The same request again, or one that differs in one thing.
+    /// Returns the same request, or one with a single difference.
     fn almost(&self, mut submission: Submission) -> Submission {
         match self.script.below(4) {
             0 => {
@@ -336,7 +336,7 @@ impl Stage {
             .into_iter()
             .find(|stage| stage.environment.id == target.environment);
         let mut on = on.expect("a stage").data_plane.id;
-        // Mostly what is on its way: the rest is over.
+        // Usually the target of an unfinished deployment, because other targets are idle.
         let promised = self.acknowledged.deployments.values();
         let open: Vec<_> = promised
             .filter(|promised| promised.ended.is_none())

@@ -1,4 +1,4 @@
-//! From an empty store to the end of everything.
+//! A history, from an empty store to the end of all work.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,16 +23,16 @@ use crate::registries::{DEAD, credential};
 use crate::world::{World, id};
 use crate::{History, Storage};
 
-/// A control plane with those who use it.
+/// A control plane and its users.
 pub(crate) struct Stage {
     pub(crate) world: Arc<World>,
     pub(crate) control_plane: ControlPlane,
-    /// What people and machines call.
+    /// The deployer for requests of people and machines.
     pub(crate) front: Deployer,
-    /// The store without faults, for looking at it.
+    /// The store without faults, for the checks.
     pub(crate) store: Arc<dyn Store>,
-    /// What happens, apart from what goes wrong by itself: so that fewer events are the beginning of
-    /// the same history.
+    /// The random choices of the events. They are separate from those of the faults, so that a
+    /// history with fewer events is the beginning of the same history.
     pub(crate) script: Dice,
     pub(crate) acknowledged: Acknowledged,
 }
@@ -123,12 +123,12 @@ impl Stage {
         self.acknowledged.tokens.insert(owner, (token, true));
     }
 
-    /// Everything ends in time once the weather has cleared; then the record says what there is.
+    /// Without further faults, all work ends in time. Then the record must match the data planes.
     async fn end(&mut self) {
         note!(self.world.journal, "the weather clears");
         self.world.weather.clears();
         for plane in self.world.planes.values() {
-            // Some stay away for good.
+            // Some remain silent.
             let stays = self.world.dice.percent(30);
             plane.is_silent.fetch_and(stays, Ordering::SeqCst);
         }
@@ -143,7 +143,7 @@ impl Stage {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
         self.control_plane.end().await;
-        // What is still on its way arrives.
+        // Messages that are still in transit arrive.
         tokio::time::sleep(Duration::from_secs(20)).await;
         self.check_record(cleared);
     }

@@ -1,4 +1,4 @@
-//! The inventory: it changes, and does not always answer.
+//! The inventory, which changes and sometimes does not answer.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -18,14 +18,14 @@ use choreo_deploy::{Target, Workload};
 use crate::process::Process;
 use crate::world::{PLANES, World, id};
 
-/// Components as organization and name. Names repeat among organizations.
+/// The organizations and names of the components. Several organizations use the same name.
 pub(crate) const COMPONENTS: [(&str, &str); 6] = [
     ("acme", "orders"),
     ("acme", "billing"),
     ("acme", "report"),
     ("globex", "orders"),
     ("globex", "report"),
-    // In a registry that is dead.
+    // Its registry never answers.
     ("globex", "stuck"),
 ];
 

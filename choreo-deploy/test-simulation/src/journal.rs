@@ -1,4 +1,4 @@
-//! What happened, and the first promise that was broken.
+//! The log of a history, and its first broken promise.
 
 use std::fmt::Arguments;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,7 @@ impl Journal {
         self.pages().lines.push(line);
     }
 
-    /// Notes that a promise was broken.
+    /// Records a broken promise.
     pub(crate) fn broken(&self, what: Arguments<'_>) {
         self.note(format_args!("BROKEN: {what}"));
         self.pages().broken.get_or_insert_with(|| what.to_string());
@@ -49,12 +49,12 @@ impl Journal {
     }
 }
 
-/// Notes a line: `note!(journal, "like {}", "this")`.
+/// Records a line: `note!(journal, "like {}", "this")`.
 macro_rules! note {
     ($journal:expr, $($words:tt)*) => { $journal.note(format_args!($($words)*)) };
 }
 
-/// Notes a broken promise.
+/// Records a broken promise.
 macro_rules! broken {
     ($journal:expr, $($words:tt)*) => { $journal.broken(format_args!($($words)*)) };
 }

@@ -1,5 +1,5 @@
-//! Who holds which claim, and what was told of it: the promises that no state of a store or of a data
-//! plane shows.
+//! The claims of the processes and the answers that they got. It checks promises that are not visible
+//! in a store or on a data plane.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,9 +20,9 @@ pub(crate) struct Ledger(Mutex<Books>);
 #[derive(Debug, Default)]
 struct Books {
     held: BTreeMap<Target, Held>,
-    /// The claims of each process, without those that it has given back or was told to have lost.
+    /// The claims of each process, without those that it has returned or knows to be lost.
     open: BTreeMap<(ProcessId, Target, Generation), BTreeSet<u64>>,
-    /// What the data plane has confirmed, and the store was told.
+    /// The generations that a data plane has confirmed and that are recorded in the store.
     applied: BTreeSet<(Target, Generation)>,
     ended: BTreeSet<DeploymentId>,
     runs: BTreeMap<RunId, Instant>,
@@ -33,11 +33,11 @@ struct Held {
     process: ProcessId,
     generation: Generation,
     fence: u64,
-    /// Something happened for which the claim may be lost.
+    /// An event occurred that may lose the claim.
     excused: bool,
-    /// What the data plane has told under it.
+    /// The data plane has confirmed the apply under this claim.
     confirmed: bool,
-    /// It was known to be applied when it was taken.
+    /// It was already known to be applied when it was claimed.
     is_applied: bool,
     newer: Option<Generation>,
 }
@@ -68,7 +68,7 @@ impl Ledger {
             process,
             generation: claim.generation,
             fence: claim.fence,
-            // What it took by an old time may be over already.
+            // A claim that was taken at an old time may have ended already.
             excused: takes_all,
             confirmed: false,
             is_applied: books.applied.contains(&place),
@@ -77,21 +77,22 @@ impl Ledger {
         books.held.insert(claim.target.clone(), held);
     }
 
-    /// The process may lose its claims: it stood still, it is gone, or the store gave it no answer.
+    /// Expects that the process loses its claims, because it was paused, has ended, or got no
+    /// answer from the store.
     pub(crate) fn excuse(&self, process: ProcessId) {
         for held in self.books().held.values_mut() {
             held.excused |= held.process == process;
         }
     }
 
-    /// Any claim may be lost: the clock was set.
+    /// Expects that any claim is lost, because the clock was set.
     pub(crate) fn excuse_all(&self) {
         for held in self.books().held.values_mut() {
             held.excused = true;
         }
     }
 
-    /// A claim was given back before the end.
+    /// Records that a claim was returned before the end of its deployment.
     pub(crate) fn put_back(&self, journal: &Journal, process: ProcessId, claim: &Claim) {
         let mut books = self.books();
         let alone = books.is_alone(process, &claim.target, claim.generation);
@@ -134,17 +135,17 @@ impl Ledger {
         }
     }
 
-    /// When a run ended.
+    /// Returns the time at which a run ended.
     pub(crate) fn run_ended(&self, id: &RunId) -> Option<Instant> {
         self.books().runs.get(id).copied()
     }
 
-    /// The process was told that a claim is not its own any more.
+    /// Records that the process knows that a claim is lost.
     pub(crate) fn lost(&self, process: ProcessId, claim: &Claim) {
         self.books().ends(process, claim);
     }
 
-    /// The process calls a data plane.
+    /// Records a call of the process to a data plane.
     pub(crate) fn calls(
         &self,
         journal: &Journal,
@@ -174,7 +175,7 @@ impl Ledger {
         }
     }
 
-    /// The process was told that something was applied.
+    /// Records that the process got the confirmation of an apply.
     pub(crate) fn confirmed(&self, process: ProcessId, target: &Target, generation: Generation) {
         let mut books = self.books();
         let alone = books.is_alone(process, target, generation);
@@ -186,7 +187,7 @@ impl Ledger {
         }
     }
 
-    /// The process was told what there is.
+    /// Records an observation of the process.
     pub(crate) fn seen(&self, process: ProcessId, target: &Target, rollout: &Rollout) {
         let mut books = self.books();
         let Some(held) = books.of(process, target) else {
@@ -201,7 +202,7 @@ impl Ledger {
         }
     }
 
-    /// What was applied to a target is there no more.
+    /// Records that the applied objects of a target are lost.
     pub(crate) fn forget(&self, target: &Target) {
         let mut books = self.books();
         books.applied.retain(|(applied, _)| applied != target);
@@ -216,8 +217,8 @@ impl Ledger {
 }
 
 impl Books {
-    /// Whether the process has one claim of it alone: with older ones as well, a call may be one of
-    /// their steps'.
+    /// Returns `true` if the process has exactly one claim of it. If it also has older claims, a
+    /// call may belong to one of their steps.
     fn is_alone(&self, process: ProcessId, target: &Target, generation: Generation) -> bool {
         let known = (process, target.clone(), generation);
         self.open.get(&known).is_some_and(|open| open.len() == 1)

@@ -1,11 +1,11 @@
 //! A deterministic simulation of the deployer over any store, for tests.
 //!
-//! A history is what a seed makes of a small control plane: two organizations, six components, three
-//! data planes, up to three processes that start, stand still, stop and die; calls that are slow, are
-//! lost, or happen after whoever made them has given up; a wall clock that is set; and people and
-//! machines that deploy, promote, roll back, remove, run and cancel meanwhile, and change what the
-//! inventory and the registries say. Then the weather clears, everything must end in time, and the
-//! record must say what the data planes have.
+//! A history is a small control plane that a seed determines: two organizations, six components,
+//! three data planes, and up to three processes that start, pause, stop and crash. Calls are slow,
+//! are lost, or take effect after the caller has given up. The wall clock is set. Meanwhile, people
+//! and machines deploy, promote, roll back, remove, run and cancel, and change the inventory and the
+//! registries. Then the faults end, all work must end in time, and the record must match the data
+//! planes.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -26,8 +26,8 @@
 //! assert_eq!(history.broken, None);
 //! ```
 //!
-//! Time is that of a paused tokio runtime, and each call of the store takes one moment of it, so a
-//! seed makes the same history again, line by line.
+//! The time is that of a paused tokio runtime, and each call of the store completes at one moment
+//! of it, so a seed always produces the same history, line by line.
 
 mod acknowledged;
 mod at_once;
@@ -61,27 +61,27 @@ pub use self::at_once::at_once;
 pub use self::folder::folder;
 pub use self::timeless::Timeless;
 
-/// Where the store of a history comes from.
+/// The source of the store of a history.
 pub trait Storage: fmt::Debug + Send + Sync + 'static {
-    /// A connection for one process, to what all others have stored.
+    /// Opens a connection for one process to the shared data.
     fn open(&self) -> Arc<dyn Store>;
 }
 
-/// What happened.
+/// The result of a simulation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct History {
-    /// Everything, a line each.
+    /// The log.
     pub lines: Vec<String>,
-    /// The first promise that was broken.
+    /// The first broken promise.
     pub broken: Option<String>,
-    /// Deployments that were stored.
+    /// The number of stored deployments.
     pub deployments: usize,
-    /// Runs that were stored.
+    /// The number of stored runs.
     pub runs: usize,
 }
 
-/// Lets so many events happen, as the seed says, and then everything end.
+/// Simulates the history of a seed with this number of events and their completion.
 #[must_use]
 pub fn simulate(seed: u64, events: usize, storage: impl Storage) -> History {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -92,16 +92,16 @@ pub fn simulate(seed: u64, events: usize, storage: impl Storage) -> History {
     runtime.block_on(history::history(seed, events, Arc::new(storage)))
 }
 
-/// How many events there are in a history.
+/// The number of events in a history.
 pub const EVENTS: usize = 60;
 
-/// Simulates histories on all cores, `usual` of them or as many as `CHOREO_TEST_CASES` says, from the
-/// seed that `CHOREO_TEST_SEED` names.
+/// Simulates histories on all cores. Their number is `usual` or `CHOREO_TEST_CASES`, and the first
+/// seed is `CHOREO_TEST_SEED`.
 ///
 /// # Panics
 ///
-/// When a history breaks a promise: with its seed, the fewest events with which it does so, what
-/// happened last, and how to run it again.
+/// Panics if a history breaks a promise. The message contains the seed, the fewest events that
+/// break the promise, the end of the log, and the command to repeat the history.
 pub fn keeps_every_promise<S: Storage>(usual: u64, storage: impl Fn() -> S + Sync) {
     let number = |name: &str| {
         let text = std::env::var(name).ok()?;
@@ -139,7 +139,7 @@ pub fn keeps_every_promise<S: Storage>(usual: u64, storage: impl Fn() -> S + Syn
     }
 }
 
-/// How many lines a failure shows, unless a seed was asked for.
+/// The number of log lines in a failure, unless a seed was chosen.
 const LAST: usize = 200;
 
 fn fail(seed: u64, events: usize, history: &History) -> ! {

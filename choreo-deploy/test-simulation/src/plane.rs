@@ -1,4 +1,5 @@
-//! A data plane: it rolls out slowly, keeps what came before until it is told not to, and forgets.
+//! A data plane that rolls out slowly, keeps the previous release until it is settled, and loses
+//! objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use crate::dice::Dice;
 #[derive(Debug)]
 pub(crate) struct Plane {
     pub(crate) platform: &'static str,
-    /// It answers nothing.
+    /// The data plane never answers.
     pub(crate) is_silent: AtomicBool,
     dice: Dice,
     state: Mutex<State>,
@@ -34,15 +35,15 @@ struct State {
     foreign: BTreeSet<Target>,
 }
 
-/// What is there for a target.
+/// The objects of a target.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub(crate) generation: Generation,
     pub(crate) shown: Option<Shown>,
     pub(crate) is_lost: bool,
-    /// It has failed, and what is shown was there before.
+    /// The generation has failed, and `shown` is the earlier release.
     pub(crate) is_taken_back: bool,
-    /// Generations of which something is left over.
+    /// The generations with leftovers.
     pub(crate) left: BTreeSet<Generation>,
     pub(crate) fate: Fate,
     since: Instant,
@@ -52,7 +53,7 @@ pub(crate) struct Placed {
 pub(crate) struct Shown {
     pub(crate) image: ImageReference,
     pub(crate) workload: Workload,
-    /// What the nodes pull with.
+    /// The credential of the nodes.
     pub(crate) password: Option<String>,
 }
 
@@ -68,7 +69,7 @@ pub(crate) struct PlacedRun {
     target: Target,
     pub(crate) image: ImageReference,
     pub(crate) since: Instant,
-    /// When it ends and with which exit code. `None`: not by itself.
+    /// The time and the exit code of its end. `None` if it runs until it is cancelled.
     ends: Option<(Duration, i32)>,
     is_stuck: bool,
     cancelled: bool,
@@ -119,7 +120,7 @@ impl Plane {
         let mut left = BTreeSet::new();
         if let Some(before) = before {
             if before.generation == generation && !before.is_lost && before.shown.is_some() {
-                // The same again changes nothing but what it is pulled with.
+                // A repeated apply changes only the credential.
                 if let Some(placed) = state.targets.get_mut(target) {
                     placed.shown = Some(shown);
                 }
@@ -280,7 +281,7 @@ impl Plane {
         }
     }
 
-    /// Somebody deletes what was applied.
+    /// Deletes the applied objects.
     pub(crate) fn lose(&self, target: &Target) -> bool {
         let mut state = self.state();
         let placed = state.targets.get_mut(target);
@@ -288,7 +289,7 @@ impl Plane {
         placed.map(|placed| placed.is_lost = true).is_some()
     }
 
-    /// Another control plane, or one that was restored since, has deployed to the target.
+    /// Deploys to the target as another or a restored control plane.
     pub(crate) fn intrude(&self, target: &Target, by: u64) -> bool {
         let mut state = self.state();
         let Some(placed) = state.targets.get_mut(target) else {
@@ -309,7 +310,7 @@ impl Plane {
         self.state().was_ready.contains(&known)
     }
 
-    /// Whether somebody else has ever deployed to the target.
+    /// Returns `true` if another control plane has deployed to the target.
     pub(crate) fn is_foreign(&self, target: &Target) -> bool {
         self.state().foreign.contains(target)
     }
@@ -320,7 +321,7 @@ impl Plane {
 }
 
 impl State {
-    /// Refuses what comes before what is there: a generation that was taken back comes after itself.
+    /// Rejects generations before the current one. A generation that was taken back is after itself.
     fn guard_at(
         &self,
         target: &Target,

@@ -1,4 +1,4 @@
-//! A process of the control plane: it may stand still, and it may be gone.
+//! A process of the control plane, which may be paused or have ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// One life of a process; after a restart it is another.
+/// The id of a process. It is different after a restart.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct ProcessId(pub(crate) u32);
 
@@ -46,23 +46,24 @@ impl Process {
         }
     }
 
-    /// When it looked for work the last time that it got an answer.
+    /// Returns the time of the last search for work that got an answer.
     pub(crate) fn looked(&self) -> Instant {
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It got an answer to a look that began at a moment.
+    /// Records that a search that began at this time got an answer.
     pub(crate) fn got_answer(&self, began: Instant) {
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = began;
     }
 
-    /// Whether it stood still a short while ago: then it acts by what it saw before.
+    /// Returns `true` if it was paused recently, so that it acts on old observations.
     pub(crate) fn stood_still(&self) -> bool {
         let went_on = self.went_on.lock().unwrap_or_else(PoisonError::into_inner);
         went_on.is_some_and(|went_on| went_on.elapsed() < Duration::from_secs(30))
     }
 
-    /// Returns once the process goes on. Time passes meanwhile, and so do the deadlines of its calls.
+    /// Returns when the process is not paused. Time passes meanwhile, and the deadlines of its calls
+    /// may expire.
     pub(crate) async fn thawed(&self) {
         while self.is_frozen.load(Ordering::SeqCst) {
             self.thawed.notified().await;

@@ -1,4 +1,4 @@
-//! The registries, and whose credentials they are shown.
+//! The registries, and the credentials that they receive.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::world::World;
 /// A host that never answers.
 pub(crate) const DEAD: &str = "dead.example.com";
 
-/// The tags that have moved, and how often.
+/// The number of times that each tag has moved.
 #[derive(Debug, Default)]
 pub(crate) struct Tags(Mutex<BTreeMap<String, u64>>);
 
@@ -36,7 +36,7 @@ impl Tags {
     }
 }
 
-/// The platforms that an image is built for, which its digest decides.
+/// Returns the platforms of an image, which its digest determines.
 pub(crate) fn platforms(digest: &Digest) -> &'static [&'static str] {
     match digest.to_string().bytes().last() {
         Some(b'0'..=b'2') => &["linux/amd64"],
@@ -45,7 +45,7 @@ pub(crate) fn platforms(digest: &Digest) -> &'static [&'static str] {
     }
 }
 
-/// A credential that says whose it is, and the how-many-th.
+/// Returns a credential that contains its owner and its version.
 pub(crate) fn credential(
     organization: &OrganizationId,
     registry: &RegistryId,

@@ -1,5 +1,5 @@
-//! A data plane as one process sees it: over a network that loses requests and answers, and delivers
-//! some after whoever sent them has given up.
+//! A data plane from the view of a process. The network loses requests and answers, and delivers
+//! some requests after the caller has given up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,7 +41,7 @@ impl SeenPlane {
         }
     }
 
-    /// Sends a request and waits for its answer, which may never come.
+    /// Sends a request and waits for the answer, which may never arrive.
     async fn send<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -85,7 +85,7 @@ impl SeenPlane {
             };
             tokio::time::sleep(back).await;
             if let Some(result) = result {
-                // Whoever waited may be gone.
+                // The caller may have given up.
                 let _ = answer.send(result);
             }
         });
@@ -102,7 +102,7 @@ impl SeenPlane {
         self.world.ledger.calls(journal, by, (target, generation));
     }
 
-    /// Counts a change for as long as it is waited for.
+    /// Counts a change while its caller waits for it.
     fn changes(&self) -> Change<'_> {
         let under_way = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
         if under_way > STEPS_PER_DATA_PLANE {

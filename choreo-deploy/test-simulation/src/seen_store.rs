@@ -1,4 +1,4 @@
-//! The store as one process sees it: late, and sometimes without an answer.
+//! The store from the view of a process: it is slow, and sometimes gives no answer.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,7 +28,7 @@ use crate::journal::{broken, note};
 use crate::process::Process;
 use crate::world::World;
 
-/// Calls after which there may be something to claim.
+/// The calls that may create work.
 const MAKES_WORK: [&str; 5] = [
     "accept",
     "accept run",
@@ -58,8 +58,8 @@ impl SeenStore {
         }
     }
 
-    /// A call: on its way, done in one moment, and on its way back. What does not arrive may have
-    /// happened.
+    /// Executes a call, with delays before and after it. A call without an answer may have taken
+    /// effect.
     async fn call<T, E>(
         &self,
         what: &'static str,
@@ -103,7 +103,7 @@ impl SeenStore {
         Ok(())
     }
 
-    /// What ends as ready was ready on its data plane.
+    /// A deployment that ends as ready was ready on its data plane.
     fn check_ready(&self, ended: &Deployment) {
         let was = self.world.planes.get(&ended.data_plane);
         let ready = was.is_some_and(|plane| plane.was_ready(&ended.target, ended.generation));
@@ -127,8 +127,8 @@ impl DeploymentStore for SeenStore {
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed, StoreError> {
         let (process, world) = (self.process.id, &self.world);
-        // It takes also what others work on: when it gets its first answer after the clock went back,
-        // and when it asks by a time that is long over.
+        // It also claims the work of others if this is its first answer after the clock was set back,
+        // or if it uses an old time.
         let (looked, began) = (self.process.looked(), Instant::now());
         let claimed = self.call("claim", || {
             let claimed = at_once(self.store.claim(request))?;
@@ -220,7 +220,7 @@ impl DeploymentStore for SeenStore {
     }
 
     async fn new_work(&self) {
-        // Those of a store wake its waiters in an order that no seed decides.
+        // A store wakes its waiters in an order that no seed determines.
         self.world.new_work.notified().await;
     }
 

@@ -1,4 +1,4 @@
-//! A store of threads, in the time of a paused runtime.
+//! A store with threads, for the virtual time of a paused runtime.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use jiff::Timestamp;
 use crate::Storage;
 use crate::at_once::{at_once, at_once_or_later};
 
-/// A store each call of which takes no time of the runtime, whatever threads do the work: a paused
-/// runtime would else go on to its next timer while it waits for them.
+/// A store whose calls take no virtual time, also if threads do the work. Otherwise, a paused
+/// runtime would advance to its next timer while it waits for them.
 #[derive(Debug)]
 pub struct Timeless {
     store: Arc<dyn Store>,
@@ -42,8 +42,8 @@ impl Timeless {
     }
 }
 
-/// Implements a trait of the store: each method `at once` in one moment, each that reads
-/// and then waits for somebody else `later`, and what asks no thread `untouched`.
+/// Implements a trait of the store. Methods in `at once` finish in one moment, those in `later`
+/// read and then wait for other calls, and those in `untouched` do not use a thread.
 macro_rules! forward {
     (
         $store:ident

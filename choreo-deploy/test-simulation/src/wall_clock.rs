@@ -1,4 +1,4 @@
-//! A wall clock that somebody sets, beside the steady one of the paused runtime.
+//! A wall clock that can be set, next to the monotonic clock of the paused runtime.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

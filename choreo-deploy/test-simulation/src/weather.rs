@@ -1,4 +1,4 @@
-//! How much goes wrong, of a hundred calls.
+//! The percentages of calls that fail.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +27,7 @@ impl Weather {
         }
     }
 
-    /// Nothing goes wrong any more but what is broken for good.
+    /// Ends all faults except permanent ones.
     pub(crate) fn clears(&self) {
         for faults in [&self.store, &self.plane, &self.registry, &self.catalog] {
             faults.store(0, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! Everything that outlives the processes of the control plane.
+//! The state that outlives the processes of the control plane.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -18,13 +18,13 @@ use crate::registries::Tags;
 use crate::wall_clock::WallClock;
 use crate::weather::Weather;
 
-/// Data planes, and what runs on them.
+/// The data planes and their platforms.
 pub(crate) const PLANES: [(&str, &str); 3] = [
     ("eu-1", "linux/amd64"),
     ("us-1", "linux/arm64"),
     (NOT_CONNECTED, "linux/amd64"),
 ];
-/// A data plane that no process reaches.
+/// A data plane to which no process is connected.
 pub(crate) const NOT_CONNECTED: &str = "far-1";
 pub(crate) const STEPS_PER_DATA_PLANE: usize = 2;
 
@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub(crate) planes: BTreeMap<DataPlaneId, Arc<Plane>>,
     pub(crate) tags: Tags,
     pub(crate) inventory: Inventory,
-    /// Tells workers of each change of the store.
+    /// Notifies workers of each change of the store.
     pub(crate) new_work: Notify,
 }
 
