@@ -1,4 +1,4 @@
-//! Who may deploy, and what strangers learn.
+//! Guards which tokens may deploy, and that rejections give strangers no information.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 
 use crate::support::{Answer, IMAGE, World, mint, now};
 
-/// Panics when it is read.
+/// A body that panics when it is read.
 struct Untouchable;
 
 impl Body for Untouchable {
@@ -59,7 +59,7 @@ async fn without_a_token_it_asks_for_one() {
     }
 }
 
-/// All causes have byte-equal answers, and none reads a byte of the body.
+/// Guards that the responses for all causes are byte-equal, and that none reads the body.
 #[tokio::test]
 async fn tokens_that_are_not_accepted_look_alike() {
     let world = World::new().await;
@@ -72,7 +72,7 @@ async fn tokens_that_are_not_accepted_look_alike() {
         .revoke_token(&orders, revoked.id(), now())
         .await
         .unwrap();
-    // The id of one token and the secret of another: right in form, wrong in fact.
+    // The id of one token and the secret of another: well-formed but wrong.
     let (mixed, _) = mint("orders");
     let (_, mut record) = mint("orders");
     record.id = mixed.id().clone();
@@ -105,7 +105,7 @@ async fn tokens_that_are_not_accepted_look_alike() {
         assert_eq!(answer, &answers[0], "{token}");
     }
     assert!(world.intake.submissions.lock().unwrap().is_empty());
-    // The control: a live token does reach the body.
+    // The control: a valid token reads the body.
     let live = tokio::spawn({
         let (webhook, token) = (world.webhook.clone(), world.token.expose().to_owned());
         async move {
@@ -180,8 +180,8 @@ async fn a_token_in_the_url_must_be_rotated() {
     assert!(world.intake.submissions.lock().unwrap().is_empty());
 }
 
-/// Guards against CI variables that are mixed up: a response ends up in the log of the CI run, and what
-/// is accepted is stored and shown.
+/// Guards against CI variables that are mixed up: the response is shown in the log of the CI run, and
+/// an accepted request is stored and shown.
 #[tokio::test]
 async fn a_token_in_the_body_is_neither_repeated_nor_stored() {
     let world = World::new().await;
@@ -212,7 +212,7 @@ async fn a_token_in_the_body_is_neither_repeated_nor_stored() {
     assert!(answer.json()["help"].as_str().unwrap().contains("rotate"));
     assert!(world.intake.submissions.lock().unwrap().is_empty());
 
-    // The control: a text that only looks similar.
+    // The control: a text that only looks similar is accepted.
     let similar =
         json!({ "image": "ghcr.io/acme/chd_tool:chd_1", "commit": &token[..token.len() - 7] });
     assert_eq!(world.send(world.post(), similar).await.status, 202);
@@ -256,7 +256,7 @@ async fn use_is_remembered_to_the_minute() {
     assert_eq!(last_used().await, Some(now() + 60.seconds()));
 }
 
-/// A token deploys its own component, whatever the request says.
+/// Guards that a token deploys its own component, whatever the request contains.
 #[tokio::test]
 async fn a_token_deploys_to_its_own_component() {
     let world = World::new().await;

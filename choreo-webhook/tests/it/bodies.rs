@@ -1,4 +1,4 @@
-//! Bodies that are slow, endless, broken or not what they say.
+//! Guards against bodies that are slow, endless, broken or mislabeled.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,7 +23,7 @@ where
     Answer::of(world.webhook.clone().oneshot(request).await.unwrap())
 }
 
-/// Sends a chunk each time it is asked, for ever.
+/// A body that never ends.
 struct Endless(&'static [u8]);
 
 impl Body for Endless {
@@ -38,7 +38,7 @@ impl Body for Endless {
     }
 }
 
-/// Breaks off.
+/// A body that breaks off.
 struct Broken;
 
 impl Body for Broken {
@@ -104,7 +104,7 @@ async fn the_limit_is_exact() {
     assert_eq!(answer.status, 202);
 }
 
-/// Sends so many empty frames before its text.
+/// A body that sends this number of empty frames before its text.
 struct Padded(usize, Bytes);
 
 impl Body for Padded {
@@ -171,7 +171,7 @@ async fn only_plain_json_is_read() {
         .await
         .is_problem(415, "unsupported-media-type");
 
-    // Two types: each reader would choose its own.
+    // There are two types, and each reader would choose a different one.
     for second in ["application/json", "text/plain"] {
         let request = world.post().header("content-type", second);
         let answer = world.send(request, json!({ "image": IMAGE })).await;

@@ -17,7 +17,7 @@ async fn accepts_and_says_where_to_look() {
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("idempotent-replayed"), "");
-    // The snippets read this with sed: the order is part of the contract.
+    // The snippets parse this with sed, so the order is part of the contract.
     assert_eq!(
         String::from_utf8(answer.body).unwrap(),
         format!(
@@ -58,7 +58,7 @@ async fn a_replay_says_so() {
     assert_eq!(answer.status, 202);
     assert_eq!(answer.header("idempotent-replayed"), "true");
 
-    // What became of it in the meantime is said: the digest that its release is pinned to.
+    // The response is current: it contains the digest to which the release is pinned.
     *world.intake.phases.lock().unwrap() = [Phase::Ready].into();
     let deployment = world.deploy().await.json();
     assert_eq!(deployment["phase"], "ready");

@@ -41,7 +41,8 @@ async fn tells_phase_and_reasons() {
     assert!(world.intake.waits.lock().unwrap().is_empty());
 }
 
-/// The digest that CI sent stands in only until the release is pinned, whatever it is pinned to.
+/// Guards that the digest from CI is shown only until the release is pinned, even if the two
+/// differ.
 #[tokio::test]
 async fn what_is_pinned_goes_before_what_ci_claimed() {
     let world = World::new().await;
@@ -55,7 +56,7 @@ async fn what_is_pinned_goes_before_what_ci_claimed() {
     }
 }
 
-/// A rollback deploys a release, which is known before the deployment is final.
+/// Guards that the release of a rollback is shown before the deployment is final.
 #[tokio::test]
 async fn a_deployment_of_a_release_has_its_number() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! How many requests are under way at once.
+//! The limits of concurrent requests.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 
 use crate::support::{IMAGE, Never, World, mint, mint_of};
 
-/// Starts a request that hangs in the intake until it opens.
+/// Starts a request that waits in the intake until it opens.
 fn hang(world: &World, request: request::Builder, body: &str) -> tokio::task::JoinHandle<u16> {
     let request = request.body(body.to_owned()).unwrap();
     let webhook = world.webhook.clone();
@@ -56,7 +56,7 @@ async fn one_component_does_not_lock_out_the_others() {
     answer.is_problem(503, "busy");
     assert_eq!(answer.header("retry-after"), "2");
 
-    // Those who wait have places of their own.
+    // Requests that wait have separate places.
     under_way.push(hang(&world, world.get("/v1/deployments/d-1?wait=25"), ""));
     settle().await;
     let answer = world
@@ -71,7 +71,7 @@ async fn one_component_does_not_lock_out_the_others() {
     assert_eq!(world.deploy().await.status, 202);
 }
 
-/// A client that goes away frees its place.
+/// Guards that a client that disconnects frees its place.
 #[tokio::test(start_paused = true)]
 async fn who_hangs_up_frees_the_place() {
     let world = World::new().await;
@@ -91,8 +91,8 @@ async fn who_hangs_up_frees_the_place() {
     assert_eq!(world.deploy().await.status, 202);
 }
 
-/// Eight components of one organization, each with as many requests under way as it may have, leave
-/// a place for the other tenants at all times.
+/// Guards that eight components of one organization, each with its maximum of concurrent requests,
+/// always leave a place for other tenants.
 #[tokio::test(start_paused = true)]
 async fn bodies_that_never_come_refuse_nobody_else() {
     let world = World::new().await;
@@ -125,7 +125,7 @@ async fn bodies_that_never_come_refuse_nobody_else() {
     }
 }
 
-/// The same for those who wait, and for requests that the intake does not answer.
+/// Guards the same for requests that wait, and for requests that the intake does not answer.
 #[tokio::test(start_paused = true)]
 async fn an_organization_with_many_components_leaves_places_for_the_others() {
     let world = World::new().await;
@@ -158,7 +158,7 @@ async fn an_organization_with_many_components_leaves_places_for_the_others() {
     }
 }
 
-/// A request whose body is read has left the gate of bodies.
+/// Guards that a request frees its place for a body as soon as its body is read.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_came_makes_room_for_the_next() {
     let world = World::new().await;

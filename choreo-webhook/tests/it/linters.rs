@@ -1,9 +1,9 @@
-//! The snippets please the linters of their languages.
+//! Guards that the snippets pass the linters of their languages.
 //!
-//! A linter that is not installed is skipped, loudly. `CHOREO_TEST_LINTERS` names folders to look in
-//! besides `PATH`, parted by colons; when it is set, a linter that is missing fails its test. Each
-//! test has a bad sample that the linter must refuse, for a linter that accepts everything proves
-//! nothing.
+//! A linter that is not installed is skipped and reported. `CHOREO_TEST_LINTERS` contains folders to
+//! search in addition to `PATH`, separated by colons. If it is set, a missing linter fails its test.
+//! Each test has a bad sample that the linter must reject, because a linter that accepts everything
+//! proves nothing.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use choreo_webhook::snippet::Ci;
 const GOOD: &str =
     "on: push\npermissions: {}\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n";
 
-/// A program in `CHOREO_TEST_LINTERS` or `PATH`.
+/// Returns a program in `CHOREO_TEST_LINTERS` or `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     ["CHOREO_TEST_LINTERS", "PATH"]
         .iter()
@@ -26,13 +26,13 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Says that something was not tested, past the test harness, which would swallow it.
+/// Reports that something was not tested. It bypasses the test harness, which captures output.
 pub(crate) fn say_skipped(what: &str) {
     let said = std::io::stderr().write_all(format!("SKIPPED: {what}\n").as_bytes());
     said.expect("standard error takes a line");
 }
 
-/// Lints a sound text, which must pass, and a bad one, which must not.
+/// Lints a good text, which must pass, and a bad one, which must not.
 #[track_caller]
 fn lint(program: &str, arguments: &[&str], (name, sound, bad): (&str, &str, &str)) {
     let Some(path) = find(program) else {
@@ -136,7 +136,7 @@ fn actionlint_accepts_the_workflow() {
     );
 }
 
-/// The job must not be cancelled before the script reports why it stops waiting.
+/// Guards that the job is not cancelled before the script reports why it stops waiting.
 #[test]
 fn the_job_outlasts_the_script() {
     let workflow = snippet(Ci::GitHubActions);
@@ -144,7 +144,7 @@ fn the_job_outlasts_the_script() {
     assert!(workflow.contains("+ 900))\n"), "{workflow}");
 }
 
-/// Where a branch's name would become shell code.
+/// Guards against the execution of a branch name as shell code.
 #[test]
 fn no_expression_stands_inside_a_script() {
     let workflow = snippet(Ci::GitHubActions);

@@ -1,4 +1,4 @@
-//! The webhook as its clients see it, and the snippets as CI runs them.
+//! Tests the webhook from the view of its clients, and the snippets as CI runs them.
 
 #[cfg(test)]
 mod authentication;

@@ -1,4 +1,4 @@
-//! In axum and in hyper, over real sockets.
+//! Mounts the webhook in axum and in hyper, and sends requests over real sockets.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ async fn mounts_in_axum_under_any_prefix() {
         .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), 202);
-    // Relative to the request: /teams/shop/hooks/v1/deployments/d-1.
+    // Relative to the request, which is /teams/shop/hooks/v1/deployments/d-1.
     assert_eq!(response.headers()["location"], "deployments/d-1");
 
     let request = world.get("/teams/shop/hooks/v1/deployments/d-1");

@@ -1,4 +1,4 @@
-//! Whatever comes in, the answer is well-formed and never the server's fault.
+//! Guards that the response to any request is well-formed and not an error of the server.
 
 use std::sync::OnceLock;
 
@@ -29,7 +29,7 @@ fn stage() -> &'static Stage {
 }
 
 fn send(request: Request<Full<bytes::Bytes>>) -> Answer {
-    // A runtime of one thread is driven by one caller at a time; its own is as good.
+    // A separate runtime, because a single-threaded runtime cannot be shared by concurrent callers.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

@@ -1,4 +1,4 @@
-//! Over the deployer itself, with everything in memory.
+//! Tests the webhook with the deployer and everything in memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ async fn a_revoked_token_deploys_nothing_from_that_moment_on() {
         .is_problem(401, "invalid-token");
 }
 
-/// CI must not hear `ready` of what does not run.
+/// Guards that CI does not receive `ready` for a deployment that no longer runs.
 #[tokio::test]
 async fn a_replay_says_what_became_of_it_since() {
     let platform = Platform::new().await;

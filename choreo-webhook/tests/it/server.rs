@@ -1,4 +1,4 @@
-//! The hardened server, over real sockets.
+//! Tests the hardened server over real sockets.
 
 mod bodies;
 mod crowds;
@@ -25,7 +25,7 @@ use tower::ServiceExt as _;
 
 use crate::support::World;
 
-/// A server under way.
+/// A running server.
 struct Running {
     address: SocketAddr,
     health_address: Option<SocketAddr>,
@@ -34,7 +34,7 @@ struct Running {
     ended: JoinHandle<usize>,
 }
 
-/// The webhook of a world, behind the hardened server; and a long page at `/page`.
+/// Serves the webhook of a world with the hardened server, and a long page at `/page`.
 fn serve(world: &World, limits: ServerLimits) -> Running {
     let webhook = world.webhook.clone();
     let service = tower::service_fn(move |request: Request<RequestBody>| {
@@ -65,7 +65,7 @@ fn serve(world: &World, limits: ServerLimits) -> Running {
     }
 }
 
-/// A service that answers with as many bytes as the path says, once it has read the body; `/panic`
+/// Serves a service that reads the body and responds with the number of bytes in the path. `/panic`
 /// panics.
 fn serve_bytes(limits: ServerLimits) -> SocketAddr {
     let service = tower::service_fn(|request: Request<RequestBody>| async move {
@@ -84,7 +84,7 @@ fn serve_bytes(limits: ServerLimits) -> SocketAddr {
     address
 }
 
-/// These limits but for a change.
+/// Returns these limits with a change.
 fn with(mut limits: ServerLimits, change: impl FnOnce(&mut ServerLimits)) -> ServerLimits {
     change(&mut limits);
     limits
@@ -102,7 +102,8 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// A GET on a connection of its own; the whole answer, or nothing if the server hung up.
+/// Sends a GET on a new connection. Returns the complete response, or an empty text if the server
+/// closes the connection.
 async fn get(address: SocketAddr, path: &str, authorization: &str) -> std::io::Result<String> {
     #[expect(
         clippy::disallowed_methods,
@@ -118,7 +119,7 @@ async fn get(address: SocketAddr, path: &str, authorization: &str) -> std::io::R
     Ok(answer)
 }
 
-/// Reads an answer with a length to its end.
+/// Reads a response with a length to its end.
 async fn read_answer(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     loop {
@@ -138,7 +139,7 @@ async fn read_answer(stream: &mut TcpStream) -> String {
     }
 }
 
-/// Reads the head of an answer, byte by byte.
+/// Reads the head of a response, byte by byte.
 async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -147,7 +148,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Waits for the server to hang up, and says how long that took.
+/// Waits until the server closes the connection, and returns the elapsed time.
 async fn hangs_up(stream: &mut TcpStream) -> Duration {
     let start = std::time::Instant::now();
     let mut buffer = [0; 4096];

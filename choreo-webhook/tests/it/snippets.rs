@@ -1,4 +1,5 @@
-//! Each snippet's shell, run against a real server, ends with the deployment's outcome.
+//! Guards that the shell script of each snippet, run against a real server, ends with the outcome
+//! of the deployment.
 
 mod proxies;
 
@@ -22,7 +23,7 @@ use tokio::process::Command;
 
 use crate::support::{DIGEST, IMAGE, World};
 
-/// Serves the webhook on loopback under a prefix; gives its base URL.
+/// Serves the webhook on loopback under a prefix, and returns its base URL.
 async fn serve(world: &World) -> String {
     let router = axum::Router::new().nest_service("/hooks", world.webhook.clone());
     format!("{}/hooks", serve_router(router).await)
@@ -40,7 +41,7 @@ async fn serve_router(router: axum::Router) -> String {
     format!("http://{address}")
 }
 
-/// Whether there is a `curl`, which the snippets need.
+/// Returns `true` if `curl` and `sh`, which the snippets need, are installed.
 fn has_curl() -> bool {
     let found = ["curl", "sh"].map(|program| crate::linters::find(program).is_some());
     if found.contains(&false) {
@@ -49,7 +50,7 @@ fn has_curl() -> bool {
     !found.contains(&false)
 }
 
-/// The shells that are here. `sh` is everywhere; the others are tried where they are installed.
+/// Returns the installed shells. `sh` is always among them.
 fn shells() -> Vec<Vec<&'static str>> {
     let all = [
         &["sh"][..],
@@ -72,7 +73,7 @@ fn shells() -> Vec<Vec<&'static str>> {
         .collect()
 }
 
-/// The shell script in a snippet.
+/// Returns the shell script in a snippet.
 fn script(snippet: &Snippet, ci: Ci) -> String {
     let text = snippet.render(ci);
     match ci {
@@ -105,7 +106,7 @@ impl Step {
         }
     }
 
-    /// With another patience than 15 minutes.
+    /// Replaces the maximum waiting time of 15 minutes.
     fn patient(mut self, patience: Duration) -> Self {
         self.script = self.script.replace("900", &patience.as_secs().to_string());
         self
@@ -149,7 +150,7 @@ fn ends(output: &Output, status: ExitStatus, text: &str) {
     assert!(!shown.contains("chd_"), "the token is shown: {shown}");
 }
 
-/// Every outcome of a deployment, in every shell, for every CI system.
+/// Guards every outcome of a deployment, in every shell, for every CI system.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_exit_status_is_the_outcome() {
     if !has_curl() {
@@ -188,7 +189,7 @@ async fn the_exit_status_is_the_outcome() {
                     let output = step.run().await;
                     ends(&output, status, text);
                     ends(&output, status, "image-not-found");
-                    // A line that begins with `::` is a command to GitHub Actions.
+                    // GitHub Actions executes a line that begins with `::` as a command.
                     let shown = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
                     assert!(!shown.contains("\n::"), "{shown}");
                 });
@@ -200,7 +201,7 @@ async fn the_exit_status_is_the_outcome() {
     }
 }
 
-/// A run that is repeated does not end green for what does not run any more.
+/// Guards that a repeated run does not succeed if the deployment was replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_was_replaced_ends_as_superseded() {
     if !has_curl() {
@@ -364,7 +365,7 @@ async fn all_values_arrive() {
     }
 }
 
-/// A retry after a 503 sends the same key, so nothing is deployed twice.
+/// Guards that a retry after a 503 sends the same key, so that nothing is deployed twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_is_the_same_request() {
     if !has_curl() {
@@ -391,8 +392,8 @@ async fn a_retry_is_the_same_request() {
     assert!(keys[0].starts_with("sh-"), "{keys:?}");
 }
 
-/// Two pipelines that begin in the same second, each in a container where the shell has the same
-/// process id, and deploy the same tag.
+/// Guards two pipelines that start in the same second, in containers where the shell has the same
+/// process id, and that deploy the same tag.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_two_runs_have_one_key() {
     if !has_curl() {
@@ -404,7 +405,7 @@ async fn no_two_runs_have_one_key() {
     for shell in shells() {
         let mut step = Step::new(&url, world.token.expose());
         step.shell = shell;
-        // What is left to tell two runs apart when all else is the same.
+        // The other parts of the key are equal here.
         step.script = step
             .script
             .replace("$(date +%s)-$$-${answer##*/}", "1700000000-7-tmp.x");
@@ -444,7 +445,7 @@ async fn patience_ends() {
     );
 }
 
-/// A server that is something else, or only redirects, is never taken for success.
+/// Guards that a response of another server, or a redirect, is never a success.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_server_is_no_success() {
     if !has_curl() {
@@ -478,7 +479,8 @@ async fn another_server_is_no_success() {
     }
 }
 
-/// The token is in no command line and no trace; curl gets it through its standard input.
+/// Guards that the token is not in a command line or a trace. curl reads it from its standard
+/// input.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_token_is_in_no_command_line() {
     if !has_curl() {

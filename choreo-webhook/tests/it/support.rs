@@ -1,4 +1,4 @@
-//! A webhook over a scripted intake, real tokens and a clock that stands still.
+//! A webhook with a scripted intake, real tokens and a stopped clock.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -53,24 +53,24 @@ impl Clock for SetClock {
     }
 }
 
-/// Does what its script says and remembers what it was asked.
+/// An intake that follows a script and records its calls.
 #[derive(Debug, Default)]
 pub(crate) struct ScriptedIntake {
     pub(crate) submissions: Mutex<Vec<Submission>>,
     pub(crate) waits: Mutex<Vec<Duration>>,
-    /// Answers to `accept` before it accepts.
+    /// The responses to `accept` before it accepts.
     pub(crate) refusals: Mutex<VecDeque<IntakeErrorKind>>,
     pub(crate) replayed: Mutex<bool>,
     pub(crate) successor: Mutex<Option<DeploymentId>>,
     pub(crate) findings: Mutex<Vec<Finding>>,
-    /// The phases that `wait` and `get` report, one each; the last one for ever.
+    /// The phases that `wait` and `get` return, one each. The last one is repeated.
     pub(crate) phases: Mutex<VecDeque<Phase>>,
     pub(crate) reasons: Mutex<Value>,
-    /// The release that the deployment that `wait` and `get` report deploys, instead of an image.
+    /// The release that the returned deployment deploys instead of an image.
     pub(crate) redeployed: Mutex<Option<ReleaseNumber>>,
-    /// The digest that CI sent with the deployment that `wait` and `get` report.
+    /// The digest that CI sent with the returned deployment.
     pub(crate) claimed: Mutex<Option<Digest>>,
-    /// `accept` and `wait` answer only when this is open.
+    /// `accept` and `wait` do not return while this is `true`.
     pub(crate) closed: Mutex<bool>,
 }
 
@@ -157,7 +157,7 @@ impl Intake for ScriptedIntake {
     }
 }
 
-/// The release that every deployment of the scripted intake has once it is final.
+/// Returns the release that every deployment of the scripted intake has when it is final.
 fn release(deployment: &Deployment) -> Option<Release> {
     let image = ReleaseImage::unpinned(IMAGE.parse().unwrap()).pinned(DigestPin::new(
         Digest::sha256_of(b"pinned"),
@@ -193,7 +193,7 @@ fn deployment(component: &ComponentKey, image: &str, phase: Phase, reasons: &Val
     .unwrap()
 }
 
-/// A body that never comes.
+/// A body that never arrives.
 pub(crate) struct Never;
 
 impl Body for Never {
@@ -208,13 +208,13 @@ impl Body for Never {
     }
 }
 
-/// A webhook with all it stands on.
+/// A webhook and its parts.
 pub(crate) struct World {
     pub(crate) intake: Arc<ScriptedIntake>,
     pub(crate) tokens: Arc<InMemoryStore>,
     pub(crate) clock: Arc<SetClock>,
     pub(crate) webhook: DeployWebhook,
-    /// A live token of the component `orders`.
+    /// A valid token of the component `orders`.
     pub(crate) token: DeployToken,
 }
 

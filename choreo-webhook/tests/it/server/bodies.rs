@@ -1,4 +1,5 @@
-//! What a service learns about the body of a request, and a client about the body of a response.
+//! Guards the information that a service has about the body of a request, and a client about the
+//! body of a response.
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -16,7 +17,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{connect, get, loopback, read_answer};
 
-/// Serves what the service knows about a body before it reads it, and how the body ends.
+/// Serves the information that the service has about a body before it reads it, and the end of the
+/// body.
 fn describe(limits: ServerLimits) -> SocketAddr {
     let service = tower::service_fn(|request: Request<RequestBody>| async move {
         let body = request.into_body();
@@ -67,7 +69,7 @@ async fn a_service_knows_length_and_end() {
     }
 }
 
-/// Has ended, and does not tell its length.
+/// A body that has ended, without a known length.
 struct Ended;
 
 impl Body for Ended {

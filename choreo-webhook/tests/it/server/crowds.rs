@@ -1,4 +1,4 @@
-//! More connections than there are places for.
+//! Guards against more connections than there are places.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -33,12 +33,13 @@ async fn a_new_connection_takes_the_place_of_the_oldest() {
     }
     let answer = get(address, "/2", "").await.unwrap();
     assert!(answer.ends_with("xx"), "{answer}");
-    // Its own header, and the server's because places are scarce, are one.
+    // The header of the service and that of the server, which sets it while places are scarce, are
+    // merged.
     assert_eq!(answer.matches("connection: close").count(), 1, "{answer}");
     assert!(hangs_up(&mut oldest).await < Duration::from_secs(1));
 }
 
-/// Linux gives every program the whole of 127.0.0.0/8.
+/// Linux assigns the whole of 127.0.0.0/8 to loopback.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_has_only_its_share() {
@@ -71,7 +72,8 @@ async fn connect_from(from: [u8; 4], address: std::net::SocketAddr) -> tokio::ne
     socket.connect(address).await.unwrap()
 }
 
-/// A client that waits for an answer is never shed; when all wait, who comes is sent away at once.
+/// Guards that a client that waits for a response is never disconnected. If all clients wait, a new
+/// one is rejected at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_polls_stay() {
     let world = Arc::new(World::new().await);
@@ -94,7 +96,7 @@ async fn long_polls_stay() {
         let mut refused = connect(address).await;
         assert!(hangs_up(&mut refused).await < Duration::from_secs(1));
     }
-    // Health checks have a way of their own.
+    // Health checks have separate places.
     let health = get(server.health_address.unwrap(), "/readyz", "").await;
     assert!(health.unwrap().starts_with("HTTP/1.1 200 "));
     *world.intake.closed.lock().unwrap() = false;
@@ -104,7 +106,7 @@ async fn long_polls_stay() {
     }
 }
 
-/// Serves 64 KiB at a time, without end.
+/// A body that sends 64 KiB at a time and never ends.
 struct Endless;
 
 impl Body for Endless {
@@ -144,7 +146,7 @@ async fn clients_that_do_not_read_make_room() {
         stream.read_exact(&mut [0; 9]).await.unwrap();
         greedy.push(stream);
     }
-    // A place is free once the buffers of a connection are full.
+    // A place becomes free when the buffers of a connection are full.
     let served = async {
         while !get(address, "/1", "")
             .await
@@ -157,7 +159,8 @@ async fn clients_that_do_not_read_make_room() {
     assert!(tokio::time::timeout(patience, served).await.is_ok());
 }
 
-/// A client that reads a response late is idle afterwards, and makes room like any other.
+/// Guards that a client that reads a response late is idle afterwards, and makes room like any
+/// other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_has_read_late_makes_room() {
     let address = serve_bytes(with(limits(8), |limits| {
@@ -178,7 +181,7 @@ async fn a_client_that_has_read_late_makes_room() {
     assert!(hangs_up(&mut late).await < Duration::from_secs(1));
 }
 
-/// While places are scarce, nobody keeps one for longer than a request.
+/// Guards that no connection keeps a place for longer than a request while places are scarce.
 #[tokio::test(flavor = "multi_thread")]
 async fn scarce_places_are_given_back() {
     let address = serve_bytes(limits(8));
@@ -191,7 +194,8 @@ async fn scarce_places_are_given_back() {
     for _ in 0..6 {
         others.push(connect(address).await);
     }
-    // The last of them is accepted before the request is answered, because this comes after it.
+    // The last of them is accepted before the request is answered, because this connection comes
+    // after it.
     assert!(get(address, "/1", "").await.unwrap().ends_with('x'));
     mine.write_all(request).await.unwrap();
     let answer = read_answer(&mut mine).await;
@@ -228,8 +232,8 @@ async fn a_panic_ends_its_own_connection_alone() {
     assert!(get(address, "/1", "").await.unwrap().ends_with('x'));
 }
 
-/// Who sends many requests without waiting for an answer has one answered at a time, like the
-/// others.
+/// Guards that pipelined requests of a client are answered one at a time, in turn with those of
+/// other clients.
 #[tokio::test]
 async fn pipelined_requests_take_turns() {
     let order = Arc::new(Mutex::new(String::new()));
@@ -251,7 +255,7 @@ async fn pipelined_requests_take_turns() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let order = order.lock().unwrap();
-    // The first of a connection and the one that waited for its turn may meet.
+    // The first request of a connection may be adjacent to the one that waited for its turn.
     for name in ["aaa", "bbb", "ccc"] {
         assert!(!order[..100].contains(name), "{order}");
     }

@@ -1,4 +1,4 @@
-//! Everything that a client does has a deadline.
+//! Guards the deadline of each action of a client.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::{connect, hangs_up, read_answer, serve_bytes, with};
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(60);
 
-/// No limit is near but those that a test sets.
+/// The limits of a test that sets its own deadline and does not reach the others.
 fn limits() -> ServerLimits {
     let mut limits = ServerLimits::default();
     (limits.head, limits.keep_alive) = (LONG, LONG);
@@ -31,7 +31,7 @@ async fn a_head_that_does_not_come() {
     }));
     is_about(hangs_up(&mut connect(address).await).await, SHORT);
 
-    // Bit by bit is not better.
+    // Guards that sending it byte by byte does not extend the deadline.
     let mut stream = connect(address).await;
     let start = Instant::now();
     while stream.write_all(b"G").await.is_ok() {
@@ -41,7 +41,8 @@ async fn a_head_that_does_not_come() {
     is_about(start.elapsed(), SHORT);
 }
 
-/// The time of the first head begins with the connection: a client cannot double it by waiting first.
+/// Guards that the deadline of the first head starts with the connection, so that a client cannot
+/// double it by waiting first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_head_that_begins_late() {
     let head = Duration::from_secs(3);
@@ -54,7 +55,8 @@ async fn a_first_head_that_begins_late() {
     assert!(hangs_up(&mut stream).await < head * 5 / 6);
 }
 
-/// Also on a connection that was good once: its client has the head's time, not the pause's.
+/// Guards the same for later requests: the client has the deadline of the head, not that of idle
+/// connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_head_that_does_not_come() {
     let address = serve_bytes(with(limits(), |limits| {
@@ -115,13 +117,13 @@ async fn an_answer_that_is_not_read() {
         .await
         .unwrap();
     tokio::time::sleep(SHORT * 4).await;
-    // What is on the way still comes, and then the connection is reset: the rest is not kept.
+    // Bytes in transit still arrive. Then the connection is reset, and the rest is dropped.
     let mut read = Vec::new();
     assert!(stream.read_to_end(&mut read).await.is_err());
     assert!(read.len() < 33_554_432);
 }
 
-/// Requests whose answers are never read: the attack that no timeout of hyper's stops.
+/// Guards against requests whose responses are never read, which no timeout of hyper stops.
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_requests_whose_answers_are_not_read() {
     let address = serve_bytes(with(limits(), |limits| {
@@ -136,7 +138,8 @@ async fn pipelined_requests_whose_answers_are_not_read() {
     }
 }
 
-/// Who reads slowly, but not too slowly, gets all of it; who reads more slowly does not.
+/// Guards that a client that reads slowly gets the whole response, and that one below the minimum
+/// rate does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_read_slowly() {
     const LENGTH: usize = 16 << 20;
@@ -167,7 +170,7 @@ async fn a_head_that_is_too_long() {
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
-/// Guards against a panic: hyper's smallest buffer is 8 KiB.
+/// Guards against a panic: hyper requires a buffer of at least 8 KiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_heads_below_8_kib_counts_as_8_kib() {
     let address = serve_bytes(with(limits(), |limits| {

@@ -1,8 +1,8 @@
-//! Floods of slow, idle and greedy clients beside one that only wants an answer.
+//! Guards a legitimate client against floods of slow, idle and greedy clients.
 //!
-//! The flood comes from processes of its own, each with 500 connections: this very program, started
-//! again with [`flood_helper`] as its only test. `CHOREO_TEST_CONNECTIONS` says how many connections
-//! there are in all: 1,000 when it is not set, 10,000 in the long form.
+//! The flood comes from separate processes with 500 connections each. Each process is this program
+//! with [`flood_helper`] as its only test. `CHOREO_TEST_CONNECTIONS` sets the total number of
+//! connections (1,000 by default, 10,000 in the long form).
 
 use std::convert::Infallible;
 use std::env;
@@ -28,12 +28,13 @@ use super::{get, serve};
 use crate::support::World;
 
 const EACH: usize = 500;
-/// What the machine's other work may add to an answer. Who is shut out waits for seconds.
+/// The time that other load of the machine may add to a response. A client without a place waits
+/// for seconds.
 const NOISE: Duration = Duration::from_millis(250);
-/// Who waits longer for an answer gives up.
+/// The time after which a client gives up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One at a time: they measure.
+/// The tests run one at a time, because they measure time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn connections() -> usize {
@@ -41,25 +42,24 @@ fn connections() -> usize {
     text.map_or(1000, |text| text.parse().expect("it is a number"))
 }
 
-/// How soon a connection of a flood does the next thing: comes again when it was closed, say. A
-/// thousand do something each second, however many there are. More would only measure how much of the
-/// machine is left for the server.
+/// The pause between two actions of a connection, such as a reconnect. In total, a thousand actions
+/// happen each second. With more, the test would measure only the remaining capacity of the machine.
 fn pause() -> Duration {
     Duration::from_millis(connections() as u64)
 }
 
-/// What a flood's connections do. All come again when they are closed.
+/// The behavior of the connections of a flood. All of them reconnect when they are closed.
 #[derive(Clone, Copy, Debug)]
 enum Flood {
-    /// Send nothing.
+    /// Sends nothing.
     Silent,
-    /// Send a head, byte by byte.
+    /// Sends a head, byte by byte.
     SlowHeads,
-    /// Send the head of a POST with a live token, and its body byte by byte.
+    /// Sends the head of a POST with a valid token, and its body byte by byte.
     SlowBodies,
-    /// Ask for a long page, and do not read it.
+    /// Requests a long page and does not read it.
     SlowReaders,
-    /// Send a cheap request every now and then, and keep the connection.
+    /// Sends a cheap request now and then, and keeps the connection.
     Idlers,
 }
 
@@ -87,7 +87,7 @@ impl Flood {
             Self::SlowReaders => {
                 let request = b"GET /page HTTP/1.1\r\nhost: x\r\n\r\n";
                 stream.write_all(request).await?;
-                // Sees the end of the connection, and reads nothing.
+                // It only detects the end of the connection.
                 loop {
                     tokio::time::sleep(pause()).await;
                     stream.write_all(b"\r\n").await?;
@@ -113,7 +113,7 @@ async fn trickle(stream: &mut TcpStream, head: &str) -> std::io::Result<()> {
     }
 }
 
-/// Not a test by itself: the process that floods.
+/// The process of a flood, which is not a test.
 #[tokio::test]
 #[ignore = "the tests of floods start it"]
 async fn flood_helper() {
@@ -128,7 +128,7 @@ async fn flood_helper() {
     for number in 0..EACH {
         let token = token.to_owned();
         tokio::spawn(async move {
-            // Evenly, not all at once.
+            // The starts are spread out.
             tokio::time::sleep(pause() * number as u32 / EACH as u32).await;
             loop {
                 if let Ok(mut stream) = dial(address, flood).await {
@@ -138,7 +138,7 @@ async fn flood_helper() {
             }
         });
     }
-    // Until whoever started it goes away.
+    // Until the process that started it ends.
     let wait = || std::io::stdin().read_to_end(&mut Vec::new());
     let _ = tokio::task::spawn_blocking(wait).await;
 }
@@ -155,7 +155,7 @@ async fn dial(address: SocketAddr, flood: Flood) -> std::io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-/// The processes of a flood; killed when they are dropped.
+/// The processes of a flood, which are killed when they are dropped.
 fn start(flood: usize, address: SocketAddr, token: &str) -> Vec<Child> {
     let program = env::current_exe().unwrap();
     let start = |_| {
@@ -171,7 +171,8 @@ fn start(flood: usize, address: SocketAddr, token: &str) -> Vec<Child> {
     (0..connections().div_ceil(EACH)).map(start).collect()
 }
 
-/// A legitimate client's times, one answer after the other; how many of them did not come.
+/// Returns the sorted response times of a legitimate client that sends one request at a time, and
+/// the number of missing responses.
 async fn ask(
     (address, paths): (SocketAddr, &[&str]),
     authorization: &str,
@@ -205,8 +206,8 @@ fn tell(what: &str) {
     let _ = writeln!(std::io::stderr(), "floods: {what}");
 }
 
-/// While a flood goes on, from the client's own address at that, a legitimate client is answered as
-/// soon as ever, and one that waits for a deployment is not cut.
+/// Guards that during a flood from the same address, a legitimate client gets its responses as fast
+/// as before, and one that waits for a deployment stays connected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_delays_nobody() {
     let _alone = ALONE.lock().await;
@@ -254,8 +255,8 @@ async fn a_flood_delays_nobody() {
     }
 }
 
-/// The control: hyper as it comes, with a limit of connections and a deadline for heads. The same
-/// floods shut the client out, so the test above can fail.
+/// The control: plain hyper with a limit of connections and a deadline of heads. The same floods
+/// shut the client out, so the test above can fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_shuts_clients_out_of_plain_hyper() {
     let _alone = ALONE.lock().await;

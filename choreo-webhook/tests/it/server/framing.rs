@@ -1,4 +1,4 @@
-//! Requests that a proxy in front of the server could understand in another way.
+//! Guards against requests that a proxy in front of the server could interpret differently.
 
 use choreo_webhook::server::ServerLimits;
 use tokio::io::AsyncWriteExt as _;

@@ -21,7 +21,7 @@ async fn are_answered_on_both_listeners() {
         assert!(answer.ends_with("the store does not answer"), "{answer}");
         let answer = get("/healthz").await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "it is alive: {answer}");
-        // What it warns of is no reason to send nobody to it, and none while there is one.
+        // A warning does not affect readiness, and is not shown while there is a failure.
         server.health.warn(Some("ok, but slow"));
         let answer = get("/readyz").await.unwrap();
         assert!(answer.ends_with("the store does not answer"), "{answer}");
@@ -33,7 +33,7 @@ async fn are_answered_on_both_listeners() {
         let answer = get("/readyz").await.unwrap();
         assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
     }
-    // Nothing else is there, with a token or without.
+    // The address serves nothing else, with or without a token.
     let authorization = format!("Bearer {}", world.token.expose());
     let path = "/v1/deployments/d-1";
     let answer = get(server.health_address.unwrap(), path, &authorization).await;
@@ -42,7 +42,7 @@ async fn are_answered_on_both_listeners() {
     assert!(answer.unwrap().starts_with("HTTP/1.1 200 "));
 }
 
-/// A listener for health checks works without a health, which then never becomes ready.
+/// Guards that a listener for health checks works without a health, and then never becomes ready.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_without_a_health_is_alive_and_not_ready() {
     let server = Server::bind(loopback(), axum::Router::new()).unwrap();

@@ -1,4 +1,4 @@
-//! What happens when the server is told to stop.
+//! Guards the shutdown of the server.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use tokio::io::AsyncWriteExt as _;
 use super::{connect, get, hangs_up, serve};
 use crate::support::World;
 
-/// What is idle ends at once, what is under way is answered, and nothing new is accepted.
+/// Guards that idle connections are closed at once, started requests are answered, and no
+/// connection is accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_under_way_are_answered() {
     let world = World::new().await;
@@ -33,14 +34,14 @@ async fn requests_under_way_are_answered() {
     assert_eq!(server.ended.await.unwrap(), 0);
 }
 
-/// What takes longer is cut off.
+/// Guards that a request that takes too long is cut off.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_ends() {
     let world = World::new().await;
     let mut limits = ServerLimits::default();
     limits.drain = Duration::from_millis(100);
     let server = serve(&world, limits);
-    // One on the first address, and two on that of the health checks.
+    // There is one on the first address, and two on that of the health checks.
     let mut slow = Vec::new();
     let health_address = server.health_address.unwrap();
     for address in [server.address, health_address, health_address] {

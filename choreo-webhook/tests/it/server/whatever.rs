@@ -1,4 +1,4 @@
-//! Whatever comes over a connection, no answer is the server's fault.
+//! Guards that no bytes of a client cause an error of the server.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ struct Stage {
     token: String,
 }
 
-/// A server on a thread of its own, with the authorization of a live token.
+/// Starts a server on a separate thread, and returns it with the authorization of a valid token.
 fn stage() -> &'static Stage {
     static STAGE: OnceLock<Stage> = OnceLock::new();
     STAGE.get_or_init(|| {
@@ -30,7 +30,7 @@ fn stage() -> &'static Stage {
             runtime.block_on(async {
                 let world = World::new().await;
                 let mut limits = ServerLimits::default();
-                // Most of what is sent is no whole request. hyper does not answer who hangs up.
+                // Most inputs are incomplete requests, and hyper does not respond when they end.
                 let short = Duration::from_millis(100);
                 (limits.head, limits.keep_alive, limits.body) = (short, short, short);
                 let server = serve(&world, limits);
@@ -44,7 +44,8 @@ fn stage() -> &'static Stage {
     })
 }
 
-/// Sends these bytes, and nothing more; gives all that is answered until the server hangs up.
+/// Sends only these bytes, and returns everything that the server sends until it closes the
+/// connection.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test dials the server that it started"
@@ -58,7 +59,7 @@ fn send(bytes: &[u8]) -> String {
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
     if let Err(error) = read {
-        // A server may hang up on what it does not read; it may not leave its client waiting.
+        // A server may reset a connection with unread bytes, but may not leave its client waiting.
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     }
     String::from_utf8_lossy(&answer).into_owned()
@@ -104,7 +105,7 @@ proptest! {
     }
 }
 
-/// Shows that the property above sees answers at all.
+/// The control: the property above sees responses.
 #[test]
 fn the_stage_answers() {
     let head = "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n";

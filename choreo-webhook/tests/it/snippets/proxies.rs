@@ -1,4 +1,4 @@
-//! The step behind proxies that reset, cut off and answer by themselves.
+//! Guards the step behind proxies that reset, cut off or answer requests themselves.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -13,22 +13,22 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Step, ends, has_curl, serve, shells};
 use crate::support::World;
 
-/// What a proxy does with one request.
+/// The action of a proxy on one request.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// Resets the connection, and passes nothing on.
+    /// Resets the connection, without forwarding the request.
     Reset,
-    /// Passes the request on, and resets the connection instead of answering.
+    /// Forwards the request, and resets the connection instead of responding.
     Lost,
-    /// Passes the request on, and breaks off in the middle of the answer.
+    /// Forwards the request, and breaks off in the middle of the response.
     Cut,
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     Empty,
-    /// Answers by itself.
+    /// Responds itself.
     Answer(&'static str),
 }
 
-/// Answers of those who are not the webhook.
+/// The responses of servers other than the webhook.
 const FOREIGN: [Fault; 5] = [
     Fault::Answer("404 Not Found"),
     Fault::Answer("502 Bad Gateway"),
@@ -38,22 +38,22 @@ const FOREIGN: [Fault; 5] = [
 ];
 const BROKEN: [Fault; 4] = [Fault::Reset, Fault::Lost, Fault::Cut, Fault::Empty];
 
-/// How a proxy ends a request that takes longer than it waits.
+/// The timeout of a proxy, and how it ends the request.
 #[derive(Clone, Copy, Debug)]
 struct Impatience {
     after: Duration,
     end: Fault,
 }
 
-/// A proxy before the server at this address: it meets each of the faults once, for POSTs and for
-/// GETs apart, and then passes everything on.
+/// A proxy in front of a server. It applies each fault once, separately for POSTs and GETs, and
+/// then forwards everything.
 #[derive(Clone, Debug)]
 struct Proxy {
     server: String,
     posts: Arc<Mutex<VecDeque<Fault>>>,
     gets: Arc<Mutex<VecDeque<Fault>>>,
     impatience: Option<Impatience>,
-    /// The seconds for which each GET that was passed on was ready to wait.
+    /// The seconds of waiting that each forwarded GET requested.
     waits: Arc<Mutex<Vec<u64>>>,
 }
 
@@ -156,7 +156,7 @@ fn wait(request: &str) -> u64 {
     rest.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// A step behind a proxy, without the pauses between two tries.
+/// Returns a step behind a proxy, without pauses between attempts.
 async fn step(
     world: &World,
     (posts, gets): (&[Fault], &[Fault]),
@@ -178,7 +178,8 @@ async fn step(
     (step, proxy)
 }
 
-/// Whatever happens on the way, the step ends with the deployment's outcome, and deploys once.
+/// Guards that the step ends with the outcome of the deployment and deploys once, whatever the
+/// proxy does.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_tried_again() {
     if !has_curl() {
@@ -196,7 +197,7 @@ async fn what_passes_is_tried_again() {
                 let world = World::new().await;
                 let phases = [Phase::Progressing, phase];
                 world.intake.phases.lock().unwrap().extend(phases);
-                // The webhook's own answers that pass are no others.
+                // The webhook itself also responds with a transient error.
                 let refusals = [IntakeErrorKind::Unavailable];
                 world.intake.refusals.lock().unwrap().extend(refusals);
                 let (mut step, proxy) = step(&world, (&all, &all), None).await;
@@ -220,8 +221,9 @@ async fn what_passes_is_tried_again() {
     }
 }
 
-/// A proxy that gives up after 15 seconds (here 4), as Envoy does by default, and answers 504 or
-/// hangs up: the step asks for shorter waits and hears of the end.
+/// Guards that the step requests shorter waits, and receives the outcome, if a proxy times out
+/// after 15 seconds (here 4), as Envoy does by default, and responds with 504 or closes the
+/// connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_impatient_proxy_is_asked_for_less() {
     if !has_curl() {
@@ -248,7 +250,7 @@ async fn an_impatient_proxy_is_asked_for_less() {
                 let (mut step, proxy) = step(&world, (&[], &[]), Some(impatience)).await;
                 step.shell = shell;
                 ends(&step.run().await, ExitStatus::Ready, "is ready");
-                // 25, 13 and 7 were too long.
+                // 25, 13 and 7 seconds were too long.
                 let waits = proxy.waits.lock().unwrap();
                 assert!(
                     waits.len() > 1 && waits.iter().all(|wait| *wait == 4),
@@ -262,8 +264,8 @@ async fn an_impatient_proxy_is_asked_for_less() {
     }
 }
 
-/// A server that never comes back ends the step when its patience is over, before and after the
-/// deployment was accepted.
+/// Guards that the step ends at its maximum waiting time if the server never returns, before or
+/// after the deployment was accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn patience_with_nobody_ends() {
     if !has_curl() {
