@@ -1,6 +1,6 @@
-//! What the benches share: inputs.
+//! The inputs that the benches share.
 
-/// References as they stand in manifests and pipelines: short and long, with and without a host, pinned.
+/// References as in manifests and pipelines: short and long, with and without a host or a digest.
 pub const REFERENCES: [&str; 12] = [
     "nginx",
     "nginx:1.27",
@@ -16,7 +16,7 @@ pub const REFERENCES: [&str; 12] = [
     "registry.example.com/acme/app:1.0@sha256:be178c0543eb17f5f3043021c9e5fcf30285e557a4fc309cce97ff9ca6182912",
 ];
 
-/// Pinned references, where the digest is most of the text.
+/// References with a digest, which is most of the text.
 pub const LONG_DIGESTS: [&str; 3] = [
     "ghcr.io/acme/orders/api@sha256:be178c0543eb17f5f3043021c9e5fcf30285e557a4fc309cce97ff9ca6182912",
     "ghcr.io/acme/orders/api@sha384:38b060a751ac96384cd9327eb1b1e36a21fdb71114be07434c0cc7bf63f6e1da274edebfe76f65fbd51ad2f14898b95b",

@@ -1,8 +1,8 @@
-//! Asking a registry which digest a name has, with 64 calls in flight: the client's warm `resolve`, oci-client,
-//! and bare `HEAD` requests, which are the most that the HTTP library itself reaches.
+//! Requests for the digest of a name, with 64 concurrent calls: the client's warm `resolve`, oci-client, and
+//! bare `HEAD` requests, which are the maximum that the HTTP library itself reaches.
 //!
-//! The registry is this program again (`--serve`), in a process of its own: fixed answers from memory.
-//! `-- --serve` prints its address, for the peers in `go/client`.
+//! The registry is a second process of this program (`--serve`) with fixed responses from memory. `--
+//! --serve` prints its address, for the comparison in `go/client`.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -35,7 +35,7 @@ type Fallible<T = ()> = Result<T, Box<dyn Error>>;
 const IN_FLIGHT: u64 = 64;
 const CALLS_PER_TASK: u64 = 50;
 const ROUNDS: usize = 20;
-/// Calls whose answers the server holds, for the memory of each.
+/// The number of calls without a response for the measurement of their memory.
 const HELD: u64 = 1_000;
 
 fn main() -> Fallible {
@@ -76,7 +76,7 @@ async fn compare(server: &Server) -> Fallible {
     large(server).await
 }
 
-/// One way to learn a digest.
+/// A method to resolve a digest.
 trait Contender: Send + Sync + 'static {
     fn call(&self) -> impl Future<Output = ()> + Send;
 }
@@ -156,7 +156,7 @@ impl Contender for Oci {
     }
 }
 
-/// What one round took for each call.
+/// The cost of each call in one round.
 struct Took {
     wall: f64,
     cpu: f64,
@@ -184,13 +184,13 @@ async fn round<C: Contender>(server: &Server, contender: &Arc<C>) -> Fallible<To
     })
 }
 
-/// Nanoseconds that this thread, which does everything, has had a processor.
+/// Returns the nanoseconds of processor time of this thread, which does all the work.
 fn cpu_time() -> Fallible<u64> {
     let text = std::fs::read_to_string("/proc/self/schedstat")?;
     Ok(text.split(' ').next().unwrap_or_default().parse()?)
 }
 
-/// What a contender's rounds took; the first only warms up.
+/// The rounds of a contender. The first one is a warm-up.
 struct Row {
     name: &'static str,
     rounds: Vec<Took>,
@@ -230,7 +230,8 @@ impl Row {
     }
 }
 
-/// The memory of each of many calls that wait for their answers, connection and task included.
+/// Measures the memory of each of many calls that wait for their responses, including connection
+/// and task.
 async fn held<C: Contender>(server: &Server, name: &str, contender: &Arc<C>) -> Fallible {
     server.control("hold")?;
     let before = LIVE.load(Relaxed);
@@ -252,7 +253,7 @@ async fn held<C: Contender>(server: &Server, name: &str, contender: &Arc<C>) -> 
     Ok(())
 }
 
-/// The most memory that the first resolve of a manifest near the limit of 4 MiB takes.
+/// Measures the peak memory of the first resolve of a manifest near the limit of 4 MiB.
 async fn large(server: &Server) -> Fallible {
     let ours = Ours::new(server, "large")?;
     let before = LIVE.load(Relaxed);
@@ -263,7 +264,7 @@ async fn large(server: &Server) -> Fallible {
     Ok(())
 }
 
-/// The server's process.
+/// The process of the server.
 struct Server {
     process: Child,
     address: String,
@@ -282,7 +283,7 @@ impl Server {
         Ok(Self { process, address })
     }
 
-    /// Tells or asks the server something that is not counted.
+    /// Sends a command or query to the server that is not counted.
     #[expect(clippy::disallowed_methods, reason = "the bench's own server")]
     fn control(&self, what: &str) -> Fallible<u64> {
         let mut stream = TcpStream::connect(&self.address)?;
@@ -301,7 +302,7 @@ impl Drop for Server {
     }
 }
 
-/// Near the most that the client reads of a manifest.
+/// Almost the maximum size of a manifest that the client reads.
 const LARGE: usize = 4 * 1024 * 1024 - 1024;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -356,7 +357,7 @@ fn control(path: &str) -> Option<u64> {
     Some(0)
 }
 
-/// Whole answers, ready to be written.
+/// Complete responses, ready to be written.
 struct Answers {
     api: Vec<u8>,
     head: Vec<u8>,
@@ -411,7 +412,7 @@ fn manifest(padding: &str) -> String {
     )
 }
 
-/// Counts the bytes that are in use, and the most that ever were.
+/// Counts the bytes that are in use, and their maximum.
 struct Counting;
 
 static LIVE: AtomicU64 = AtomicU64::new(0);
@@ -420,7 +421,7 @@ static PEAK: AtomicU64 = AtomicU64::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: the system's allocator does the work.
+// SAFETY: The system allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let size = layout.size() as u64;

@@ -1,5 +1,5 @@
-//! From a docker config to its pull secret, beside serde_json reading and writing the same document
-//! without looking at it.
+//! From a docker config to its pull secret, compared with serde_json, which reads and writes the
+//! same document without interpreting it.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -26,7 +26,7 @@ struct Entry {
     auth: Option<String>,
 }
 
-/// As `kubectl` and `docker login` write them: a token, a short-lived token, a key file.
+/// Logins in the form of `kubectl` and `docker login`: a token, a short-lived token, a key file.
 fn documents() -> [(&'static str, String); 4] {
     let render = |host: &str, username: &str, password: &str| {
         let credential = Credential::new(username, password).expect("it is a credential");

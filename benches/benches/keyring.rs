@@ -1,6 +1,6 @@
-//! Looking up which registry serves an image, among few and many registries.
+//! The lookup of the registry of an image among few and many registries.
 //!
-//! The kubelet's own keyring, in Go, is beside it in `go/keyring`.
+//! The kubelet's own keyring, in Go, is in `go/keyring`.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 
 const COUNTS: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 
-/// As many keys as asked for, of which each shape has its own worst.
+/// The name of a shape, its keys and its images. Each shape has a different worst case.
 type Shape = (&'static str, fn(usize) -> String, fn(usize) -> String);
 
 const SHAPES: [Shape; 4] = [
@@ -21,7 +21,7 @@ const SHAPES: [Shape; 4] = [
     ("globs", glob, image_of_glob),
 ];
 
-/// Seven of ten registries are whole hosts, two are namespaces, one has a port.
+/// Of ten registries, seven are whole hosts, two are namespaces, and one has a port.
 fn mix(number: usize) -> String {
     match number % 10 {
         0 => format!("registry{number}.example.com:5000"),
@@ -48,7 +48,7 @@ fn image_of_path(number: usize) -> String {
     format!("registry.example.com/team-{number}/app/orders:1.4")
 }
 
-/// Lengths from 1 to 200, each path the beginning of others.
+/// Paths of 1 to 200 characters, each a prefix of others.
 fn nested(number: usize) -> String {
     let tail = "x".repeat(number % 200);
     format!("registry.example.com/team-{}{tail}", number / 200)
@@ -67,7 +67,7 @@ fn keyring(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("keyring: {name}"));
         for count in COUNTS {
             let keyring = Keyring::from_keys((0..count).map(key));
-            // Spread over all keys, so that no cache holds what is looked for.
+            // The images are spread over all keys, so that the keys are not in a cache.
             let images: Vec<ImageReference> = (0..1_000)
                 .map(|at| image(at * 7_919 % count).parse().expect("an image"))
                 .collect();
@@ -88,8 +88,8 @@ fn keyring(c: &mut Criterion) {
     }
 }
 
-/// Nanoseconds of a look-up in the best of many rounds over all images: what a busy machine distorts
-/// least.
+/// Returns the nanoseconds of a lookup in the fastest of many rounds over all images. It is the
+/// value that other load of the machine distorts least.
 fn best(keyring: &Keyring, images: &[ImageReference]) -> f64 {
     let round = || {
         let started = Instant::now();

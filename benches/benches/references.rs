@@ -1,4 +1,5 @@
-//! Parsing and normalising image references, beside other parsers; and how often that allocates.
+//! Parsing and normalization of image references, compared with other parsers, and the number of
+//! allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
@@ -58,7 +59,8 @@ fn references(c: &mut Criterion) {
     }
 }
 
-/// The best of many short rounds, the parsers in turn: what a busy machine distorts least.
+/// Prints the fastest of many short rounds with alternating parsers. It is the value that other
+/// load of the machine distorts least.
 fn print_best(name: &str, inputs: &[&str]) {
     type Parser = fn(&str) -> bool;
     let parsers: [(&str, Parser); 4] = [
@@ -94,7 +96,7 @@ fn print_best(name: &str, inputs: &[&str]) {
     }
 }
 
-/// Borrowed, nothing is allocated; owned, the text.
+/// Asserts that a borrowed reference allocates nothing, and an owned one only its text.
 fn assert_allocations() {
     for input in REFERENCES.iter().chain(&LONG_DIGESTS) {
         let before = ALLOCATIONS.load(Ordering::Relaxed);
@@ -120,7 +122,7 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: the system's allocator does the work.
+// SAFETY: The system allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);

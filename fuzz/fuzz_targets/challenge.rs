@@ -1,4 +1,5 @@
-//! `WWW-Authenticate`: what is read is bounded and comes back the same when it is written plainly.
+//! `WWW-Authenticate`: a parsed challenge is bounded, and is the same after it is written and
+//! parsed again.
 
 #![no_main]
 

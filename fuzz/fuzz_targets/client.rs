@@ -1,5 +1,6 @@
-//! The whole client against a registry whose every answer is made from the input: no secret leaves for
-//! an origin that may not have it, the call ends at its deadline, and its requests are bounded.
+//! The whole client against a registry that makes each response from the input. No secret is sent to
+//! an origin that may not receive it, the call ends at its deadline, and the number of requests is
+//! bounded.
 
 #![no_main]
 
@@ -22,7 +23,7 @@ use crate::{
 };
 
 fuzz_target!(|input: &[u8]| {
-    // A script that guesses a secret and says it itself.
+    // The input itself contains a secret by chance.
     if exposes(&String::from_utf8_lossy(input)) {
         return;
     }
@@ -56,7 +57,7 @@ async fn play(input: &[u8]) {
         }
     };
     assert!(started.elapsed() <= Duration::from_millis(30_002));
-    // A hundred pages, and what logins, redirects and repetitions add.
+    // A hundred pages, and the requests for logins, redirects and retries.
     assert!(stage.requests() < 5_000);
     assert!(stage.faults().is_empty(), "{:?}", stage.faults());
     assert!(!exposes(&shown), "{shown}");

@@ -1,5 +1,5 @@
-//! Docker configs: what is accepted comes back from its pull secret as the same credential; an
-//! error repeats nothing of the document's values.
+//! Docker configs: the pull secret of a valid one contains the same credential, and an error
+//! contains no value of the document.
 
 #![no_main]
 
@@ -43,8 +43,8 @@ fn repeats_nothing(document: &str, error: &DockerConfigError) {
     };
     let (mut hosts, mut values) = (Vec::new(), Vec::new());
     collect(&root, &mut hosts, &mut values);
-    // Keys are shown as far as they are hosts. What is left in their places is no part of a value,
-    // wherever two hosts, or a host and a word of ours, stand side by side.
+    // Keys that are hosts are shown. A separator replaces them, so that a host and the text next to
+    // it do not form a part of a value.
     hosts.sort_by_key(|host| std::cmp::Reverse(host.as_str().len()));
     let mut shown = format!("{error} {error:?}");
     for host in hosts {
@@ -55,7 +55,7 @@ fn repeats_nothing(document: &str, error: &DockerConfigError) {
     }
 }
 
-/// The first 8 bytes of a value that are shown and belong to no sentence of ours.
+/// Returns the first 8 bytes of a value that are shown and do not belong to a message of the crate.
 fn leak<'v>(value: &'v str, shown: &str) -> Option<&'v str> {
     (0..value.len())
         .filter_map(|at| value.get(at..at + 8))
@@ -98,8 +98,7 @@ const TYPES: [&str; 6] = [
     "null",
 ];
 
-/// The words of messages, from where they stand, as they read: without escapes and the line breaks
-/// of the source.
+/// The text of the messages in the sources, without escapes and the line breaks of the source.
 static WORDS: LazyLock<String> = LazyLock::new(|| {
     let sources = concat!(
         include_str!("../../choreo-registry/src/docker_config.rs"),
@@ -110,9 +109,9 @@ static WORDS: LazyLock<String> = LazyLock::new(|| {
     );
     let lines: Vec<_> = sources.split("\\\n").map(str::trim_start).collect();
     let words = lines.concat().replace("\\\"", "\"");
-    // `Debug` escapes quotes once more, and names the fields.
+    // `Debug` escapes quotes again and shows the names of fields.
     let escaped = words.replace('"', "\\\"");
-    // What messages put in.
+    // The arguments of the messages.
     let fields = FIELDS.map(|name| {
         format!("has no {name:?} for has {name:?} twice in write {name:?} missing: {name:?} }} field: {name:?} path: {name:?},")
     });

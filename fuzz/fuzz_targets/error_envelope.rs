@@ -1,4 +1,4 @@
-//! An error's body and its headers: nothing but a code, a wait and numbers comes out.
+//! The body and headers of an error: the output contains only a code, a wait and numbers.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Registry hosts: what is accepted is its own spelling and stands in front of an image; an error can be shown, and
-//! shows nothing that may be a password.
+//! Registry hosts: a valid one is its own canonical text and the beginning of an image. An error can be shown, and
+//! contains no part that may be a password.
 
 #![no_main]
 
@@ -27,7 +27,7 @@ fuzz_target!(|input: &str| match input.parse::<RegistryHost>() {
         assert!(error.to_string().starts_with("invalid registry host"));
         assert_eq!(error.carries_credential(), input.contains('@'));
         if error.carries_credential() {
-            // The same words for every input.
+            // The message is the same for every input.
             assert_eq!("a@b".parse::<RegistryHost>(), Err(error));
         }
     }

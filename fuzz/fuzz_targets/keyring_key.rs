@@ -1,5 +1,5 @@
-//! Keys as somebody wrote them, and an image: the index finds what a linear scan of all keys finds, in
-//! the same order, and whatever is found or not can be explained.
+//! Keys as users write them, and an image: the index finds the same keys as a linear scan, in the same
+//! order, and each result can be explained.
 //!
 //! The first line is the image, each further line a key.
 
@@ -22,7 +22,7 @@ fuzz_target!(|input: &str| -> Corpus {
     if let Some(plain) = plain_scan(&keys, image.name()) {
         assert_eq!(found, plain);
     }
-    // Explanations take longer than all else here, and are the other linear scan.
+    // Explanations are the other linear scan, and are slower than everything else here.
     if input.len().is_multiple_of(4) {
         let explanation = keyring.explain(&image);
         let scanned: Vec<&str> = explanation.tool(Tool::Kubelet).keys().collect();
@@ -35,8 +35,8 @@ fuzz_target!(|input: &str| -> Corpus {
     Corpus::Keep
 });
 
-/// The kubelet's rules once more, written down for keys without escapes, users, queries and brackets:
-/// there a key is a host with stars, a port and a path, and nothing is parsed twice. `None` for others.
+/// Implements the kubelet's rules independently for keys that consist only of a host with stars, a port
+/// and a path. Returns `None` for keys with escapes, users, queries or brackets.
 fn plain_scan<'a>(keys: &[&'a str], name: &str) -> Option<Vec<&'a str>> {
     let (domain, path) = name.split_once('/')?;
     let path = format!("/{path}");
@@ -88,7 +88,8 @@ fn plain_scan<'a>(keys: &[&'a str], name: &str) -> Option<Vec<&'a str>> {
     Some(matched.into_iter().map(|(_, key)| key).collect())
 }
 
-/// Stars the plainest way: which beginnings of the label the glob so far fits.
+/// Matches stars with the simplest algorithm: the set of prefixes of the label that the glob
+/// matches so far.
 fn fits(glob: &[u8], label: &[u8]) -> bool {
     let mut fits: Vec<bool> = (0..=label.len()).map(|end| end == 0).collect();
     for byte in glob {

@@ -1,4 +1,4 @@
-//! The `Link` header: the address of a next page is a part of a header, between angle brackets.
+//! The `Link` header: the address of the next page is a part of the header in angle brackets.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Manifests, indexes and configurations: a document has one reading, and what is read is in it.
+//! Manifests, indexes and configurations: a document has one interpretation, and every parsed value
+//! is in it.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Image references: what is accepted displays as what parses to the same value, owned and borrowed alike; an
-//! error can be shown, points into the input, and suggests nothing that would be refused again.
+//! Image references: a valid one displays as text that parses to the same value, both owned and borrowed. An
+//! error can be shown, its position is inside the input, and its suggestion is valid.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A token server's answer: the token fits a header, and its time has an end.
+//! The response of a token server: the token is valid in a header, and its lifetime is finite.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Accepting under load, beside a handler that writes one row and one that does nothing.
+//! Acceptance under load, compared with a handler that writes one row and one that does nothing.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -30,10 +30,11 @@ use crate::{Outcome, bare, copy, fill};
 
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
-/// How many callers there are at most, each with a component.
+/// The maximum number of callers, each with a component.
 const MOST: usize = 64;
 
-/// Alternates rounds of all, with 1, 16 and 64 callers who each wait for their answers.
+/// Alternates rounds of all three servers, with 1, 16 and 64 callers that each wait for the
+/// response.
 pub(crate) fn accept(file: &Path) -> Outcome {
     let (copied, directory) = copy(file)?;
     let servers = tokio::runtime::Runtime::new()?;
@@ -59,7 +60,7 @@ pub(crate) fn accept(file: &Path) -> Outcome {
     Ok(())
 }
 
-/// Sends so many requests to one of them, with so many callers.
+/// Sends a number of requests with a number of callers to one of the servers.
 pub(crate) fn load(file: &Path, server: &str, (callers, requests): (usize, u64)) -> Outcome {
     let (copied, directory) = copy(file)?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -77,11 +78,11 @@ pub(crate) fn load(file: &Path, server: &str, (callers, requests): (usize, u64))
     Ok(())
 }
 
-/// When the callers stop.
+/// The time at which the callers stop.
 #[derive(Clone, Copy)]
 enum End {
     After(Duration),
-    /// So many requests of all rounds.
+    /// After this number of requests in all rounds.
     At(u64),
 }
 
@@ -100,12 +101,13 @@ fn print(callers: usize, [ours, bare, idle]: [Round; 3]) {
     );
 }
 
-/// What one round came to.
+/// The result of one round.
 #[derive(Clone, Copy)]
 struct Round {
-    /// Answers a second.
+    /// Responses per second.
     rate: f64,
-    /// Microseconds of the processors' time for each, which a busy machine distorts less.
+    /// Microseconds of processor time for each response, which other load of the machine distorts
+    /// less.
     processor: f64,
 }
 
@@ -124,7 +126,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// What this process has had of the processors, in microseconds.
+/// Returns the processor time of this process in microseconds.
 fn processor() -> f64 {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
@@ -135,7 +137,7 @@ fn processor() -> f64 {
     nanoseconds.sum::<f64>() / 1000.0
 }
 
-/// Lets each caller send one request after the other for a while.
+/// Makes each caller send one request after the other for a time.
 async fn round(server: SocketAddr, tokens: Vec<String>, end: End) -> Round {
     static KEYS: AtomicU64 = AtomicU64::new(0);
     let count = Arc::new(AtomicU64::new(0));
@@ -206,7 +208,7 @@ async fn serve(router: Router) -> Outcome<SocketAddr> {
     Ok(address)
 }
 
-/// The webhook over the store; nobody works on what it accepts.
+/// Returns the webhook over the store. No worker processes the accepted deployments.
 async fn webhook(file: &Path) -> Outcome<(Router, Vec<String>)> {
     let store = Arc::new(SqliteStore::open(file).await?);
     let id = ("acme".parse()?, "images".parse()?);
@@ -237,7 +239,7 @@ async fn webhook(file: &Path) -> Outcome<(Router, Vec<String>)> {
     Ok((Router::new().fallback_service(webhook), tokens))
 }
 
-/// The service of a number.
+/// Returns the service with this number.
 fn plan(number: usize) -> Plan {
     let project = Project::new(
         "acme".parse().expect("an id"),

@@ -1,5 +1,5 @@
-//! The yardsticks: a handler that writes one row and answers when it is on the disk, and one that does
-//! nothing.
+//! The servers for comparison: a handler that writes one row and responds when it is on disk, and one
+//! that does nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const ANSWER: &str = "{\"phase\":\"accepted\"}";
 type Row = (String, oneshot::Sender<()>);
 type Rows = mpsc::Sender<Row>;
 
-/// Commits what is queued together, with the log synced, as the store does.
+/// Commits all queued rows together with a synced log, like the store.
 pub(crate) fn router(file: &Path) -> Outcome<Router> {
     let connection = Connection::open(file)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -31,7 +31,7 @@ pub(crate) fn router(file: &Path) -> Outcome<Router> {
         .with_state(Arc::new(rows)))
 }
 
-/// Answers the same at once.
+/// Returns the same response without a write.
 pub(crate) fn idle() -> Router {
     Router::new().route("/v1/deployments", post(answer))
 }

@@ -1,4 +1,4 @@
-//! A database with a history.
+//! Fills a database with a history.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::Outcome;
 const CALLERS: u64 = 64;
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The JSON of a workload as services have it; `number` makes each component's its own.
+/// Returns the JSON of a typical workload. `number` makes that of each component different.
 pub(crate) fn workload(number: u64) -> serde_json::Value {
     serde_json::json!({
         "type": "service",
@@ -33,7 +33,8 @@ pub(crate) fn workload(number: u64) -> serde_json::Value {
     })
 }
 
-/// Deploys each component as often as it takes. All but the first deployments of each are ready.
+/// Deploys all components repeatedly, until the number of deployments is reached. All but the first
+/// deployments of each are ready.
 pub(crate) async fn fill(file: PathBuf, (components, deployments): (u64, u64)) -> Outcome {
     let begun = Instant::now();
     let store = Arc::new(SqliteStore::open(&file).await?);

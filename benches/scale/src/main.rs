@@ -1,12 +1,12 @@
-//! What the control plane and its store cost with a history: see `benches/README.md`.
+//! Measures the cost of a history for the control plane and its store; see `benches/README.md`.
 //!
-//! - `fill FILE [COMPONENTS DEPLOYMENTS]`: a database with that much in it.
-//! - `start PROGRAM FILE`: how soon `control-plane serve` on a copy of the file is ready, and what it
-//!   takes then.
-//! - `accept FILE`: the webhook on a copy of the file beside a handler that writes and syncs one row, and
-//!   one that does nothing.
-//! - `load FILE SERVER CALLERS REQUESTS`: so many requests to one of the three, which are `webhook`, `row`
-//!   and `empty`: for programs that count instructions and calls.
+//! - `fill FILE [COMPONENTS DEPLOYMENTS]` creates a database of this size.
+//! - `start PROGRAM FILE` measures the start of `control-plane serve` on a copy of the file, and its
+//!   consumption when it is idle.
+//! - `accept FILE` measures the webhook on a copy of the file, compared with a handler that writes and
+//!   syncs one row, and one that does nothing.
+//! - `load FILE SERVER CALLERS REQUESTS` sends requests to one of the three (`webhook`, `row` or `empty`),
+//!   for programs that count instructions and calls.
 
 mod accept;
 mod bare;
@@ -44,9 +44,9 @@ fn main() -> Outcome {
     }
 }
 
-/// A copy in a folder of its own, so that a measurement changes nothing of the next one.
+/// Copies the file into a new folder, so that a measurement does not affect the next one.
 fn copy(file: &Path) -> Outcome<(PathBuf, tempfile::TempDir)> {
-    // Beside the original: in memory a file system would not have to sync.
+    // In the same file system, because one in memory does not sync.
     let directory = tempfile::tempdir_in(file.parent().unwrap_or(Path::new(".")))?;
     let copy = directory.path().join("control-plane.db");
     std::fs::copy(file, &copy)?;

@@ -1,4 +1,4 @@
-//! How soon a control plane is ready, and what it takes when it does nothing.
+//! Measures the start of a control plane, and its consumption when it is idle.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,10 +11,10 @@ use crate::{COMPONENTS, Outcome, copy};
 
 const KEY: &str = "5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1ed5ea1";
 const ROUNDS: usize = 5;
-/// Until what starting needed is given back.
+/// The time until the memory of the start is freed.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Starts it several times and prints each.
+/// Starts the program several times and prints each result.
 pub(crate) fn start(program: &str, file: &Path) -> Outcome {
     let (_database, directory) = copy(file)?;
     let configuration = directory.path().join("control-plane.toml");
@@ -50,18 +50,18 @@ pub(crate) fn start(program: &str, file: &Path) -> Outcome {
     Ok(())
 }
 
-/// What the process has used of the processor, which other work on the machine distorts least.
+/// Returns the processor time of the process, which other load of the machine distorts least.
 fn processor(process: u32) -> Outcome<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // After the name, which may hold anything, user and system time are the 12th and 13th, in
-    // hundredths of a second on Linux.
+    // After the name, which may contain any character, the user and system time are the 12th and
+    // 13th field, in hundredths of a second on Linux.
     let (_, fields) = stat.rsplit_once(')').ok_or("no name")?;
     let times = fields.split_whitespace().skip(11).take(2);
     let times = times.map(str::parse).collect::<Result<Vec<u64>, _>>()?;
     Ok(Duration::from_millis(times.iter().sum::<u64>() * 10))
 }
 
-/// Waits until `/readyz` says so.
+/// Waits until `/readyz` reports success.
 fn ready(child: &mut std::process::Child, begun: Instant) -> Outcome<Duration> {
     let mut line = String::new();
     let stdout = child.stdout.take().ok_or("no stdout")?;
