@@ -15,11 +15,10 @@ pub(crate) const TABLE: &str = "settings";
 pub(crate) const NEWEST: &str = "SELECT target, version, format, document FROM settings
     WHERE target = ?1 ORDER BY version DESC LIMIT 1";
 
-/// The settings that a deployment chooses, as far as they can be written before the thread that stores
-/// them.
+/// The settings of a deployment, serialized as far as possible before the writer thread stores them.
 #[derive(Debug)]
 pub(crate) enum Choice {
-    /// These, and their document.
+    /// New settings, and their document.
     Now(Box<Settings>, String),
     Version(u64),
 }
@@ -31,14 +30,15 @@ impl Choice {
                 Ok(Self::Now(Box::new(settings.clone()), json(settings)?))
             }
             SettingsChoice::Version(version) => Ok(Self::Version(*version)),
-            // A choice that this version does not know chooses nothing that it has.
+            // A choice that is unknown to this version cannot select known settings.
             _ => Err(Failure::conflict(
                 "choice of settings is not known to this store",
             )),
         }
     }
 
-    /// The version that a deployment uses; settings that are new to the target get the next one.
+    /// Returns the version that a deployment uses. Settings that are new to the target get the next
+    /// one.
     pub(crate) fn make(&self, session: &Session<'_>, target: i64) -> Result<u64, Failure> {
         match self {
             Self::Now(settings, document) => newest(session, target, (settings, document)),
@@ -67,7 +67,8 @@ fn newest(
         let mut rows = statement.query([target])?;
         if let Some(row) = rows.next()? {
             version = count(row.get("version")?);
-            // Mostly it is written as it was; what another version wrote may be the same all the same.
+            // Usually the documents are equal. Another version may have written equal settings
+            // differently.
             let (format, known): (i64, Option<String>) =
                 (row.get("format")?, row.get("document").ok());
             let same = format == FORMAT && known.as_deref() == Some(document);

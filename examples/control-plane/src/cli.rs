@@ -153,7 +153,7 @@ pub(crate) enum ActCommand {
         /// Remove it from every environment.
         #[arg(long, conflicts_with = "environment")]
         all: bool,
-        /// Forget data planes that the configuration does not contain. What runs there keeps running.
+        /// Forget data planes that the configuration does not contain. Components keep running there.
         #[arg(long)]
         forget: bool,
     },

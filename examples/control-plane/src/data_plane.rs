@@ -21,8 +21,8 @@ use crate::config::{BackendEntry, ClusterAccess, Configuration, DataPlaneEntry};
 use crate::failure::{Failure, with_causes};
 use crate::output::Output;
 
-/// The longest time that a command waits for a data plane that it needs: some credential plugins ask
-/// a cloud and take more than ten seconds.
+/// The longest time that a command waits for a data plane that it needs. Some credential plugins
+/// send requests to a cloud and take more than ten seconds.
 const NEEDED: Duration = Duration::from_secs(30);
 /// The longest time that a command waits for the other data planes. It works on everything that is
 /// due, and a step on a data plane that is not connected fails and is retried later.

@@ -1,4 +1,4 @@
-//! Files of former versions, made from their own SQL, and brought forward.
+//! Tests the migration of files of earlier versions, which are created with their own SQL.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{APPLICATION_ID, MIGRATIONS, newest, open_writer, take_over};
 
-/// Two organizations with all kinds of rows, as version 1 has stored them.
+/// Two organizations with all kinds of rows, as stored by version 1.
 const OF_VERSION_1: &str = "
 INSERT INTO targets (id, component, environment, project, organization, deployment, epoch, number,
     data_plane, applied, due_at, lease_owner, ready_deployment, ready_epoch, ready_number,
@@ -49,7 +49,7 @@ const TABLES: [&str; 8] = [
     "registries",
 ];
 
-/// A file as the program of a version has left it, with the rows of the first brought so far.
+/// Creates a file of a version, with the migrated rows of version 1.
 fn of_version(version: usize, file: &Path) {
     let connection = open_writer(file).unwrap();
     connection
@@ -71,14 +71,14 @@ fn mark(connection: &Connection, version: usize) {
     pragma("user_version", version);
 }
 
-/// Opens a file as this version does.
+/// Opens a file with the current version.
 fn opened(file: &Path) -> Connection {
     let connection = open_writer(file).unwrap();
     take_over(&connection, file).unwrap();
     connection
 }
 
-/// All that the schema is made of, with the columns as SQLite has them.
+/// Returns all elements of the schema, with the columns as in SQLite.
 fn schema(connection: &Connection) -> BTreeSet<String> {
     let texts = |sql: &str| -> Vec<String> {
         let mut statement = connection.prepare(sql).unwrap();
@@ -156,7 +156,7 @@ fn of_version_5() -> (Connection, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("choreo.db");
     of_version(5, &file);
-    // A release is brought back, another image was asked for and resolved.
+    // One deployment is of a release, and one of an image that is already resolved.
     let connection = open_writer(&file).unwrap();
     connection
         .execute_batch("PRAGMA foreign_keys = OFF")
@@ -176,7 +176,7 @@ fn of_version_5() -> (Connection, TempDir) {
     (opened(&file), directory)
 }
 
-/// From version 5 to 6: what a step waits for follows from how far it is.
+/// Guards the migration from version 5 to 6, which derives the lane of a step from its progress.
 #[test]
 fn work_of_schema_5_is_found_by_what_it_waits_for() {
     let (connection, _directory) = of_version_5();

@@ -8,7 +8,7 @@ pub(crate) use choreo_test_simulation::Timeless as TestStore;
 use choreo_test_simulation::{Storage, at_once, folder};
 use tempfile::TempDir;
 
-/// A database in a folder of its own.
+/// A database in a temporary folder.
 #[derive(Debug)]
 struct Database(TempDir);
 
@@ -18,7 +18,7 @@ impl Storage for Database {
     }
 }
 
-/// An empty store.
+/// Returns an empty store.
 pub(crate) fn store() -> Arc<TestStore> {
     Arc::new(TestStore::new(Database(folder())))
 }

@@ -32,8 +32,8 @@ const WRITE_AHEAD_LOG: &str = "choreo.db-wal";
 const LEDGER: &str = "ledger";
 const OPENED: &str = "opened";
 const DEPLOYMENTS: u64 = 300;
-/// After so many the log is copied into the database, so that it is begun anew in between: it would
-/// not become long enough for that by itself.
+/// The number of deployments after which the log is copied into the database, so that it is
+/// restarted during the test. It would not become long enough for an automatic copy.
 const COPIED: u64 = 50;
 const CALLERS: u64 = 4;
 /// The maximum number of images of a record.

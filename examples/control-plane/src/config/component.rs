@@ -1,4 +1,4 @@
-//! `[[components]]`: what is deployed, its registry, and its settings in each environment.
+//! `[[components]]`: the components, their registries, and their settings in each environment.
 
 use std::collections::{BTreeMap, HashSet};
 

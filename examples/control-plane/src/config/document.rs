@@ -83,7 +83,7 @@ impl Document {
 }
 
 /// Returns a value as JSON. Dates, which JSON does not have, become tables that are not valid in a
-/// component. Numbers that are not finite would become `null`, which is no value of TOML: they are
+/// component. Numbers that are not finite would become `null`, which TOML does not have. They are
 /// noted and replaced.
 fn to_json(value: &Value, path: &str, not_finite: &mut Vec<Problem>) -> Box<str> {
     let json = |value: &Value| serde_json::to_string(value).unwrap_or_default().into();

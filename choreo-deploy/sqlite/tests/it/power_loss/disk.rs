@@ -1,14 +1,14 @@
-//! What a loss of power leaves on a disk: what was synced, and of the rest whatever chance kept.
+//! Simulates a disk after a loss of power: all synced data, and a random part of the rest.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-/// The smallest piece that a disk writes whole.
+/// The smallest unit that a disk writes atomically.
 const SECTOR: usize = 512;
 
-/// One call of the process.
+/// A call of the process.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) file: String,
@@ -22,7 +22,7 @@ pub(super) enum Call {
     Sync,
 }
 
-/// Reads what the recorder has written.
+/// Parses the log of the recorder.
 pub(super) fn records(mut log: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     while let Some((what, rest)) = log.split_first() {
@@ -55,21 +55,21 @@ fn bytes(log: &mut &[u8]) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Which syncs the disk does.
+/// The syncs that the disk performs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Honesty {
     Honest,
-    /// As if the log was never synced between checkpoints: what `synchronous=NORMAL` does.
+    /// The log is not synced between checkpoints, as with `synchronous=NORMAL`.
     LogNotSynced,
     NothingSynced,
 }
 
-/// A disk in the middle of a record.
+/// A disk at a position in a record.
 #[derive(Debug)]
 pub(super) struct Disk<'r> {
     honesty: Honesty,
     files: BTreeMap<&'r str, File<'r>>,
-    /// Room for one file, used again for each image.
+    /// A buffer for one file, which is reused for each image.
     left: Vec<u8>,
 }
 
@@ -107,7 +107,7 @@ impl<'r> Disk<'r> {
         }
     }
 
-    /// Writes what is left when the power goes at this moment, over what an earlier moment left.
+    /// Writes the content after a loss of power at this moment over that of an earlier moment.
     pub(super) fn lose_power(&mut self, chance: &mut Entropy, files: [&str; 2], into: &Path) {
         let mood = chance.below(100);
         for name in files {
@@ -138,7 +138,7 @@ impl Call {
         }
     }
 
-    /// Nothing of it, all of it, or some of its sectors.
+    /// Applies nothing, everything, or some of the sectors.
     fn apply_by_chance(&self, file: &mut Vec<u8>, chance: &mut Entropy) {
         match (chance.below(10), self) {
             (0..4, _) => {}
@@ -154,8 +154,7 @@ impl Call {
     }
 }
 
-/// Leaves the pages that a file has in their places: to give them back and take others costs more than
-/// all that is written.
+/// Overwrites a file in place, because freeing and allocating its pages costs more than the writes.
 fn write_over(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
