@@ -1,13 +1,16 @@
 //! A client for container registries: checks logins and pull permissions, and resolves tags to digests.
 //!
+//! Share one `Arc::new(ReqwestTransport::new(Egress::tenant())?)` between all clients: it contains the
+//! connection pool and the egress policy.
+//!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //! use choreo_registry_client::{AccessClass, RegistryClient, transport::ScriptedTransport};
 //!
-//! // A scripted registry, so that this runs anywhere. For real ones, share one
-//! // `ReqwestTransport::new(Egress::tenant())?` between all clients.
+//! // A scripted registry, so that this example runs anywhere. For real registries, share one
+//! // `Arc::new(ReqwestTransport::new(Egress::tenant())?)` between all clients.
 //! let index = r#"{"schemaVersion": 2, "manifests": [{
 //!     "digest": "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
 //!     "platform": {"os": "linux", "architecture": "amd64"}}]}"#;
@@ -40,7 +43,7 @@
 //! # }
 //! ```
 //!
-//! # From a registered registry
+//! # From the registration form
 //!
 //! [`RegistryClient::for_registry`] takes the host and the credential of a
 //! [`ContainerRegistry`](choreo_registry::ContainerRegistry). A vendor registry has no credential: get
@@ -59,7 +62,7 @@
 //! ) -> Access {
 //!     match RegistryClient::for_registry(registry, transport) {
 //!         Some(client) => client.verify(image).await,
-//!         None => Access::not_checkable("the nodes log in to this registry as themselves"),
+//!         None => Access::not_checkable("the nodes use their own identity for this registry"),
 //!     }
 //! }
 //! ```
@@ -69,7 +72,18 @@
 //! - A Tokio runtime with time enabled, and with I/O enabled for `ReqwestTransport`. `#[tokio::main]`
 //!   enables both.
 //! - The default feature `tls`, or your own transport. Without it, `ReqwestTransport` sends plain HTTP
-//!   to the hosts of [`Egress::allow_plain_http`] and rejects all others.
+//!   to the hosts of [`Egress::allow_plain_http`](egress::Egress::allow_plain_http) and rejects all
+//!   others.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `reqwest` | yes | `transport::ReqwestTransport`, which enforces the egress policy |
+//! | `tls` | yes | TLS for that transport: rustls with aws-lc-rs |
+//! | `acr` | no | short-lived credentials of Azure Container Registry |
+//! | `ecr` | no | short-lived credentials of Amazon ECR and ECR Public |
+//! | `gar` | no | short-lived credentials of Google's Artifact Registry |
 //!
 //! # Overview
 //!
@@ -80,14 +94,15 @@
 //!   one request whether a tag has moved.
 //! - [`Access`] and [`ClientError`] are the results, with a class or kind for programs, a message for
 //!   people, and the evidence.
-//! - [`HttpTransport`] sends the requests. [`Egress`] is the operator's policy for their destinations.
-//!   [`conformance`] tests your own transport.
+//! - [`HttpTransport`](transport::HttpTransport) sends the requests. [`Egress`](egress::Egress) is the
+//!   operator's policy for their destinations. [`conformance`] tests your own transport.
 //!
 //! # Security
 //!
 //! - A credential is sent to the registry's own origin (scheme, host and port), and to its token server
-//!   if that has the same origin, is in the vendor's row, or is trusted by the operator. Redirects are
-//!   followed without it.
+//!   if that has the same origin, is listed for the vendor in
+//!   [`VendorTable`](choreo_registry::vendor::VendorTable), or is trusted by the operator. Redirects
+//!   are followed without it.
 //! - The egress policy checks every request, also those to token servers and after redirects.
 //! - Logs (`tracing`, level debug) have a span for each call and one for each request
 //!   (`registry_request`: method, host, attempt, status or error, duration). They contain no headers,
@@ -112,10 +127,10 @@
 //!
 //! # What this crate does not do
 //!
-//! It does not pull layers, push, or list catalogues. It retries for moments only:
-//! [`is_retryable`](ClientError::is_retryable) and [`retry_after`](ClientError::retry_after) report
-//! whether a call may succeed later. It overwrites its own copies of secrets, but not those in the
-//! buffers of HTTP and TLS.
+//! It does not pull layers, push, or list catalogs. It retries transient failures for seconds, not
+//! through an outage: [`is_retryable`](ClientError::is_retryable) and
+//! [`retry_after`](ClientError::retry_after) report whether a call may succeed later. It overwrites its
+//! own copies of secrets, but not those in the buffers of HTTP and TLS.
 
 pub mod conformance;
 pub mod credential_source;
