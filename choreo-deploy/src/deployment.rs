@@ -205,7 +205,8 @@ impl RequestedImage {
     }
 }
 
-/// The phase of a deployment. The last four are final: such a deployment never changes again.
+/// The phase of a deployment. The last four are final: a stored final phase never changes. The webhook
+/// reports a ready deployment that was replaced as superseded.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Phase {

@@ -41,11 +41,28 @@
 //! - [`Release`](release::Release): a workload and an image that is pinned to a digest. A release is
 //!   immutable and contains no secrets. Promotions and rollbacks deploy releases.
 //! - [`Deployment`](deployment::Deployment): the platform's record of one attempt. Its
-//!   [`Generation`](deployment::Generation) orders the attempts of a target. The Kubernetes object of
-//!   the same name is always called "a Kubernetes Deployment".
+//!   [`Generation`](deployment::Generation) orders the attempts of a target. This documentation
+//!   always writes "Kubernetes Deployment" for the Kubernetes object.
 //! - [`Rollout`](rollout::Rollout): the state of a target as its data plane reports it, with
 //!   [reasons](reason::Reason) that a developer can act on.
 //! - [`Run`](run::Run): one execution of a task.
+//!
+//! # From registration to rollback
+//!
+//! | step | call |
+//! |---|---|
+//! | seal a credential | [`Sealer::seal`](sealer::Sealer::seal) with a [`SealingContext`](sealer::SealingContext) |
+//! | register the registry | [`RegistryStore::put_registry`](store::RegistryStore::put_registry) |
+//! | deploy an image | [`Intake::accept`] with a [`Submission`](intake::Submission) |
+//! | follow the deployment | [`Intake::wait`], until its [`phase`](deployment::Deployment::phase) is final |
+//! | promote what is ready | [`Deployer::promote`] |
+//! | roll back and hold the target | [`Deployer::rollback`] |
+//! | allow CI to deploy again | [`Deployer::release_hold`] |
+//! | run a task | [`Deployer::run_task`] |
+//! | do the work | [`Deployer::run`], in at least one process |
+//!
+//! The methods of [`Intake`] need `use choreo_deploy::Intake`; the others are inherent. A hold
+//! rejects deployments by CI and push events, but not manual deployments and promotions.
 //!
 //! # Traits to implement
 //!
@@ -56,13 +73,13 @@
 //! | [`DeploymentBackend`] | a data plane | [`InMemoryBackend`]; `choreo-deploy-kubernetes` |
 //! | [`Store`](store::Store) and the traits that it combines | a database | [`InMemoryStore`](store::InMemoryStore); `choreo-deploy-sqlite` |
 //! | [`Catalog`](catalog::Catalog) | your inventory of components | [`StaticCatalog`](catalog::StaticCatalog) |
-//! | [`ImageResolver`](resolver::ImageResolver) | a way to read registries | `ClientResolver` (feature `client`) |
+//! | [`ImageResolver`](resolver::ImageResolver) | a registry client | `ClientResolver` (feature `client`) |
 //! | [`Intake`] | a control plane, for webhooks | [`Deployer`] |
 //!
 //! The [`conformance`] suites test your own backend or store, with one test for each sentence of its
 //! contract.
 //!
-//! # Feature flags
+//! # Features
 //!
 //! - `client` (off by default): `ClientResolver` in [`resolver`], which reads registries with
 //!   choreo-registry-client. It is off so that a backend or a store does not build an HTTP client. It
@@ -72,6 +89,8 @@
 //!
 //! - It does not pull images. It reads manifests and configurations; only data planes pull layers.
 //! - It does not watch registries for new tags.
+//! - It does not read the registry of a vendor authentication: it deploys such an image by tag, until
+//!   the data plane reports the digest.
 //! - It does not repair drift on a data plane once a deployment is ready, and it does not push a
 //!   rotated credential to ready targets. The next deployment of the target does both.
 //! - It does not store your inventory. It reads components and environments from the

@@ -1,13 +1,13 @@
-//! Container registries, credentials, image references and pull secrets, exact and safe.
+//! Container registries, credentials, image references and pull secrets.
 //!
 //! For platforms on which people bring their own container registry: validate what they enter,
-//! explain what is wrong with it, and pass it to Kubernetes in the one form that works.
+//! explain what is wrong with it, and pass it to Kubernetes in the form that the kubelet accepts.
 //!
 //! ```
 //! use choreo_registry::pull_secret::SecretMetadata;
 //! use choreo_registry::{Authentication, ContainerRegistry, ImageReference, PullSecret};
 //!
-//! // What the user entered: cleaned, or refused with a sentence that says what to do.
+//! // The user's input: normalized, or rejected with an error that says how to fix it.
 //! let registry = ContainerRegistry::new(
 //!     "Team images",
 //!     "https://registry.example.com/".parse()?,
@@ -28,14 +28,14 @@
 //!
 //! # Concepts
 //!
-//! - [`ImageReference`] is the name of an image, with the grammar and the normalisation that
+//! - [`ImageReference`] is the name of an image, with the grammar and the normalization that
 //!   Docker, containerd and kubelets share; [`Digest`] is a name computed from its content.
-//! - [`RegistryHost`] is the canonical spelling of a registry's host. Docker Hub's five names are
-//!   one.
+//! - [`RegistryHost`] is the canonical spelling of a registry's host. Docker Hub's five host
+//!   names are treated as one.
 //! - [`Authentication`] is what the user chose and entered; [`Credential`] is a user name and
 //!   password that are ready to use.
-//! - [`ContainerRegistry`] combines a display name, a host and an authentication that can work
-//!   together. [`Finding`]s report what is doubtful about it.
+//! - [`ContainerRegistry`] combines a display name, a host and an authentication, checked against
+//!   each other. [`Finding`]s report what is suspicious about it.
 //! - [`PullSecret`] is the Kubernetes Secret made from it.
 //!
 //! # Choosing an authentication type
@@ -43,7 +43,7 @@
 //! | type | when | the user gives | pods get |
 //! |---|---|---|---|
 //! | [`Public`](Authentication::Public) | anonymous pulls are allowed | nothing | nothing |
-//! | [`Basic`](Authentication::Basic) | there is a user name, password, token or key | both | a pull secret |
+//! | [`Basic`](Authentication::Basic) | the registry issues a user name with a password, token or key | user name and secret | a pull secret |
 //! | [`DockerConfig`](Authentication::DockerConfig) | `docker login` has been done | `config.json` | a pull secret |
 //! | [`Vendor`](Authentication::Vendor) | ACR, GAR, gcr.io or ECR, and the nodes have access | nothing | nothing |
 //!
@@ -56,7 +56,7 @@
 //!   [`ImageReference`] through `FromStr`. Every error says what to do and never contains a secret.
 //! - Offer the choices of a form: [`authentication::AuthenticationType::ALL`],
 //!   [`vendor_table::VendorTable`].
-//! - Show what is doubtful: [`ContainerRegistry::findings`].
+//! - Show what is suspicious: [`ContainerRegistry::findings`].
 //! - Find the credential that the node will use: [`Keyring::lookup`](keyring::Keyring::lookup)
 //!   returns it for kubelets, [`explain`](keyring::Keyring::explain) also for Docker, Podman and
 //!   oras, with the reason.
@@ -67,7 +67,7 @@
 //!   pull an image, and returns the digest of a tag. Its `credential_source` gets short-lived
 //!   credentials for vendor registries.
 //! - Store a registry: its display name, [`RegistryHost`] and
-//!   [`authentication::AuthenticationType`] serialise; the secret does not. Seal the secret
+//!   [`authentication::AuthenticationType`] serialize; the secret does not. Seal the secret
 //!   separately: user name and [`Credential::expose_password`] for
 //!   [`Basic`](Authentication::Basic); [`PullSecret::expose_docker_config_json`], which parses to
 //!   the same credential, for [`DockerConfig`](Authentication::DockerConfig).

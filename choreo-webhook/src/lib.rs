@@ -89,7 +89,8 @@
 //! same deployment and `Idempotent-Replayed: true`. Without the header, the intake finds duplicates.
 //!
 //! `GET /v1/deployments/{id}?wait=25` responds with `200` once the deployment is final, or after 25
-//! seconds; then send it again. Both responses contain the deployment:
+//! seconds; then send it again. Both responses contain the deployment. `status_url` is relative to the
+//! request, or absolute with a [base URL](DeployWebhook::with_base_url):
 //!
 //! ```json
 //! {"phase":"failed","final":true,"id":"d-ab…","component":"orders","environment":"dev",
@@ -98,14 +99,14 @@
 //!  "accepted_at":"2026-01-01T00:00:00Z","changed_at":"2026-01-01T00:00:09Z","status_url":"d-ab…"}
 //! ```
 //!
-//! `phase` is `accepted`, `progressing`, or one of the final phases `ready`, `failed`, `superseded`
-//! and `timed-out`. Later versions may add phases, so check `final`. If a newer deployment or a
-//! removal has replaced a ready deployment, its phase is `superseded`, and `superseded_by` contains the
-//! id of its successor; this also applies to a retried `POST`. The response to `POST` contains
-//! `findings` if something is suspicious, each with `code`, `severity`, `message` and `help`. `digest`,
-//! `release`, `commit` and `run_url` are present if known; `digest` is the one that the release is
-//! pinned to, which is the one that runs. The JSON is a single line that starts with `phase`, `final`
-//! and `id`. In the last 14 days of a token, every response has `Choreo-Token-Expires`.
+//! `phase` is `accepted`, `progressing`, or one of the final phases `ready`, `failed`, `superseded` and
+//! `timed-out`. Later versions may add phases, so check `final`. A ready deployment that was later
+//! replaced or removed is reported as `superseded`, and `superseded_by` contains the id of its
+//! successor; this also applies to a retried `POST`. The response to `POST` contains `findings` if
+//! something is suspicious, each with `code`, `severity`, `message` and `help`. `digest` (the one that
+//! runs), `release`, `commit` and `run_url` are present if known. The JSON is a single line that starts
+//! with `phase`, `final` and `id`. In the last 14 days of a token, every response has
+//! `Choreo-Token-Expires`.
 //!
 //! # Problems
 //!
@@ -146,13 +147,13 @@
 //! # Snippets
 //!
 //! [`Snippet`] renders the CI step. It takes the token from a secret, sends the POST, waits, and maps
-//! the outcome to the exit status: 0 ready, 1 failed, 2 wrong use, 3 superseded, 4 held, 5 timed out,
-//! 6 refused, 7 no answer ([`ExitStatus`](snippet::ExitStatus)).
+//! the outcome to the exit status: 0 ready, 1 failed, 2 usage error, 3 superseded, 4 held, 5 timed
+//! out, 6 rejected, 7 unavailable ([`ExitStatus`](snippet::ExitStatus)).
 //!
 //! # Mounting it
 //!
 //! [`DeployWebhook`] is a [`tower_service::Service`] for any request body. The feature `server` adds
-//! a server that withstands slow, idle and numerous clients:
+//! a server that withstands slow or idle clients and floods of connections:
 //! `server::Server::bind(address, webhook)?.run(shutdown)`. In axum, nest it under any prefix.
 //!
 //! ```
@@ -180,11 +181,10 @@
 //!
 //! - **TLS.** Terminate it in front of the webhook, because every request contains a token. Do not
 //!   redirect from `http`, because curl treats a redirect as success.
-//! - **Protection from clients that send heads slowly, do not read, or take all connections.** The
+//! - **Protection from clients that send headers slowly, do not read, or take all connections.** The
 //!   server of the feature `server` has it. `axum::serve` has no timeout for these clients.
 //! - **Rate limits for unauthenticated clients.** Limit by address in a proxy.
 //! - **Catching panics.** No input makes the webhook panic; a panic of the intake is not caught.
-//! - **CORS.** CI is not a browser.
 
 pub mod base_url;
 pub mod problem;

@@ -35,12 +35,12 @@
 //! 3. A new object is created inert. It takes effect only after the worker has read the anchor again.
 //!
 //! So a worker that was paused at any point gets a conflict or reads the newer generation, and stops.
-//! A generation that changes nothing claims the anchor and leaves the objects unchanged: an older
-//! worker could only write the state that is already there.
+//! A generation that changes nothing claims the anchor and leaves the objects unchanged. That is safe,
+//! because an older worker could only write the same state.
 //!
 //! # Required permissions
 //!
-//! The backend needs the following role, the file `rbac.yaml` of this crate, and no more. A test on a
+//! The backend needs exactly this role (`rbac.yaml` in this crate). A test on a
 //! real cluster runs every operation of the backend with exactly this role. It fails if a permission
 //! is missing or unused.
 //!
@@ -48,7 +48,7 @@
 #![doc = include_str!("../rbac.yaml")]
 //! ```
 //!
-//! # Feature flags
+//! # Features
 //!
 //! - `k8s-latest` (off by default): selects the newest Kubernetes version that `k8s-openapi` supports.
 //!   A program must select exactly one version, with this feature or with its own dependency on
@@ -61,7 +61,7 @@
 //!   persistent volumes.
 //! - It does not watch objects: it reads the state of a rollout repeatedly.
 //! - It never deletes a namespace.
-//! - It does not know a run whose Job was deleted; see
+//! - It loses track of a run once its Job is deleted; see
 //!   [`Timing::keep_runs_seconds`](policy::Timing::keep_runs_seconds).
 
 mod anchor;

@@ -38,7 +38,7 @@
 //!
 //! - **A completed change is on the disk.** Each change is committed with `synchronous=FULL` to a
 //!   write-ahead log (<https://www.sqlite.org/wal.html>) before its method returns `Ok`. It
-//!   survives a crash of the process and, if the disk does not lie, a loss of power.
+//!   survives a crash of the process and, if the disk honors fsync, a loss of power.
 //! - **Calls share commits.** One thread writes. The calls that arrive while it waits for the disk
 //!   share the next commit, so many concurrent calls cause few waits. A call that fails changes
 //!   nothing and does not affect the others. If the commit fails, all of its calls return
@@ -48,7 +48,7 @@
 //!   reads. A list of deployments is read in pages, so it shows a deployment that changes at the
 //!   same time in its old or its new state.
 //! - **Work is found immediately**, however many deployments have ended and however many targets
-//!   have no work. To wait for a change costs no queries until there is one.
+//!   have no work. Waiting for a change runs no queries until one occurs.
 //! - **An unreadable row blocks nothing else.** A row that this version cannot read is skipped,
 //!   stays unchanged and is reported by
 //!   [`unreadable`](choreo_deploy::store::DeploymentStore::unreadable). Its work is retried when
@@ -81,8 +81,8 @@
 //! # With other crates that use SQLite
 //!
 //! A program can contain only one version of the library that links SQLite. So this crate accepts
-//! every `rusqlite` from 0.32 to 0.43, and cargo selects the one that sqlx 0.8 or 0.9 (also with
-//! PostgreSQL only), sea-orm, diesel or tokio-rusqlite requires.
+//! every `rusqlite` from 0.32 to 0.43. Cargo selects the version that sqlx, sea-orm, diesel or
+//! tokio-rusqlite requires. sqlx 0.8 and 0.9 require one even if only PostgreSQL is enabled.
 //!
 //! # What this crate does not do
 //!

@@ -12,8 +12,8 @@ use crate::settings::Settings;
 use crate::store::{Accepted, DeploymentQuery, NewDeployment, SettingsChoice};
 
 impl Deployer {
-    /// Deploys the release that is ready in an environment to the next environment, with the settings of
-    /// that one.
+    /// Deploys the release that is ready in an environment to the next environment, with the next
+    /// environment's settings.
     ///
     /// # Errors
     ///
@@ -54,8 +54,9 @@ impl Deployer {
         Ok(accepted.with_findings(findings.unwrap_or_default()))
     }
 
-    /// Deploys an older release with its settings, and holds the target against automatic deployments
-    /// until [`release_hold`](Self::release_hold).
+    /// Deploys an older release with its settings, and holds the target until
+    /// [`release_hold`](Self::release_hold): deployments by CI and push events are rejected, manual
+    /// deployments and promotions are not.
     ///
     /// # Errors
     ///
