@@ -1,13 +1,13 @@
-//! `WWW-Authenticate`: what a registry asks for before it answers.
+//! `WWW-Authenticate`: the authentication that a registry requires.
 //!
 //! The grammar is that of [RFC 9110, section
 //! 11](https://www.rfc-editor.org/rfc/rfc9110#section-11): any number of headers, any number of
-//! challenges in each, names in any case, values as tokens or quoted strings. Everything a
-//! challenge says comes from whoever answers, so a header that breaks the grammar is refused as a
-//! whole: guessing what it meant decides where a credential goes.
+//! challenges in each, names in any case, values as tokens or quoted strings. The sender of a
+//! challenge controls all of its text. A header that violates the grammar is rejected as a whole,
+//! because a guess at its meaning would decide where a credential is sent.
 //!
-//! One leniency: a value without quotes may hold what no token may, such as the `:` and `/` of a
-//! URL, because registries write such values and they can be read in one way only.
+//! There is one exception: an unquoted value may contain characters that a token may not, such as
+//! the `:` and `/` of a URL. Registries write such values, and they have only one reading.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -76,8 +76,8 @@ pub(crate) fn parse_all(headers: &HeaderMap) -> Result<Vec<Challenge>, Challenge
         if bytes > MAX_BYTES {
             return Err(ChallengeError::TooLong);
         }
-        // Octets outside ASCII have a meaning in no encoding that is agreed upon (RFC 9110, section
-        // 5.5): they pass as Latin-1 inside quotes, where nobody uses what they say.
+        // No encoding is defined for octets outside ASCII (RFC 9110, section 5.5). They pass as
+        // Latin-1 inside quotes, in values that are not used.
         let text: String = value.as_bytes().iter().copied().map(char::from).collect();
         Parser { rest: &text }.challenges(&mut challenges)?;
     }
@@ -93,7 +93,7 @@ pub(crate) const MAX_BYTES: usize = 8 * 1024;
 /// The most challenges that one response may have.
 pub(crate) const MAX_CHALLENGES: usize = 8;
 
-/// Why a `WWW-Authenticate` header is refused. Never holds a byte of it.
+/// The reason why a `WWW-Authenticate` header is rejected. It never contains a byte of the header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ChallengeError {
     DuplicateParameter,
@@ -461,7 +461,8 @@ mod tests {
             let _ = parse(&[&text]);
         }
 
-        /// What a well-behaved server writes is read back exactly, whatever the values hold.
+        /// Guards that the parameters of a well-formed header are read back exactly, with any
+        /// values.
         #[test]
         fn quoted_values_come_back(realm in "[ -~]{0,60}", service in "[ -~]{0,60}") {
             let parameters = [("realm".to_owned(), realm), ("service".to_owned(), service)].into();

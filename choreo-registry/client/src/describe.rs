@@ -1,5 +1,5 @@
-//! What an image is built for and runs as: from its index where that says so, from configurations
-//! where it does not. A node reads the same documents in the same order.
+//! The platforms and the configuration of an image: from its index if that states them, otherwise
+//! from the configurations. A node reads the same documents in the same order.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ use crate::{
     session::now,
 };
 
-/// What is known of the platforms of an image.
+/// The known platforms of an image.
 enum Built {
     For(Vec<Platform>),
     Unknown,
 }
 
 impl RegistryClient {
-    /// What can be told without reading more than is needed for it.
+    /// Describes an image and reads only the documents that this requires.
     pub(super) async fn describe(
         &self,
         image: &ImageReference,
@@ -38,8 +38,8 @@ impl RegistryClient {
                 size,
             } => {
                 let described = ResolvedImage::new(digest, *media_type).with_size(Some(*size));
-                // What cannot be read was not asked for, and a node may well read it: it checks the
-                // digest as we do.
+                // The caller did not request the configuration, and a node may be able to read it,
+                // because it checks the same digest. An unreadable one is therefore not an error.
                 Ok(match self.read_config(image, config, deadline).await {
                     Ok(config) => configured(described, config),
                     Err(_) => described,
@@ -68,8 +68,8 @@ impl RegistryClient {
         }
     }
 
-    /// What the image of an index says of itself where there is one alone: builders make an index of
-    /// one image and its attestations.
+    /// Returns the configuration of an index with a single image: builders make an index of one
+    /// image and its attestations.
     async fn config_of_one(
         &self,
         image: &ImageReference,
@@ -105,8 +105,8 @@ impl RegistryClient {
         Ok(configured(described, config).with_size(Some(size)))
     }
 
-    /// The platforms of an index, those of the indexes in it included. Unknown as a whole when one
-    /// of its documents cannot be read, for that one may be the one that runs.
+    /// Returns the platforms of an index and of the indexes in it. They are unknown as a whole if
+    /// one of its documents cannot be read, because that may be the document that runs.
     async fn built_for(
         &self,
         image: &ImageReference,
@@ -114,7 +114,8 @@ impl RegistryClient {
         deadline: Instant,
     ) -> Built {
         let mut platforms = Vec::new();
-        // Indexes to look into, with how deep each lies: a list, because a future cannot hold itself.
+        // The indexes to read next, each with its depth. They are in a list, because an async
+        // function cannot recurse without boxing.
         let mut silent: Vec<(Digest, u8)> = Vec::new();
         take(children, 1, &mut platforms, &mut silent);
         let mut read = 0;

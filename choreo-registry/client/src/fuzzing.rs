@@ -1,5 +1,5 @@
-//! The private parsers of what registries send, for the fuzz targets alone: there is no such module
-//! without `--cfg fuzzing`.
+//! The private parsers of registry responses, for the fuzz targets. This module exists only with
+//! `--cfg fuzzing`.
 
 use http::{
     HeaderMap, HeaderValue,
@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use crate::{challenge, error, link, manifest, scope, token};
 
-/// `WWW-Authenticate`: each line is a header. What is read is within bounds, comes back the same
-/// when it is written as a well-behaved server writes it, and never asks for more than reading.
+/// Parses `WWW-Authenticate`, with one header on each line. The result is within bounds, is the
+/// same after a round trip through a well-formed header, and requests only read access.
 ///
 /// # Panics
 ///
-/// When one of these does not hold.
+/// If one of these properties is violated.
 pub fn challenge(input: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in input.split(|byte| *byte == b'\n').take(16) {
@@ -47,7 +47,7 @@ pub fn challenge(input: &[u8]) {
 ///
 /// # Panics
 ///
-/// When one of these does not hold.
+/// If one of these properties is violated.
 pub fn token_response(input: &[u8]) {
     if let Ok((token, lifetime)) = token::read(input, Timestamp::UNIX_EPOCH) {
         assert!(HeaderValue::from_str(token.expose()).is_ok() && !token.expose().is_empty());
@@ -55,7 +55,7 @@ pub fn token_response(input: &[u8]) {
     }
 }
 
-/// An error's body: what is taken from it is a code and nothing else.
+/// Parses an error's body, of which only a code is kept.
 ///
 /// # Panics
 ///
@@ -75,8 +75,8 @@ pub fn error_envelope(input: &[u8]) {
     }
 }
 
-/// `Link`: each line is a header. The address of the next page stands in one of them, between angle
-/// brackets.
+/// Parses `Link`, with one header on each line. One of the lines contains the address of the next
+/// page between angle brackets.
 ///
 /// # Panics
 ///
@@ -95,12 +95,13 @@ pub fn link(input: &[u8]) {
     }
 }
 
-/// A manifest or an index, after a line with its `Content-Type`: it has one reading, and is no image's
-/// configuration with another. The same bytes as a configuration: what is read is bounded.
+/// Parses a manifest or an index that follows a line with its `Content-Type`. It has one reading,
+/// and is never also the configuration of an image. The same bytes parsed as a configuration have
+/// a bounded result.
 ///
 /// # Panics
 ///
-/// When one of these does not hold.
+/// If one of these properties is violated.
 pub fn manifest(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == b'\n');
     let content_type = parts.next().and_then(|line| std::str::from_utf8(line).ok());

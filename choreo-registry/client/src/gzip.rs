@@ -86,7 +86,7 @@ mod tests {
         }
         let twice = [gzip(b"one "), gzip(b"two")].concat();
         assert_eq!(read("gzip", &twice, 100), Ok(b"one two".to_vec()));
-        // Others pass: a digest that does not match is told by whoever knows the digest.
+        // Other encodings pass unchanged: the caller that knows the digest detects a mismatch.
         for encoding in ["identity", "br", ""] {
             assert_eq!(read(encoding, content, 100), Ok(content.to_vec()));
         }

@@ -39,7 +39,7 @@ pub(crate) struct Child {
     pub(crate) platform: Option<Platform>,
 }
 
-/// What an image's configuration says, as far as it is asked.
+/// The fields of an image's configuration that this client uses.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) platform: Option<Platform>,
@@ -48,7 +48,7 @@ pub(crate) struct Config {
     pub(crate) exposed_ports: Vec<ExposedPort>,
 }
 
-/// Why a document is not an image manifest. Never holds a byte of it.
+/// The reason why a document is not an image manifest. It never contains a byte of the document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ManifestError {
     Ambiguous,
@@ -130,10 +130,10 @@ pub(crate) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, 
     }
 }
 
-/// Configurations of what is stored like an image and is none: a
-/// [Helm chart](https://helm.sh/docs/topics/registries/), and whatever has
-/// [nothing to configure](https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage).
-/// A closed list, for nodes may run kinds that we do not know.
+/// Configurations of artifacts that are stored like images but are not images: a [Helm
+/// chart](https://helm.sh/docs/topics/registries/), and artifacts with [nothing to
+/// configure](https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage).
+/// The list is closed, because nodes may run media types that are not known here.
 const ARTIFACTS: [&str; 2] = [
     "application/vnd.cncf.helm.config.v1+json",
     "application/vnd.oci.empty.v1+json",
@@ -151,7 +151,7 @@ pub(crate) fn read_config(body: &[u8]) -> Result<Config, ManifestError> {
     Ok(Config {
         platform: platform(document.os, document.architecture, document.variant),
         user,
-        // A port range or a word is allowed to stand here; it is no port that anyone can be told.
+        // A port range or a word is allowed here, but it does not name one port.
         exposed_ports: settings
             .exposed_ports
             .into_keys()
@@ -163,8 +163,9 @@ pub(crate) fn read_config(body: &[u8]) -> Result<Config, ManifestError> {
 const USER_MAX: usize = 255;
 
 impl Child {
-    /// `None` for what never runs: attestations, which have the platform `unknown/unknown`, entries
-    /// whose platform is incomplete or cannot be read, and documents that are no manifest.
+    /// Returns `None` for entries that never run: attestations, which have the platform
+    /// `unknown/unknown`, entries whose platform is incomplete or cannot be read, and documents
+    /// that are not manifests.
     fn runnable(entry: Descriptor) -> Option<Result<Self, ManifestError>> {
         let platform = match entry.platform {
             Some(named) => {
@@ -223,12 +224,13 @@ fn media_type_of(
     }
 }
 
-/// What servers send that do not know what they serve: the document itself says it then.
+/// The types that servers send for content of unknown type: the document itself then states its
+/// type.
 const GENERIC: [&str; 6] = [
     "",
     "application/json",
     "application/octet-stream",
-    // What Amazon S3 says where nobody said anything.
+    // The default of Amazon S3.
     "binary/octet-stream",
     "text/json",
     "text/plain",
@@ -247,9 +249,9 @@ struct Document {
     fs_layers: Option<IgnoredAny>,
 }
 
-/// Whether a field differs from a deciding one in case only. Nodes are written in Go, whose JSON
-/// parser takes `Layers` for `layers`. Looked for apart from the document, so that nothing of what
-/// nobody reads is ever held.
+/// Whether the name of a field differs from that of a relevant field only in case. Nodes are
+/// written in Go, whose JSON parser accepts `Layers` for `layers`. A separate pass searches for
+/// it, so that unused fields are never kept in memory.
 struct HasDouble(bool);
 
 impl<'de> Deserialize<'de> for HasDouble {
@@ -476,7 +478,7 @@ mod tests {
             summary(Some(INDEX), &body(&entries)),
             "index linux/amd64 linux/arm64/v8 ?"
         );
-        // Nodes look into an entry without a platform, unless it is no manifest.
+        // Nodes read an entry without a platform if it is a manifest.
         assert_eq!(summary(Some(INDEX), &body(&[entry("null")])), "index ?");
         let signature = entry("null").replacen('{', r#"{"mediaType":"text/plain","#, 1);
         assert_eq!(summary(Some(INDEX), &body(&[signature])), "NoneRuns");

@@ -27,7 +27,7 @@ pub(super) struct Retries {
     random: AtomicU64,
 }
 
-/// What came of one exchange, as far as retries care.
+/// The outcome of one exchange, as far as retries depend on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
     Answer {
@@ -87,8 +87,8 @@ impl Retries {
         }
     }
 
-    /// How long to wait after this attempt (the first is 1) before the next one; `None` when the
-    /// outcome stands. `left` is the time to the deadline.
+    /// Returns how long to wait after this attempt (the first is 1) before the next one; `None` if
+    /// the outcome is final. `left` is the time to the deadline.
     pub(super) fn wait(&self, attempt: u8, outcome: Outcome, left: Duration) -> Option<Duration> {
         let Some(asked) = outcome.passes() else {
             self.refill();
@@ -144,7 +144,7 @@ pub(super) const DEFAULT_RETRIES: u8 = 2;
 /// The longest wait before the first retry; it doubles for each further one.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The longest wait of all. A registry that asks for more is not waited for.
+/// The longest wait. If a registry requires a longer one, the request is not retried.
 const LONGEST: Duration = Duration::from_secs(2);
 
 const COST: u32 = 10;

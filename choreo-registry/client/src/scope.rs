@@ -1,19 +1,19 @@
-//! What a token is for: `repository:team/app:pull`.
+//! The scope of a token: `repository:team/app:pull`.
 //!
 //! The grammar is that of [distribution's token
 //! scopes](https://distribution.github.io/distribution/spec/auth/scope/):
-//! `type[(class)]:name:actions`, several of them with blanks between. A name may hold a colon (a
-//! port), so the type ends at the first one and the actions begin after the last.
+//! `type[(class)]:name:actions`, several of them with blanks between. A name may contain a colon
+//! (a port), so the type ends at the first colon and the actions begin after the last.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The scope that a challenge names, as this client asks for it: each resource once, in order, and
-/// nothing but rights to read.
+/// Returns the scope of a challenge as this client requests it: each resource once, in order, with
+/// read actions only.
 ///
-/// A client that only reads never asks for a right to write, whatever a registry says, of whatever
-/// kind of resource. A scope of another shape (`aws` of Amazon ECR Public) is asked for as it stands.
-/// `None` when nothing is left. Token servers part scopes at any blank, so a word with another one in
-/// it is two words, and one with a control character is none.
+/// A client that only reads never requests write access, whatever the challenge names, for any
+/// type of resource. A scope of another form (`aws` of Amazon ECR Public) is requested unchanged.
+/// Returns `None` if nothing is left. Token servers split scopes at any blank, so a word that
+/// contains another blank is two words; a word with a control character is dropped.
 pub(crate) fn for_reading(scope: &str) -> Option<String> {
     let mut repositories = BTreeMap::<(&str, &str), BTreeSet<&str>>::new();
     let mut others = BTreeSet::new();
@@ -126,7 +126,8 @@ mod tests {
     }
 
     proptest! {
-        /// What was asked for once is asked for in the same way again, and never writes.
+        /// Guards that a requested scope is requested unchanged the next time, and never includes
+        /// writing.
         #[test]
         fn reading_is_all_there_is(scope in "((repository|Repository|x-repository|registry):[ab:]{1,3}:(pull|push|\\*|delete|metadata_read)(,(pull|push|content_read))?[ \t\r\n\u{b}\u{c}\u{85}]){0,4}") {
             let Some(once) = for_reading(&scope) else { return Ok(()) };

@@ -1,12 +1,13 @@
-//! One credential's conversation with one registry: log in as the registry asks, carry the proof to
-//! the registry alone, follow redirects without it.
+//! The exchanges of one credential with one registry: logs in as the registry requires, sends the
+//! credential to the registry only, and follows redirects without it.
 //!
-//! The course is that of docker and containerd: ask `/v2/` once what the registry wants, then send
-//! each request with what was learned, and answer one more challenge if the registry insists
-//! ([token authentication](https://distribution.github.io/distribution/spec/auth/token/)).
+//! The sequence is that of docker and containerd: request `/v2/` once to learn which login the
+//! registry requires, send each request with that login, and respond to one more challenge if the
+//! registry insists ([token
+//! authentication](https://distribution.github.io/distribution/spec/auth/token/)).
 //!
-//! What a session has learned (the login that the registry wants, tokens) is written whole and
-//! between two exchanges: a call that is dropped at any point leaves nothing half done.
+//! The state of a session (the login that the registry requires, tokens) is written as a whole and
+//! between two exchanges: a call that is dropped at any point leaves no partial state.
 
 mod login;
 mod ping;
@@ -53,12 +54,12 @@ pub(super) struct Session {
     transport: Arc<dyn HttpTransport>,
     retries: Retries,
     plan: Mutex<Option<Plan>>,
-    /// Held by the one who asks the registry what it wants.
+    /// Locked by the call that learns which login the registry requires.
     asking: tokio::sync::Mutex<()>,
     tokens: TokenCache,
     /// The token server took a POST after it had refused the GET.
     posts: AtomicBool,
-    /// `/v2/` asks for a login, so that what it lets in is proven.
+    /// `/v2/` requires a login, so its success proves the credential.
     is_guarded: AtomicBool,
     /// The registry or its token server has accepted the credential.
     is_proven: AtomicBool,
@@ -73,11 +74,11 @@ pub(super) struct Held {
     pub(super) credential: Arc<Credential>,
 }
 
-/// A response, who gave it, and what it was shown.
+/// A response, its origin, and the login that was sent for it.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) response: http::Response<Bytes>,
-    /// What the response is, if it does not come from a registry.
+    /// The kind of page, if the response does not come from a registry.
     page: Option<Page>,
     address: Arc<Address>,
     place: Place,
@@ -107,7 +108,7 @@ impl Answer {
     }
 }
 
-/// What is asked of one URL, and the bounds of it.
+/// The request to one URL, with its limits.
 #[derive(Debug)]
 struct Ask {
     method: Method,
@@ -161,7 +162,7 @@ impl Session {
         self.credential.is_some()
     }
 
-    /// Gets something from the registry, logged in if it asks for that. Any status is an answer.
+    /// Gets a resource of the registry, with a login if that is required. Any status is an answer.
     ///
     /// A refusal that may mean a wrong login as well as a missing right is followed by a look
     /// whether the login alone is accepted: [`failure`](Self::failure) knows then.
@@ -194,7 +195,7 @@ impl Session {
         Ok(answer)
     }
 
-    /// What the registry wants, asked once, however many want to know.
+    /// Returns the login that the registry requires. Concurrent callers share one request.
     pub(super) async fn plan(&self, deadline: Instant) -> Result<Plan, ClientError> {
         if let Some(plan) = self.known_plan() {
             return Ok(plan);
@@ -215,7 +216,7 @@ impl Session {
         self.is_proven.load(Ordering::Relaxed)
     }
 
-    /// Whether the registry has asked for a login.
+    /// Returns whether the registry has required a login.
     pub(super) fn logs_in(&self) -> bool {
         matches!(self.known_plan(), Some(Plan::Basic | Plan::Bearer { .. }))
     }
@@ -263,8 +264,9 @@ impl Session {
         Ok(answer.to(resource, sent))
     }
 
-    /// Asks and follows redirects, judging every hop. `Authorization` goes to the first origin only,
-    /// and never comes back. What has a body stays at its origin, with its method.
+    /// Sends a request and follows redirects; the egress policy checks each hop. `Authorization`
+    /// is sent to the first origin only, and is not sent again after a redirect elsewhere. A
+    /// request with a body stays at its origin, with its method.
     async fn follow(&self, mut address: Arc<Address>, mut ask: Ask) -> Result<Answer, ClientError> {
         let mut foreign = false;
         for _ in 0..=MAX_REDIRECTS {
@@ -294,7 +296,7 @@ impl Session {
         Err(error.with_detail(format_args!("it redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// Where a response sends us; `None` when it is no redirect.
+    /// Returns the target of a redirect; `None` if the response is not a redirect.
     fn redirected(
         &self,
         address: &Address,
@@ -366,7 +368,7 @@ impl Session {
         }
     }
 
-    /// One exchange, in a span of its own.
+    /// Performs one exchange in a separate span.
     async fn attempt(
         &self,
         address: &Arc<Address>,
@@ -403,7 +405,7 @@ impl Session {
         ClientError::new(kind, self.registry.as_str())
     }
 
-    /// What an answer without success means.
+    /// Returns the error for an answer without success.
     pub(super) fn failure(&self, answer: &Answer) -> ClientError {
         if answer.foreign && !answer.response.status().is_server_error() {
             let error = self
@@ -442,7 +444,7 @@ impl Session {
     }
 }
 
-/// What is asked for a resource, and what it shows.
+/// Returns the request for a resource, and the kind of login that it shows.
 fn ask(resource: &Resource<'_>, authorization: &Authorization, deadline: Instant) -> (Ask, Sent) {
     let (authorization, sent) = authorization.header();
     let headers = Headers {

@@ -1,4 +1,4 @@
-//! Bearer tokens: asking a registry's token server, reading its answer, keeping it for a while.
+//! Bearer tokens: requests to a registry's token server, its responses, and a cache.
 //!
 //! The protocol is that of [distribution's token
 //! authentication](https://distribution.github.io/distribution/spec/auth/token/).
@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 use crate::urlencoded::form;
 
-/// Everything that a token depends on: whose it is, for which registry, where it was asked for, and
-/// the right it carries.
+/// All properties that a token depends on: its credential, its registry, its token server and its
+/// scope.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct TokenKey {
     /// Which of the client's credentials earned it, one after the other; `None` without one.
@@ -31,14 +31,14 @@ pub(crate) struct TokenKey {
 }
 
 impl TokenKey {
-    /// Whether the token server is asked the same thing, whoever asks.
+    /// Returns whether the key's request to the token server is this one, with any credential.
     pub(crate) fn asks(&self, realm: &Url, service: Option<&str>, scope: Option<&str>) -> bool {
         self.realm == *realm && self.service.as_deref() == service && self.scope.as_deref() == scope
     }
 
-    /// The form that a POST carries to the realm
-    /// ([OAuth 2.0 for registries](https://distribution.github.io/distribution/spec/auth/oauth/)):
-    /// it holds the secret, so it is wiped from memory when the last copy goes.
+    /// Returns the form that a POST sends to the realm ([OAuth 2.0 for
+    /// registries](https://distribution.github.io/distribution/spec/auth/oauth/)). It contains the
+    /// secret, so its memory is overwritten when the last copy is dropped.
     pub(crate) fn form(&self, credential: &Credential) -> Bytes {
         let password = credential.expose_password();
         let mut fields = if is_refresh_token(credential) {
@@ -64,7 +64,8 @@ impl TokenKey {
             if let Some(service) = &self.service {
                 query.append_pair("service", service);
             }
-            // Several scopes stand in one parameter of a challenge, and each in its own here.
+            // A challenge contains several scopes in one parameter; the query has one parameter
+            // for each.
             for scope in self
                 .scope
                 .iter()
@@ -111,8 +112,8 @@ impl fmt::Debug for Token {
 ///
 /// # Errors
 ///
-/// `Err` holds a phrase about the answer and never a byte of it: it may have a token in the wrong
-/// place.
+/// `Err` contains a phrase about the response and never a byte of it, because the response may
+/// contain a token in an unexpected place.
 pub(crate) fn read(body: &[u8], now: Timestamp) -> Result<(Token, Duration), &'static str> {
     let answer = SecretFields::parse(body).ok_or("it is not a JSON object with a token")?;
     let token = ["access_token", "token"]
@@ -139,10 +140,11 @@ pub(crate) fn read(body: &[u8], now: Timestamp) -> Result<(Token, Duration), &'s
 /// The protocol's default, and the least that a server may grant.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);
 
-/// A token is asked for again after an hour, whatever the server says.
+/// A token is renewed after an hour, even if the server allows a longer use.
 const MAX_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// A token this close to its end is not used any more: it would expire on the way.
+/// A token this close to its expiry is not used, because it could expire before the request
+/// arrives.
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// The most tokens that one client keeps.
@@ -152,7 +154,7 @@ const CAPACITY: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct TokenCache {
     tokens: Mutex<HashMap<TokenKey, Entry>>,
-    /// Who holds a key's lock asks for its token; the others wait for that.
+    /// The caller that locks a key requests its token; the others wait for the result.
     asking: Mutex<HashMap<TokenKey, Weak<tokio::sync::Mutex<()>>>>,
 }
 
@@ -171,8 +173,8 @@ impl TokenCache {
             .map(|entry| entry.token.clone())
     }
 
-    /// A lock for everyone who wants this token: one asks the token server, and the rest find what
-    /// it brought.
+    /// Returns the lock for this token: one caller requests it from the token server, and the
+    /// others then find it in the cache.
     pub(crate) fn lock(&self, key: &TokenKey) -> Arc<tokio::sync::Mutex<()>> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = asking.get(key).and_then(Weak::upgrade) {

@@ -21,7 +21,8 @@ use crate::{
     transport::{HttpTransport, Outbound, TransportError, TransportErrorKind as Kind},
 };
 
-/// The clauses for transports. Each runs on a runtime of its own: call none inside another.
+/// The clauses for transports. Each starts a separate runtime, so it must not be called inside
+/// another.
 ///
 /// # Panics
 ///
@@ -40,7 +41,7 @@ const SHORT: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_secs(3);
 const CANARY: &str = "canary-7d1f";
 
-/// What a request contains.
+/// The contents of a request.
 impl TransportClause {
     /// The method, the path and the query go out as they are.
     pub fn request_line_is_unchanged(fixture: &TransportFixture) {
@@ -54,7 +55,7 @@ impl TransportClause {
         }
     }
 
-    /// Headers go out as they are: repeated ones in their order, and bytes that are no ASCII.
+    /// Headers are sent unchanged: repeated ones in their order, and also bytes outside ASCII.
     pub fn headers_are_unchanged(fixture: &TransportFixture) {
         let peer = Peer::saying(OK);
         let mut sent = request(&Method::GET, &peer.url("/"), "");
@@ -102,7 +103,7 @@ impl TransportClause {
         }
     }
 
-    /// One call is one exchange: it is not repeated, neither after a failure nor as a status asks.
+    /// One call is one exchange: it is not repeated after a failure, nor if a status suggests it.
     pub fn nothing_is_retried(fixture: &TransportFixture) {
         let busy = "HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
         for answer in [busy, ""] {
@@ -132,7 +133,7 @@ impl TransportClause {
     }
 }
 
-/// What an answer contains.
+/// The contents of a response.
 impl TransportClause {
     /// The status, the headers and the body come back as they are.
     pub fn answer_is_unchanged(fixture: &TransportFixture) {
@@ -369,7 +370,7 @@ impl TransportClause {
     }
 }
 
-/// What is said of a failure.
+/// The description of a failure.
 impl TransportClause {
     /// Nobody there is [`Kind::Connect`], and so is one who hangs up; other words are
     /// [`Kind::Protocol`].
@@ -385,7 +386,7 @@ impl TransportClause {
         expect(run(fixture, egress, sent), Kind::Connect);
     }
 
-    /// No error holds a query, a header or a body, in its text, its `Debug` or its causes.
+    /// Errors contain no query, header or body: not in their text, their `Debug` or their causes.
     pub fn errors_hold_no_secret(fixture: &TransportFixture) {
         let path = format!("/token?password={CANARY}");
         let endless = b"HTTP/1.1 200 OK\r\n\r\n";
@@ -442,7 +443,7 @@ fn host(peer: &Peer) -> RegistryHost {
     peer.address.to_string().parse().expect("a host")
 }
 
-/// A call to a port where nobody listens.
+/// A call to a port on which nothing listens.
 fn nobody(path: &str) -> (Egress, Outbound) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound listener has one");

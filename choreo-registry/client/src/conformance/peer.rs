@@ -1,4 +1,5 @@
-//! Servers on loopback, made of threads: the feature `client` brings no network of its own.
+//! Servers on loopback that run on threads, because only the feature `reqwest` enables
+//! Tokio's networking.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -10,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What came in.
+/// A request that a peer has received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Received {
     pub(super) line: String,
@@ -26,7 +27,7 @@ impl Received {
     }
 }
 
-/// What a peer does after a request.
+/// The action of a peer after a request.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// Sends this and closes.
@@ -71,7 +72,7 @@ impl Peer {
         Self { address, seen }
     }
 
-    /// One that says the same to everybody.
+    /// Creates a peer that sends the same answer to each client.
     pub(super) fn saying(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |_| Answer::Bytes(answer.clone()))
@@ -89,7 +90,7 @@ impl Peer {
         self.seen.requests().clone()
     }
 
-    /// Whether somebody left before the end, now or soon.
+    /// Returns whether a client has disconnected early, now or soon.
     pub(super) async fn is_left(&self) -> bool {
         soon(|| self.seen.left.load(Ordering::SeqCst) > 0).await
     }
@@ -140,7 +141,7 @@ fn serve(mut stream: TcpStream, seen: &Seen, answer: &dyn Fn(&Received) -> Answe
     }
 }
 
-/// Sends the same again and again, until nobody takes it.
+/// Sends the same bytes repeatedly until the client disconnects.
 fn drip(stream: &mut TcpStream, head: &[u8], drop: &[u8], wait: Duration) -> io::Result<()> {
     stream.write_all(head)?;
     loop {

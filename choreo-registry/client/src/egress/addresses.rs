@@ -1,4 +1,4 @@
-//! Which addresses are public, and which are nobody's to reach.
+//! The classification of IP addresses as public or not.
 //!
 //! The ranges are those of IANA's special-purpose registries for
 //! [IPv4](https://www.iana.org/assignments/iana-ipv4-special-registry) and
@@ -9,14 +9,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::IpNetwork;
 
-/// What an address is to somebody who may only reach the public internet.
+/// The classification of an address for a client that may only reach the public internet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Standing {
-    /// A cloud hands credentials to whoever asks here.
+    /// A metadata service, which gives cloud credentials to its callers.
     Metadata,
-    /// Loopback, private, link-local: somebody's inside.
+    /// Loopback, private or link-local: inside a network.
     Private,
-    /// Anybody's.
+    /// On the public internet.
     Public,
     /// Multicast, documentation, reserved: never a host.
     Unusable,
@@ -114,19 +114,20 @@ const UNUSABLE: [IpNetwork; 16] = [
     network(v4(198, 51, 100, 0), 24),
     network(v4(203, 0, 113, 0), 24),
     network(v4(224, 0, 0, 0), 4),
-    // 240.0.0.0/4 holds 255.255.255.255.
+    // 240.0.0.0/4 contains 255.255.255.255.
     network(v4(240, 0, 0, 0), 4),
-    // Public are addresses of 2000::/3 alone, and not all of those. What is below holds IPv4
-    // addresses in more shapes than are unwrapped above (the old compatible ones, those of RFC 2765,
-    // the local NAT64 of RFC 8215), discard and dummy prefixes, and ::1, which is private: that is
-    // asked first. What is above holds segment routing, multicast, and what is private.
+    // Only addresses in 2000::/3 are public, and not all of those. The range below contains more
+    // forms of IPv4 addresses than are unwrapped above (the old compatible ones, those of RFC
+    // 2765, the local NAT64 of RFC 8215), discard and dummy prefixes, and ::1, which is private
+    // and is checked first. The range above contains segment routing, multicast and private
+    // addresses.
     network(v6([0, 0, 0, 0, 0, 0, 0, 0]), 3),
     network(v6([0x4000, 0, 0, 0, 0, 0, 0, 0]), 2),
     network(v6([0x8000, 0, 0, 0, 0, 0, 0, 0]), 1),
-    // 2001::/23 holds Teredo and other tunnels.
+    // 2001::/23 contains Teredo and other tunnels.
     network(v6([0x2001, 0, 0, 0, 0, 0, 0, 0]), 23),
     network(v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 32),
-    // Unwrapped above; what is left of it never comes here.
+    // Unwrapped above; the code never gets here with the rest of it.
     network(v6([0x2002, 0, 0, 0, 0, 0, 0, 0]), 16),
     network(v6([0x3fff, 0, 0, 0, 0, 0, 0, 0]), 20),
 ];
@@ -306,7 +307,7 @@ mod tests {
                 assert_eq!(is_public(high + 1), above, "above {block}");
             }
         }
-        // The tunnels stand where the IPv4 address in them does.
+        // A tunnel has the classification of the IPv4 address in it.
         assert_eq!(standing("2002::1".parse().unwrap()), Unusable);
         assert_eq!(standing("2002:ffff:ffff::".parse().unwrap()), Unusable);
         assert_eq!(standing("64:ff9b::".parse().unwrap()), Unusable);

@@ -32,8 +32,7 @@ pub struct IpNetwork {
 }
 
 impl IpNetwork {
-    /// Whether the address lies in this block. Families never mix: an IPv4 block holds no IPv6
-    /// address.
+    /// Returns whether the address is in this block. An IPv4 block contains no IPv6 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.address.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == self.address

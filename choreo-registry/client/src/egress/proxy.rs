@@ -42,7 +42,7 @@ impl Proxy {
         }
     }
 
-    /// The login, for a transport of your own.
+    /// The login, for your own transport.
     #[must_use]
     pub fn credential(&self) -> Option<&Credential> {
         self.credential.as_deref()
@@ -82,7 +82,8 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// Why a text is not a [`Proxy`]. It repeats nothing of it, because a login may stand in it.
+/// The reason why a text is not a [`Proxy`]. It contains nothing of the text, which may contain a
+/// login.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ParseProxyError(());
 

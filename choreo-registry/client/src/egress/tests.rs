@@ -156,7 +156,7 @@ fn schemes_and_user_names_are_judged() {
     }
 }
 
-/// What is longer than a name of DNS can be is never looked up, and never kept as evidence.
+/// Guards that a name longer than DNS allows is neither resolved nor kept as evidence.
 #[test]
 fn a_name_that_is_too_long_is_no_host() {
     let name = |count: usize| format!("https://{}.b/", "a".repeat(count - 2));
@@ -461,7 +461,7 @@ fn each_vendor_has_its_token_server_and_no_other() {
     for (host, realm, other) in TOKEN_SERVERS {
         assert!(trusts(&egress, host, realm), "{host} {realm}");
         assert!(!trusts(&egress, host, other), "{host} {other}");
-        // What one vendor may have, a registry of somebody else may not.
+        // The realms of a vendor are not trusted for other registries.
         assert!(!trusts(&egress, "registry.example.com", realm), "{realm}");
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     token::{self, Token, TokenKey},
 };
 
-/// What the registry wants before it answers.
+/// The login that the registry requires.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
     Basic,
@@ -37,7 +37,7 @@ pub(crate) enum Plan {
     Silent(Arc<Odd>),
 }
 
-/// What goes with a request.
+/// The authorization of a request.
 #[derive(Debug)]
 pub(super) enum Authorization {
     Basic(Held),
@@ -66,16 +66,16 @@ impl Authorization {
     }
 }
 
-/// The two ways to ask a token server.
+/// The two kinds of requests to a token server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Grant {
-    /// `GET` with Basic authentication: what every registry understands.
+    /// `GET` with Basic authentication, which every token server supports.
     Get,
     /// `POST` of an OAuth 2.0 form.
     Post,
 }
 
-/// A token to ask for, and for whom.
+/// A token to request, with the credential for it.
 #[derive(Clone, Copy, Debug)]
 struct Wish<'a> {
     key: &'a TokenKey,
@@ -107,8 +107,8 @@ impl Session {
         }
     }
 
-    /// The token of this key: the one that is there, or one that is asked for now. Of several who
-    /// want the same one, one asks.
+    /// Returns the token of this key, from the cache or from the token server. Concurrent callers
+    /// share one request.
     async fn bearer(
         &self,
         key: TokenKey,
@@ -144,11 +144,11 @@ impl Session {
         })
     }
 
-    /// What to try after an answer; `None` when the answer stands, or when it would be what was
-    /// refused already.
+    /// Returns the login to try after an answer; `None` if the answer is final, or if the login
+    /// would repeat a refused one.
     ///
-    /// A 401 asks for another login; so does a 403 that says `insufficient_scope`
-    /// ([RFC 6750, section 3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1)).
+    /// A 401 requires another login, and so does a 403 with `insufficient_scope` ([RFC 6750,
+    /// section 3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1)).
     pub(super) fn next_login(
         &self,
         answer: &Answer,
@@ -189,8 +189,8 @@ impl Session {
 
     /// The login that a response offers and the scope it names; `None` when it offers none.
     ///
-    /// Bearer goes before Basic. A Bearer challenge that cannot be used is an error: sending the
-    /// password instead would let anyone who garbles a header ask for it.
+    /// Bearer is preferred to Basic. A Bearer challenge that cannot be used is an error: if the
+    /// password were sent instead, anyone who can corrupt a header could obtain it.
     pub(super) fn offer(
         &self,
         headers: &HeaderMap,
@@ -221,12 +221,13 @@ impl Session {
         }
     }
 
-    /// Asks a registry that another one redirected to, in the way in which it answers anyone: with a
-    /// token of its own that needs no credential. What cannot be had so stays refused.
+    /// Requests a resource from the target of a redirect with an anonymous token of that target.
+    /// If this fails, the refusal is final.
     ///
-    /// Registries of projects do so in front of clouds' registries. The credential is not of this
-    /// place, and no answer from it may ask for one. Nor may it name a token server that is not its
-    /// own: that one may trust the address that asks, and the token would go to this place.
+    /// Registries of projects redirect so to the registries of clouds. The credential does not
+    /// belong to the target, so no answer of the target may request it. The target may not name a
+    /// token server of another origin either: that server may trust the client's address, and the
+    /// target would receive its token.
     pub(super) async fn as_anyone(
         &self,
         refused: Answer,
@@ -247,7 +248,7 @@ impl Session {
         })
     }
 
-    /// The token that anyone may ask for after this answer, and where.
+    /// Returns the key of the anonymous token that this answer offers.
     fn foreign_key(&self, refused: &Answer) -> Option<TokenKey> {
         let challenges = challenge::parse_all(refused.response.headers()).ok()?;
         let challenge = challenges.iter().find(|one| one.scheme() == "bearer")?;
@@ -284,8 +285,8 @@ impl Session {
         if realm.host_str().is_none() || realm.fragment().is_some() {
             return Err(invalid());
         }
-        // Also without a credential: a token server may trust the address that asks, and the token
-        // would go to whoever named it.
+        // This check also applies without a credential: a token server may trust the client's
+        // address, and the registry that named it would receive the token.
         let egress = self.transport.egress();
         if egress.trusts_realm(&self.registry, base, &realm) {
             Ok(realm)
@@ -426,11 +427,12 @@ impl Session {
     }
 }
 
-/// The other way to ask, after an answer that a token server gives to one that it does not know.
+/// Returns the other kind of request, after an answer that a token server gives to an unsupported
+/// kind.
 ///
-/// Servers without OAuth 2.0 answer a POST in four ways: Azure's with 400, JFrog's with 401, Google's
-/// with 404, others with 405. A GET that is not served is told by 404 and 405 alone: its 400 and 401
-/// are about what was asked.
+/// Servers without OAuth 2.0 answer a POST in four ways: Azure's with 400, JFrog's with 401,
+/// Google's with 404, others with 405. An unsupported GET is answered with 404 or 405 only: its
+/// 400 and 401 concern the content of the request.
 fn second_grant(first: Grant, status: StatusCode, held: Option<&Held>) -> Option<Grant> {
     match (first, status.as_u16()) {
         (Grant::Get, 404 | 405) => held.map(|_| Grant::Post),

@@ -68,7 +68,7 @@ impl Talk {
         self.client.resolve(&image).await
     }
 
-    /// What was asked, and what went with it.
+    /// Returns the requests, each with its authorization.
     fn lines(&self) -> Vec<String> {
         let line = |request: &http::Request<bytes::Bytes>| {
             let header = request.headers().get("authorization");
@@ -99,7 +99,7 @@ async fn a_token_server_without_get_is_asked_by_post_and_remembered() {
             .answer(MANIFEST, index());
         let talk = Talk::new("robot", transport);
         talk.resolve().await.unwrap();
-        // The next token is asked for by POST at once.
+        // The next token is requested by POST at once.
         talk.resolve().await.unwrap();
         let get = "GET /token?service=s&scope=repository%3Ateam%2Fapp%3Apull";
         assert_eq!(
@@ -126,7 +126,8 @@ async fn a_token_server_without_get_is_asked_by_post_and_remembered() {
 #[tokio::test]
 async fn a_refusal_by_get_is_no_reason_to_post() {
     for (refusal, kind, requests) in [
-        // The third asks for a token without any right: is it the login?
+        // The third request is for a token without access rights, which shows whether the login is
+        // the cause.
         (400, ErrorKind::CredentialRefused, 3),
         (401, ErrorKind::CredentialRefused, 2),
         (403, ErrorKind::CredentialRefused, 3),
@@ -254,7 +255,7 @@ async fn insufficient_scope_is_answered_once_with_the_scope_that_it_names() {
         assert!(!lines.iter().any(|line| line.contains("push")), "{lines:?}");
         assert_eq!(lines[4], "GET /v2/team/app/manifests/1 Bearer strong");
     }
-    // A plain 403 stands, whatever it offers.
+    // A plain 403 is final, whatever its challenge offers.
     let offers = challenge(403, r#"Bearer realm="/token",scope="aws""#);
     let transport = ScriptedTransport::new()
         .answer(PING, challenge(401, WANTS))
@@ -280,7 +281,8 @@ async fn many_callers_ask_for_one_token() {
     assert_eq!(asked("GET /v2/ "), 0);
     assert_eq!(asked("GET /token"), 1);
     assert_eq!(asked("GET /v2/team"), 3);
-    // Who comes when the first has its answer asks for the digest alone; this script has none.
+    // A caller that arrives after the first answer requests only the digest, which this script
+    // does not contain.
     assert_eq!(talk.lines().len() - asked("HEAD "), 5);
 }
 
@@ -394,7 +396,8 @@ async fn a_dropped_call_leaves_nothing_half_done() {
     }
 }
 
-/// A registry may redirect to a name of any length; what is kept of it has the length of a host.
+/// Guards that the evidence keeps at most the length of a host name from a redirect target of any
+/// length.
 #[tokio::test]
 async fn evidence_of_an_endless_host_has_an_end() {
     let redirect = Response::builder()

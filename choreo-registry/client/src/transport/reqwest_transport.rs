@@ -1,12 +1,12 @@
 //! The transport on reqwest: the one place that dials.
 //!
-//! reqwest has no hook on the connection itself, and skips a custom resolver when the host is an
-//! address. So the guard has three parts: [`Egress::check_uri`] judges addresses in the URL; the
-//! resolver below judges those that a name leads to and hands out approved ones only, which are the
-//! ones that are dialled; and the address that answered is judged once more. Everything that would
-//! connect elsewhere is off, and said to be off, for Cargo unites the features that a program's
-//! crates ask reqwest for: redirects, proxies of the environment, retries, decompression, cookies,
-//! other resolvers, other versions of HTTP.
+//! reqwest has no hook on the connection itself, and skips a custom resolver if the host is an
+//! address. The guard therefore has three parts: [`Egress::check_uri`] checks addresses in the
+//! URL; the resolver below checks those of a name and returns only approved ones, which are then
+//! dialled; and the address that answered is checked once more. All features that could connect
+//! elsewhere are disabled explicitly, because Cargo unifies the reqwest features of all crates in
+//! a program: redirects, proxies of the environment, retries, decompression, cookies, other
+//! resolvers, other versions of HTTP.
 
 #[cfg(feature = "tls")]
 mod certificates;
@@ -65,10 +65,11 @@ impl ReqwestTransport {
     /// servers, the proxy, certificates. For a registry that is opened, or closed, while a control
     /// plane runs.
     ///
-    /// A request that is under way ends by the policy that it began with, and no later one uses a
-    /// connection of that. A [`RegistryClient`](crate::RegistryClient) keeps the scheme that its
-    /// registry is asked by: make it anew where plain HTTP to its host was allowed or forbidden, or it
-    /// goes on trying the other. A proxy or a network policy besides is not changed by it.
+    /// A request in progress finishes under the policy with which it began, and later requests do
+    /// not use its connection. A [`RegistryClient`](crate::RegistryClient) keeps the scheme of its
+    /// registry: create a new client if plain HTTP to its host was allowed or forbidden, or it
+    /// continues to use the other scheme. Proxies and network policies outside this process are
+    /// unaffected.
     ///
     /// ```no_run
     /// use std::sync::Arc;
@@ -90,7 +91,7 @@ impl ReqwestTransport {
         Ok(())
     }
 
-    /// What a request goes by from its beginning to its end.
+    /// Returns the policy and the clients that one request uses from start to end.
     fn ways(&self) -> Arc<Ways> {
         Arc::clone(&self.ways.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -172,8 +173,9 @@ impl Ways {
         Ok(answer)
     }
 
-    /// The last line: the resolver approved every address that could have been dialled, so this
-    /// holds unless reqwest went past it. Behind a proxy it is the proxy that answers.
+    /// Checks the connected address as the last defense: the resolver has approved every address
+    /// that could be dialled, so this fails only if reqwest bypassed it. Behind a proxy, the peer
+    /// is the proxy.
     fn check_peer(&self, response: &reqwest::Response, opened: bool) -> Result<(), TransportError> {
         let stands = |peer: SocketAddr| self.egress.judges(peer.ip(), opened);
         if self.egress.policy.proxy.is_some() || response.remote_addr().is_none_or(stands) {
@@ -185,7 +187,7 @@ impl Ways {
     }
 }
 
-/// The URL that was judged, for whoever sends it: read again it might be another.
+/// Returns the checked URL, which the caller must send: a second parse could give a different URL.
 fn checked(egress: &Egress, outbound: &Outbound) -> Result<Url, Blocked> {
     let url = outbound.url();
     let url = url.map_err(|_| unreadable(outbound.request.uri()))?;
@@ -343,7 +345,7 @@ fn classify(error: reqwest::Error) -> TransportError {
     } else {
         TransportErrorKind::Connect
     };
-    // The URL may have a query; the rest of the message holds none.
+    // The URL may contain a query; the rest of the message does not.
     TransportError::new(kind).with_source(error.without_url())
 }
 

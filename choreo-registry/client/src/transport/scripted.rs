@@ -61,15 +61,15 @@ impl ScriptedTransport {
         Self { egress, ..self }
     }
 
-    /// Answers a request, given by its method and its whole URL as the client writes it, query
-    /// included: `GET https://registry.example.com/v2/`. Several answers for one request are given in
-    /// order, the last one again and again. What the script does not name is answered with status
-    /// 404; [`requests`](Self::requests) tells what was asked.
+    /// Answers a request, given by its method and its whole URL as the client writes it, including
+    /// the query: `GET https://registry.example.com/v2/`. Several answers for one request are
+    /// given in order, and the last one is repeated. A request that is not in the script is
+    /// answered with status 404; [`requests`](Self::requests) returns the requests that were sent.
     ///
     /// # Panics
     ///
-    /// When `request` is not a method, a space and a URL with scheme and host: nothing would ever ask
-    /// for it.
+    /// If `request` is not a method, a space and a URL with scheme and host, because no request
+    /// could match it.
     #[must_use]
     pub fn answer(self, request: &str, response: http::Response<impl Into<Bytes>>) -> Self {
         self.step(request, Ok(response.map(Into::into)))
@@ -85,7 +85,8 @@ impl ScriptedTransport {
         self.step(request, Err(kind))
     }
 
-    /// The requests so far. Their headers hold what the client sent, credentials included.
+    /// Returns the requests so far. Their headers contain everything that the client sent,
+    /// including credentials.
     #[must_use]
     pub fn requests(&self) -> Vec<http::Request<Bytes>> {
         self.requests

@@ -244,7 +244,8 @@ fn tenants_and_clients_that_would_change_the_url_are_refused() {
     );
 }
 
-/// What each service can answer, the secrets it was sent among it, and what is said of it.
+/// Guards that the error for each answer of a service, including answers that repeat a secret,
+/// names the service and contains no secret.
 #[tokio::test]
 async fn failures_name_the_service_and_hold_no_secret() {
     let entra = "POST https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token";

@@ -12,15 +12,15 @@ use zeroize::Zeroizing;
 
 use super::AwsCredentials;
 
-/// What is signed besides the headers.
+/// The signed values other than the headers.
 pub(super) struct Scope<'a> {
     pub(super) region: &'a str,
     pub(super) service: &'a str,
     pub(super) now: Timestamp,
 }
 
-/// The headers that a signed request has besides those given: date, session token, authorization.
-/// The given ones are in lower case and hold `host`.
+/// Returns the headers that a signed request needs besides the given ones: date, session token,
+/// authorization. The given names are in lower case and include `host`.
 pub(super) fn sign<'h>(
     credentials: &AwsCredentials,
     scope: &Scope<'_>,

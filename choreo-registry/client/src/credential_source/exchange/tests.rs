@@ -93,7 +93,7 @@ async fn each_failure_is_sorted_by_its_status_and_its_known_code() {
             InvalidResponse,
             None,
         ),
-        // A code that nobody knows may be a secret that is sent back.
+        // An unknown code may be a secret that the service repeats.
         (
             answer(400, &[], r#"{"error":"hunter2hunter2"}"#),
             Refused,

@@ -158,7 +158,8 @@ async fn the_margin_is_the_callers_and_at_most_half_of_the_life() {
     hands.at(3600 - 60);
     assert_eq!(ask(&source).await, user(1));
     settle().await;
-    // The second holds 100 seconds from now: it is renewed after 50, not at once.
+    // The second credential is valid for 100 seconds from now: it is renewed after 50, not at
+    // once.
     hands.at(3540 + 33);
     assert_eq!(ask(&source).await, user(2));
     settle().await;
@@ -376,7 +377,7 @@ fn answers() -> impl Strategy<Value = Answer> {
     ]
 }
 
-/// What happens next: time passes, callers come, the source answers, a caller leaves.
+/// The next event: time passes, callers arrive, the source answers, or a caller leaves.
 #[derive(Clone, Debug)]
 enum Event {
     Passes(i64),

@@ -43,7 +43,7 @@ pub(super) fn config(pems: &[Vec<u8>]) -> Result<ClientConfig, BuildTransportErr
     Ok(config)
 }
 
-/// What the system's verifier takes, and a given certificate itself.
+/// A verifier for the certificates that the system's verifier accepts, and a given certificate itself.
 struct OrGiven {
     inner: Verifier,
     given: Vec<CertificateDer<'static>>,

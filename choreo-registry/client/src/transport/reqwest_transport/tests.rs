@@ -1,7 +1,8 @@
 //! Names that lead to two places, and who is dialled for them.
 //!
-//! 127.0.0.1 stands for the public internet here, and the rest of the loopback network for the
-//! inside: listeners there count who comes. So nothing leaves the machine, whoever fails.
+//! Here 127.0.0.1 represents the public internet, and the rest of the loopback network represents
+//! the inside, where listeners count the connections. No traffic leaves the machine, even if a
+//! test fails.
 
 use std::{
     collections::VecDeque,
@@ -34,7 +35,7 @@ impl Place {
         serve(first, Arc::clone(&outside));
         for address in ["127.0.0.2", "127.9.9.9", "::1"] {
             let address = SocketAddr::new(address.parse().unwrap(), port);
-            // A machine may have no IPv6; then nobody can go there either.
+            // A machine without IPv6 cannot connect there either.
             if let Ok(listener) = TcpListener::bind(address) {
                 serve(listener, Arc::clone(&inside));
             }
@@ -328,7 +329,7 @@ async fn a_policy_that_cannot_be_obeyed_changes_nothing() {
 
 #[tokio::test]
 async fn everything_goes_through_the_proxy_and_no_name_is_looked_up_but_its_own() {
-    // The proxy answers what it is asked for, in the clear.
+    // The proxy answers plain HTTP requests itself.
     let proxy = Place::new();
     let target = Place::new();
     let egress = |audience: Egress| {
@@ -345,7 +346,7 @@ async fn everything_goes_through_the_proxy_and_no_name_is_looked_up_but_its_own(
     transport.send(get(&target.url())).await.unwrap();
     assert_eq!(proxy.came().1, 1);
 
-    // What can be judged here is.
+    // The addresses that are visible in a URL are checked behind a proxy too.
     for inside in [
         &format!("http://127.0.0.2:{}/", target.port),
         "http://registry.corp.internal/",
@@ -362,7 +363,7 @@ async fn everything_goes_through_the_proxy_and_no_name_is_looked_up_but_its_own(
     assert_eq!(target.came(), (0, 0));
 }
 
-/// The proxy is inside, and nothing else may be asked for.
+/// The proxy has an inside address, and the resolver must not look up any other name.
 struct OnlyProxy;
 
 #[async_trait]
