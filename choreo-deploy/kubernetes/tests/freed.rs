@@ -1,6 +1,6 @@
-//! No memory that the backend gives back contains a pull secret.
+//! Guards that memory that the backend frees contains no pull secret.
 //!
-//! The memory of TLS, of the kernel and of the API server's answers to reads is not the backend's.
+//! The memory of TLS, of the kernel and of responses to reads does not belong to the backend.
 #![expect(clippy::unwrap_used, reason = "the helpers below are tests too")]
 
 use std::convert::Infallible;
@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 static ALLOCATOR: Watched = Watched;
 
 const PASSWORD: &str = "correct-horse-battery-staple";
-/// `ada:` and the password in base64, in the `auth` of the docker config, in base64 again.
+/// `ada:` and the password in base64, as in the `auth` of the docker config. It is encoded again in
+/// a Secret.
 const AUTH: &str = "YWRhOmNvcnJlY3QtaG9yc2UtYmF0dGVyeS1zdGFwbGU=";
 
 fn secret() -> PullSecret {
@@ -29,12 +30,12 @@ fn secret() -> PullSecret {
     PullSecret::new(&"registry.example.com".parse().unwrap(), &credential)
 }
 
-/// The Secret's data, without its ends: it is at no other offset of a Secret.
+/// Returns the data of the Secret, without its ends. Its offset is the same in every Secret.
 fn data() -> String {
     let metadata = choreo_registry::pull_secret::SecretMetadata::new("s").unwrap();
     let manifest = secret().expose_manifest(&metadata);
     let data = manifest["data"][".dockerconfigjson"].as_str().unwrap();
-    // The start is the same for all secrets of the registry.
+    // The beginning is equal for all secrets of the registry.
     data[data.len() / 2..].to_owned()
 }
 
@@ -43,8 +44,8 @@ struct Sent {
     metadata: Value,
 }
 
-/// An API server that finds nothing and accepts every write. It copies nothing of a Secret but its
-/// metadata.
+/// An API server that finds nothing and accepts every write. It copies only the metadata of a
+/// Secret.
 async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
     let is_delete = parts.method == Method::DELETE;
@@ -97,7 +98,7 @@ fn a_pull_secret_that_is_applied_leaves_nothing() {
     assert_eq!(left(work), 0);
 }
 
-/// Also those that are shown to people.
+/// Guards the same for renderings that are shown to people.
 #[test]
 fn a_pull_secret_that_is_rendered_leaves_nothing() {
     let work = || {

@@ -1,7 +1,7 @@
-//! Each render version makes the same objects for ever: what is rendered is compared with files.
+//! Guards that each render version always produces the same objects, which are compared with files.
 //!
-//! A difference means that an upgrade would restart pods. Do not change a file: make a new render
-//! version. `CHOREO_WRITE_GOLDEN=1` writes files that are missing, and never changes one.
+//! A difference means that an upgrade restarts pods. Do not change a file: add a new render
+//! version. `CHOREO_WRITE_GOLDEN=1` writes missing files, and never changes one.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -63,7 +63,7 @@ fn service() -> Service {
     Service::new(endpoints.try_into().unwrap())
 }
 
-/// Everything that a container can say.
+/// Returns a Service that uses every field of a container.
 fn full_service() -> Service {
     let mut service = service();
     let container = &mut service.container;
@@ -261,7 +261,7 @@ fn redeploying_the_same_digest_restarts_nothing() {
         deployment.expose_manifest()["spec"]["template"].clone()
     };
     assert_eq!(template(&one, 1), template(&other, 2));
-    // By tag alone the image may be another by now.
+    // An image without a digest may have changed in the meantime.
     let unpinned = |of: &Release| {
         let mut release = of.clone();
         release.image.pin = None;
@@ -332,7 +332,8 @@ fn patch_changes_what_it_may_and_is_refused_otherwise() {
     }
 }
 
-/// Operations 9: a spec of 2.5 MB was retried for ever, as if the API server were not there.
+/// Guards that a specification of 2.5 MB is rejected. It used to be retried as if the API server
+/// did not respond.
 #[test]
 fn what_is_too_large_is_refused() {
     let target = target();
@@ -356,7 +357,7 @@ fn what_is_too_large_is_refused() {
     assert!(error.to_string().starts_with(said), "{error}");
 }
 
-/// Any component of a namespace could read what another one pulls with.
+/// Guards that a component cannot read the pull secret of another one in its namespace.
 #[test]
 fn no_component_reads_a_pull_secret() {
     let own = "orders-8913b73fb1d8-pull";
@@ -442,7 +443,7 @@ fn patch_and_people_do_not_see_the_secret() {
     assert!(shown.contains("<redacted>"));
 }
 
-/// A Job that was gone before its start was written down ran twice.
+/// Guards against a run that starts twice because its Job is deleted before the start is stored.
 #[test]
 fn the_job_of_a_run_is_kept_for_an_hour_at_least() {
     let (target, release) = (target(), release(ManualTask::new()));

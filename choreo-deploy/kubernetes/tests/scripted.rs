@@ -1,4 +1,5 @@
-//! The backend against an API server that answers from a script: what a real one does rarely.
+//! Tests the backend with an API server that follows a script, for responses that are rare on a
+//! real one.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -14,7 +15,7 @@ use tower_test::mock::{Handle, pair};
 
 type Server = Handle<Request<Body>, Response<Body>>;
 
-/// Runs a call against a server that answers each request by `answer`; the requests that were made.
+/// Runs a call with a server that responds with `answer`. Returns the result and the requests.
 async fn scripted<T>(
     policy: Policy,
     answer: impl Fn(&str, &str) -> (u16, Value) + Send + 'static,
@@ -31,7 +32,7 @@ async fn scripted<T>(
             );
             let (status, body) = answer(&method, &path);
             requests.push(format!("{method} {path}"));
-            // A text is sent as it is: that is how logs come.
+            // A text is sent without quotes, like a log.
             let body = body
                 .as_str()
                 .map_or_else(|| body.to_string(), str::to_owned);

@@ -1,8 +1,8 @@
-//! What is written as YAML is read back equal by those who read it: PyYAML (YAML 1.1), ruamel.yaml
-//! (YAML 1.2) and kubectl (Go's reader).
+//! Guards that YAML output is read back as the same value by PyYAML (YAML 1.1), ruamel.yaml (YAML
+//! 1.2) and kubectl (Go's parser).
 //!
-//! The operator's patch brings values of any kind into an object. `CHOREO_TEST_CASES` sets the number
-//! of generated documents (default 2,000).
+//! The patch of an operator can add values of any kind to an object. `CHOREO_TEST_CASES` sets the
+//! number of generated documents (default 2,000).
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -28,7 +28,8 @@ fn every_value_is_read_back_equal() {
             continue;
         };
         for ((value, text), read) in values.iter().zip(&written).zip(&read) {
-            // As JSON on both sides: serde_json reads a float to its last digit but one.
+            // Both are parsed from JSON, because serde_json reads a float with an error in its last
+            // digit.
             let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
             assert_eq!(
                 json(read),
@@ -40,7 +41,7 @@ fn every_value_is_read_back_equal() {
     }
 }
 
-/// The readers above would find a difference.
+/// The control: the comparison above finds a difference.
 #[test]
 fn what_is_read_otherwise_is_found() {
     let trap = ["a: no\n".to_owned()];
@@ -82,7 +83,7 @@ fn kubectl_reads_every_text_back_equal() {
     }
 }
 
-/// The value as the member of an object that is written.
+/// Returns the YAML of an object with the value as a member.
 fn written(value: &Value) -> String {
     let (target, release) = (example_target("orders"), example_release(1));
     let intent = Intent::new(&target, Default::default(), &release);
@@ -112,7 +113,7 @@ const PYTHON_READERS: [(&str, &str); 2] = [
     ),
 ];
 
-/// `None`, said loudly, where the reader is not installed.
+/// Returns `None` and reports it if the parser is not installed.
 fn read_with_python(reader: &str, script: &str, documents: &[String]) -> Option<Vec<String>> {
     let library = script.contains("ruamel");
     let import = if library {
@@ -154,7 +155,7 @@ fn read_with_kubectl(document: &str) -> Option<Value> {
         skipped("kubectl is not installed, so it read no YAML");
         return None;
     }
-    // Reads, changes nothing and prints, without a server.
+    // The command reads and prints without a server, and changes nothing.
     let arguments = "patch --local -f - -o json --type merge -p {}";
     let mut kubectl = Command::new("kubectl");
     let read = run(
@@ -174,7 +175,7 @@ fn run(command: &mut Command, input: String) -> String {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Whoever does not read everything closes the pipe, and says why.
+    // A process that does not read all input closes the pipe, and reports the reason.
     let writer = thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -184,7 +185,7 @@ fn run(command: &mut Command, input: String) -> String {
 }
 
 fn skipped(what: &str) {
-    // Not `eprintln!`: the test harness would keep it to itself.
+    // Not `eprintln!`, because the test harness captures its output.
     let said = format!("SKIPPED: {what}\n");
     io::stderr().write_all(said.as_bytes()).unwrap();
 }
@@ -195,7 +196,7 @@ fn cases() -> usize {
     })
 }
 
-/// What readers of YAML have taken for something else, or refused.
+/// Returns texts that parsers of YAML have misread or rejected.
 fn texts() -> impl Iterator<Item = &'static str> {
     const TEXTS: &str = "y|Y|n|N|yes|No|on|OFF|true|False|TRUE|null|Null|~|=|<<|.|..|.inf|-.INF|.nan|NaN|inf|\
         1|-1|+1|1e3|1E3|1.5e+3|1_000|0x1F|0o7|017|0b11|12:30|1:60:60|190:20:30|2001-01-01|\
@@ -205,7 +206,7 @@ fn texts() -> impl Iterator<Item = &'static str> {
         a\u{2029}b|\u{200b}|\u{202e}|\u{feff}|a\u{feff}|\u{fffd}|\u{fffe}|\u{ffff}|\u{d7ff}|\u{e000}|\
         \u{10000}|\u{1f600}|\u{10ffff}|größe|日本語|\\|\\n|a\\|\\u0041|/|//|/a/b|a/b|a.b|a-|a_b|a@b|$(A)|${A}|%|50%|\
         {{a}}|- a|? a|-a|a--b";
-    // The empty text and long ones; a plain key may have at most 1,024 characters.
+    // The empty text and long ones. A plain key may have at most 1,024 characters.
     static LONG: [&str; 3] = [
         "",
         concat!(
@@ -225,7 +226,7 @@ const LONGER: &str = {
     }
 };
 
-/// The same values in each run: `SplitMix64`.
+/// A generator of pseudo-random values (SplitMix64), which are the same in each run.
 struct Generator(u64);
 
 impl Generator {
@@ -266,7 +267,7 @@ impl Generator {
         }
     }
 
-    /// Finite, and of any size.
+    /// Returns a finite number of any magnitude.
     fn float(&mut self) -> f64 {
         let float = f64::from_bits(self.number());
         if float.is_finite() { float } else { 1e300 }
@@ -288,7 +289,7 @@ impl Generator {
         text
     }
 
-    /// What could stand without quotes.
+    /// Returns a word that might be valid without quotes.
     fn word(&mut self) -> String {
         const LETTERS: &[u8] = b"abefnoxyEINTY0123456789-_./@:";
         let letters = (0..=self.below(6)).map(|_| LETTERS[self.below(LETTERS.len())]);

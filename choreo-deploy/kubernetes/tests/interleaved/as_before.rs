@@ -1,4 +1,4 @@
-//! A generation is taken back without the credential of the release that was ready before.
+//! Guards that a generation is taken back without the credential of the earlier ready release.
 
 use choreo_deploy::backend::{BackendError, DeploymentBackend, Intent, Pull};
 use choreo_deploy::conformance::{example_registry, example_release, example_target};
@@ -35,8 +35,8 @@ fn template(server: &Server) -> Value {
     server.look(DEPLOYMENTS)["spec"]["template"].clone()
 }
 
-/// Another template would restart the pods that are ready, and without their pull secret they could not
-/// start on another node.
+/// Guards the template of the ready pods: another one would restart them, and without their pull secret
+/// they could not start on another node.
 #[tokio::test]
 async fn what_was_ready_pulls_with_the_secret_that_is_there() {
     let (first, second) = (example_registry("ada"), example_registry("grace"));
@@ -57,7 +57,7 @@ async fn what_was_ready_pulls_with_the_secret_that_is_there() {
         let (ready, has_secret) = (template(&server), server.has(SECRETS));
         apply(&server, 2, failed).await;
         assert_ne!(template(&server), ready);
-        // Nothing of it was ready, and neither is what supersedes it.
+        // It was never ready, and neither is the generation that supersedes it.
         apply(&server, 3, failed).await;
         for _ in 0..2 {
             take_back(&server, 3, Pull::AsBefore).await.unwrap();
@@ -67,7 +67,7 @@ async fn what_was_ready_pulls_with_the_secret_that_is_there() {
     }
 }
 
-/// A generation is ready also if something that an older one left behind cannot be removed.
+/// Guards that a generation is ready even if leftovers of an older one cannot be removed.
 #[tokio::test]
 async fn what_got_ready_with_leftovers_counts_as_before() {
     let secret = example_registry("ada");
@@ -86,7 +86,7 @@ async fn what_got_ready_with_leftovers_counts_as_before() {
     assert!(spec(&ready).is_null());
 }
 
-/// A worker that still applies the failed generation must not write its credential afterwards.
+/// Guards that a worker that still applies the failed generation cannot write its credential later.
 #[tokio::test]
 async fn the_secret_that_stays_belongs_to_the_taken_back_generation() {
     let secret = example_registry("ada");

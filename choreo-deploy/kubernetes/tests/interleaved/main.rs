@@ -1,5 +1,6 @@
-//! What somebody else does between two requests of one call. The API server is one in memory, as far as
-//! the backend uses it: versions, preconditions, pages and labels, and every object as it was sent.
+//! Guards against changes between two requests of a call. The API server is in memory and supports the
+//! features that the backend uses: versions, preconditions, pages and labels. It keeps every object as
+//! it was sent.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -46,7 +47,7 @@ async fn apply(server: &Server, number: u64, is_task: bool) -> Result<(), Backen
     apply_release(server, number, &release).await
 }
 
-/// Applies a Service at another port.
+/// Applies a Service with another port.
 async fn apply_on(server: &Server, number: u64, port: u16) -> Result<(), BackendError> {
     let (name, port) = ("http".parse().unwrap(), port.try_into().unwrap());
     let endpoint = Endpoint::new(name, port, Protocol::Http);
@@ -108,7 +109,8 @@ fn mark(object: &mut Value, number: u64) {
 const ANCHOR: &str = "-anchor";
 const DEPLOYMENTS: &str = "/deployments/";
 
-/// An older worker that has read it before sees a conflict, and finds the newer generation.
+/// Guards that an older worker that read the object earlier gets a conflict, and then finds the
+/// newer generation.
 #[tokio::test]
 async fn what_a_generation_has_no_use_for_is_marked_by_it() {
     let server = Server::new();
@@ -121,7 +123,7 @@ async fn what_a_generation_has_no_use_for_is_marked_by_it() {
     assert!(!server.has(DEPLOYMENTS), "then it goes");
 }
 
-/// A newer worker has claimed the target and not touched the object yet.
+/// A newer worker has claimed the target and has not changed the object yet.
 #[tokio::test]
 async fn nothing_is_deleted_for_a_generation_that_is_not_the_newest_any_more() {
     let server = Server::new();
@@ -161,7 +163,7 @@ async fn a_run_does_not_start_once_its_target_is_removed() {
     assert_eq!(kind(start(&server, 1).await), BackendErrorKind::Stale);
 }
 
-/// More than one answer lists, and not those of others.
+/// There are more Jobs than one page lists, and some of them belong to other components.
 #[tokio::test]
 async fn a_removal_takes_the_jobs_of_all_pages_and_no_other() {
     let server = Server::new();
@@ -187,7 +189,7 @@ async fn a_removal_takes_the_jobs_of_all_pages_and_no_other() {
     assert!(server.has("/jobs/other"));
 }
 
-/// Messages of the validation name the values of fields.
+/// The messages of the validation contain the values of fields.
 #[tokio::test]
 async fn what_is_said_of_an_invalid_secret_is_not_passed_on() {
     let server = Server::new();
@@ -206,8 +208,9 @@ async fn what_is_said_of_an_invalid_secret_is_not_passed_on() {
     );
 }
 
-/// Whoever takes over fields of others may be cut off, or come between; the next apply ends it. Who is
-/// still listed would keep what is left out later.
+/// A call that takes over the fields of other managers may be interrupted by an error or another
+/// write. Guards that the next apply completes it: a remaining manager would keep fields that are
+/// removed later.
 #[tokio::test]
 async fn what_was_taken_over_half_way_is_owned_by_the_next_apply() {
     let server = Server::new();
@@ -261,7 +264,7 @@ async fn a_namespace_of_somebody_else_is_not_used() {
     assert_eq!(error.kind(), BackendErrorKind::Conflict, "{error}");
 }
 
-/// Nothing of an object that is newer than the call, or somebody else's, is written.
+/// Guards objects of newer generations and of other owners against writes.
 #[tokio::test]
 async fn newer_objects_and_those_of_others_stay_as_they_are() {
     type Change = fn(&mut Value);
@@ -306,7 +309,7 @@ async fn a_pull_secret_is_replaced_for_what_is_newest_and_not_removed() {
     assert_eq!(kind(replace(&server, 3).await), BackendErrorKind::NotFound);
 }
 
-/// The Service of a generation is what the generation needs; the Deployment of another is left over.
+/// The Service belongs to the current generation. The Deployment is a leftover of an earlier one.
 #[tokio::test]
 async fn an_error_is_about_leftovers_once_everything_that_waited_is_written() {
     let server = Server::new();
@@ -330,7 +333,7 @@ async fn an_error_is_about_leftovers_once_everything_that_waited_is_written() {
     assert!(error.is_about_leftovers(), "{error}");
 }
 
-/// Only the newest generation is settled, and only once it is applied.
+/// Guards that only the newest generation is settled, and only after it is applied.
 #[tokio::test]
 async fn nothing_is_settled_for_an_older_generation_or_before_it_is_applied() {
     let server = Server::new();
@@ -354,7 +357,7 @@ async fn what_was_reserved_does_nothing_for_a_generation_that_is_not_the_newest_
     assert!(!server.has(DEPLOYMENTS), "it is taken back");
 }
 
-/// The example Service, whose digest has not been observed yet.
+/// Returns the example Service with a tag whose digest has not been observed yet.
 fn by_tag() -> Release {
     let mut release = example_release(1);
     let image = "registry.example.com/shop/app:1".parse().unwrap();
@@ -368,7 +371,7 @@ fn image(server: &Server) -> String {
     container["image"].as_str().unwrap().to_owned()
 }
 
-/// A worker that has lost its claim and does not know it applies the tag of the same generation.
+/// A worker that does not know that it lost its claim applies the tag of the same generation.
 #[tokio::test]
 async fn a_tag_is_not_applied_after_the_digest_that_was_observed() {
     let server = Server::new();
@@ -380,12 +383,13 @@ async fn a_tag_is_not_applied_after_the_digest_that_was_observed() {
     assert_eq!(late.kind(), BackendErrorKind::Stale);
     assert!(late.to_string().contains("by digest"), "{late}");
     assert!(image(&server).contains("@sha256:"));
-    // The control: a newer generation may be by tag again.
+    // The control: a newer generation may have a tag again.
     apply_release(&server, 2, &by_tag()).await.unwrap();
     assert!(image(&server).ends_with(":1"));
 }
 
-/// The owner of the claim applies the digest between two requests of the one who applies the tag.
+/// The owner of the claim applies the digest between two requests of the worker that applies the
+/// tag.
 #[tokio::test]
 async fn a_tag_that_is_being_applied_gives_way_to_the_digest() {
     let claim = |objects: &mut Objects| objects.change(ANCHOR, |anchor| mark(anchor, 1));
@@ -413,7 +417,7 @@ async fn a_tag_that_is_being_applied_gives_way_to_the_digest() {
     assert_eq!(image(&server), "pinned");
 }
 
-/// What is ready only at its deadline is not pinned any more.
+/// A release that becomes ready only at its deadline keeps its tag.
 #[tokio::test]
 async fn what_runs_by_its_tag_is_settled_and_removed() {
     let server = Server::new();
@@ -427,7 +431,8 @@ async fn what_runs_by_its_tag_is_settled_and_removed() {
     assert!(!server.has(DEPLOYMENTS));
 }
 
-/// A newer worker has claimed the target after the Jobs were listed: some of them may be its own.
+/// A newer worker has claimed the target after the Jobs were listed, and some of them may belong to
+/// it.
 #[tokio::test]
 async fn no_job_is_deleted_for_a_generation_that_is_not_the_newest_any_more() {
     let server = Server::new();
@@ -457,7 +462,7 @@ async fn a_job_of_somebody_else_is_no_run_of_the_target() {
     assert_eq!(server.look("/jobs/"), before);
 }
 
-/// A run that has ended is not marked as stopped: its outcome stays.
+/// Guards the outcome of a run that has ended: it is not marked as stopped.
 #[tokio::test]
 async fn a_run_that_has_ended_is_not_stopped() {
     let server = Server::new();
@@ -473,7 +478,7 @@ async fn a_run_that_has_ended_is_not_stopped() {
     assert_eq!(server.look("/jobs/"), before);
 }
 
-/// It would go on scaling what now has a fixed number of copies.
+/// The autoscaler would change a fixed number of copies.
 #[tokio::test]
 async fn an_autoscaler_that_is_not_wanted_any_more_goes_at_once() {
     const AUTOSCALERS: &str = "/horizontalpodautoscalers/";
@@ -491,7 +496,7 @@ async fn an_autoscaler_that_is_not_wanted_any_more_goes_at_once() {
     assert!(!server.has(AUTOSCALERS));
 }
 
-/// A CronJob that was reserved and never activated starts nothing.
+/// Guards that a CronJob that is reserved but never activated starts nothing.
 #[tokio::test]
 async fn a_schedule_is_reserved_as_a_suspended_one() {
     let (target, mut release) = (example_target("orders"), example_release(1));
@@ -514,7 +519,7 @@ async fn a_schedule_is_reserved_as_a_suspended_one() {
     assert_ne!(server.look("/cronjobs/")["spec"]["suspend"], true);
 }
 
-/// A Service whose one endpoint has this name and port.
+/// Returns a Service with one endpoint of this name and port.
 fn served_at(endpoint: &str, port: u16) -> Release {
     let mut release = example_release(1);
     let port = port.try_into().unwrap();
@@ -540,7 +545,7 @@ async fn write(server: &Server, number: u64, release: &Release, is_taking_back: 
     server.call(policy(), call).await.unwrap();
 }
 
-/// The name, the number and the number or name in the pods of the one port of the Service.
+/// Returns the name, number and target port of the only port of the Service.
 fn port_of_service(server: &Server) -> (Value, Value, Value) {
     let service = server.look("/services/");
     let ports = service["spec"]["ports"].as_array().unwrap();
@@ -549,7 +554,7 @@ fn port_of_service(server: &Server) -> (Value, Value, Value) {
     (of("name"), of("port"), of("targetPort"))
 }
 
-/// The new pods have the labels of those before, and are behind the Service as soon as they are ready.
+/// The new pods have the same labels, so the Service selects them as soon as they are ready.
 #[tokio::test]
 async fn while_the_number_of_a_port_changes_each_pod_is_reached_at_its_own() {
     let at = |name: &str, port: u16, target: Value| (json!(name), json!(port), target);
@@ -559,7 +564,7 @@ async fn while_the_number_of_a_port_changes_each_pod_is_reached_at_its_own() {
         write(&server, 1, &before, false).await;
         let first = at("http", 8080, json!(8080));
         assert_eq!(port_of_service(&server), first);
-        // Somebody else writes the Service in between.
+        // Another client writes the Service in between.
         server.before("PATCH", "/services/", |objects| {
             objects.change("/services/", |service| service["status"]["x"] = json!({}));
             None
@@ -580,7 +585,8 @@ async fn while_the_number_of_a_port_changes_each_pod_is_reached_at_its_own() {
         );
         if is_taken_back {
             write(&server, 2, &before, true).await;
-            // The pods that are taken back serve their number until those of before are ready.
+            // The pods of the failed release serve their number until those of the earlier release
+            // are ready.
             assert_eq!(port_of_service(&server), at("http", 8080, json!("http")));
             write(&server, 3, &before, false).await;
             settle(&server, 3).await.unwrap();
@@ -592,7 +598,7 @@ async fn while_the_number_of_a_port_changes_each_pod_is_reached_at_its_own() {
     }
 }
 
-/// The pods before have no port of the new name.
+/// The earlier pods have no port with the new name.
 #[tokio::test]
 async fn while_a_port_is_renamed_its_number_stays() {
     let server = Server::new();
@@ -602,7 +608,8 @@ async fn while_a_port_is_renamed_its_number_stays() {
     assert_eq!(port_of_service(&server), before);
 }
 
-/// A pod may be unready for a moment when what runs for days is deployed again.
+/// Guards that a pod may be unready for a moment when an unchanged release is deployed again after
+/// days.
 #[tokio::test]
 async fn a_generation_that_changes_nothing_is_judged_from_when_it_was_taken() {
     let target = example_target("orders");
@@ -644,7 +651,7 @@ async fn a_generation_that_changes_nothing_is_judged_from_when_it_was_taken() {
     }
 }
 
-/// All pods serve the new number when something that waited for them cannot be written.
+/// All pods serve the new number when a write that waited for them fails.
 #[tokio::test]
 async fn a_service_that_leads_to_the_new_pods_is_brought_back_without_a_gap() {
     let server = Server::new();
@@ -657,7 +664,7 @@ async fn a_service_that_leads_to_the_new_pods_is_brought_back_without_a_gap() {
     assert_eq!(port_of_service(&server), reached);
 }
 
-/// A schedule says in its template which generation and release a run belongs to.
+/// The template of a schedule contains the generation and release of its runs.
 #[tokio::test]
 async fn a_schedule_that_changes_nothing_writes_only_the_anchor() {
     let target = example_target("orders");
@@ -684,7 +691,7 @@ async fn a_schedule_that_changes_nothing_writes_only_the_anchor() {
         "{same:?}"
     );
     assert_eq!(server.look("/cronjobs/"), before);
-    // The control: another time is written.
+    // The control: another schedule is written.
     let changed = apply(3, "0 4 * * *").await;
     assert!(
         changed.iter().any(|call| call.contains("/cronjobs/")),
@@ -695,7 +702,7 @@ async fn a_schedule_that_changes_nothing_writes_only_the_anchor() {
     assert_eq!(release, "3");
 }
 
-/// The clock of the API server is ahead of ours, or behind.
+/// The clock of the API server is ahead of the local one, or behind.
 #[tokio::test]
 async fn the_time_for_progress_is_measured_by_one_clock() {
     let target = example_target("orders");

@@ -1,4 +1,4 @@
-//! An API server in memory, as far as the backend uses it.
+//! An API server in memory with the features that the backend uses.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ pub(crate) struct Objects {
     changes: u64,
 }
 
-/// How many objects one answer lists.
+/// The number of objects in a page.
 pub(crate) const PAGE: usize = 2;
 
 impl Objects {
@@ -36,13 +36,13 @@ impl Objects {
         object
     }
 
-    /// The one path that ends so.
+    /// Returns the only path that contains this text.
     pub(crate) fn path(&self, end: &str) -> String {
         let mut found = self.by_path.keys().filter(|path| path.contains(end));
         found.next().unwrap_or_else(|| panic!("no {end}")).clone()
     }
 
-    /// Changes an object as somebody else would.
+    /// Changes an object like another client.
     pub(crate) fn change(&mut self, end: &str, change: impl FnOnce(&mut Value)) {
         let path = self.path(end);
         let mut object = self.by_path[&path].clone();
@@ -174,13 +174,13 @@ pub(crate) fn status(code: u16, message: &str) -> Answer {
     (code, body)
 }
 
-/// An API server, and what happens before and after it answers a request.
+/// An API server, and actions before and after its responses.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) objects: Arc<Mutex<Objects>>,
-    /// What was asked to be written, by method and path.
+    /// The methods and paths of the writes.
     written: Arc<Mutex<Vec<String>>>,
-    /// What its answers call the time.
+    /// The `Date` header of its responses.
     date: Arc<Mutex<Option<String>>>,
     before: Arc<Mutex<Option<Hook>>>,
     after: Arc<Mutex<Option<Hook>>>,
@@ -197,7 +197,8 @@ impl Server {
         }
     }
 
-    /// Does something once, before the first request of a method for a path that contains this.
+    /// Executes an action once, before the first request with this method and a path that contains
+    /// this text.
     pub(crate) fn before(
         &self,
         method: &'static str,
@@ -207,7 +208,7 @@ impl Server {
         *self.before.lock().unwrap() = Some(once(method, part, move |o| act(o)));
     }
 
-    /// The same after it was answered.
+    /// Executes an action in the same way, but after the response.
     pub(crate) fn after(
         &self,
         method: &'static str,
@@ -258,7 +259,7 @@ impl Server {
         if let Some(answer) = run(&self.before, &mut objects) {
             return answer;
         }
-        // What is only tried changes nothing.
+        // A dry run changes nothing.
         if query.contains("dryRun") {
             return (200, body.clone());
         }
@@ -273,7 +274,7 @@ impl Server {
         answer
     }
 
-    /// What was written since this was asked last.
+    /// Returns the writes since the last call.
     pub(crate) fn take_written(&self) -> Vec<String> {
         std::mem::take(&mut *self.written.lock().unwrap())
     }

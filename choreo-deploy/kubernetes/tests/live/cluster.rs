@@ -1,4 +1,4 @@
-//! The cluster under test, and images that it can pull.
+//! The cluster under test, and images for it.
 
 use std::io::Write as _;
 use std::process::Command;
@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 /// The variable that names the kubeconfig of a cluster for tests.
 const VARIABLE: &str = "CHOREO_TEST_KUBECONFIG";
 
-/// The configuration of the cluster; `None`, and loudly so, when there is none.
+/// Returns the configuration of the cluster. Returns `None` and reports it if there is none.
 pub(crate) async fn config() -> Option<Config> {
     let Ok(path) = std::env::var(VARIABLE) else {
         static SAID: OnceLock<()> = OnceLock::new();
@@ -41,12 +41,12 @@ pub(crate) async fn config() -> Option<Config> {
     Some(config.expect("the kubeconfig is complete"))
 }
 
-/// Past the test harness, which hides what passing tests print.
+/// Writes directly, because the test harness captures the output of passing tests.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A backend in namespaces of its own, which go when it goes.
+/// A backend with its own namespaces, which are deleted when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) inner: KubernetesBackend,
@@ -61,7 +61,7 @@ impl Backend {
         Self::over(client, config, policy)
     }
 
-    /// Over a client that may have layers of its own.
+    /// Creates a backend with a client that may have additional layers.
     pub(crate) fn over(client: Client, config: Config, policy: Policy) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -81,13 +81,13 @@ impl Backend {
         }
     }
 
-    /// Keeps the registry that it pulls from running.
+    /// Keeps the registry of its images running.
     pub(crate) fn with_registry(mut self, registry: TestRegistry) -> Self {
         self.registry = Some(registry);
         self
     }
 
-    /// The live objects of a target of a kind, as JSON.
+    /// Returns the live objects of a kind of a target, as JSON.
     pub(crate) async fn list(&self, target: &Target, plural: &str) -> Vec<serde_json::Value> {
         let path = self.path(target, plural);
         let request = http::Request::get(path)
@@ -101,7 +101,7 @@ impl Backend {
             .collect()
     }
 
-    /// Changes the one object of a kind that a target has, as somebody else would.
+    /// Changes the only object of a kind of a target, like another client.
     pub(crate) async fn merge(&self, target: &Target, plural: &str, change: &serde_json::Value) {
         let live = self.list(target, plural).await;
         let name = live[0]["metadata"]["name"].as_str().expect("a name");
@@ -114,7 +114,7 @@ impl Backend {
         let _: serde_json::Value = self.client().request(request).await.expect("it is changed");
     }
 
-    /// Deletes what a target has of a kind, as somebody else would.
+    /// Deletes the objects of a kind of a target, like another client.
     pub(crate) async fn delete(&self, target: &Target, plural: &str) {
         let path = self.path(target, plural);
         let path = path.split('?').next().unwrap_or_default();
@@ -127,7 +127,7 @@ impl Backend {
         }
     }
 
-    /// Creates an object of a kind, as somebody else would.
+    /// Creates an object of a kind, like another client.
     pub(crate) async fn create(&self, target: &Target, plural: &str, object: &serde_json::Value) {
         let path = self.path(target, plural);
         let request = http::Request::post(path.split('?').next().unwrap_or_default())
@@ -245,7 +245,7 @@ impl DeploymentBackend for Backend {
     }
 }
 
-/// Quick rollouts: tests need no time for proxies to hear of anything.
+/// Returns a policy for quick rollouts, because tests do not wait for proxies.
 pub(crate) fn quick() -> Policy {
     let mut policy = Policy::default();
     policy.timing.min_ready_seconds = 0;
@@ -254,7 +254,7 @@ pub(crate) fn quick() -> Policy {
     policy
 }
 
-/// The test program, compiled once.
+/// Returns the test program, which is compiled once.
 fn program() -> &'static [u8] {
     static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -274,12 +274,12 @@ fn program() -> &'static [u8] {
     })
 }
 
-/// Pushes an image of the test program and returns the reference by digest.
+/// Pushes an image of the test program, and returns its reference with the digest.
 pub(crate) fn push(registry: &TestRegistry, tag: &str, user: &str) -> ImageReference {
     push_program(registry, (tag, user), program())
 }
 
-/// Pushes an image of a program of these bytes.
+/// Pushes an image of this program.
 pub(crate) fn push_program(
     registry: &TestRegistry,
     (tag, user): (&str, &str),
@@ -324,7 +324,8 @@ fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{digits}")
 }
 
-/// An archive of one executable file (<https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html>, ustar).
+/// Returns an archive of one executable file (<https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html>,
+/// ustar).
 fn tar(name: &str, content: &[u8]) -> Vec<u8> {
     let mut header = [0_u8; 512];
     let mut put =
@@ -347,7 +348,7 @@ fn tar(name: &str, content: &[u8]) -> Vec<u8> {
     tar
 }
 
-/// A Service with the container's arguments.
+/// Returns a Service with these arguments of its container.
 pub(crate) fn service(args: &[&str]) -> workload::Service {
     let endpoint = workload::Endpoint::new(
         "http".parse().expect("a name"),
@@ -361,12 +362,12 @@ pub(crate) fn service(args: &[&str]) -> workload::Service {
     service
 }
 
-/// A target of a component of this name.
+/// Returns a target of a component with this name.
 pub(crate) fn example(component: &str) -> Target {
     choreo_deploy::conformance::example_target(component)
 }
 
-/// A release of an image by digest.
+/// Returns a release of an image by digest.
 pub(crate) fn release(workload: impl Into<workload::Workload>, image: &ImageReference) -> Release {
     let digest = image.digest().expect("the image has a digest").to_owned();
     let image =
@@ -379,7 +380,7 @@ pub(crate) fn release(workload: impl Into<workload::Workload>, image: &ImageRefe
     )
 }
 
-/// Whether the API server of this cluster reaches its kubelets; says loudly when not.
+/// Returns `true` if the API server of this cluster reaches its kubelets, and otherwise reports it.
 pub(crate) async fn reads_logs(backend: &dyn DeploymentBackend) -> bool {
     use choreo_deploy::backend::{BackendErrorKind, LogQuery};
     let registry = TestRegistry::builder()

@@ -1,4 +1,4 @@
-//! The backends' conformance suite.
+//! Runs the conformance suite of the backends.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A deployer over the cluster, which is all that asks the registry: the image is the kubelet's to find.
+//! A deployer with a real cluster. Only the deployer sends requests to the registry; the kubelet pulls
+//! the image.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use kube::Config;
 
 use crate::cluster::{self, Backend, example, quick};
 
-/// A data plane, a registry, and what is stored.
+/// A data plane, a registry and a store.
 pub(crate) struct Control {
     pub(crate) backend: Arc<Backend>,
     pub(crate) registry: TestRegistry,
@@ -31,12 +32,12 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// `None`, and loudly so, when there is no cluster.
+    /// Returns `None` and reports it if there is no cluster.
     pub(crate) async fn new() -> Option<Self> {
         Some(Self::over(cluster::config().await?).await)
     }
 
-    /// Over a cluster that is reached in a way of its own.
+    /// Connects to the cluster with this configuration.
     pub(crate) async fn over(config: Config) -> Self {
         let registry = TestRegistry::builder().start().await.expect("a registry");
         let store = Arc::new(InMemoryStore::new());
@@ -54,7 +55,7 @@ impl Control {
         }
     }
 
-    /// A deployer whose catalog has a component for each of these names, with this workload.
+    /// Returns a deployer whose catalog contains components with these names and this workload.
     pub(crate) fn deployer(&self, names: &[&str], workload: impl Into<Workload>) -> Deployer {
         let workload = workload.into();
         let plan = |name: &&str| {
@@ -93,7 +94,7 @@ impl Control {
         }
     }
 
-    /// The images and arguments of the pods that a target has.
+    /// Returns the images and arguments of the pods of a target.
     pub(crate) async fn pods(&self, target: &Target) -> Vec<(String, serde_json::Value)> {
         let pods = self.backend.list(target, "pods").await;
         let of = |pod: &serde_json::Value| {
@@ -112,7 +113,7 @@ pub(crate) async fn submit(deployer: &Deployer, name: &str, image: &ImageReferen
     deployer.accept(submission).await.unwrap().deployment
 }
 
-/// Waits for the end of a deployment that a deployer works on.
+/// Waits for the end of a deployment while a deployer works on it.
 pub(crate) async fn ended(deployer: &Deployer, accepted: &Deployment) -> Deployment {
     let component = accepted.target.component_key();
     let at_most = Duration::from_secs(300);
@@ -122,7 +123,7 @@ pub(crate) async fn ended(deployer: &Deployer, accepted: &Deployment) -> Deploym
     ended
 }
 
-/// The codes of a deployment's reasons.
+/// Returns the reason codes of a deployment.
 pub(crate) fn codes(deployment: &Deployment) -> Vec<ReasonCode> {
     let reasons = deployment.reasons.iter();
     reasons.map(|reason| reason.code).collect()

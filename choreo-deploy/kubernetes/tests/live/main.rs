@@ -1,6 +1,6 @@
-//! The backend against a real cluster: the one that `CHOREO_TEST_KUBECONFIG` names. Its nodes must
-//! reach this machine's 127.0.0.1, where the tests' registry listens; kind and k3s in a container do
-//! not, a node on this machine does. And this machine must reach its pods.
+//! Tests the backend with a real cluster, which `CHOREO_TEST_KUBECONFIG` names. Its nodes must reach
+//! 127.0.0.1 of this machine, where the registry of the tests listens, as a node on this machine
+//! does. kind and k3s in a container do not. This machine must reach the pods of the cluster.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! A registry without TLS at an address from which nodes pull over HTTPS.
+//! Guards the reason for a registry without TLS at an address from which nodes pull over HTTPS.
 
 use std::process::Command;
 use std::time::Duration;
@@ -21,7 +21,7 @@ struct LoopbackAddress(&'static str);
 
 impl LoopbackAddress {
     fn add(address: &'static str) -> Self {
-        // It may be left from a run that was killed.
+        // It may remain from a run that was killed.
         let _ = ip(["address", "delete", address, "dev", "lo"]);
         assert!(ip(["address", "add", address, "dev", "lo"]), "needs root");
         Self(address)
@@ -80,7 +80,8 @@ impl Drop for Door {
     }
 }
 
-/// The text is the HTTP client's, so only a real node shows whether the table still fits it.
+/// The text comes from the HTTP client, so only a real node shows whether the table still matches
+/// it.
 #[tokio::test]
 async fn a_registry_without_tls_is_named() {
     let Some(config) = cluster::config().await else {

@@ -1,4 +1,5 @@
-//! The role that is documented is the one that is needed: no right is missing, and each is used.
+//! Guards that the documented role is exactly the required one: no right is missing, and none is
+//! unused.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,13 +26,13 @@ const MANIFEST: &str = include_str!("../../rbac.yaml");
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 
-/// A service account with the role, which goes when it goes.
+/// A service account with the role, which is deleted when it is dropped.
 struct Account {
     admin: Config,
     name: String,
-    /// What it logs in with.
+    /// The login of the account.
     config: Config,
-    /// What the role lets it do.
+    /// The rights of the role.
     granted: BTreeSet<Call>,
 }
 
@@ -117,7 +118,7 @@ async fn send(
     client.request(request).await.expect("it is done")
 }
 
-/// Every right of a role by itself.
+/// Returns each right of a role separately.
 fn granted(role: &Value) -> BTreeSet<Call> {
     let list = |rule: &Value, field: &str| -> Vec<String> {
         serde_json::from_value(rule[field].clone()).expect("texts")
@@ -152,7 +153,8 @@ async fn deploy(backend: &Backend, intent: &Intent<'_>) {
     settled.expect("it settles");
 }
 
-/// Guards that whatever the backend does, the documented role lets it, and grants nothing beyond.
+/// Guards that the documented role is sufficient for every function of the backend, and contains no
+/// other right.
 #[tokio::test]
 async fn the_documented_role_is_what_is_used() {
     let Some(config) = cluster::config().await else {
@@ -198,7 +200,7 @@ async fn use_everything(
     let served = release(service(&[]), two);
     deploy(backend, &Intent::new(&target, generation(2), &served)).await;
 
-    // Another type: what served goes, and what is scheduled goes with the next.
+    // Another workload type: the Service is removed now, and the CronJob by the next deployment.
     let at_night = Schedule::new("0 3 * * *".parse().unwrap(), "UTC".parse().unwrap());
     let scheduled = release(ScheduledTask::new(at_night), two);
     deploy(backend, &Intent::new(&target, generation(3), &scheduled)).await;
@@ -218,7 +220,7 @@ async fn use_everything(
     let status = tasks.observe_run(&target, &run).await.expect("it is there");
     assert_ne!(status.phase, Some(RunPhase::Succeeded), "{status:?}");
 
-    // What cannot be pulled is explained by events, and taken back.
+    // An image that cannot be pulled is explained by events, and is taken back.
     let (repository, _) = one.as_str().split_once('@').expect("a digest");
     let missing = format!("{repository}@sha256:{}", "0".repeat(64));
     let missing = release(service(&[]), &missing.parse().expect("an image"));

@@ -1,4 +1,4 @@
-//! Each reason on a real kubelet, and what passes by itself and must not end a rollout.
+//! Guards each reason on a real kubelet, and the transient failures that must not end a rollout.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl World {
         Self::of(quick()).await
     }
 
-    /// Applies a workload of the image.
+    /// Applies a workload with the image.
     async fn apply(&self, name: &str, number: u64, workload: impl Into<Workload>) {
         let (target, release) = (example(name), release(workload, &self.image));
         let intent = Intent::new(&target, generation(number), &release);
@@ -56,7 +56,7 @@ impl World {
         settled(&self.backend, name, number).await
     }
 
-    /// Looks until this is a reason, and returns the look.
+    /// Observes until there is this reason, and returns that observation.
     async fn until(&self, name: &str, code: ReasonCode) -> Rollout {
         for _ in 0..300 {
             let rollout = self.backend.observe(&example(name)).await.expect("a look");
@@ -198,7 +198,7 @@ async fn an_environment_that_is_too_large_is_named() {
     let Some(world) = World::new().await else {
         return;
     };
-    // Too large in the workload itself, it would be refused before; what a ConfigMap has is not known.
+    // A literal of this size is rejected earlier. The size of a ConfigMap is unknown.
     world.deploy("environment", 1, service(&[])).await;
     let value = "x".repeat(200_000);
     let texts = json!({ "metadata": { "name": "texts" }, "data": { "text": value } });
@@ -265,7 +265,7 @@ async fn an_image_that_is_being_pulled_is_named() {
     let Some(mut world) = World::new().await else {
         return;
     };
-    // An image that no node has.
+    // An image that is not on any node.
     let tag = format!("slow-{}", std::process::id());
     world.image = push(&world.registry, &tag, "10001");
     let slow = Fault::on(Method::HEAD, "/v2/shop/app/manifests/");
@@ -277,12 +277,12 @@ async fn an_image_that_is_being_pulled_is_named() {
     assert_eq!(rollout.phase, RolloutPhase::Ready, "{rollout:?}");
 }
 
-/// A rule of the namespace that no pod of these tests can meet.
+/// Adds a rule to the namespace that no pod of these tests satisfies.
 async fn with_rule(world: &World, name: &str, (plural, rule): (&str, serde_json::Value)) {
     let rollout = world.deploy(name, 1, service(&[])).await;
     assert_eq!(rollout.phase, RolloutPhase::Ready, "{rollout:?}");
     world.backend.create(&example(name), plural, &rule).await;
-    // The admission plugins look at a cache.
+    // The admission plugins use a cache.
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
@@ -328,7 +328,7 @@ async fn a_quota_and_a_limit_range_that_never_allow_it_are_named_at_once() {
 #[tokio::test]
 async fn a_crashing_sidecar_is_named() {
     let mut policy = quick();
-    // A pod whose containers all run for a moment is ready for that moment.
+    // A pod is ready while all its containers run, even if only for a moment.
     policy.timing.min_ready_seconds = 5;
     let policy = policy.with_patch(|_, objects| {
         for object in objects {

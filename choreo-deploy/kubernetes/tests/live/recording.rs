@@ -1,4 +1,4 @@
-//! Requests to the API server, written down on their way.
+//! Records the requests to the API server.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -11,7 +11,7 @@ use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tower::{Layer, Service};
 
-/// What was requested, and which rights that took.
+/// The recorded requests and the rights that they needed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recording(Arc<Mutex<Recorded>>);
 
@@ -21,27 +21,27 @@ struct Recorded {
     rights: BTreeSet<Call>,
 }
 
-/// One request as an authorizer sees it.
+/// A request as an authorizer sees it.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Call {
-    /// As roles have it, such as `apps/deployments` or `/pods/log`.
+    /// A resource as in roles, such as `apps/deployments` or `/pods/log`.
     pub(crate) resource: String,
     pub(crate) verb: &'static str,
 }
 
 impl Recording {
-    /// A client whose requests are written down here.
+    /// Returns a client whose requests are recorded.
     pub(crate) fn client(&self, config: Config) -> Client {
         let builder = ClientBuilder::try_from(config).expect("a client can be made");
         builder.with_layer(self).build()
     }
 
-    /// What was requested since this was asked last, in order.
+    /// Returns the requests since the last call, in order.
     pub(crate) fn take(&self) -> Vec<Call> {
         std::mem::take(&mut self.recorded().requests)
     }
 
-    /// Which rights were used so far.
+    /// Returns the rights that were needed so far.
     pub(crate) fn rights(&self) -> BTreeSet<Call> {
         self.recorded().rights.clone()
     }
@@ -52,20 +52,20 @@ impl Recording {
 }
 
 impl Call {
-    /// Whether it changes something.
+    /// Returns `true` if the request changes something.
     pub(crate) fn writes(&self) -> bool {
         !matches!(self.verb, "get" | "list")
     }
 }
 
-/// The resource of a path, and whether it names one object.
+/// Returns the resource of a path, and whether the path names one object.
 fn resource(path: &str) -> (String, bool) {
     let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let group = match parts[0] {
         "api" => "",
         _ => parts.remove(1),
     };
-    // What is left begins with "api" and the version.
+    // The remaining parts begin with "api" and the version.
     let rest = match parts[2..] {
         ["namespaces", _, _, ..] => &parts[4..],
         _ => &parts[2..],

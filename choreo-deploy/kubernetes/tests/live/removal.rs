@@ -1,4 +1,4 @@
-//! A removal removes everything.
+//! Guards that a removal removes everything.
 
 use choreo_deploy::backend::{DeploymentBackend, Intent, RunIntent};
 use choreo_deploy::deployment::Generation;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cluster::{self, Backend, example, push, quick, release};
 
-/// More than one answer of the API server lists.
+/// More than one page of the API server.
 const RUNS: usize = 520;
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn removal_takes_more_jobs_than_one_list_has() {
         let run = RunIntent::new(&run, intent, &overrides);
         let job = render_run(&run, backend.inner.policy()).expect("it renders");
         let mut job = job.expose_manifest();
-        // Nothing needs to run for this.
+        // These Jobs need not run.
         job["spec"]["suspend"] = true.into();
         job
     });

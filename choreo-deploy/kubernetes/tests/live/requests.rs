@@ -1,4 +1,4 @@
-//! How many requests a deployment takes, beside the fewest that could do.
+//! Guards the number of requests of a deployment, compared with the minimum.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ struct Counted {
     target: Target,
 }
 
-/// What one deployment took.
+/// The requests of one deployment.
 #[derive(Debug)]
 struct Count {
     apply: Vec<Call>,
@@ -65,8 +65,8 @@ impl Count {
         self.apply.iter().filter(|call| call.writes()).count()
     }
 
-    /// As many writes, and a few more where Kubernetes has written the status of the Deployment since
-    /// it was read.
+    /// Asserts the number of writes. There may be a few more if Kubernetes has written the status of
+    /// the Deployment after it was read.
     #[track_caller]
     fn expect(&self, writes: usize) {
         let few = writes..=writes + 3;
@@ -84,8 +84,8 @@ impl Count {
     }
 }
 
-/// Guards that a deployment takes few requests, and that one that changes nothing writes no object:
-/// the anchor alone takes its generation, which is what refuses older ones.
+/// Guards that a deployment takes few requests, and that one without changes writes only the
+/// anchor, whose generation rejects older ones.
 #[tokio::test]
 async fn a_deployment_that_changes_nothing_writes_only_the_anchor() {
     let Some(config) = cluster::config().await else {
@@ -101,7 +101,7 @@ async fn a_deployment_that_changes_nothing_writes_only_the_anchor() {
         target: example("requests"),
     };
     let [one, two] = &releases;
-    // The namespace is made by another target of it.
+    // Another target creates the namespace.
     let namespace = Counted {
         target: example("neighbour"),
         ..counted
@@ -114,7 +114,7 @@ async fn a_deployment_that_changes_nothing_writes_only_the_anchor() {
 
     let first = counted.deploy(1, one).await;
     first.say("first", OBJECTS);
-    // Each is reserved before it is written, and the anchor says so before and after.
+    // Each object is reserved before it is written, and the anchor is written before and after.
     first.expect(2 * OBJECTS + 2);
     assert_eq!(first.settle, 1, "{first:?}");
     let another = counted.deploy(2, two).await;
@@ -128,7 +128,7 @@ async fn a_deployment_that_changes_nothing_writes_only_the_anchor() {
         Some("/configmaps")
     );
 
-    // The control: what somebody else changed is written again.
+    // The control: a change by another client is overwritten.
     let change = serde_json::json!({ "spec": { "replicas": 0 } });
     counted
         .backend

@@ -1,4 +1,4 @@
-//! Rollouts, and what is said when they fail.
+//! Guards rollouts, and the reasons when they fail.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::cluster::{self, Backend, example, push, quick, release, service};
 
-/// Applies, waits for the end, and returns what is seen then.
+/// Applies, waits for the end, and returns the last observation.
 async fn deploy(backend: &Backend, intent: &Intent<'_>) -> Rollout {
     backend.apply(intent).await.expect("it is applied");
     settled(backend, intent).await
@@ -109,7 +109,7 @@ async fn wrong_password_and_rotation() {
             "{rollout:?}"
         );
 
-        // The right one in the same place is taken at the next attempt, without new objects.
+        // The kubelet uses the correct credential at its next attempt, without new objects.
         let pull = Pull::Secret(&right);
         backend
             .update_pull_secret(&target, generation(1), &pull)
@@ -230,8 +230,8 @@ async fn missing_configuration_and_command_are_named() {
     );
 }
 
-/// From one copy to a range, to three, to none: each takes the place of the last, and what one needs
-/// and the next does not is gone after settling.
+/// Guards the changes from one copy to a range, to three, and to none. Each replaces the last, and
+/// settling removes the objects that are no longer needed.
 #[tokio::test]
 async fn scaling_and_pruning() {
     let Some((backend, registry)) = open().await else {
@@ -318,7 +318,8 @@ async fn foreign_objects_are_not_taken_over() {
     );
 }
 
-/// Other tools set the recommended labels too: an object with other ones is still the target's.
+/// Guards that an object still belongs to its target after other tools changed the recommended
+/// labels.
 #[tokio::test]
 async fn labels_that_other_tools_set_are_no_dead_end() {
     let Some((backend, registry)) = open().await else {
@@ -349,7 +350,7 @@ async fn labels_that_other_tools_set_are_no_dead_end() {
     assert!(backend.list(&target, "services").await.is_empty());
 }
 
-/// `kubectl set env` leaves a value, which Kubernetes refuses beside a reference of ours.
+/// `kubectl set env` leaves a value, and Kubernetes rejects it together with a reference.
 #[tokio::test]
 async fn a_variable_that_somebody_set_is_taken_over() {
     let Some((backend, registry)) = open().await else {
@@ -384,7 +385,7 @@ async fn a_variable_that_somebody_set_is_taken_over() {
         "levels"
     );
 
-    // What was taken over has one owner: it goes when it is left out.
+    // The field now has one owner, so it is removed when it is left out.
     let rollout = deploy(&backend, &Intent::new(&target, generation(3), &plain)).await;
     assert_eq!(rollout.phase, RolloutPhase::Ready, "{rollout:?}");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A link to the API server that takes its time.
+//! A slow link to the API server.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// A proxy that hands each byte on only after some time, in both directions.
+/// A proxy that delays each byte in both directions.
 #[derive(Debug)]
 pub(crate) struct SlowLink {
     url: http::Uri,
@@ -17,7 +17,8 @@ pub(crate) struct SlowLink {
 }
 
 impl SlowLink {
-    /// To the API server of a configuration, whose certificate must be for this machine too.
+    /// Connects to the API server of a configuration. Its certificate must also be valid for this
+    /// machine.
     pub(crate) async fn to(config: &Config, each_way: Duration) -> Self {
         let host = config.cluster_url.host().expect("the server has a host");
         let server = (
@@ -59,7 +60,7 @@ impl Drop for SlowLink {
     }
 }
 
-/// Copies, each piece as much later as it is said, however many are on their way.
+/// Copies data and delays each piece by the same time, with any number of pieces in transit.
 async fn delayed(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, by: Duration) {
     let (send, mut receive) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
     let reading = async move {

@@ -1,4 +1,5 @@
-//! A worker that is paused before any of its requests cannot undo a newer deployment or a removal.
+//! Guards that a worker that is paused before any of its requests cannot undo a newer deployment or
+//! a removal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,7 @@ use tower::filter::AsyncFilterLayer;
 
 use crate::cluster::{self, Backend, example, push, quick, release, service};
 
-/// Holds up the request of a number until it is let go.
+/// Delays the request with a number until it is released.
 #[derive(Clone, Debug)]
 struct Gate {
     pause_at: usize,
@@ -56,7 +57,7 @@ fn generation(number: u64) -> Generation {
     Generation::new(0, number)
 }
 
-/// What the newer worker left, without what changes by itself.
+/// Returns the objects of the newer worker, without fields that Kubernetes changes.
 async fn picture(backend: &Backend, target: &Target) -> Vec<Value> {
     let mut objects = Vec::new();
     for plural in [
@@ -86,12 +87,12 @@ async fn picture(backend: &Backend, target: &Target) -> Vec<Value> {
     objects
 }
 
-/// What comes while the older worker stands still.
+/// The change while the older worker is paused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Newer {
-    /// Another apply, which has no use for some objects of the older.
+    /// Another apply, which does not need some objects of the older one.
     Apply,
-    /// Another apply of what was there before the older one: it may have nothing to write.
+    /// Another apply of the release before the older one, which may have nothing to write.
     Same,
     Removal,
 }
@@ -115,7 +116,7 @@ async fn paused_worker(newer: Newer, name: &str, was_there: bool) {
     for pause_at in 1.. {
         assert!(pause_at < 100, "an apply takes fewer requests");
         let target = example(&format!("{name}-{pause_at}"));
-        // Pods are started in a few rounds only: it is the objects that are fought over.
+        // Pods are started in a few rounds only, because the test is about the objects.
         let runs = pause_at % 10 == 0;
         let settings = if runs {
             Settings::default()
@@ -179,7 +180,7 @@ async fn paused_worker(newer: Newer, name: &str, was_there: bool) {
             result.expect("it was through before the newer came");
             break;
         }
-        // The last request of an apply may have had its effect before.
+        // The last request of an apply may have taken effect before.
         let stale = result
             .as_ref()
             .is_err_and(|e| e.kind() == BackendErrorKind::Stale);

@@ -1,4 +1,4 @@
-//! What the record says of a failed deployment is true on the cluster.
+//! Guards that the record of a failed deployment matches the cluster.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use crate::cluster::{self, Backend, example, push, quick, release, say, service}
 use crate::control::{Control, codes, ended, submit};
 use crate::slow_link::SlowLink;
 
-/// A Service whose one endpoint has this name.
+/// Returns a Service with one endpoint of this name.
 fn named(endpoint: &str, args: &[&str]) -> workload::Service {
     let mut service = service(args);
     let port = 8080.try_into().unwrap();
@@ -30,18 +30,18 @@ fn named(endpoint: &str, args: &[&str]) -> workload::Service {
     service
 }
 
-/// A Service that is never ready, and may be so for 10 s.
+/// Returns a Service that is never ready, with a progress deadline of 10 s.
 fn never_ready() -> workload::Service {
     let mut service = service(&["wait"]);
     service.progress_deadline = ProgressDeadline::from_seconds(10);
     service
 }
 
-/// Requests to the Service of a target, 20 a second.
+/// Sends 20 requests a second to the Service of a target.
 ///
-/// A test has no kube-proxy of its own, so each request goes the way that one would send it: the
-/// Service's port by its number, that port's name in the EndpointSlices, an endpoint there that is
-/// ready. No such endpoint is a failure, and so is one that does not answer with 200.
+/// The test has no kube-proxy, so each request follows its route: the port of the Service by its
+/// number, the name of that port in the EndpointSlices, and a ready endpoint there. A missing
+/// endpoint is a failure, and so is a response other than 200.
 struct Traffic {
     stop: Arc<AtomicBool>,
     sending: tokio::task::JoinHandle<(usize, Vec<String>)>,
@@ -66,14 +66,14 @@ impl Traffic {
         Self { stop, sending }
     }
 
-    /// How many requests were sent, and what became of those that failed.
+    /// Returns the number of requests, and the errors of those that failed.
     async fn end(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::SeqCst);
         self.sending.await.unwrap()
     }
 }
 
-/// One request to port 8080 of the Service of a target, or to what has taken its place.
+/// Sends a request to port 8080 of the Service of a target, or to its replacement.
 async fn request(backend: &Backend, target: &Target) -> Result<(), String> {
     let services = backend.list(target, "services").await;
     let service = services.first().ok_or("there is no Service")?;
@@ -98,7 +98,8 @@ async fn request(backend: &Backend, target: &Target) -> Result<(), String> {
     }
 }
 
-/// An endpoint that is ready at the port of this name: each in turn, where there are several.
+/// Returns a ready endpoint with a port of this name. If there are several, it alternates between
+/// them.
 fn usable(slices: &[Value], name: &Value) -> Option<(String, u16)> {
     static TURN: AtomicUsize = AtomicUsize::new(0);
     let of_slice = |slice: &Value| {
@@ -116,7 +117,8 @@ fn usable(slices: &[Value], name: &Value) -> Option<(String, u16)> {
     all.get(turn % all.len().max(1)).cloned()
 }
 
-/// The pods before have no port of the new name, and were out of the Service with it.
+/// The earlier pods have no port with the new name, so a renamed port of the Service would exclude
+/// them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_endpoint_with_a_crashing_image_fails_no_request() {
     let Some(control) = Control::new().await else {
@@ -155,15 +157,16 @@ async fn a_renamed_endpoint_with_a_crashing_image_fails_no_request() {
     assert_eq!(after["ports"][0]["name"], "api", "it is renamed once ready");
 }
 
-/// The new pods are behind the Service as soon as they are ready, and serve another number than those
-/// before.
+/// The Service selects the new pods as soon as they are ready, and they serve another number than the
+/// earlier ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_whose_number_changes_fails_no_request() {
     let Some(config) = cluster::config().await else {
         return;
     };
     let mut policy = quick();
-    // Both are ready for a while, and what ends serves until its address is out of the slices.
+    // Both are ready for a while, and a terminating pod serves until its address is removed from
+    // the slices.
     policy.timing.min_ready_seconds = 4;
     policy.timing.pre_stop_seconds = 4;
     let registry = TestRegistry::builder().start().await.expect("a registry");
@@ -206,7 +209,7 @@ async fn an_endpoint_whose_number_changes_fails_no_request() {
     assert_eq!(numbers, [(&json!(9090), &json!(9090))]);
 }
 
-/// An External Secret may come when the deployment has failed.
+/// An External Secret may be created after the deployment has failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_arrives_after_the_failure_brings_nothing_to_life() {
     let Some(control) = Control::new().await else {
@@ -256,7 +259,7 @@ async fn a_secret_that_arrives_after_the_failure_brings_nothing_to_life() {
     assert_eq!(uid(&now), uid(&pods), "the pods before go on, unrestarted");
 }
 
-/// A range that has changed is the autoscaler's only when the new pods are ready.
+/// Guards that the autoscaler gets the changed range only when the new pods are ready.
 #[tokio::test]
 async fn the_autoscaler_of_what_is_ready_stays_until_the_new_pods_are_ready() {
     let Some(config) = cluster::config().await else {
@@ -308,10 +311,11 @@ async fn the_autoscaler_of_what_is_ready_stays_until_the_new_pods_are_ready() {
     assert_eq!(autoscaler().await.1, 4);
 }
 
-/// Kubernetes does not time a Deployment that it has seen complete, with no copies, before.
+/// Guards against a rollout without an end: Kubernetes does not apply the deadline to a Deployment
+/// that was already complete without copies.
 ///
-/// The time is that from the first look after it was applied to the verdict; applying it and taking it
-/// back come on top.
+/// The measured time is that from the first observation after the apply to the verdict. The apply and
+/// the take-back take additional time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_deployment_over_a_slow_link_ends_at_its_progress_deadline() {
     let Some(mut config) = cluster::config().await else {
@@ -358,9 +362,10 @@ async fn a_first_deployment_over_a_slow_link_ends_at_its_progress_deadline() {
     );
 }
 
-/// Kubernetes keeps the condition of the template before until the new one makes progress.
+/// Guards against the condition of the earlier template, which Kubernetes keeps until the new one
+/// makes progress.
 ///
-/// 20 times; as often as `CHOREO_TEST_ROLLBACKS` says when that is set.
+/// The test has 20 rounds, or as many as `CHOREO_TEST_ROLLBACKS`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_right_after_a_deadline_is_judged_by_its_own_rollout() {
     let Some(control) = Control::new().await else {

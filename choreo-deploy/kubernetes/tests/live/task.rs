@@ -1,4 +1,4 @@
-//! Runs of tasks.
+//! Guards runs of tasks.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ struct Task {
 }
 
 impl Task {
-    /// A Manual Task that is deployed.
+    /// Deploys a Manual Task.
     async fn deployed(name: &str) -> Option<Self> {
         let config = cluster::config().await?;
         let registry = TestRegistry::builder()
