@@ -1,4 +1,5 @@
-//! The conformance suite fails on backends that break a promise: each clause can fail.
+//! Guards that the conformance suite fails on backends that break a promise, so that each clause
+//! can fail.
 #![expect(clippy::unwrap_used, reason = "the helpers below are tests too")]
 
 use std::collections::HashMap;
@@ -17,42 +18,42 @@ use choreo_deploy::rollout::{Rollout, RolloutPhase, RunStatus};
 use choreo_deploy::run::RunPhase;
 use choreo_deploy::{InMemoryBackend, Target};
 
-/// Which promise is broken.
+/// The broken promise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Breaks {
-    /// `apply` takes any generation.
+    /// `apply` accepts any generation.
     Fence,
-    /// `apply` judges the generation, waits, and then writes without judging again.
+    /// `apply` checks the generation, waits, and then writes without another check.
     FenceAcrossWaiting,
-    /// `apply` takes a tag after the digest of the same generation.
+    /// `apply` accepts a tag after the digest of the same generation.
     TagAfterDigest,
-    /// Everything is one target.
+    /// All targets are the same.
     Apartness,
     /// `remove` forgets the generation.
     Memory,
-    /// `observe` says ready where nothing was applied.
+    /// `observe` returns ready if nothing was applied.
     Absence,
-    /// `settle` removes what is needed.
+    /// `settle` removes objects that are needed.
     Settling,
-    /// `update_pull_secret` succeeds where nothing is.
+    /// `update_pull_secret` succeeds if there is nothing.
     NotFound,
-    /// `remove` fails where nothing is.
+    /// `remove` fails if there is nothing.
     RemovingNothing,
-    /// `observe` says ready where what was applied is gone.
+    /// `observe` returns ready if the applied objects were deleted.
     Loss,
     /// `take_back` does nothing.
     TakingBack,
-    /// What `take_back` took back can be applied again.
+    /// A generation that was taken back can be applied again.
     TakenBackForGood,
-    /// `apply` pulls without a credential where it is to pull as before.
+    /// `apply` pulls without a credential instead of with the earlier one.
     AsBefore,
-    /// `apply` stops half way and does not go on when called again.
+    /// `apply` stops halfway, and does not continue when it is called again.
     Repetition,
-    /// The same run id starts again.
+    /// The same run id starts a second run.
     RunOnce,
     /// A run that was never started has succeeded.
     UnknownRun,
-    /// More lines than were asked for.
+    /// `logs` returns more lines than requested.
     Logs,
 }
 
@@ -95,7 +96,7 @@ impl Broken {
         target
     }
 
-    /// Replaces whatever is there, whatever its generation.
+    /// Replaces any release of any generation.
     async fn force(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
         let present = self
             .inner
@@ -185,7 +186,7 @@ impl DeploymentBackend for Broken {
             return Ok(());
         }
         if self.is(Breaks::TakenBackForGood) {
-            // What is remembered is the generation alone.
+            // The wrapped backend stores only the generation.
             return match before {
                 Some(before) => self.inner.apply(before).await,
                 None => self.inner.remove(target, generation).await,
@@ -222,7 +223,7 @@ impl DeploymentBackend for Broken {
             ));
         }
         if self.is(Breaks::Memory) {
-            // What is remembered is older than what was asked for.
+            // The wrapped backend stores an older generation than the requested one.
             return self.inner.remove(target, known.unwrap_or_default()).await;
         }
         self.inner.remove(target, generation).await
@@ -272,7 +273,7 @@ impl LogReader for Broken {
     }
 }
 
-/// Asserts that a clause fails on what breaks it, and passes on what does not.
+/// Asserts that a clause fails on the backend that breaks it, and passes on the others.
 macro_rules! fails {
     ($($clause:ident: $breaks:ident,)*) => {$(
         #[test]

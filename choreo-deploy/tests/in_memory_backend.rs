@@ -1,4 +1,4 @@
-//! The backend in memory keeps every promise of a backend.
+//! Guards that the backend in memory passes the conformance suite of backends.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The store in memory keeps every promise of a store.
+//! Guards that the store in memory passes the conformance suite of stores.
 
 use choreo_deploy::store::InMemoryStore;
 

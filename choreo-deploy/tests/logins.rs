@@ -1,4 +1,4 @@
-//! Whose login reaches a registry: always the present one of the tenant who deploys.
+//! Guards that a registry always receives the current login of the tenant that deploys.
 #![cfg(feature = "client")]
 #![expect(clippy::unwrap_used, reason = "the helpers below are tests too")]
 
@@ -36,7 +36,7 @@ const REGISTRIES: [&str; 2] = ["images", "mirror"];
 const HOST: &str = "registry.example.com";
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
 
-/// A registry that takes every login, and remembers which ones it was sent.
+/// A registry that accepts every login, and records the logins that it receives.
 #[derive(Debug)]
 struct Recorder {
     logins: Mutex<Vec<String>>,
@@ -68,7 +68,8 @@ impl HttpTransport for Recorder {
     }
 }
 
-/// The fault that the property is for: clients by registry, host and version alone.
+/// The fault that the property detects: clients are cached without their tenant, by registry, host
+/// and version.
 #[derive(Debug)]
 struct KeyedWithoutTenant {
     inner: ClientResolver,
@@ -94,10 +95,10 @@ impl ImageResolver for KeyedWithoutTenant {
     }
 }
 
-/// What happens to the registry of an organization.
+/// A change of the registry of an organization, or a deployment.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// It is registered, or its login is entered again.
+    /// The registry is registered, or its login is entered again.
     Enter,
     Remove,
     Deploy,
@@ -163,7 +164,7 @@ impl Platform {
         self.store.put_registry(new, expected).await.unwrap();
     }
 
-    /// Which logins the registry sees while an image is deployed.
+    /// Returns the logins that the registry receives while an image is deployed.
     async fn deploy(&self, organization: &str, registry: &str, number: usize) -> Vec<String> {
         let image = format!("{HOST}/{organization}/app:{number}");
         let image = RequestedImage::new(image.parse().unwrap());
@@ -172,14 +173,14 @@ impl Platform {
             component(registry).parse().unwrap(),
         );
         let submission = Submission::new(component, image, Cause::Manual);
-        // Without a registration it is refused, and nobody is asked.
+        // Without a registration, the deployment is rejected without a request.
         if self.deployer.accept(submission).await.is_ok() {
             self.deployer.work_until_idle().await.unwrap();
         }
         std::mem::take(&mut *self.transport.logins.lock().unwrap())
     }
 
-    /// Lives through a history, and compares who logs in with who should.
+    /// Executes a history, and compares the received logins with the expected ones.
     async fn live(&self, history: &History) -> TestCaseResult {
         let mut present: HashMap<(usize, usize), String> = HashMap::new();
         for (number, &(organization, registry, event)) in history.iter().enumerate() {
@@ -213,7 +214,7 @@ impl Platform {
     }
 }
 
-/// The same in every organization.
+/// The name is equal in every organization.
 fn component(registry: &str) -> String {
     format!("uses-{registry}")
 }
@@ -245,7 +246,7 @@ fn the_login_that_reaches_a_registry_is_the_tenants_present_one() {
     lived.unwrap();
 }
 
-/// The control: with clients that are kept as they once were, the property fails.
+/// The control: the property fails if clients are cached without their tenant.
 #[test]
 fn clients_without_their_tenant_are_noticed() {
     let mut runner = TestRunner::new(Config {
@@ -264,7 +265,7 @@ fn clients_without_their_tenant_are_noticed() {
     lived.unwrap_err();
 }
 
-/// A client that was made before went on by the policy of then.
+/// Guards against a client that continues to use the policy from the time of its creation.
 #[test]
 fn clients_are_made_anew_under_another_policy() {
     choreo_deploy::conformance::block_on(async {

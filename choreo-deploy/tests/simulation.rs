@@ -1,6 +1,7 @@
-//! Histories of several workers over the store in memory, as seeds make them.
+//! Simulates histories of several workers over the store in memory.
 //!
-//! `CHOREO_TEST_CASES` sets how many (default 200), `CHOREO_TEST_SEED` the first.
+//! `CHOREO_TEST_CASES` sets the number of histories (default 200), `CHOREO_TEST_SEED` the first
+//! seed.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ fn every_history_keeps_every_promise() {
     keeps_every_promise(200, Memory::default);
 }
 
-/// What a seed has found is found again.
+/// Guards that a failure can be repeated with its seed.
 #[test]
 fn a_seed_makes_the_same_history_again() {
     for seed in 1..=20 {
@@ -32,7 +33,7 @@ fn a_seed_makes_the_same_history_again() {
     }
 }
 
-/// What could go wrong does: else the histories above would prove nothing.
+/// The control: every kind of fault occurs in the histories.
 #[test]
 fn histories_are_eventful() {
     let histories = (1..=30).map(|seed| simulate(seed, EVENTS, Memory::default()));

@@ -1,7 +1,7 @@
-//! `verify` and a deployment give the same verdict for the same registry.
+//! Guards that `verify` and a deployment return the same verdict for the same registry.
 //!
-//! Every combination of what a registry can answer at `/v2/`, at its token server, for a manifest and
-//! for a configuration, seen once by the person who registers it and once by a deployment.
+//! The cases are all combinations of the responses of a registry to `/v2/`, at its token server, for
+//! a manifest and for a configuration. A person and a deployment get each of them.
 #![cfg(feature = "client")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -80,7 +80,7 @@ const TOKENS: [Answer; 7] = [
     answer(404, ""),
     answer(503, ""),
 ];
-/// `None` is the manifest itself.
+/// `None` returns the manifest itself.
 const MANIFESTS: [Option<Answer>; 13] = [
     None,
     Some(asks(BEARER)),
@@ -118,8 +118,8 @@ fn manifest() -> Response<String> {
     response.body(body).unwrap()
 }
 
-/// A registry that gives these answers, each of them always, and its manifest once it was shown what
-/// it asked for.
+/// Returns a registry that always gives these responses. It returns its manifest to a request with
+/// the credential of its challenge.
 fn registry(
     [root, token, config]: [Answer; 3],
     refusal: Option<Answer>,
@@ -173,11 +173,12 @@ async fn deployed(
     resolver.resolve(&image(), &access).await
 }
 
-/// Whether a person and a deployment are told the same.
+/// Returns `true` if a person and a deployment get the same verdict.
 fn agree(access: &Access, deployed: &Result<ResolvedImage, ResolveError>) -> bool {
     match (access.class(), deployed) {
         (AccessClass::PullAllowed, Ok(image)) => access.image() == Some(image),
-        // The person is there to look at the host again; the nodes may still know better.
+        // A person can correct the host. A deployment continues, because the nodes may reach the
+        // registry.
         (
             AccessClass::NotCheckable | AccessClass::Blocked | AccessClass::NotARegistry,
             Err(ResolveError::NotCheckable(_)),
@@ -225,6 +226,6 @@ async fn a_person_and_a_deployment_are_told_the_same() {
             }
         }
     }
-    // All but the one that needs no image.
+    // Every class except the one without an image.
     assert_eq!(classes.len(), 11, "{classes:?}");
 }

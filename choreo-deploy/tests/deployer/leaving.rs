@@ -164,8 +164,8 @@ fn options(per_plane: usize) -> DeployerOptions {
     options
 }
 
-/// Removals count on the data plane that they change: on none are more changes at once than may be,
-/// whether a target moves away from it, is removed, or is deployed to it.
+/// Guards that removals count on the data plane that they change. A data plane never has more
+/// concurrent changes than allowed, whether a target leaves it, is removed, or is deployed to it.
 #[tokio::test(start_paused = true)]
 async fn removals_count_on_the_data_plane_that_they_change() {
     let (old, new) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
@@ -221,8 +221,8 @@ async fn removals_count_on_the_data_plane_that_they_change() {
     assert_eq!([old.most(), new.most()], [1, 1]);
 }
 
-/// A data plane that does not answer to removals holds up no change on the data plane that targets
-/// move to.
+/// Guards that a data plane that does not answer removals delays no change on the data plane that
+/// targets move to.
 #[tokio::test(start_paused = true)]
 async fn a_removal_that_hangs_holds_up_only_the_data_plane_that_it_leaves() {
     let (old, new) = (Arc::new(Plane::default()), Arc::new(Plane::default()));

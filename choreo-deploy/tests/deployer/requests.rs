@@ -349,7 +349,7 @@ async fn an_image_whose_user_is_forbidden_fails_before_anything_is_applied() {
     }
 }
 
-/// Guards against a panic with a limit that is disabled by a time that never comes.
+/// Guards against a panic with a limit that is disabled by a time that never arrives.
 #[tokio::test(start_paused = true)]
 async fn limits_may_be_as_long_as_time() {
     let mut options = DeployerOptions::default();

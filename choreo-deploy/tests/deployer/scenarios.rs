@@ -1,4 +1,4 @@
-//! The deployer with parts that work.
+//! Tests the deployer without faults.
 
 use crate::world::{World, codes, id, key, reason, submission, target};
 use choreo_deploy::Intake;

@@ -1,7 +1,7 @@
-//! Schedules beside the programs whose rules they are, written in Go.
+//! Compares schedules with the Go programs that define their rules.
 //!
-//! Where Go is installed, the program in the folder beside this file is built from Go modules and
-//! asked about generated cases; `CHOREO_TEST_CASES` sets their number (default 20,000).
+//! If Go is installed, the program in the folder next to this file is built from Go modules and
+//! checks generated cases. `CHOREO_TEST_CASES` sets their number (default 20,000).
 
 #![expect(
     clippy::unwrap_used,

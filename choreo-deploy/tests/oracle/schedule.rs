@@ -1,4 +1,4 @@
-//! Schedules and time zones beside what Kubernetes' API server makes of them.
+//! Compares schedules and time zones with the API server of Kubernetes.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -38,19 +38,19 @@ fn a_schedule_is_taken_where_the_api_server_takes_it() {
         texts = (0..left.min(BATCH)).map(|_| generator.schedule()).collect();
         left -= texts.len();
     }
-    // Only refusals, or none, would show little.
+    // If all or none were rejected, the test would prove little.
     let share = total / 10..total * 9 / 10;
     assert!(share.contains(&taken), "{taken} of {total} taken");
 }
 
-/// The comparison above would find a difference.
+/// The control: the comparison above finds a difference.
 #[test]
 #[should_panic(expected = "\"* * * * 7\"")]
 fn another_verdict_is_found() {
     compare("* * * * 7", &Answer::default());
 }
 
-/// How many are taken.
+/// Returns the number of valid ones.
 fn compare_schedules(oracle: &Oracle, texts: &[String]) -> usize {
     let mut taken = Vec::new();
     for (text, answer) in texts.iter().zip(ask_about_schedules(oracle, texts)) {
@@ -58,7 +58,7 @@ fn compare_schedules(oracle: &Oracle, texts: &[String]) -> usize {
             taken.push((canonical, answer.schedule));
         }
     }
-    // What is kept and sent means the same as what was written.
+    // The canonical text has the same meaning as the original.
     let (canonical, meant): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
     let answers = ask_about_schedules(oracle, &canonical);
     for ((text, meant), answer) in canonical.iter().zip(meant).zip(answers) {
@@ -68,10 +68,10 @@ fn compare_schedules(oracle: &Oracle, texts: &[String]) -> usize {
     canonical.len()
 }
 
-/// Compares the verdicts, and gives the schedule as it is kept.
+/// Compares the verdicts, and returns the canonical schedule.
 fn compare(text: &str, answer: &Answer) -> Option<String> {
     let ours = text.parse::<Cron>();
-    // A field that never comes, and an interval that is not what it says.
+    // A schedule that never runs, and one whose real interval is shorter than stated, are rejected.
     let takes = answer.refused.is_none() && !answer.empty && !answer.short;
     assert_eq!(ours.is_ok(), takes, "{text:?}: {ours:?} beside {answer:?}");
     if let Err(error) = &ours {
@@ -121,14 +121,14 @@ fn the_time_zones_are_those_of_the_api_server() {
     }
 }
 
-/// The zones that come with Go, which the API server has built in.
+/// The time zones of Go, which the API server has built in.
 fn database() -> PathBuf {
     let root = Command::new("go").args(["env", "GOROOT"]).output().unwrap();
     let root = String::from_utf8(root.stdout).unwrap();
     PathBuf::from(root.trim()).join("lib/time/zoneinfo.zip")
 }
 
-/// What people write, and each corner of the grammar.
+/// Common schedules, and the edge cases of the grammar.
 const CHOSEN: [&str; 40] = [
     "",
     " ",
@@ -172,7 +172,7 @@ const CHOSEN: [&str; 40] = [
     "0 0 1 1 * *",
 ];
 
-/// The same cases in each run: `SplitMix64`.
+/// A generator of pseudo-random cases (SplitMix64), which are the same in each run.
 struct Generator(u64);
 
 impl Generator {
@@ -264,7 +264,7 @@ impl Generator {
         text
     }
 
-    /// One or two characters more, less or other.
+    /// Inserts, removes or replaces one or two characters.
     fn mutate(&mut self, text: &str) -> String {
         let mut text: Vec<char> = text.chars().collect();
         for _ in 0..=self.number(2) {
