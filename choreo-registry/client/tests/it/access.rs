@@ -1,5 +1,5 @@
-//! Each row from an answer to its class, through the whole client: what a registry says to whom, and
-//! what the person who registered it reads.
+//! Each answer of a registry and its class, through the whole client, with the message for the
+//! person who registered it.
 
 use std::sync::Arc;
 
@@ -152,7 +152,7 @@ async fn what_is_served_has_its_class() {
     }
 }
 
-/// What a registry asks for, and what its token server answers.
+/// Guards the class of each combination of a registry's challenge and its token server's answer.
 #[tokio::test(start_paused = true)]
 async fn each_answer_about_a_login_has_its_class() {
     use AccessClass as C;

@@ -103,8 +103,8 @@ fn flawed(flaw: Flaw) -> TransportFixture {
     })
 }
 
-/// Only addresses and names are opened by the flaw of the policy, for the inner transport judges
-/// what else there is.
+/// The flaw of the policy allows only addresses and names, because the inner transport checks
+/// everything else.
 #[test]
 fn each_flaw_fails_the_clause_that_is_meant_for_it() {
     let flaws: [(Flaw, &[&str]); 7] = [

@@ -210,7 +210,7 @@ async fn a_broken_bearer_challenge_never_falls_back_to_the_password() {
     );
 }
 
-/// The registry speaks plain HTTP; asked over TLS it gives no handshake.
+/// The registry serves plain HTTP, so a TLS handshake with it fails.
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_failed_handshake_is_told_apart() {

@@ -36,7 +36,7 @@ async fn lies_about_the_digest_are_found() {
     );
     let error = kind(&client, &registry, &format!("team/app@{digest}")).await;
     assert_eq!(error, ErrorKind::DigestMismatch);
-    // An empty header, or none, is no claim.
+    // An empty or absent header claims nothing.
     for fault in [
         Fault::on(Method::GET, MANIFESTS).digest(""),
         Fault::on(Method::GET, MANIFESTS).without_digest(),
@@ -112,7 +112,7 @@ async fn broken_connections_are_repeated_and_then_unreachable() {
         let requests = registry.requests().len();
         assert_eq!(requests, 5, "the first question and the configuration too");
 
-        // A name that is not known yet, so that its manifest is asked for.
+        // An unknown name, so that the client requests its manifest.
         registry.push("team/app", "2", &cart()).unwrap();
         registry.inject(fault.times(3));
         let error = resolve(&client, &registry, "team/app:2").await.unwrap_err();

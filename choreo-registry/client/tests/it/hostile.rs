@@ -1,9 +1,10 @@
 //! Registries that want the credential sent elsewhere: made-up conversations in which every answer
 //! may be a challenge, a redirect, a token, a document or none, and everything points anywhere.
 //!
-//! One seed is one script. What must hold over each of them: no byte of the credential and no token
-//! reaches an origin that may not have it, raw or encoded; each call ends at its deadline, by a clock
-//! that slowness turns at once; and what a call sends and keeps is bounded.
+//! Each seed gives one script. These properties are checked for each script: no byte of the
+//! credential and no token reaches an origin that may not have it, raw or encoded; each call ends
+//! at its deadline, by a clock that only delays advance; and the bytes that a call sends and keeps
+//! are bounded.
 
 mod naive;
 mod script;
@@ -21,7 +22,7 @@ use self::{
 };
 use crate::cases;
 
-/// What the calls of one script came to.
+/// The results of the calls of one script.
 #[derive(Debug, Default)]
 struct Tally {
     calls: usize,
@@ -31,7 +32,7 @@ struct Tally {
     most: usize,
 }
 
-/// A clock that nobody waits for.
+/// A paused clock, which advances without real waiting.
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -100,7 +101,7 @@ async fn play_by(choices: Choices, seed: u64) -> Tally {
     tally
 }
 
-/// One call: what it shows, and how many things it gets at most.
+/// Makes one call and returns its text and the most things that it may get.
 async fn call(client: &RegistryClient, stage: &Stage) -> (String, usize) {
     let form = [":1", ":1", "", PINNED][stage.choose(4)];
     let image = format!("{}/team/app{form}", stage.home.domain);
@@ -124,9 +125,9 @@ async fn call(client: &RegistryClient, stage: &Stage) -> (String, usize) {
     }
 }
 
-/// To get one thing takes at most: to ask what the registry wants, a token in both ways and the
-/// question, and once more the latter two. Each of these six redirects five times. Of the answers
-/// one in ten may be asked for again, and ten at first.
+/// The most requests for one thing: the request for the login, a token request of each kind and
+/// the request itself, and once more the latter two. Each of these six is redirected five times.
+/// The budget for retries is ten, plus one for every ten answers.
 fn most_requests(gets: usize) -> usize {
     let once = 6 * (1 + 3 + 3) * gets;
     once + once / 10 + 10

@@ -35,8 +35,8 @@ impl Random {
     }
 }
 
-/// The registry and its token server: a token says whose it is, a manifest is for whoever comes with
-/// a token for it.
+/// The registry and its token server: a token names its login, and a manifest is served to any
+/// client with a token for it.
 #[derive(Debug)]
 struct Registry {
     random: Mutex<Random>,

@@ -40,7 +40,7 @@ pub(crate) fn cases(usual: u32) -> u32 {
         .unwrap_or(usual)
 }
 
-/// What an operator allows for a registry on the same machine.
+/// The policy of an operator that allows a registry on the same machine.
 pub(crate) fn loopback(registry: &TestRegistry) -> Egress {
     Egress::tenant()
         .allow_network("127.0.0.0/8".parse().unwrap())

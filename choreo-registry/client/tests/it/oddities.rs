@@ -117,7 +117,7 @@ async fn a_digest_header_that_is_none_is_passed_over() {
     }
 }
 
-/// A sign-in page in front of a registry is no damaged image.
+/// Guards that a sign-in page in front of a registry is not reported as a damaged image.
 #[tokio::test]
 async fn a_web_page_in_place_of_a_manifest_is_not_the_registrys() {
     for (name, reference) in [("1", ":1".to_owned()), (ZEROS, format!("@sha256:{ZEROS}"))] {
@@ -171,7 +171,8 @@ async fn what_is_compressed_unasked_is_read_or_told_apart_from_a_damaged_image()
     }
 }
 
-/// What has the right digest is what the registry stores, whatever is said around it.
+/// Guards that content with the right digest is attributed to the registry, whatever its headers
+/// say.
 #[tokio::test]
 async fn content_that_matches_its_digest_is_judged_by_itself() {
     let body = r#"{"schemaVersion":1,"name":"team/app"}"#;

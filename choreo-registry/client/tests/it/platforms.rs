@@ -1,4 +1,4 @@
-//! What an image is built for and runs as, wherever it says so.
+//! The platforms and the configuration of an image, from each document that may state them.
 
 use std::sync::Arc;
 
@@ -89,7 +89,8 @@ async fn an_image_without_an_index_says_in_its_configuration_what_it_is_built_fo
     assert_eq!(image.runs_as_root(), Some(false));
 }
 
-/// The configuration was not asked for: without it the image is resolved all the same.
+/// Guards that an image is resolved even if its configuration cannot be read, because the caller
+/// did not request it.
 #[tokio::test]
 async fn a_configuration_that_cannot_be_read_leaves_the_platform_unknown() {
     let (_, _, body) = Shelf::new().single(CONFIG);

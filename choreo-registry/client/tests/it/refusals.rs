@@ -1,5 +1,5 @@
-//! What a refusal means depends on who gives it and on what was proven before. The registries are
-//! those of public bug reports: ghcr.io, Amazon ECR, Artifact Registry, Scaleway, Harbor, and
+//! The meaning of a refusal, which depends on its sender and on the previous proof. The registries
+//! are those of public bug reports: ghcr.io, Amazon ECR, Artifact Registry, Scaleway, Harbor, and
 //! registries behind gateways that do not serve `/v2/`.
 
 use std::sync::Arc;
@@ -55,7 +55,8 @@ async fn verify(user: Option<&str>, transport: ScriptedTransport, image: Option<
     client.verify(image.as_ref()).await
 }
 
-/// Whatever a token server says to a login alone, there is no repository that it could mean.
+/// Guards that no answer of a token server to a login alone is read as a missing right, because
+/// the request names no repository.
 #[tokio::test]
 async fn a_token_server_that_refuses_the_login_is_no_missing_right() {
     for number in [400, 401, 403, 404, 405] {
@@ -157,7 +158,7 @@ async fn a_refusal_after_a_token_is_a_missing_right() {
     assert_eq!(transport.requests().iter().filter(bearer).count(), 2);
 }
 
-/// Nodes never ask `/v2/`: an odd answer there decides nothing.
+/// Guards that an unexpected answer from `/v2/` decides nothing, because nodes never request it.
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_does_not_serve_its_root_can_be_pulled_from() {
     let page = || {
@@ -261,7 +262,7 @@ async fn a_registry_behind_a_redirect_is_asked_as_anyone() {
             }
         }
     }
-    // What anyone may not have stays refused.
+    // A refusal of an anonymous request is final.
     let registry = script()
         .answer(PING, status(200, ""))
         .answer(MANIFEST, moved())
@@ -272,7 +273,8 @@ async fn a_registry_behind_a_redirect_is_asked_as_anyone() {
     assert!(access.message().contains("cloud.example"), "{access}");
 }
 
-/// A token server may trust the address that asks: what it gives must not go to whoever named it.
+/// Guards that a foreign token server receives no request: it may trust the client's address, and
+/// the registry that named it would receive the token.
 #[tokio::test]
 async fn a_token_server_elsewhere_is_asked_by_nobody() {
     let wants = r#"Bearer realm="https://auth.example.net/token",service="s""#;

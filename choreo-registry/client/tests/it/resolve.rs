@@ -1,4 +1,4 @@
-//! What a name resolves to, and how many requests that takes.
+//! The digest that a name resolves to, and the number of requests for it.
 
 use choreo_registry::image::MediaType;
 use choreo_registry_client::ErrorKind;
@@ -116,8 +116,8 @@ async fn basic_and_bearer_logins_resolve() {
     }
 }
 
-/// Cold: what does it want, the token, the manifest, the configuration. Warm: the manifest. Another
-/// repository: its token, its manifest and its configuration.
+/// A cold client requests `/v2/`, the token, the manifest and the configuration. A warm client
+/// requests the manifest. Another repository costs a token, a manifest and a configuration.
 #[tokio::test]
 async fn a_warm_client_asks_once() {
     let registry = guarded(true).await;
@@ -149,7 +149,7 @@ async fn a_token_that_was_revoked_is_replaced_once() {
         "refused, a new token, the manifest"
     );
 
-    // A registry that refuses every token is not asked for ever.
+    // Guards that the client gives up on a registry that refuses every token.
     let wants = format!(
         r#"Bearer realm="{}",service="{}",error="invalid_token""#,
         registry.realm().unwrap(),
@@ -182,7 +182,7 @@ async fn asking_again_takes_one_request_without_a_body() {
     let registry = guarded(true).await;
     let client = client(&registry, Some(PASSWORD));
     let first = resolve(&client, &registry, "team/app:1").await.unwrap();
-    // What it wants, a token, the manifest, the configuration.
+    // `/v2/`, a token, the manifest and the configuration.
     assert_eq!(registry.requests().len(), 4);
 
     registry.clear_requests();

@@ -83,7 +83,7 @@ async fn docker_hub_is_spoken_to_at_its_own_hosts() {
     );
 }
 
-/// A realm with a query of its own, and a scope that is not the repository's.
+/// Guards a realm that already has a query, and a scope other than the repository's.
 #[tokio::test]
 async fn the_registrys_own_scope_is_asked_for_when_it_insists() {
     let root = "https://registry.example.com";

@@ -11,7 +11,7 @@ use http::Method;
 
 use crate::{MANIFESTS, PASSWORD, client, guarded, image, resolve};
 
-/// Everything that can be shown or logged, at the noisiest level of every crate on the way.
+/// Guards all text that can be shown or logged, with every crate at its most verbose level.
 #[test]
 fn no_secret_is_shown_or_logged() {
     let log = Log::default();
@@ -27,7 +27,7 @@ fn no_secret_is_shown_or_logged() {
         .enable_all()
         .build()
         .unwrap();
-    // For the whole process: what the other tests log meanwhile may hold no secret either.
+    // The subscriber is global: the logs of concurrent tests may contain no secret either.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let shown = runtime.block_on(everything_shown());
 

@@ -1,8 +1,8 @@
 //! Addresses of the inside in every spelling, at every place where a user or a registry can put one.
 //!
-//! The transport is a recorder: it answers what a hostile registry would and writes down where each
-//! request goes. So nothing is sent anywhere, whoever fails; where something must be dialled to prove
-//! a point, it is a listener on loopback.
+//! The transport is a recorder: it answers as a hostile registry would and records the destination
+//! of each request. No traffic leaves the machine, even if a test fails; the tests that must dial
+//! use a listener on loopback.
 
 use std::{
     collections::BTreeSet,
@@ -132,7 +132,7 @@ fn spellings(octets: [u8; 4]) -> BTreeSet<String> {
     }
     found.insert(format!("[2002:{high:x}:{low:x}::]"));
     found.insert(format!("[2002:{high:x}:{low:x}:0:0:0:0:1]"));
-    // Teredo holds the client's address inverted.
+    // Teredo addresses contain the client's address inverted.
     found.insert(format!(
         "[2001:0:0:0:0:0:{:x}:{:x}]",
         high ^ 0xffff,
@@ -302,7 +302,7 @@ async fn a_public_address_is_visited() {
     }
 }
 
-/// The seventh place: the host that a user registers. It is no host at all, or it is blocked.
+/// The seventh place: the host that a user registers. It is either rejected as a host or blocked.
 #[tokio::test]
 async fn no_spelling_as_a_registrys_host_leads_inside() {
     let mut parsed = 0;
@@ -334,8 +334,8 @@ fn loopback_spellings() -> Vec<String> {
         .into_iter()
         .filter(|text| !text.starts_with('[') || is_mapped(text))
         .filter(|text| {
-            // What a URL parser takes for another address, or a name, must not be dialled by the
-            // control.
+            // The control must not dial a text that a URL parser reads as another address or as a
+            // name.
             let url = url::Url::parse(&format!("http://{text}/"));
             let host = url.as_ref().ok().and_then(url::Url::host);
             match host {

@@ -145,7 +145,8 @@ async fn circles_end() {
     }
 }
 
-/// What was read is kept, and the list says that it is not whole.
+/// Guards that an incomplete list keeps the tags that were read, and reports that it is
+/// incomplete.
 #[tokio::test(start_paused = true)]
 async fn a_list_that_breaks_off_keeps_what_was_read() {
     let list = "https://registry.example.com/v2/team/app/tags/list";

@@ -1,4 +1,4 @@
-//! What a credential is good for.
+//! The access that a credential gives.
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
 //! A registry behind a wire that misbehaves by script: latency, resets, half-closed connections, drips,
 //! bodies that are cut, changed, huge or endless.
 //!
-//! What must hold over each script: an answer is the true one or an error of a fitting kind, the call
-//! ends at its deadline, and nothing of a broken conversation is left for the next one.
+//! These properties are checked for each script: an answer is the true one or an error of a
+//! fitting kind, the call ends at its deadline, and no state of a broken exchange affects the next
+//! one.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +22,7 @@ use tokio::{
 
 use crate::{cases, open};
 
-/// What happens to the bytes that a registry sends on one connection.
+/// The fault in the bytes that a registry sends on one connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mischief {
     None,
@@ -205,7 +206,7 @@ fn mischief(seed: u32) -> Mischief {
     }
 }
 
-/// What may come of a mischief other than the true answer.
+/// Returns whether an error is a valid result of a fault.
 fn fits(mischief: Mischief, error: ErrorKind) -> bool {
     use ErrorKind as K;
     match mischief {
@@ -214,7 +215,7 @@ fn fits(mischief: Mischief, error: ErrorKind) -> bool {
         Mischief::Reset(_) | Mischief::HalfClose(_) => {
             matches!(error, K::Unreachable | K::InvalidResponse | K::Timeout)
         }
-        // Read as the answer to the first question, of which nobody reads the body, or too large.
+        // Read as the answer to the first request, whose body is not read, or too large.
         Mischief::Huge | Mischief::Endless => {
             matches!(
                 error,

@@ -1,4 +1,4 @@
-//! What a malicious registry answers, made from choices: one seed, one script.
+//! The answers of a malicious registry, made from choices: one script for each seed.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -7,8 +7,8 @@ use choreo_registry::Digest;
 use choreo_registry_client::transport::TransportErrorKind;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-/// The source of everything that a script decides: bytes while there are any, then SplitMix64, or
-/// zeros when there is no seed.
+/// The source of all decisions of a script: bytes while there are any, then SplitMix64, or zeros
+/// without a seed.
 #[derive(Debug)]
 pub(crate) struct Choices {
     bytes: Bytes,
@@ -63,7 +63,7 @@ impl Choices {
     }
 }
 
-/// What was asked for, as far as a plausible answer depends on it.
+/// The kind of a request, as far as a plausible answer depends on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Asked {
     Api,
@@ -364,7 +364,7 @@ impl Script {
 fn answer(status: u16, name: HeaderName, value: &[u8], body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    // What no header may carry is not sent.
+    // A value that a header may not contain is not sent.
     if let Ok(value) = HeaderValue::from_bytes(value) {
         response.headers_mut().insert(name, value);
     }
@@ -393,7 +393,8 @@ const HOME: [&str; 9] = [
     "{s}:/\\{h}\\token",
 ];
 
-/// Near misses of home, known token servers, other hosts, addresses inside, and what is no address.
+/// Names similar to the registry's, known token servers, other hosts, inside addresses, and texts
+/// that are not addresses.
 const ELSEWHERE: [&str; 67] = [
     "https://{b}:8443/token",
     "https://{b}:80/token",
@@ -490,7 +491,7 @@ const SCOPES: [&[u8]; 8] = [
     b",scope=\"\"",
 ];
 
-/// What answers carry that may lead a client elsewhere.
+/// Headers that may lead a client to another host.
 const LEADING: [&str; 9] = [
     "alt-svc",
     "content-location",
@@ -572,7 +573,7 @@ static INDEX: LazyLock<String> = LazyLock::new(|| {
 /// Over every limit.
 static HUGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'{'; 5 * 1024 * 1024].into());
 
-/// Over every limit, and what was asked for.
+/// A valid answer that exceeds every limit.
 static MANY: LazyLock<Bytes> = LazyLock::new(|| {
     let tags = vec!["\"1\""; 1_300_000].join(",");
     format!("{{\"tags\":[{tags}]}}").into()

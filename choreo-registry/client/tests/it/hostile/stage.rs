@@ -115,7 +115,7 @@ impl Stage {
         }
     }
 
-    /// A number for whoever plays, from the script's own choices.
+    /// Returns a number below the limit, from the script's own choices.
     pub(crate) fn choose(&self, limit: usize) -> usize {
         self.script.lock().unwrap().choices().below(limit)
     }
@@ -128,12 +128,12 @@ impl Stage {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// How often somebody who may have it was shown the credential or a token.
+    /// Returns how often an authorized origin received the credential or a token.
     pub(crate) fn logins(&self) -> usize {
         self.logins.load(Ordering::Relaxed)
     }
 
-    /// What reached whom that should not have.
+    /// Returns the secrets that reached an unauthorized origin.
     pub(crate) fn faults(&self) -> Vec<String> {
         self.faults.lock().unwrap().clone()
     }
@@ -170,7 +170,8 @@ impl Stage {
             return;
         }
         let text = text(request);
-        // A registry behind a redirect gives tokens of its own to anyone, and is shown them.
+        // A registry behind a redirect issues separate tokens to anyone, and may receive them
+        // again.
         let shown = authorization.map(|value| value.to_str().unwrap());
         let its_own = shown.filter(|shown| {
             let given = self.given_elsewhere.lock().unwrap();
@@ -190,7 +191,7 @@ impl Stage {
         }
     }
 
-    /// The next answer, with a token of its own.
+    /// Returns the next answer, with a separate token.
     fn next(&self, request: &http::Request<Bytes>, origin: &str) -> super::script::Act {
         let token = format!("{TOKEN}{}", self.requests());
         let both = || [token.clone(), format!("{token}-two")];
@@ -207,7 +208,7 @@ impl Stage {
     }
 }
 
-/// Nothing: what a client shows of itself is searched for tokens.
+/// Shows nothing, because the `Debug` of a client is searched for tokens.
 impl fmt::Debug for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stage")
@@ -301,19 +302,19 @@ fn decoded(bytes: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Whether a text in lower case holds the credential or a part of it, raw or encoded.
+/// Returns whether a text in lower case contains the credential or a part of it, raw or encoded.
 fn shows_credential(text: &str) -> bool {
     NEEDLES.iter().any(|needle| text.contains(needle))
 }
 
-/// Whether what is shown of a client holds one of its secrets.
+/// Returns whether the visible text of a client contains one of its secrets.
 pub(crate) fn exposes(shown: &str) -> bool {
     let shown = shown.to_ascii_lowercase();
     let mut secret = NEEDLES.iter().skip(1);
     shown.contains(TOKEN) || secret.any(|needle| shown.contains(needle))
 }
 
-/// What to look for, in lower case; the user name first.
+/// The texts to search for, in lower case; the user name first.
 static NEEDLES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let pair = format!("{USERNAME}:{PASSWORD}");
     let mut needles = vec![USERNAME.to_owned(), "canary".to_owned(), "horse".to_owned()];
@@ -334,7 +335,8 @@ static NEEDLES: LazyLock<Vec<String>> = LazyLock::new(|| {
     needles
 });
 
-/// What stands in base64 of any text that holds the secret so many bytes after a multiple of three.
+/// Returns the base64 of the secret at this offset from a multiple of three bytes, without the
+/// characters that depend on its neighbours.
 fn base64_inside(secret: &str, shift: usize) -> [String; 2] {
     let bytes = [&vec![0; shift][..], secret.as_bytes()].concat();
     let own = (shift * 8).div_ceil(6)..bytes.len() * 8 / 6;
@@ -343,8 +345,8 @@ fn base64_inside(secret: &str, shift: usize) -> [String; 2] {
     [standard, for_urls].map(|text| text[own.clone()].to_owned())
 }
 
-/// The control of the search: each way of writing the secret is found in a request, and an innocent
-/// request holds none.
+/// Guards the search itself: it finds each encoding of the secret in a request, and nothing in a
+/// request without it.
 #[cfg(test)]
 #[test]
 fn the_secret_is_found_however_it_is_written() {

@@ -79,7 +79,8 @@ async fn an_image_is_the_same_in_every_registry() {
     }
 }
 
-/// What each outcome is called, by registry and login, where they differ.
+/// Guards that each outcome has the same class in every registry, except for the listed
+/// differences.
 #[tokio::test]
 async fn outcomes_have_the_same_class_in_every_registry() {
     let mut different = Vec::new();
@@ -96,7 +97,7 @@ async fn outcomes_have_the_same_class_in_every_registry() {
         let allowed = AccessClass::PullAllowed;
         let missing = AccessClass::MissingOrHidden;
         let refused = or_open(AccessClass::CredentialRefused, allowed);
-        // A token server gives an anonymous token to anyone who asks for no repository.
+        // A token server issues an anonymous token for a request without a repository.
         let anonymous = match registry.login {
             Login::Password => AccessClass::LoginRequired,
             Login::Open | Login::Token => AccessClass::LoginAccepted,

@@ -30,7 +30,7 @@ use choreo_test_registry::{TestRegistry, User};
 use self::{programs::Program, push::Pusher, tokens::TokenServer};
 use crate::PASSWORD;
 
-/// What a registry asks for before it answers.
+/// The login that a registry requires.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Login {
     /// Nothing.
@@ -219,7 +219,8 @@ impl RealRegistry {
         panic!("{} does not start", program.name());
     }
 
-    /// What an operator allows for this registry: loopback, plain HTTP, and its token server.
+    /// Returns the policy of an operator that allows this registry: loopback, plain HTTP, and its
+    /// token server.
     pub(crate) fn egress(&self) -> Egress {
         let egress = Egress::tenant()
             .allow_network("127.0.0.0/8".parse().unwrap())

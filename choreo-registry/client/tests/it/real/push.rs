@@ -27,7 +27,7 @@ impl Answer {
     }
 }
 
-/// `METHOD PATH` to a host on loopback; `None` when nobody answers.
+/// Sends `METHOD PATH` to a host on loopback; returns `None` if nothing answers.
 #[expect(
     clippy::disallowed_methods,
     reason = "the test's own registry, on loopback"

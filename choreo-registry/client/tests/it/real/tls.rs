@@ -83,7 +83,7 @@ async fn a_self_signed_certificate_is_trusted_once_the_operator_gives_exactly_it
             let found = class(&registry, given, PASSWORD).await;
             assert_eq!(found, AccessClass::Unreachable, "{program:?}");
         }
-        // What was given is not taken for another address than it names.
+        // A given certificate is accepted only for the addresses that it names.
         let Some(registry) = over_tls(program, elsewhere_lines).await else {
             continue;
         };
@@ -102,7 +102,8 @@ fn openssl(folder: &Path, options: &str) {
     assert!(made.status.success(), "{options}: {errors}");
 }
 
-/// What a registry with a password lets this client do, over TLS, trusting this authority.
+/// Returns the class of access to a registry with a password, over TLS, with this trusted
+/// authority.
 async fn class(registry: &RealRegistry, authority: Option<&str>, password: &str) -> AccessClass {
     let egress = Egress::tenant().allow_network("127.0.0.0/8".parse().unwrap());
     let egress = match authority {

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{Folder, ISSUER, SERVICE, programs::runs, push::basic, skipped};
 
-/// Gives tokens to `robot`, and to nobody else.
+/// Issues tokens to `robot` only.
 pub(super) struct TokenServer {
     host: String,
     signer: Arc<Signer>,
@@ -67,7 +67,7 @@ impl TokenServer {
         &self.signer.certificate
     }
 
-    /// The `Authorization` of somebody who may push to the repository.
+    /// Returns the `Authorization` of a user who may push to the repository.
     pub(super) async fn pusher(&self, repository: &str) -> String {
         let access = json!([{
             "type": "repository", "name": repository, "actions": ["pull", "push"],
@@ -89,7 +89,7 @@ async fn serve(mut stream: TcpStream, signer: Arc<Signer>) {
             continue;
         };
         let request = String::from_utf8_lossy(&received[..end]).into_owned();
-        // What the client asks by POST is told by its status to ask by GET.
+        // The status of a POST tells the client to send a GET.
         let (status, body) = answer(&request, &signer);
         let length = body.len();
         let head = format!(
