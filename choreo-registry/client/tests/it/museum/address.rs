@@ -51,8 +51,8 @@ async fn ggcr_2295_was_redirected_inside() {
         .await;
 }
 
-/// CVE-2021-29922: Rust's parser of addresses read 0177.0.0.1 as 177.0.0.1, where resolvers read
-/// 127.0.0.1. Guarded: what is judged is what is dialled.
+/// CVE-2021-29922: Rust's address parser read 0177.0.0.1 as 177.0.0.1, where resolvers read
+/// 127.0.0.1. Guarded: the checked address is the dialled address.
 #[tokio::test]
 async fn cve_2021_29922_rust_read_octal_as_decimal() {
     let scene = Scene::new(Flaw::OctalAsDecimal, RESOLVE, |request| {
@@ -79,8 +79,8 @@ fn cve_2020_8562_kubernetes_judged_one_face_of_a_name() {
     assert!(ours.is_err());
 }
 
-/// go-containerregistry #2440: literals are judged, what a name leads to is not. Guarded: a name of
-/// loopback. The control is dialled on loopback.
+/// go-containerregistry #2440: address literals are checked, the addresses of a name are not.
+/// Guarded: a name of loopback. The control is dialled on loopback.
 #[expect(
     clippy::disallowed_methods,
     reason = "a client that must fail the test"
@@ -102,8 +102,8 @@ async fn ggcr_2440_judged_no_address_behind_a_name() {
     assert!(!registry.requests().is_empty());
 }
 
-/// RUSTSEC-2024-0421: idna before 1.0 decoded `xn--example-` to `example`, so that two spellings were
-/// one host. Guarded: the false spelling is no host, and is never the true one.
+/// RUSTSEC-2024-0421: idna before 1.0 decoded `xn--example-` to `example`, so that two spellings
+/// were one host. Guarded: the false spelling is rejected, and never equals the true one.
 #[test]
 fn rustsec_2024_0421_idna_made_two_spellings_one_host() {
     let decoded = |host: &str| {

@@ -30,8 +30,8 @@ fn cve_2026_45625_arcane_sent_a_stored_password_to_a_new_host() {
     );
 }
 
-/// CVE-2026-40161: Tekton sent the system's token to a server that a user's request named. Guarded: a
-/// client asks its own registry, whatever the image.
+/// CVE-2026-40161: Tekton sent the system's token to a server that a user's request named.
+/// Guarded: a client sends requests to its own registry only, for any image.
 #[tokio::test]
 async fn cve_2026_40161_tekton_sent_its_token_to_a_users_server() {
     let task = Task::Resolve("evil.example/team/app:1");
@@ -44,7 +44,7 @@ async fn cve_2026_40161_tekton_sent_its_token_to_a_users_server() {
     scene.held(WrongRegistry).shows(Outcome::robbed).await;
 }
 
-/// A token for whoever logs in: `of-` and the login.
+/// Returns a token for the login in the request: `of-` and the login.
 fn personal(request: &Request<bytes::Bytes>) -> Answer {
     let shown = request.headers().get(header::AUTHORIZATION);
     let shown = shown.map_or("", |value| value.to_str().unwrap());
@@ -84,8 +84,8 @@ async fn naive_bob(flaw: Option<Flaw>) -> Arc<Internet> {
     last
 }
 
-/// artifact-keeper #3606, and the key of oci-client's cache: a token was kept for a registry, and not
-/// for whoever had earned it. Guarded: each login earns its own.
+/// artifact-keeper #3606, and the key of oci-client's cache: tokens were cached for a registry,
+/// not for the login that obtained them. Guarded: each login obtains a separate token.
 #[tokio::test]
 async fn artifact_keeper_3606_shared_tokens_between_tenants() {
     let mut ours = Internet::new(personal);
@@ -103,8 +103,9 @@ async fn artifact_keeper_3606_shared_tokens_between_tenants() {
     ));
 }
 
-/// RUSTSEC-2017-0002: hyper wrote line breaks of a value into the headers, so that a value could add
-/// headers of its own. Guarded: a user name has no line break, and a password travels as base64.
+/// RUSTSEC-2017-0002: hyper wrote line breaks of a value into the headers, so that a value could
+/// add more headers. Guarded: a user name contains no line break, and a password is sent as
+/// base64.
 #[test]
 fn rustsec_2017_0002_hyper_wrote_line_breaks_into_headers() {
     let hostile = "robot\r\nX-Admin";

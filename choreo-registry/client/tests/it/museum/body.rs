@@ -26,8 +26,8 @@ async fn cve_2020_1702_containers_image_read_manifests_whole() {
         .await;
 }
 
-/// go-containerregistry #2296: the answers of token servers were read whole. Guarded: a token has a
-/// bound of its own.
+/// go-containerregistry #2296: the responses of token servers were read whole. Guarded: the
+/// response with a token has a separate limit.
 #[tokio::test]
 async fn ggcr_2296_read_tokens_whole() {
     let scene = Scene::new(Flaw::ReadsWithoutBound, RESOLVE, |request| {

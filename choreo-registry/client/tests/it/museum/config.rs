@@ -1,4 +1,4 @@
-//! Docker configs: what is read out of them, and what is said about them.
+//! Docker configs: the credentials that are read from them, and the errors about them.
 
 use std::collections::HashMap;
 
@@ -42,8 +42,8 @@ fn cve_2020_8564_kubernetes_logged_a_malformed_docker_config() {
     assert!(naive.to_string().contains("canary"), "{naive}");
 }
 
-/// oras-go and containerd, seen in their sources: the error about an `auth` without a colon holds
-/// what was decoded. Guarded: the error names the defect alone.
+/// oras-go and containerd, seen in their sources: the error about an `auth` without a colon
+/// contains the decoded text. Guarded: the error names the defect only.
 #[test]
 fn oras_and_containerd_showed_an_auth_without_a_colon() {
     let auth = "Y2FuYXJ5LXBhc3N3b3Jk";
@@ -78,8 +78,8 @@ fn cve_2021_41092_docker_fell_back_to_another_hosts_login() {
     );
 }
 
-/// docker/for-mac #4545: with a credential store the config has empty entries, and a pull secret made
-/// of it logs nobody in. Guarded: it is refused, and the error says why.
+/// docker/for-mac #4545: with a credential store the config has empty entries, and a pull secret
+/// made of it contains no login. Guarded: it is rejected, and the error says why.
 #[test]
 fn docker_for_mac_4545_left_the_password_in_a_store() {
     let document = r#"{"auths":{"ghcr.io":{}},"credsStore":"desktop"}"#;

@@ -1,4 +1,5 @@
-//! Digests and documents: what was asked for is what was read, in one reading.
+//! Digests and documents: the content that was requested is the content that was read, in one
+//! reading.
 
 use choreo_registry_client::ErrorKind::{DigestMismatch, UnsupportedImage};
 use http::Response;
@@ -41,8 +42,8 @@ async fn oci_client_believed_the_digest_in_a_header() {
         .await;
 }
 
-/// CVE-2024-3727: containers/image let a digest out of a manifest into the path of a request with a
-/// login. Guarded: what is no digest is not asked for.
+/// CVE-2024-3727: containers/image put a digest of a manifest unchecked into the path of a request
+/// with a login. Guarded: an invalid digest is never requested.
 #[tokio::test]
 async fn cve_2024_3727_containers_image_asked_for_a_path_as_digest() {
     let scene = Scene::new(Flaw::PastesDigests, INSPECT, |request| {
@@ -96,8 +97,8 @@ async fn oci_client_779dfe6_broke_on_a_list_of_no_tags() {
     scene.shows(|end| end.result.is_err()).await;
 }
 
-/// oci-client, seen in its source: an empty `token` goes before a full `access_token`. Guarded: the
-/// one that holds something is used.
+/// oci-client, seen in its source: an empty `token` takes precedence over a non-empty
+/// `access_token`. Guarded: the non-empty one is used.
 #[tokio::test]
 async fn oci_client_took_the_empty_token() {
     let scene = Scene::new(Flaw::TakesEmptyToken, RESOLVE, |request| {

@@ -1,4 +1,4 @@
-//! What is shown: in `Debug`, in errors, in logs, in answers.
+//! Visible text: `Debug`, errors, logs and answers.
 
 use std::{
     io::Write,
@@ -12,8 +12,8 @@ use http::Response;
 
 use super::{Flaw, HOME, Internet, Outcome, PASSWORD, RESOLVE, Scene, home, page, robot};
 
-/// oci-client #260: a derived `Debug` showed tokens and passwords. Guarded: secrets have a `Debug` of
-/// their own, and so has what holds them.
+/// oci-client #260: a derived `Debug` showed tokens and passwords. Guarded: secrets, and the types
+/// that contain them, have a manual `Debug`.
 #[test]
 fn oci_client_260_printed_the_password() {
     let client = RegistryClient::new(HOME.parse().unwrap(), Some(robot()), Internet::new(home));
@@ -45,7 +45,7 @@ async fn oci_client_logged_what_the_registry_said() {
 }
 
 /// membrane_core #1115: GitHub put webhooks' secrets into a header, `X-Github-Encoded-Secret`, and
-/// whoever logged headers kept them. Guarded: a request of ours shows no header.
+/// receivers that log headers stored them. Guarded: the `Debug` of our requests shows no header.
 #[test]
 fn membrane_core_1115_logged_all_headers() {
     let request = http::Request::get("https://registry.example.com/v2/")
@@ -69,8 +69,8 @@ fn cve_2023_25163_argo_cd_showed_credentials_in_an_error() {
     assert!(naive.contains("canary"));
 }
 
-/// CVE-2025-55190: Argo CD's answer about a project held the passwords of its repositories. Guarded:
-/// what is meant to be shown is made without the secret.
+/// CVE-2025-55190: Argo CD's answer about a project contained the passwords of its repositories.
+/// Guarded: values for display are made without the secret.
 #[test]
 fn cve_2025_55190_argo_cd_answered_with_passwords() {
     let secret = PullSecret::new(&HOME.parse().unwrap(), &robot());
@@ -108,7 +108,7 @@ fn refused_login() {
     assert!(runtime.block_on(client.resolve(&RESOLVE.image())).is_err());
 }
 
-/// What is logged meanwhile, on this thread, at every level.
+/// Returns the text that this thread logs meanwhile, at every level.
 fn logged(run: impl FnOnce()) -> String {
     let log = Log::default();
     let writer = log.clone();

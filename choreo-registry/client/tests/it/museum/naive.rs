@@ -19,7 +19,7 @@ use super::{Internet, Task, robot};
 /// The mistakes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Flaw {
-    /// Answers the challenge of whoever it was redirected to.
+    /// Answers the challenge of the target of a redirect.
     AnswersAnyone,
     /// Asks any realm for a token, and shows it the password.
     AnyRealm,
@@ -41,7 +41,7 @@ pub(super) enum Flaw {
     FollowsToHttp,
     /// Follows the redirects of a token server.
     FollowsTokenServer,
-    /// Takes what it gets for what it asked for by digest.
+    /// Accepts any content for a requested digest.
     IgnoresPin,
     /// Judges an address by its text.
     JudgesText,
@@ -49,7 +49,7 @@ pub(super) enum Flaw {
     JudgesNothing,
     /// Keeps `Authorization` on every redirect.
     KeepsAuthorization,
-    /// Sends its login to the host of whatever image it is asked for.
+    /// Sends its login to the host of any requested image.
     LoginForAnyImage,
     /// Does not know 0.0.0.0 for this machine.
     MissesUnspecified,
@@ -212,7 +212,7 @@ impl Naive {
         }
     }
 
-    /// Gets a page, logged in if whoever answers asks for that.
+    /// Gets a page, with a login if the responding host requires one.
     async fn get(&self, url: &str) -> Fetched {
         let authorization = self.known_token();
         let (at, response) = self.follow(url, authorization).await?;
@@ -310,7 +310,8 @@ impl Naive {
         trusted.then_some(()).ok_or("a realm elsewhere".to_owned())
     }
 
-    /// Whether an address may be asked: `raw` as it was written, `url` as it will be dialled.
+    /// Returns whether an address may be dialled: `raw` is its original spelling, `url` the parsed
+    /// one.
     fn judge(&self, raw: &str, url: &Url) -> Result<(), String> {
         let written = raw.split("://").nth(1).unwrap_or_default();
         let written = written.split(['/', ':']).next().unwrap_or_default();
@@ -420,7 +421,7 @@ fn decimal(text: &str) -> Option<Ipv4Addr> {
     Some(octets.into())
 }
 
-/// What a list of forbidden literals says of the addresses behind a name: nothing.
+/// Returns whether a host is a forbidden literal. The addresses of a name are not checked.
 pub(super) fn literal_is_inside(host: &str) -> bool {
     match host.parse() {
         Ok(IpAddr::V4(v4)) => is_inside(v4),

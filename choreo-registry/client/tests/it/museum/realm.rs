@@ -1,4 +1,4 @@
-//! Token servers: whoever answers 401 names one, and wants the password there.
+//! Token servers: any host that answers 401 names one, and requires the password there.
 
 use choreo_registry_client::ErrorKind::{InvalidResponse, RealmNotTrusted};
 

@@ -1,4 +1,4 @@
-//! Redirects, links and layers elsewhere: what goes along, and how far.
+//! Redirects, links and foreign layers: the headers that are sent along, and how far.
 
 use choreo_registry_client::ErrorKind::{self, Blocked, InvalidResponse};
 use http::{Response, header};
@@ -25,8 +25,8 @@ async fn ghsa_vh4v_oras_go_kept_the_login_for_another_port() {
     scene.shows(Outcome::robbed).await;
 }
 
-/// go-containerregistry #2349: a repair (#2337) attached the token again after a redirect to another
-/// host. Guarded: what was taken off stays off.
+/// go-containerregistry #2349: a fix (#2337) attached the token again after a redirect to another
+/// host. Guarded: a removed header stays removed.
 #[tokio::test]
 async fn ggcr_2349_attached_the_token_again_elsewhere() {
     let scene = Scene::new(Flaw::KeepsAuthorization, RESOLVE, |request| {
@@ -43,8 +43,8 @@ async fn ggcr_2349_attached_the_token_again_elsewhere() {
         .await;
 }
 
-/// regclient 746d6cf: before it, whoever a redirect led to could ask for a login. Guarded: a 401 of
-/// somebody else is no question to us.
+/// regclient 746d6cf: before it, the target of a redirect could request a login. Guarded: a 401 of
+/// another host gets no login.
 #[tokio::test]
 async fn regclient_746d6cf_logged_in_where_it_was_redirected() {
     let scene = Scene::new(Flaw::AnswersAnyone, RESOLVE, |request| {
@@ -64,7 +64,8 @@ async fn regclient_746d6cf_logged_in_where_it_was_redirected() {
     scene.held(InvalidResponse).shows(fell).await;
 }
 
-/// Whether the registry got the password where it had asked for a token: a stranger's wish, too.
+/// Returns whether the registry received the password although it required a token, which an
+/// attacker can also provoke.
 fn gave_password(end: &Outcome) -> bool {
     end.seen(|request| {
         let shown = request.headers().get(header::AUTHORIZATION);
@@ -124,8 +125,8 @@ async fn cve_2021_32690_helm_passed_the_login_to_another_domain() {
         .await;
 }
 
-/// CVE-2020-15157: containerd got foreign layers from where the manifest said, and logged in there
-/// when it was asked to. Guarded: foreign URLs are not fetched.
+/// CVE-2020-15157: containerd fetched foreign layers from the URLs of the manifest, and logged in
+/// there if challenged. Guarded: foreign URLs are not fetched.
 #[tokio::test]
 async fn cve_2020_15157_containerd_logged_in_for_a_foreign_layer() {
     let scene = Scene::new(Flaw::FetchesForeignUrls, INSPECT, |request| {
@@ -162,8 +163,8 @@ fn linked(link: &str) -> Answer {
     Ok(page.body(r#"{"tags":["1"]}"#.into()).unwrap())
 }
 
-/// GHSA-h7vf-4x9w-h99v: oras-go asked whatever host a list of tags named for its next page. Guarded:
-/// pages are the registry's own.
+/// GHSA-h7vf-4x9w-h99v: oras-go requested the next page of a list of tags from any host that the
+/// list named. Guarded: pages are requested from the registry only.
 #[tokio::test]
 async fn ghsa_h7vf_oras_go_turned_the_page_elsewhere() {
     let scene = Scene::new(Flaw::FollowsAnyLink, TAGS, |request| {
