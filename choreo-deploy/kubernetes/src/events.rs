@@ -1,8 +1,9 @@
-//! The events of pods. They are read if nothing else tells enough, and are never required.
+//! The events of pods. They are read only if the state of a pod is not sufficient, and are never
+//! required.
 //!
-//! A container's state has no time and no count: it does not tell how often a pull has failed, or
-//! for how long a Secret has been missing. The kubelet's events do. If they cannot be read, the age
-//! of the pod is used instead, with more patience.
+//! A container's state has no time and no count, so it contains neither the number of failed pulls
+//! nor the time since which a Secret is missing. The kubelet's events do. If they cannot be read,
+//! the age of the pod is used instead, with a longer wait.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
@@ -54,7 +55,8 @@ impl Events {
     }
 }
 
-/// Reads the events of pods whose state does not tell enough. A look never fails because of them.
+/// Reads the events of pods whose state is not sufficient. An observation never fails because of
+/// them.
 pub(crate) async fn read(cluster: &Cluster<'_>, pods: &[Live], now: Timestamp) -> Events {
     let mut events = Events {
         list: Vec::new(),
@@ -110,7 +112,7 @@ pub(crate) struct PodEvents<'a> {
 }
 
 impl<'a> PodEvents<'a> {
-    /// Returns how often an image of a container could not be pulled.
+    /// Returns the number of failed pulls of an image of a container.
     pub(crate) fn failed_pulls(&self, container: &str) -> i64 {
         self.of_pulls(container).map(Event::count).sum()
     }
@@ -155,7 +157,7 @@ impl<'a> PodEvents<'a> {
         }
     }
 
-    /// Returns `true` if the pod is so old that its failure is not new, although no event tells so.
+    /// Returns `true` if the pod is so old that its failure is not new, even without an event.
     pub(crate) fn is_old(&self) -> bool {
         let patience = if self.is_readable {
             EXPIRED

@@ -112,10 +112,10 @@ impl fmt::Debug for Patch {
 /// A namespace is a boundary of trust: a component can read every Secret of its namespace by its
 /// name, except pull secrets. Organizations or projects that share a namespace share its contents.
 ///
-/// A change moves no target. The backend looks for a target in the namespace that the policy names
-/// now. What runs in the earlier namespace continues to run, and a removal does not find it. Remove
-/// the targets before the change, or delete the objects with their labels `choreo.dev/*`
-/// afterwards.
+/// A change does not move targets. The backend searches for a target in the namespace of the
+/// current policy. Workloads in the earlier namespace continue to run, and a removal does not find
+/// them. Remove the targets before the change, or delete the objects with their labels
+/// `choreo.dev/*` afterwards.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

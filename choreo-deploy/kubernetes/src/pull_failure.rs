@@ -223,7 +223,7 @@ mod tests {
 
     const IMAGE: &str = "registry.example.com/shop/not-found:1";
 
-    /// What containerd puts before the cause.
+    /// Returns an error of containerd with this cause.
     fn containerd(cause: &str) -> String {
         format!(
             "rpc error: code = Unknown desc = failed to pull and unpack image \"{IMAGE}\": failed to resolve reference \"{IMAGE}\": {cause}"

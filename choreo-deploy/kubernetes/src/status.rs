@@ -14,7 +14,7 @@
 //!
 //! | seen | final | why |
 //! |---|---|---|
-//! | all copies new, updated and available, of this generation | at once | `observedGeneration` is current, and each count is equal to what is wanted; what happens later is another rollout's matter |
+//! | all copies new, updated and available, of this generation | at once | `observedGeneration` is current, and each count is equal to the wanted number; later failures belong to another rollout |
 //! | invalid image name | at once | the name is in the pod, which does not change |
 //! | image runs as root | at once | the image and the pod do not change |
 //! | pull refused: missing, denied, credential, certificate, platform | after 2 failed pulls | registries and the kubelet's own cache of Secrets fail once; `ImagePullBackOff` is shown before and during the second pull |

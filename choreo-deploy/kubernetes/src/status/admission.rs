@@ -9,7 +9,7 @@ use crate::events::PATIENCE;
 /// The duration of a rejection if nothing changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Lasts {
-    /// The pod and the rule stay as they are.
+    /// The pod and the rule do not change.
     ForGood,
     /// A rule may depend on more than the pod, such as the result of a scan.
     Perhaps,
@@ -201,7 +201,7 @@ mod tests {
                 false,
                 "no room",
             ),
-            // Each resource has a limit of its own.
+            // Each resource has its own limit.
             (
                 "pods \"a\" is forbidden: exceeded quota: q, requested: pods=2,requests.cpu=1, used: pods=9,requests.cpu=0, limited: pods=10,requests.cpu=1",
                 false,
@@ -232,7 +232,7 @@ mod tests {
                 false,
                 "a policy",
             ),
-            // Neither is a text of the LimitRanger.
+            // These are not texts of the LimitRanger.
             (
                 "admission webhook \"p\" denied the request: maximum 3 pods",
                 false,

@@ -9,13 +9,13 @@ use super::{Crash, start};
 use crate::cluster::Live;
 use crate::events::time;
 
-/// Restarts after which a program that ends is said to crash rather than to wait for something: the
+/// The number of restarts after which a program crashes, and does not wait for something else. The
 /// kubelet has waited for 10 and for 20 s between them
 /// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>).
 const RESTARTS: i64 = 3;
-/// Restarts after which a program that cannot be executed is not going to be.
+/// The number of restarts after which an execution error of a program is permanent.
 const RESTARTS_UNSTARTED: i64 = 1;
-/// After a run of this length the kubelet resets its back-off, though it shows all restarts.
+/// The length of a run after which the kubelet resets its back-off, although it shows all restarts.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
 /// The run of the container that ended.

@@ -1,4 +1,4 @@
-//! Pods whose containers are not created yet: only events tell why.
+//! Pods whose containers are not created yet. The reason is only in events.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 
@@ -9,7 +9,7 @@ use crate::events::Event;
 const MOUNT: &str = "FailedMount";
 const SANDBOX: &str = "FailedCreatePodSandBox";
 const PULLING: &str = "Pulling";
-/// Each of these ends one of the states above; the newest tells the progress of the pod.
+/// Each of these events ends one of the states above. The newest one is the progress of the pod.
 const AFTER: [&str; 4] = ["Pulled", "Created", "Started", "Failed"];
 
 /// Returns the reported reason why a pod has no containers yet.

@@ -55,8 +55,8 @@ pub(super) fn finding(
     })
 }
 
-/// Whether the condition is of the template that was applied last: its message names the ReplicaSet
-/// (`ReplicaSet "orders-5d4f" has timed out progressing.`).
+/// Returns `true` if the condition belongs to the template that was applied last. Its message
+/// contains the name of the ReplicaSet (`ReplicaSet "orders-5d4f" has timed out progressing.`).
 fn is_about(condition: &Value, newest: Option<&Live>) -> bool {
     let message = condition["message"].as_str().unwrap_or_default();
     let named = message.split('"').nth(1);

@@ -202,7 +202,7 @@ fn of_container(view: &View<'_>, container: Container<'_>) -> Option<Finding> {
 
 fn waits(view: &View<'_>, container: Container<'_>, why: &str) -> Option<Finding> {
     match why {
-        // The events tell why: see `creation`.
+        // The reason is in the events: see `creation`.
         "ContainerCreating" | "PodInitializing" => None,
         "ErrImagePull"
         | "ImagePullBackOff"

@@ -8,8 +8,8 @@ use crate::events::Event;
 use crate::pull_failure::{self, PullFailure};
 
 /// The kubelet retries 10 s after the first failure, and shows `ImagePullBackOff` until the second
-/// attempt has ended, also while it pulls. So the state alone does not tell anything about the
-/// second attempt.
+/// attempt has ended, also while it pulls. The state therefore contains nothing about the second
+/// attempt.
 const FAILURES: i64 = 2;
 /// The time within which a pull without a Secret may fail, after the kubelet reported that it
 /// cannot read the Secret.
@@ -36,7 +36,7 @@ pub(super) fn finding(view: &View<'_>, container: Container<'_>, why: &str) -> F
     };
     match unread_secret(view, container).filter(|_| is_about_access(reason.code)) {
         Some(event) => {
-            // The race of the kubelet with a Secret that was just created ends well.
+            // The race of the kubelet with a Secret that was just created is transient.
             let has_lasted = view.events.have_lasted(std::iter::once(event));
             let reason = with_evidence(secret_missing(event), event.json());
             Finding::new(reason, is_repeated && has_lasted)
@@ -56,7 +56,7 @@ fn unread_secret<'v>(view: &'v View<'_>, container: Container<'_>) -> Option<&'v
     is_of_it.then_some(event)
 }
 
-/// Returns `true` if a registry answers so to clients that may not pull.
+/// Returns `true` if registries send this response to clients that may not pull.
 fn is_about_access(code: ReasonCode) -> bool {
     matches!(
         code,

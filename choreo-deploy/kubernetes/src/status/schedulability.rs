@@ -74,7 +74,8 @@ pub(super) fn finding(condition: &Value) -> Finding {
     for (words, cause, help) in CAUSES {
         if words.iter().any(|word| said.contains(word)) {
             causes.push((*cause, *help));
-            // `Insufficient cpu` is said; what else is insufficient is another cause.
+            // The resource in `Insufficient cpu` is a cause. Another insufficient resource is
+            // another cause.
             for word in *words {
                 said = said.replace(word, "");
             }

@@ -1,5 +1,5 @@
-//! The judgement of a Scheduled Task: it is ready if the first run could start, whatever the last
-//! run's result is.
+//! The judgement of a Scheduled Task. It is ready if the first run could start, independent of the
+//! result of the last run.
 
 use choreo_deploy::reason::{Reason, ReasonCode};
 use choreo_deploy::rollout::{Rollout, RolloutPhase};
@@ -107,7 +107,7 @@ fn unstarted(mut rollout: Rollout, is_final: bool) -> Rollout {
     rollout
 }
 
-/// Returns `true` if the program has run, whatever its result is.
+/// Returns `true` if the program has run, independent of its result.
 fn has_started(pod: &Live) -> bool {
     pod::main(pod).is_some_and(|main| {
         let state = &main.status["state"];

@@ -1,4 +1,4 @@
-//! Objects as a cluster has them, cut down to what is read, and what they mean.
+//! Tests the judgement with reduced objects of a real cluster.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ fn anchor(state: State, kind: Option<Kind>) -> Anchor {
     }
 }
 
-/// A Kubernetes Deployment of two copies that is ready, changed by `change`.
+/// Returns a ready Kubernetes Deployment of two copies, after a `change`.
 fn deployment(change: Value) -> Live {
     let mut live = json!({
         "metadata": {
@@ -70,7 +70,7 @@ fn replica_set(uid: &str, revision: &str) -> Live {
     } }))
 }
 
-/// A pod of a ReplicaSet whose container is in this state.
+/// Returns a pod of a ReplicaSet with a container in this state.
 fn pod(set: &str, status: Value) -> Live {
     let mut container = json!({
         "name": CONTAINER, "ready": false, "restartCount": 0,
@@ -97,7 +97,7 @@ fn of_pods(pods: Vec<Live>) -> Seen {
     }
 }
 
-/// An event of the pod, seen so often and for so many seconds.
+/// Returns an event of the pod with this count, over so many seconds.
 fn event(container: &str, (reason, message): (&str, &str), (count, seconds): (i64, i64)) -> Live {
     let at = |seconds| (NOON + SignedDuration::from_secs(seconds)).to_string();
     Live(json!({
@@ -107,7 +107,7 @@ fn event(container: &str, (reason, message): (&str, &str), (count, seconds): (i6
     }))
 }
 
-/// That the image of the container could not be pulled, so often.
+/// Returns the event that an image of the container could not be pulled, with this count.
 fn failed_pulls(count: i64) -> Live {
     let said = ("Failed", "Failed to pull image \"x\": no");
     event(CONTAINER, said, (count, (count - 1) * 12))
@@ -115,7 +115,7 @@ fn failed_pulls(count: i64) -> Live {
 
 const NOON: Timestamp = Timestamp::constant(1_767_355_200, 0);
 
-/// Judges a Deployment that is not ready, whose newest ReplicaSet has this pod.
+/// Judges a Deployment that is not ready and whose newest ReplicaSet has this pod.
 fn judged(pod_of_newest: Live) -> Rollout {
     let unready = json!({ "status": { "availableReplicas": 1, "updatedReplicas": 1 } });
     look(deployment(unready), vec![pod_of_newest])
@@ -215,7 +215,7 @@ fn anchor_states() {
             "{state:?}"
         );
     }
-    // Somebody deleted it by hand.
+    // An operator deleted it.
     let rollout = judge(
         &anchor(State::Applied, Some(Kind::Deployment)),
         &Seen::default(),
@@ -450,7 +450,7 @@ fn no_condition_of_an_older_template_is_believed() {
     assert_eq!(of("orders-old"), RolloutPhase::Progressing);
 }
 
-/// Kubernetes may take a template that comes back for complete, and then it times nothing.
+/// Kubernetes may consider a restored template complete, and then does not apply its deadline.
 #[test]
 fn what_kubernetes_does_not_time_is_timed_here() {
     let at = |seconds| (NOON + SignedDuration::from_secs(seconds)).to_string();
@@ -493,7 +493,7 @@ fn what_kubernetes_does_not_time_is_timed_here() {
     assert!(!of("ReplicaSetUpdated", false, 4000), "Kubernetes times it");
 }
 
-/// The Deployment and its pods may be days old when a generation that changes nothing takes them.
+/// The Deployment and its pods may be days old when a generation without changes takes them over.
 #[test]
 fn what_happened_before_a_generation_that_changed_nothing_is_not_its_own() {
     const DAY: i64 = 24 * 60 * 60;
@@ -540,7 +540,7 @@ fn what_happened_before_a_generation_that_changed_nothing_is_not_its_own() {
         json!({ "restartCount": 5, "lastState": ended }),
     );
     assert_eq!(of(6, &crashed, (-DAY, 60)), Progressing);
-    // Timestamps have whole seconds, so its restarts may be from before.
+    // Timestamps have whole seconds, so its restarts may be older.
     assert_eq!(of(6, &crashed, (0, 60)), Progressing);
     assert_eq!(of(6, &crashed, (1, 60)), Failed, "the pod came afterwards");
     assert_eq!(of(7, &crashed, (-10, 60)), Failed);

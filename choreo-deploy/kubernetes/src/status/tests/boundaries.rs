@@ -1,4 +1,4 @@
-//! Where one verdict ends and another begins.
+//! Guards the boundaries between verdicts.
 
 use super::*;
 
@@ -169,7 +169,7 @@ fn only_a_deadline_is_a_deadline() {
     );
 }
 
-/// Kubernetes writes the status all the time, and others may write the rest.
+/// Kubernetes often writes the status, and other clients may write the rest.
 #[test]
 fn the_time_of_an_apply_is_that_of_this_backend() {
     let at = |seconds: i64| (NOON + SignedDuration::from_secs(seconds)).to_string();
@@ -193,7 +193,7 @@ fn the_time_of_an_apply_is_that_of_this_backend() {
     }
 }
 
-/// A pod keeps a reason, such as `NodeLost`, also while it lives on.
+/// A pod keeps a reason, such as `NodeLost`, also while it continues to run.
 #[test]
 fn a_pod_that_has_not_failed_was_not_ended_by_its_node() {
     let mut pod = pod("new", json!({ "state": { "running": {} }, "ready": true }));
@@ -202,7 +202,7 @@ fn a_pod_that_has_not_failed_was_not_ended_by_its_node() {
     assert_eq!(judged(pod).reasons[0].code, ReasonCode::Waiting);
 }
 
-/// An init container may have the name of ours in a pod that a patch changed; its image is another.
+/// An init container of a patch may have the name of the main container. Its image differs.
 #[test]
 fn the_digest_is_that_of_the_container_of_the_image() {
     let mut pod = pod("new", json!({ "state": { "running": {} }, "ready": true }));
@@ -212,7 +212,7 @@ fn the_digest_is_that_of_the_container_of_the_image() {
     assert_eq!(rollout.running, Some(DIGEST.parse().unwrap()));
 }
 
-/// The reason that ended the rollout must not be hidden behind one that may pass.
+/// The reason that ended the rollout must be shown before a transient one.
 #[test]
 fn a_final_reason_comes_first_and_each_reason_once() {
     let root = || {

@@ -1,4 +1,4 @@
-//! What is not concluded from one look.
+//! Guards against verdicts that one observation does not justify.
 
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ fn one_failed_pull_is_not_final() {
             "{reason} after {pulls}"
         );
     }
-    // Two texts are two events.
+    // Different texts are separate events.
     let pod = || pod("new", waiting("ImagePullBackOff", "manifest unknown"));
     let two = vec![failed_pulls(1), failed_pulls(1)];
     assert_eq!(with(two, pod()).phase, RolloutPhase::Failed);
@@ -124,7 +124,7 @@ fn a_secret_may_arrive_late() {
     );
 }
 
-/// The kubelet's race with its cache of Secrets looks like a wrong password.
+/// The kubelet's race with its cache of Secrets has the same symptoms as a wrong password.
 #[test]
 fn a_pull_without_its_secret_is_no_wrong_password() {
     let text = "authorization failed: no basic auth credentials";
@@ -158,7 +158,7 @@ fn a_pull_without_its_secret_is_no_wrong_password() {
             Failed,
             ReasonCode::ConfigurationMissing,
         ),
-        // The Secret has been read since, and the pull still fails.
+        // The Secret has been read since then, and the pull still fails.
         (
             vec![unread(1, 0), failed_pulls(3)],
             Failed,
@@ -191,7 +191,7 @@ fn restarts_of_long_ago_are_forgotten() {
     assert_eq!(of(10), RolloutPhase::Progressing);
 }
 
-/// Kubernetes keeps the condition of an older template, and of an older apply.
+/// Kubernetes keeps the condition of an older template, and that of an older apply.
 #[test]
 fn a_deadline_is_believed_of_this_template_and_this_apply_only() {
     let of = |named: &str, (said, applied, now): (i64, i64, i64)| {
@@ -243,7 +243,7 @@ fn a_deadline_is_believed_of_this_template_and_this_apply_only() {
     );
 }
 
-/// A way that a kubelet may be at, and leave again.
+/// A transient state of a kubelet.
 fn passing_state() -> impl Strategy<Value = (Value, Vec<Live>)> {
     let pull = (
         prop_oneof![Just("ErrImagePull"), Just("ImagePullBackOff")],
@@ -303,7 +303,7 @@ fn passing_state() -> impl Strategy<Value = (Value, Vec<Live>)> {
 }
 
 proptest! {
-    /// However a rollout wanders among states that a kubelet can still leave, no look is final.
+    /// Guards that no sequence of transient states leads to a final verdict.
     #[test]
     fn no_verdict_from_what_a_kubelet_may_leave(
         states in prop::collection::vec(passing_state(), 1..8),

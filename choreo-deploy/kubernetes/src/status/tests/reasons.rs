@@ -1,4 +1,4 @@
-//! What is said where a container's state does not say it.
+//! Guards the reasons that are not in the state of a container.
 
 use super::*;
 
@@ -68,7 +68,7 @@ fn what_no_node_has_is_named() {
     assert_eq!(unscheduled("something new"), "no node takes the pod");
 }
 
-/// Judges a pod whose container is not made yet, by the newest of its events.
+/// Judges a pod whose container is not created yet, by the newest of its events.
 fn creating(events: &[(&str, &str, i64)]) -> Rollout {
     let at = |(i, (reason, message, seconds)): (usize, &(&str, &str, i64))| {
         let mut event = event("", (reason, message), (3, *seconds));
@@ -152,7 +152,7 @@ fn events_say_what_a_pod_waits_for() {
     );
 }
 
-/// A pod with a container besides the one of the image, whose state is this.
+/// Returns a pod with an additional container in this state.
 fn with_other(list: &str, always: bool, state: Value) -> Live {
     let mut pod = pod("new", json!({ "state": { "running": {} }, "ready": true }));
     let mut status = json!({ "name": "proxy", "restartCount": 3, "ready": false });
@@ -320,7 +320,7 @@ fn a_paused_deployment_says_so() {
     );
 }
 
-/// "1 of 1 copies are ready" while waiting counted old pods.
+/// Guards against "1 of 1 copies are ready" during the wait, which counted old pods.
 #[test]
 fn progress_counts_new_copies_only() {
     let of = |available: i64, status: Value| {
@@ -343,7 +343,7 @@ fn progress_counts_new_copies_only() {
     );
 }
 
-/// The Deployment shows the failures of older ReplicaSets too.
+/// The Deployment also shows the failures of older ReplicaSets.
 #[test]
 fn a_refusal_is_read_of_the_newest_replica_set() {
     let failure = |message: &str| {

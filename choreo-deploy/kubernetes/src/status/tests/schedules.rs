@@ -1,4 +1,4 @@
-//! Schedules, and the Jobs that they made.
+//! Guards schedules, and the Jobs that they create.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn cron_job(generation: &str) -> Live {
     }))
 }
 
-/// A Job of a generation that was made at this hour.
+/// Returns a Job of a generation that was created at this hour.
 fn job_of(generation: &str, hour: u8, conditions: Value) -> Live {
     let mut made = conditions;
     merge(
@@ -69,7 +69,7 @@ fn the_last_failure_is_named() {
     assert_eq!(phase_and_codes(&rollout), (RolloutPhase::Ready, vec![]));
 }
 
-/// Release 4 showed a Job of release 3.
+/// Guards that release 4 does not show a Job of release 3.
 #[test]
 fn a_failure_of_the_release_before_is_not_of_this_one() {
     for older in ["0.6", ""] {
@@ -161,7 +161,7 @@ fn a_program_that_could_not_be_executed_has_not_run() {
         None,
     );
     assert_eq!(rollout.phase, RolloutPhase::Failed);
-    // The one before runs still.
+    // The previous one is still running.
     let jobs = vec![job_of("0.7", 9, json!({})), job_of("0.7", 8, json!({}))];
     let root = "container has runAsNonRoot and image will run as root";
     let pods = vec![
@@ -171,7 +171,7 @@ fn a_program_that_could_not_be_executed_has_not_run() {
     assert_eq!(judged(jobs, pods, None).phase, RolloutPhase::Ready);
 }
 
-/// The Jobs of a generation that changed nothing carry the one that wrote the schedule.
+/// The Jobs of a generation without changes name the generation that wrote the schedule.
 #[test]
 fn jobs_from_before_a_generation_that_changed_nothing_are_no_news_of_it() {
     let jobs = vec![job_of("0.6", 9, failed())];
