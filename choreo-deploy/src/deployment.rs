@@ -273,7 +273,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Creates a hold of a rollback.
+    /// Creates the hold of a rollback.
     #[must_use]
     pub fn new(by: DeploymentId, since: Timestamp) -> Self {
         Self { by, since }

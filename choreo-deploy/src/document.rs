@@ -1,16 +1,16 @@
-//! Documents that people write: JSON of workloads and settings, read with every problem at once.
+//! Documents of users: JSON of workloads and settings. Reading reports every problem at once.
 //!
 //! [`Workload::from_json`](crate::Workload::from_json),
 //! [`Settings::from_json`](crate::settings::Settings::from_json) and
-//! [`RunOverrides::from_json`](crate::run::RunOverrides::from_json) say everything that is wrong,
-//! each problem with its path. A member that is not known is a problem: a typo would otherwise be a
-//! default. `Deserialize` of these types is as strict, and puts all problems into one message.
+//! [`RunOverrides::from_json`](crate::run::RunOverrides::from_json) report every problem with its
+//! path. An unknown member is a problem, because a typo would otherwise select a default.
+//! `Deserialize` of these types is equally strict, and puts all problems into one message.
 //!
-//! What is stored is read by [`Stored`], which leaves out members that it does not know, so that a
-//! row of a later version stays readable. Values that are wrong are refused there too, except time
-//! zones: a later version may know more.
+//! [`Stored`] reads stored documents. It ignores unknown members, so that a row of a later version
+//! stays readable. It also rejects invalid values, except unknown time zones, which a later version
+//! may know.
 //!
-//! `null` means the same as a member that is missing.
+//! `null` is equivalent to a missing member.
 
 mod read;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::code::codes;
 
 pub(crate) use self::read::{Fields, Node, Read, distance, instead, parse, read_by_parsing};
 
-/// One thing that is wrong in a document.
+/// A problem of a document.
 ///
 /// ```
 /// use choreo_deploy::Workload;
@@ -44,12 +44,12 @@ pub(crate) use self::read::{Fields, Node, Read, distance, instead, parse, read_b
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DocumentProblem {
-    /// Where: the names of members joined by `.`, and positions in lists in brackets, such as
-    /// `endpoints[0].port`. Empty for the document itself.
+    /// The path: the names of members joined by `.`, and positions in lists in brackets, such as
+    /// `endpoints[0].port`. It is empty for the document itself.
     pub path: String,
-    /// What kind of problem.
+    /// The kind of the problem.
     pub code: DocumentProblemCode,
-    /// What is wrong and what to write instead, without the path.
+    /// The problem and its solution, without the path.
     pub message: String,
 }
 
@@ -62,21 +62,21 @@ impl fmt::Display for DocumentProblem {
     }
 }
 
-/// What kind of problem a document has: stable, for machines.
+/// The kind of a problem. It is stable, for programs.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum DocumentProblemCode {
     /// A member is a duplicate.
     DuplicateMember,
-    /// A value of the right type is not valid.
+    /// A value of the right type is invalid.
     InvalidValue,
-    /// A member that must be there is not.
+    /// A required member is missing.
     MissingMember,
-    /// The text is no JSON.
+    /// The text is not JSON.
     Syntax,
     /// The text is longer than [`LIMIT`].
     TooLarge,
-    /// A member is not known.
+    /// A member is unknown.
     UnknownMember,
     /// A value has another type.
     WrongType,
@@ -92,11 +92,11 @@ codes!(DocumentProblemCode, "code of a problem", {
     WrongType = "wrong-type",
 });
 
-/// The longest document, in bytes: 256 KiB. Kubernetes takes objects of about 1.5 MiB, with what the
-/// cluster adds.
+/// The maximum length of a document in bytes: 256 KiB. Kubernetes accepts objects of about 1.5 MiB,
+/// including the fields that the cluster adds.
 pub const LIMIT: usize = 256 << 10;
 
-/// A document as it was stored: members that are not known are left out.
+/// A stored document, read without its unknown members.
 ///
 /// ```
 /// use choreo_deploy::document::Stored;
@@ -119,11 +119,11 @@ impl<'de, T: Document> Deserialize<'de> for Stored<T> {
     }
 }
 
-/// A type that is read with every problem at once. Sealed: all are in this crate.
+/// A type whose documents are read with every problem at once. The trait is sealed.
 #[expect(private_bounds, reason = "sealed")]
 pub trait Document: Read + DeserializeOwned {}
 
-/// Reads strictly, with all problems in one message.
+/// Reads a document strictly. The error contains all problems.
 pub(crate) fn deserialize<'de, T: Read, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -146,7 +146,7 @@ fn read_with<'de, T: Read, D: Deserializer<'de>>(
     })
 }
 
-/// `Deserialize` by [`Read`], strictly.
+/// Implements `Deserialize` strictly by [`Read`].
 macro_rules! deserialize_strictly {
     ($($type:ty),* $(,)?) => {
         $(
@@ -159,19 +159,19 @@ macro_rules! deserialize_strictly {
     };
 }
 
-/// The ways into a document that people write.
+/// Implements the functions that read a document of a user.
 macro_rules! document {
     ($type:ty) => {
         impl crate::document::Document for $type {}
 
         impl $type {
-            /// Reads JSON, strictly.
+            /// Reads JSON strictly.
             ///
             /// # Errors
             ///
-            /// Everything that is wrong, each with its path: members that are not known, missing or
-            /// duplicate, values of a wrong type or that are not valid, a text that is no JSON or
-            /// longer than [`LIMIT`](crate::document::LIMIT).
+            /// Returns all problems with their paths: unknown, missing or duplicate members, values
+            /// of a wrong type or that are invalid, and a text that is not JSON or is longer than
+            /// [`LIMIT`](crate::document::LIMIT).
             pub fn from_json(text: &str) -> Result<Self, Vec<crate::document::DocumentProblem>> {
                 crate::document::parse(text)
             }

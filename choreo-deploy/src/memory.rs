@@ -113,7 +113,7 @@ impl Started {
     }
 }
 
-/// The objects of a target on the data plane, for people and tests.
+/// The objects of a target on the data plane, which people and tests can read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Shown {

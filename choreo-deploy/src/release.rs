@@ -12,7 +12,8 @@ use crate::document::stored;
 use crate::id::{ComponentId, ComponentKey, OrganizationId, RegistryId};
 use crate::workload::Workload;
 
-/// A workload and an image together: what is deployed, promoted and rolled back to. Immutable.
+/// A workload and an image, which are deployed, promoted and rolled back to together. A release is
+/// immutable.
 ///
 /// It contains no secret, so you can store and send it as it is. `format` identifies the format of
 /// the record, so that later versions can read it; `render_version` identifies how it is rendered

@@ -102,7 +102,7 @@ impl<K: Clone + Eq + Hash> Drop for Pass<K> {
             Some(false) => entry.unanswered = entry.unanswered.saturating_add(1),
             None => {}
         }
-        // What answers needs no memory.
+        // A peer that answers needs no entry.
         if entry.calls == 0 && entry.unanswered == 0 {
             known.remove(&self.key);
         }

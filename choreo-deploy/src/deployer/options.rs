@@ -56,7 +56,7 @@ pub struct DeployerOptions {
     /// The interval at which a worker checks for work, and a waiting reader for a change, if the store
     /// does not notify them about another process. 5 s by default.
     pub look: Duration,
-    /// The name of this worker, for people. The process id by default.
+    /// The name of this worker, which operators see. The process id by default.
     pub worker: String,
 }
 

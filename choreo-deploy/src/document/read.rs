@@ -1,4 +1,4 @@
-//! Reads values into types and notes everything that is wrong.
+//! Reads values into types, and notes every problem.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 
 use super::{DocumentProblem, DocumentProblemCode as Code, LIMIT, tree};
 
-/// A type that is read from a document.
+/// A type that can be read from a document.
 pub(crate) trait Read: Sized {
-    /// The value, or `None` with a problem noted.
+    /// Returns the value, or `None` after it has noted a problem.
     fn read(node: Node<'_>) -> Option<Self>;
 }
 
-/// How much is shown of a name.
+/// The maximum length of a name in a message.
 const SHOWN: usize = 64;
 
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub(crate) fn parse<T: Read>(text: &str) -> Result<T, Vec<DocumentProblem>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let tree = tree::read(&mut deserializer);
     let tree = tree.and_then(|tree| deserializer.end().map(|()| tree));
-    // The error of a reader that takes every value is one of syntax, and quotes nothing.
+    // The reader accepts every value, so its error is about syntax and contains no value.
     let (value, noted) =
         tree.map_err(|error| problem(Code::Syntax, format!("is not JSON: {error}")))?;
     read(value, noted, false)
@@ -64,7 +64,7 @@ pub(super) fn read<T: Read>(
     };
     let read = T::read(node);
     let mut problems = notes.problems.into_inner();
-    // A number that is not finite was read as null, and nothing true is said of that.
+    // A number that is not finite was read as null, so other problems at its path are misleading.
     problems.retain(|problem| {
         let is_same = |noted: &DocumentProblem| {
             noted.code == Code::InvalidValue && noted.path == problem.path
@@ -78,7 +78,7 @@ pub(super) fn read<T: Read>(
     }
 }
 
-/// A value at its place.
+/// A value and its path.
 pub(crate) struct Node<'a> {
     path: String,
     value: Value,
@@ -90,7 +90,7 @@ impl<'a> Node<'a> {
         note(self.notes, &self.path, code, message);
     }
 
-    /// The place alone, to note a problem when the value has been read.
+    /// Returns the path without the value, to note a problem after the value has been read.
     pub(crate) fn place(&self) -> Self {
         Self {
             path: self.path.clone(),
@@ -99,19 +99,19 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Whether what was stored is read.
+    /// Returns `true` if a stored document is read.
     pub(crate) fn is_stored(&self) -> bool {
         self.notes.is_lenient
     }
 
-    /// Notes that the value is not valid.
+    /// Notes that the value is invalid.
     pub(crate) fn invalid<T>(&self, message: impl Into<String>) -> Option<T> {
         self.note(Code::InvalidValue, message);
         None
     }
 
-    /// Notes that the value has another type. The value is not shown: it may be a secret at a wrong
-    /// place.
+    /// Notes that the value has another type. The message does not show the value, which may be a
+    /// misplaced secret.
     fn wrong<T>(&self, wanted: &str) -> Option<T> {
         let found = match &self.value {
             Value::Null => "null",
@@ -125,7 +125,7 @@ impl<'a> Node<'a> {
         None
     }
 
-    /// The value as text.
+    /// Returns the value as text.
     pub(crate) fn text(&self, wanted: &str) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
@@ -133,7 +133,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// One of the words of a choice.
+    /// Returns one of the words of a choice.
     pub(crate) fn word<T: Copy>(&self, choices: &[T], word: fn(T) -> &'static str) -> Option<T> {
         let all: Vec<&str> = choices.iter().map(|choice| word(*choice)).collect();
         let text = self.text(&format!("one of {}", all.join(", ")))?;
@@ -147,7 +147,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// The members of an object.
+    /// Returns the members of an object.
     pub(crate) fn fields(self) -> Option<Fields<'a>> {
         match self.value {
             Value::Object(members) => Some(Fields {
@@ -160,7 +160,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// An object with exactly one member: its name, and its value.
+    /// Returns the name and the value of the only member of an object.
     pub(crate) fn choice(self, choices: &[&str]) -> Option<(String, Self)> {
         let wanted = format!("an object with one of the members {}", choices.join(", "));
         let Value::Object(members) = &self.value else {
@@ -192,7 +192,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The members of an object. What nobody reads is a problem in the end.
+/// The members of an object. A member that is never read is a problem.
 pub(crate) struct Fields<'a> {
     path: String,
     members: Map<String, Value>,
@@ -201,17 +201,17 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Whether what was stored is read.
+    /// Returns `true` if a stored document is read.
     pub(crate) fn is_stored(&self) -> bool {
         self.notes.is_lenient
     }
 
-    /// Whether a member is there.
+    /// Returns `true` if the member is present.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.members.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// A member that may be missing: `Some(None)` when it is, `None` when it is wrong.
+    /// Returns a member. Returns `Some(None)` if it is missing, and `None` if it is invalid.
     pub(crate) fn maybe<T: Read>(&mut self, name: &'static str) -> Option<Option<T>> {
         self.known.push(name);
         match self.node(name) {
@@ -220,12 +220,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A member with a default.
+    /// Returns a member, or its default.
     pub(crate) fn or_default<T: Read + Default>(&mut self, name: &'static str) -> Option<T> {
         self.maybe(name).map(Option::unwrap_or_default)
     }
 
-    /// A member that must be there.
+    /// Returns a required member.
     pub(crate) fn required<T: Read>(&mut self, name: &'static str) -> Option<T> {
         let read = self.maybe(name)?;
         if read.is_none() {
@@ -234,19 +234,19 @@ impl<'a> Fields<'a> {
         read
     }
 
-    /// Notes that a member is not valid.
+    /// Notes that a member is invalid.
     pub(crate) fn invalid<T>(&self, name: &str, message: impl Into<String>) -> Option<T> {
         self.note(name, Code::InvalidValue, message);
         None
     }
 
-    /// Notes that the object is not valid.
+    /// Notes that the object is invalid.
     pub(crate) fn invalid_here<T>(&self, message: impl Into<String>) -> Option<T> {
         note(self.notes, &self.path, Code::InvalidValue, message);
         None
     }
 
-    /// Ends reading: what nobody has read is a problem.
+    /// Ends reading. A member that was not read is a problem.
     pub(crate) fn finish(self) {
         if self.notes.is_lenient {
             return;
@@ -283,7 +283,7 @@ fn note(notes: &Notes, path: &str, code: Code, message: impl Into<String>) {
     });
 }
 
-/// What to write instead of a word.
+/// Returns the suggestion for an unknown word.
 pub(crate) fn instead(word: &str, known: &[&str]) -> String {
     let near = known
         .iter()
@@ -297,8 +297,8 @@ pub(crate) fn instead(word: &str, known: &[&str]) -> String {
     }
 }
 
-/// How many characters must change to make one word of the other, regardless of case and of `_` and
-/// `-`; two neighbours that changed places count once.
+/// Returns the number of changed characters between two words. Case, `_` and `-` are ignored, and a
+/// swap of two neighbours counts once.
 pub(crate) fn distance(one: &str, other: &str) -> usize {
     let plain = |word: &str| -> Vec<char> {
         let kept = word.chars().take(64).filter(|c| !"_-".contains(*c));
@@ -334,7 +334,7 @@ pub(super) fn join(path: &str, name: &str) -> String {
     match path {
         _ if name.is_empty() || !name.bytes().all(is_plain) => format!("{path}[{shown:?}]"),
         "" => shown.into_owned(),
-        // Every member that is read comes by here: `format!` takes four times as long.
+        // Not `format!`, which takes four times as long, because every member passes through here.
         path => [path, ".", &shown].concat(),
     }
 }
@@ -364,7 +364,7 @@ impl Read for String {
 
 impl<T: Read> Read for Vec<T> {
     fn read(node: Node<'_>) -> Option<Self> {
-        // Each is read, so that each problem is noted.
+        // All items are read, so that each problem is noted.
         let items: Vec<Option<T>> = node.items()?.into_iter().map(T::read).collect();
         items.into_iter().collect()
     }
@@ -432,7 +432,7 @@ macro_rules! counts {
 
 counts!(NonZeroU16: u16, NonZeroU32: u32);
 
-/// `Read` by `FromStr`.
+/// Implements `Read` by `FromStr`.
 macro_rules! read_by_parsing {
     ($($type:ty: $wanted:literal),* $(,)?) => {
         $(

@@ -47,7 +47,7 @@ fn typos_in_workloads_and_settings_are_refused() {
         ]
     );
     assert!(parse::<Settings>(&login("orders-pull")).is_ok());
-    // What an HTTP API reads is as strict.
+    // The `Deserialize` of an HTTP API is equally strict.
     for error in [
         serde_json::from_str::<Settings>(r#"{"replicas": 3}"#).map(drop),
         serde_json::from_str::<Workload>(r#"{"type": "manual-task", "contianer": {}}"#).map(drop),
@@ -116,8 +116,8 @@ fn duplicate_members_are_rejected() {
     );
 }
 
-/// Guards that a number that JSON does not have is refused with its path. It used to be read as
-/// `null`, and so as a member that is missing.
+/// Guards that a number that JSON does not have is rejected with its path. It used to be read as
+/// `null`, and so as a missing member.
 #[test]
 fn numbers_that_are_not_finite_are_rejected() {
     for (number, shown) in [
@@ -137,7 +137,7 @@ fn numbers_that_are_not_finite_are_rejected() {
             error.contains("scaling.maximum: 2.5 is not valid"),
             "{error}"
         );
-        // It is not also called missing.
+        // The member is not reported as missing too.
         assert_eq!(error.matches("cpu_percent").count(), 1, "{error}");
         let error = Stored::<Settings>::deserialize(document()).unwrap_err();
         assert!(error.to_string().contains(&wanted), "{error}");
@@ -170,12 +170,12 @@ fn rows_of_other_versions_stay_readable() {
     let Stored(workload) = serde_json::from_str::<Stored<Workload>>(row).unwrap();
     assert_eq!(workload.endpoints()[0].port.get(), 8080);
     assert!(serde_json::from_str::<Workload>(row).is_err());
-    // A value that is wrong stays wrong.
+    // An invalid value is still rejected.
     let row = r#"{"type": "web-application", "port": 0}"#;
     assert!(serde_json::from_str::<Stored<Workload>>(row).is_err());
 }
 
-/// Reads a document, writes it again and compares.
+/// Reads a document, writes it again, and compares both.
 fn holds<T: Serialize + DeserializeOwned>(document: &Value) {
     let read: T = serde_json::from_value(document.clone()).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), *document);
@@ -233,7 +233,7 @@ fn schedule() -> Value {
     })
 }
 
-/// The JSON of what people write. A change here breaks their documents.
+/// The JSON of users. A change here breaks their documents.
 #[test]
 fn the_json_of_documents() {
     holds::<Workload>(&workload());
@@ -270,7 +270,7 @@ fn reason() -> Value {
     json!({ "code": "image-not-found", "message": "a", "help": "b", "evidence": "c" })
 }
 
-/// The JSON of records. A change here breaks what is stored and what others read.
+/// The JSON of records. A change here breaks stored rows and other readers.
 #[test]
 fn the_json_of_records() {
     let (time, digest) = ("2026-11-26T12:00:00Z", format!("sha256:{}", "0".repeat(64)));

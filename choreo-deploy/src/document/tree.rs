@@ -1,4 +1,4 @@
-//! JSON values, with the problems that they cannot show.
+//! Reads JSON values, and the problems that a value cannot contain.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::read::{in_list, join};
 use super::{DocumentProblem, DocumentProblemCode as Code};
 
 /// Returns the value, and a problem for each duplicate member and for each number that JSON does not
-/// have. Such a number is `null` in the value.
+/// have. The value contains `null` instead of such a number.
 pub(super) fn read<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<(Value, Vec<DocumentProblem>), D::Error> {
@@ -23,7 +23,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
     Ok((value, problems.into_inner()))
 }
 
-/// Where a value is. Few places are ever told, so none is written out before.
+/// The place of a value. It is a linked list, because few places appear in a problem.
 enum Place<'a> {
     Root,
     Member(&'a Self, &'a str),
@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
         if let Some(number) = Number::from_f64(value) {
             return Ok(Value::Number(number));
         }
-        // As TOML and YAML write it.
+        // In the notation of TOML and YAML.
         let number = value.to_string().to_lowercase();
         let message = format!("{number} is not valid: use a finite number");
         self.note(self.place, Code::InvalidValue, message);

@@ -169,7 +169,7 @@ fn give_back<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClaimRequest {
-    /// The name of the worker, for people.
+    /// The name of the worker, which operators see.
     pub worker: String,
     /// The current time.
     pub now: Timestamp,

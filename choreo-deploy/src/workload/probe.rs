@@ -51,7 +51,7 @@ impl Probe {
     }
 }
 
-/// What a probe checks.
+/// The check of a probe.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

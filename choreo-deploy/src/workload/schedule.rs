@@ -20,7 +20,7 @@ pub struct Schedule {
     /// The time zone of the expression. Always explicit, never the cluster's own. `Etc/UTC` by
     /// default.
     pub time_zone: TimeZone,
-    /// What happens if a run is due while another is still running. The new run is skipped by
+    /// The behavior if a run is due while another is still running. The new run is skipped by
     /// default.
     pub concurrency: Concurrency,
     /// The number of seconds by which a run may start late. 300 by default, at least 10.
@@ -44,7 +44,7 @@ fn five_minutes() -> u32 {
     300
 }
 
-/// What happens if a run is due while another is still running.
+/// The behavior if a run is due while another is still running.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Concurrency {
