@@ -241,7 +241,7 @@ pub struct Service {
     pub scaling: Scaling,
     /// The checks of readiness and health. A TCP check of the first endpoint's port by default.
     pub probes: Probes,
-    /// How long a rollout may make no progress before it fails. 300 s by default.
+    /// The time without progress after which a rollout fails. 300 s by default.
     pub progress_deadline: ProgressDeadline,
 }
 
@@ -273,7 +273,7 @@ pub struct WebApplication {
     pub scaling: Scaling,
     /// The checks of readiness and health. A TCP check of the port by default.
     pub probes: Probes,
-    /// How long a rollout may make no progress before it fails. 300 s by default.
+    /// The time without progress after which a rollout fails. 300 s by default.
     pub progress_deadline: ProgressDeadline,
 }
 
@@ -383,7 +383,7 @@ impl Default for RunLimits {
     }
 }
 
-/// How long a rollout may make no progress before it fails, in seconds. 300 by default.
+/// The time without progress in seconds after which a rollout fails. 300 by default.
 ///
 /// Kubernetes counts from the last progress, not from the start
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#progress-deadline-seconds>),

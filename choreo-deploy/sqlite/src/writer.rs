@@ -328,14 +328,14 @@ impl Worker {
         run("SAVEPOINT command")?;
         match self.run_command(command) {
             Some(told) => changes.extend(told),
-            // A full disk makes SQLite take back the whole transaction by itself: then there is no
-            // savepoint any more, and this fails.
+            // If the disk is full, SQLite rolls back the whole transaction itself. Then the
+            // savepoint no longer exists, and this fails.
             None => run("ROLLBACK TO command")?,
         }
         run("RELEASE command")
     }
 
-    /// Runs a command, and returns what it tells of unless it fails.
+    /// Runs a command. Returns its changes, or `None` if it fails.
     fn run_command(&self, command: &mut dyn Command) -> Option<Vec<Change>> {
         let mut session = Session {
             connection: &self.connection,
@@ -496,7 +496,7 @@ mod tests {
     async fn a_group_has_savepoints_once_a_command_has_failed_half_way() {
         let (writer, _directory) = writer("").await;
         let in_savepoint = |session: &mut Session<'_>| -> Result<bool, Failure> {
-            // It fails where there is no savepoint.
+            // It fails if there is no savepoint.
             let has = session.connection().execute_batch("RELEASE command");
             if has.is_ok() {
                 session.connection().execute_batch("SAVEPOINT command")?;

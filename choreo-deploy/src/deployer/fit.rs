@@ -1,4 +1,4 @@
-//! The check that a data plane can run an image, as far as the image's documents tell.
+//! The check that a data plane can run an image, as far as the documents of the image contain it.
 
 use choreo_registry::image::{Platform, ResolvedImage};
 

@@ -105,7 +105,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         .join(": ")
 }
 
-/// Returns the part of a help text that says when the retries end.
+/// Returns the part of a help text with the end of the retries.
 pub(super) fn retried(until: Timestamp) -> String {
     format!("this is retried until {until:.0}, and then the deployment ends in any case")
 }

@@ -119,8 +119,8 @@ impl Deployer {
         }
     }
 
-    /// Awaits an observation of a data plane. A refusal is retried: it tells nothing about the observed
-    /// object.
+    /// Awaits an observation of a data plane. A refusal is retried, because it contains nothing about the
+    /// observed object.
     pub(super) async fn look<T>(
         &self,
         look: impl Future<Output = Result<T, BackendError>>,

@@ -159,7 +159,7 @@ impl Protocol {
     }
 }
 
-/// Who can connect to an endpoint.
+/// The clients that can connect to an endpoint.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Visibility {

@@ -103,7 +103,7 @@ async fn a_late_run_is_stopped_once_its_data_plane_answers_again() {
     }
 }
 
-/// Guards that the reasons of a failed run tell that it may still run.
+/// Guards that the reasons of a failed run mention that it may still run.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_cannot_be_stopped_ends_and_says_that_it_may_still_run() {
     for (kind, code) in [
