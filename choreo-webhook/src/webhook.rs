@@ -239,11 +239,13 @@ impl<'a> Route<'a> {
 
 /// Proxies log URLs, so a token in one must be rotated.
 fn reject_token_in_url(uri: &Uri) -> Result<(), Problem> {
-    let query = percent_decoded(uri.query().unwrap_or_default());
+    let query = uri.query().unwrap_or_default();
+    // Decoded only after the split: an escaped `&` or `=` is part of a name or a value.
     let names_one = query
         .split('&')
         .filter_map(|pair| pair.split('=').next())
-        .any(|name| TOKEN_NAMES.contains(&name.to_ascii_lowercase().as_str()));
+        .map(|name| percent_decoded(name).to_ascii_lowercase())
+        .any(|name| TOKEN_NAMES.contains(&name.as_str()));
     if names_one || percent_decoded(&uri.to_string()).contains(PREFIX) {
         return Err(Problem::new(
             ProblemType::TokenInUrl,

@@ -180,6 +180,18 @@ async fn a_token_in_the_url_must_be_rotated() {
     assert!(world.intake.submissions.lock().unwrap().is_empty());
 }
 
+/// Guards against a query that is decoded before it is split: a user must not rotate a token because
+/// of a value that resembles a parameter.
+#[tokio::test]
+async fn a_value_is_not_the_name_of_a_parameter() {
+    let world = World::new().await;
+    for query in ["x=a%26token%3Db", "x=%26token=b", "a%26token=b", "x=token"] {
+        let request = world.post().uri(format!("/v1/deployments?{query}"));
+        let answer = world.send(request, json!({ "image": IMAGE })).await;
+        answer.is_problem(400, "invalid-query");
+    }
+}
+
 /// Guards against CI variables that are mixed up: the response is shown in the log of the CI run, and
 /// an accepted request is stored and shown.
 #[tokio::test]
