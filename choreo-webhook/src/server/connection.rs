@@ -113,7 +113,8 @@ where
         let (method, path) = (request.method(), request.uri().path());
         let health = self.health.as_ref();
         let by_health = || health.and_then(|health| health.answer(method, path));
-        let mut answer = match ambiguous.or_else(by_health) {
+        // Health checks come first, because some proxies send them without a Host header.
+        let mut answer = match by_health().or(ambiguous) {
             Some(answer) => text(answer, answering),
             None => match &mut self.service {
                 Some(service) => {

@@ -4,7 +4,7 @@ use choreo_webhook::server::{Server, ServerLimits};
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{connect, get, loopback, read_head, serve};
+use super::{connect, get, hangs_up, loopback, read_answer, read_head, serve};
 use crate::support::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,6 +75,25 @@ async fn only_get_and_head_are_allowed() {
             let head = read_head(&mut stream).await;
             assert_eq!(&head[9..12], status, "{method} {path}");
             assert_eq!(head.contains("allow: GET, HEAD\r\n"), allow, "{head}");
+        }
+    }
+}
+
+/// Guards the health checks of proxies that send no Host header, such as HAProxy's `option httpchk GET
+/// /healthz HTTP/1.1`. The connection ends, because other requests without Host are ambiguous.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_needs_no_host() {
+    let world = World::new().await;
+    let server = serve(&world, ServerLimits::default());
+    for address in [server.address, server.health_address.unwrap()] {
+        for (path, status) in [("/healthz", "200"), ("/readyz", "200"), ("/page", "400")] {
+            let mut stream = connect(address).await;
+            let request = format!("GET {path} HTTP/1.1\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = read_answer(&mut stream).await;
+            assert_eq!(&answer[9..12], status, "{path}: {answer}");
+            assert!(answer.contains("connection: close\r\n"), "{answer}");
+            hangs_up(&mut stream).await;
         }
     }
 }
