@@ -23,6 +23,7 @@ use std::time::Duration;
 use choreo_deploy::id::ComponentId;
 
 use crate::BaseUrl;
+use crate::token::{LENGTH, PREFIX};
 
 /// The parameters of a CI step that deploys to a component.
 ///
@@ -132,6 +133,8 @@ impl Snippet {
         include_str!("snippet/deploy.sh")
             .replace("@COMPONENT@", self.component.as_str())
             .replace("@EXAMPLE@", &self.example)
+            .replace("@PREFIX@", PREFIX)
+            .replace("@LENGTH@", &LENGTH.to_string())
             .replace("@SCHEME@", self.base_url.scheme())
             .replace("@PATIENCE@", &self.patience.as_secs().to_string())
             .replace("@BASE_URL@", self.base_url.as_str())

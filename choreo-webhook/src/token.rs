@@ -268,7 +268,7 @@ const ID_LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
 const ID_LENGTH: usize = 12;
 const SECRET_START: usize = PREFIX.len() + ID_LENGTH + 1;
 const SECRET_LENGTH: usize = 32;
-const LENGTH: usize = SECRET_START + SECRET_LENGTH + base62::CHECKSUM_LENGTH;
+pub(crate) const LENGTH: usize = SECRET_START + SECRET_LENGTH + base62::CHECKSUM_LENGTH;
 
 #[cfg(test)]
 mod tests {

@@ -27,7 +27,10 @@ stop() {
 [ -n "${CHOREO_TOKEN:-}" ] || stop 2 'CHOREO_TOKEN is empty: set the secret, and allow this branch to read it'
 case $CHOREO_TOKEN in
   *[!0-9A-Za-z_]*) stop 2 'CHOREO_TOKEN is not a deploy token: a token contains only letters, digits and _' ;;
+  @PREFIX@*) shape=${#CHOREO_TOKEN} ;;
+  *) shape=another ;;
 esac
+[ "$shape" = @LENGTH@ ] || stop 2 'CHOREO_TOKEN is not a deploy token: set the secret to the whole token, and to nothing else'
 [ -n "${IMAGE:-}" ] || stop 2 'IMAGE is empty: set it to the image to deploy'
 
 # Values are not escaped in the JSON, so none may contain a quote, a backslash or a line break.

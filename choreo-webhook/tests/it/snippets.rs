@@ -282,11 +282,28 @@ async fn wrong_use_sends_nothing() {
     }
     let world = World::new().await;
     let url = serve(&world).await;
+    // Values that are confused with the token's, and a token that was not copied exactly.
+    let token = world.token.expose();
+    let cut = &token[..token.len() - 1];
+    let (long, foreign) = (format!("{token}0"), token.replace("chd_", "xyz_"));
     for (name, value, text) in [
         ("CHOREO_TOKEN", "", "CHOREO_TOKEN is empty"),
         (
             "CHOREO_TOKEN",
             "a\nX-Evil: 1",
+            "CHOREO_TOKEN is not a deploy token",
+        ),
+        (
+            "CHOREO_TOKEN",
+            "orders",
+            "CHOREO_TOKEN is not a deploy token",
+        ),
+        ("CHOREO_TOKEN", "1", "CHOREO_TOKEN is not a deploy token"),
+        ("CHOREO_TOKEN", cut, "CHOREO_TOKEN is not a deploy token"),
+        ("CHOREO_TOKEN", &long, "CHOREO_TOKEN is not a deploy token"),
+        (
+            "CHOREO_TOKEN",
+            &foreign,
             "CHOREO_TOKEN is not a deploy token",
         ),
         ("IMAGE", "", "IMAGE is empty"),
@@ -327,7 +344,10 @@ async fn wrong_use_sends_nothing() {
         for shell in shells() {
             let mut step = Step::new(&url, world.token.expose()).with(name, value);
             step.shell = shell;
-            ends(&step.run().await, ExitStatus::WrongUse, text);
+            let output = step.run().await;
+            ends(&output, ExitStatus::WrongUse, text);
+            let shown = String::from_utf8(output.stderr).unwrap();
+            assert!(!shown.contains("xyz_"), "the value is shown: {shown}");
         }
     }
     assert!(world.intake.submissions.lock().unwrap().is_empty());
@@ -453,6 +473,7 @@ async fn another_server_is_no_success() {
     }
     use axum::http::StatusCode;
     use axum::routing::any;
+    let token = World::new().await.token.expose().to_owned();
     for (status, text) in [
         (StatusCode::OK, "unexpected response from http://127.0.0.1"),
         (
@@ -474,7 +495,7 @@ async fn another_server_is_no_success() {
     ] {
         let page = move || async move { (status, [("location", "/")], "<html>::error::\n") };
         let url = serve_router(axum::Router::new().fallback(any(page))).await;
-        let step = Step::new(&url, "chd_x").patient(Duration::ZERO);
+        let step = Step::new(&url, &token).patient(Duration::ZERO);
         ends(&step.run().await, ExitStatus::NoAnswer, text);
     }
 }
