@@ -10,9 +10,8 @@ use crate::{ClientError, ErrorKind, Evidence};
 
 /// The permissions that a registry gives a credential.
 ///
-/// It serialises to an object with `class`, `message`, `help`, `evidence` and `image`, for a web
-/// interface or a program; the last three only if they are not empty. `Display` shows the message
-/// and the help.
+/// It serialises to an object with `class`, `message`, `help`, `evidence` and `image`; the last
+/// three only if they are not empty. `Display` shows the message and the help.
 ///
 /// ```
 /// use choreo_registry_client::{Access, AccessClass};
@@ -113,7 +112,7 @@ impl fmt::Display for AccessClass {
 
 impl Access {
     /// Creates a result for a registry that this client cannot check, because only a data plane
-    /// reaches it, or because the nodes have access of their own. `reason` is the message.
+    /// reaches it, or because only the nodes have access. `reason` is the message.
     #[must_use]
     pub fn not_checkable(reason: impl Into<String>) -> Self {
         Self::new(AccessClass::NotCheckable, reason)

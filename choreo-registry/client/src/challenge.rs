@@ -36,7 +36,8 @@ impl Challenge {
 }
 
 impl Challenge {
-    /// Whether what decides where a credential goes, and for what, is ASCII.
+    /// Returns whether the parameters that decide where a credential is sent, and for which
+    /// access, are ASCII.
     fn is_usable(&self) -> bool {
         let used = ["realm", "scope", "service"];
         self.scheme != "bearer"
@@ -47,7 +48,7 @@ impl Challenge {
     }
 }
 
-/// As a well-behaved server writes it.
+/// Writes the challenge in the form of a well-behaved server.
 #[cfg(any(test, fuzzing))]
 impl fmt::Display for Challenge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +67,7 @@ impl fmt::Display for Challenge {
 ///
 /// # Errors
 ///
-/// When any header breaks the grammar, repeats a parameter, or the headers exceed [`MAX_BYTES`] or
+/// If any header violates the grammar, repeats a parameter, or the headers exceed [`MAX_BYTES`] or
 /// [`MAX_CHALLENGES`].
 pub(crate) fn parse_all(headers: &HeaderMap) -> Result<Vec<Challenge>, ChallengeError> {
     let mut challenges = Vec::new();
@@ -152,8 +153,8 @@ impl<'a> Parser<'a> {
         Ok(Challenge { scheme, parameters })
     }
 
-    /// Skips `abc==`, the other thing that may follow a scheme (RFC 9110, section 11.2). No scheme
-    /// of ours uses it.
+    /// Skips `abc==`, the alternative to parameters after a scheme (RFC 9110, section 11.2). The
+    /// supported schemes do not use it.
     fn token68(&mut self) -> bool {
         let is_token68 = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
         let after = self.rest.trim_start_matches(is_token68);
@@ -170,7 +171,7 @@ impl<'a> Parser<'a> {
         ends
     }
 
-    /// The next `name = value`, or `None` where the next challenge or the end begins.
+    /// Returns the next `name = value`, or `None` at the next challenge or the end.
     fn next_parameter(&mut self) -> Result<Option<(String, String)>, ChallengeError> {
         let before = self.rest;
         self.skip_commas();
@@ -181,7 +182,7 @@ impl<'a> Parser<'a> {
         self.skip_space();
         let Some(value) = self.rest.strip_prefix('=') else {
             self.rest = before;
-            // A name without `=` is the next scheme, and that one needs a comma before it.
+            // A name without `=` is the next scheme, which requires a comma before it.
             return if before.trim_start().starts_with(',') {
                 Ok(None)
             } else {
@@ -242,10 +243,11 @@ impl<'a> Parser<'a> {
         token
     }
 
-    /// A value without quotes: everything up to a blank or a comma. Whatever would begin a quoted
-    /// value, an escape or another separator ends it, and then the parameter breaks the grammar.
+    /// Reads an unquoted value: everything up to a blank or a comma. A character that begins a
+    /// quoted value, an escape or another separator ends it, and the parameter then violates the
+    /// grammar.
     fn unquoted(&mut self) -> &'a str {
-        // Quotes of the wrong kind: only a token may begin so.
+        // Quotes of the wrong kind: only a token may begin with one.
         if self.rest.starts_with('\'') {
             return self.token_or_empty();
         }

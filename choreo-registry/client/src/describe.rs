@@ -81,7 +81,8 @@ impl RegistryClient {
         self.read_config(image, &config, deadline).await.ok()
     }
 
-    /// [`describe`](Self::describe), and of an index the configuration of one of its images.
+    /// Returns the result of [`describe`](Self::describe), and for an index also the configuration
+    /// of one of its images.
     pub(super) async fn read_all(
         &self,
         image: &ImageReference,
@@ -181,14 +182,14 @@ impl RegistryClient {
     }
 }
 
-/// How long to wait for what is only good to know. A store of blobs that does not answer from here
-/// must not cost a deployment its digest.
+/// The timeout of optional requests. A blob store that does not respond to this client must not
+/// prevent a deployment from getting its digest.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The most entries of one index that are looked into because they name no platform.
+/// The most entries of one index that are read because they name no platform.
 const MAX_SILENT: usize = 8;
 
-/// How deep indexes lie in each other, at most.
+/// The greatest depth of nested indexes.
 const MAX_DEPTH: u8 = 3;
 
 fn take(

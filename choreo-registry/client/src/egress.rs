@@ -221,7 +221,8 @@ impl Egress {
         self.judges(address, false)
     }
 
-    /// Like [`allows_address`](Self::allows_address), for a host that the operator may have allowed.
+    /// Like [`allows_address`](Self::allows_address) for a host that the operator may have
+    /// allowed.
     pub(crate) fn judges(&self, address: IpAddr, opened: bool) -> bool {
         let listed = || {
             let inner = unwrapped(address);
@@ -250,9 +251,9 @@ impl Egress {
         self.check_resolved(host, addresses, false)
     }
 
-    /// Like [`check_addresses`](Self::check_addresses), for the host of a URI, which the operator may
-    /// have allowed with [`allow_host`](Self::allow_host). Your own transport dials these addresses
-    /// and no others.
+    /// Like [`check_addresses`](Self::check_addresses) for the host of a URI, which the operator
+    /// may have allowed with [`allow_host`](Self::allow_host). Your own transport dials these
+    /// addresses and no others.
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;
@@ -308,7 +309,7 @@ impl Egress {
         self.check_url(&Url::parse(&uri.to_string()).map_err(|_| unreadable(uri))?)
     }
 
-    /// Like [`check_uri`](Self::check_uri), for a parsed URL.
+    /// Like [`check_uri`](Self::check_uri) for a parsed URL.
     pub(crate) fn check_url(&self, url: &Url) -> Result<(), Blocked> {
         let blocked = |reason| Err(Blocked::new(url.host_str().unwrap_or_default(), reason));
         if !url.username().is_empty() || url.password().is_some() {
@@ -444,7 +445,7 @@ fn names(host: &str, url: &Url) -> bool {
         .is_ok_and(|other| other.origin() == url.origin())
 }
 
-/// Like [`names`], for the usual spelling only, without allocating.
+/// Like [`names`] for the usual spelling only, without allocating.
 fn is_authority(host: &str, url: &Url) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, digits)) if !digits.ends_with(']') => (name, digits.parse().ok()),

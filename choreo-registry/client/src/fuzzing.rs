@@ -1,5 +1,4 @@
-//! The private parsers of registry responses, for the fuzz targets. This module exists only with
-//! `--cfg fuzzing`.
+//! The private parsers of registry responses. This module exists only with `--cfg fuzzing`.
 
 use http::{
     HeaderMap, HeaderValue,
@@ -37,13 +36,14 @@ pub fn challenge(input: &[u8]) {
             assert!(!scope.is_empty() && scope::for_reading(&scope).as_ref() == Some(&scope));
         }
     }
-    // Quotes and escapes may make it longer than what is read.
+    // Quotes and escapes may make it longer than the parsed text.
     if again.values().map(HeaderValue::len).sum::<usize>() <= challenge::MAX_BYTES {
         assert_eq!(challenge::parse_all(&again), Ok(challenges));
     }
 }
 
-/// A token server's answer: the token fits a header, and its time has an end.
+/// Parses a token server's response: the token is a valid header value, and its lifetime is
+/// bounded.
 ///
 /// # Panics
 ///
@@ -59,7 +59,7 @@ pub fn token_response(input: &[u8]) {
 ///
 /// # Panics
 ///
-/// When it is something else.
+/// If the result is anything else.
 pub fn error_envelope(input: &[u8]) {
     if let Some(code) = error::error_code(input) {
         let is_plain =
@@ -80,7 +80,7 @@ pub fn error_envelope(input: &[u8]) {
 ///
 /// # Panics
 ///
-/// When it does not.
+/// If the address is not in any of the lines.
 pub fn link(input: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in input.split(|byte| *byte == b'\n').take(16) {

@@ -49,7 +49,8 @@ pub(super) fn decoded(
     Ok(response)
 }
 
-/// Whether it may be the beginning of a gzip stream. Some proxies announce one and send plain text.
+/// Returns whether the body may be the beginning of a gzip stream. Some proxies declare gzip and
+/// send plain text.
 fn begins_as_gzip(body: &[u8]) -> bool {
     const MAGIC: [u8; 2] = [0x1f, 0x8b];
     std::iter::zip(body, MAGIC).all(|(byte, magic)| *byte == magic)

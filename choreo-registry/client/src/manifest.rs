@@ -1,8 +1,7 @@
-//! Reading manifests: as much of them as `resolve` and `inspect` need.
+//! The parser of manifests, as far as `resolve` and `inspect` need them.
 //!
-//! A document is read strictly: which kind it is must be said the same way by the
-//! `Content-Type`, by its own `mediaType` and by its shape. A document that can be read in two ways
-//! would be one image here and another on the node
+//! A document is read strictly: the `Content-Type`, its `mediaType` and its shape must agree on
+//! its type. A document with two readings would be one image here and another on the node
 //! ([GHSA-77vh-xpmg-72qh](https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh)).
 
 use std::{collections::BTreeMap, fmt};
@@ -35,7 +34,8 @@ pub(crate) enum Manifest {
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) digest: Digest,
-    /// `None` where the entry names none: its own document does, or the configuration below.
+    /// `None` if the entry names none: its document or the configuration below it states the
+    /// platform.
     pub(crate) platform: Option<Platform>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Child {
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) platform: Option<Platform>,
-    /// Empty where it names none; `None` where no node can have such a user.
+    /// Empty if the configuration names none; `None` if the user is invalid on every node.
     pub(crate) user: Option<String>,
     pub(crate) exposed_ports: Vec<ExposedPort>,
 }
@@ -175,7 +175,7 @@ impl Child {
                 }
                 Some(platform)
             }
-            // Nodes look into it, whether it is a manifest or an index.
+            // Nodes read it, whether it is a manifest or an index.
             None => {
                 let kind = entry.media_type.as_deref();
                 if kind.is_some_and(|kind| kind.parse::<MediaType>().is_err()) {
@@ -236,7 +236,7 @@ const GENERIC: [&str; 6] = [
     "text/plain",
 ];
 
-/// The fields that decide, of manifests and indexes alike. A repeated one is an error.
+/// The relevant fields of manifests and indexes. A duplicate field is an error.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {

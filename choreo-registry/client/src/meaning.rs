@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    /// Guards against a verdict about the login that a firewall gave.
+    /// Guards against a conclusion about the login from a firewall's page.
     #[test]
     fn a_page_is_about_the_login_with_status_401_alone() {
         for (place, status, expected) in [

@@ -105,7 +105,7 @@ impl<'a> Resource<'a> {
         if self.path.contains("://") {
             return base.join(&self.path).ok();
         }
-        // Below the base, whose host need not be read again.
+        // The base is already parsed, so its host is not parsed again.
         let mut url = base.clone();
         let (path, query) = match self.path.split_once('?') {
             Some((path, query)) => (path, Some(query)),

@@ -1,8 +1,8 @@
-//! When a request is sent again, and how long before.
+//! The conditions for retries, and the waits before them.
 //!
-//! Every request of the client only reads, so each may be repeated. Repeated is what fails in
-//! passing: a connection that breaks, a registry that is busy for a moment. Everything else is for
-//! the caller, who knows more.
+//! Every request of the client only reads, so each may be retried. Only transient failures are
+//! retried: a broken connection, a registry that is briefly busy. All other errors are returned to
+//! the caller.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -14,11 +14,11 @@ use http::StatusCode;
 
 use crate::transport::{TransportError, TransportErrorKind};
 
-/// How often the requests of one client are repeated.
+/// The policy and the budget for the retries of one client.
 ///
-/// The wait grows and has full jitter, so that many clients do not come back at the same moment.
-/// A budget that successes refill bounds what retries add to an outage: at most one request in ten
-/// once the first ten are spent.
+/// The wait grows and has full jitter, so that many clients do not retry at the same moment.
+/// Successful requests refill a budget, which bounds the load that retries add to an outage: at
+/// most one request in ten once the first ten are spent.
 #[derive(Debug)]
 pub(super) struct Retries {
     limit: u8,
@@ -51,12 +51,12 @@ impl Outcome {
         }
     }
 
-    /// Whether it may pass by itself within moments, and how long it is said to last.
+    /// Returns whether the failure is transient, and the wait that the registry names.
     fn passes(self) -> Option<Option<Duration>> {
         match self {
             Self::Failure(TransportErrorKind::Connect) => Some(None),
-            // Who answers 429 counts requests: without a word on when to return, another one only
-            // makes it worse.
+            // A registry that answers 429 counts requests: without a `Retry-After`, another
+            // request only makes it worse.
             Self::Answer {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 retry_after,
@@ -131,14 +131,14 @@ impl Retries {
 
     fn refill(&self) {
         let full = |budget: u32| (budget < BUDGET).then(|| budget + 1);
-        // An error says that it is full.
+        // An error means that the budget is full.
         let _ = self
             .budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, full);
     }
 }
 
-/// How often one request is repeated at most, unless the caller says otherwise.
+/// The most retries of one request by default.
 pub(super) const DEFAULT_RETRIES: u8 = 2;
 
 /// The longest wait before the first retry; it doubles for each further one.
@@ -219,7 +219,7 @@ mod tests {
         }
         let asked = Retries::seeded(1, 7).wait(1, answer(503, Some(2)), LEFT);
         assert!(asked.unwrap() >= Duration::from_secs(2));
-        // Two clients do not wait in step.
+        // Guards that two clients do not wait for the same time.
         let first = |retries: Retries| retries.wait(1, answer(503, None), LEFT);
         assert_ne!(first(Retries::new(1)), first(Retries::new(1)));
     }

@@ -46,8 +46,8 @@ pub(crate) fn for_reading(scope: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// The names that the right to read has: `pull` everywhere, and at Azure Container Registry, which
-/// lists tags for `metadata_read` alone, two more.
+/// The names of read actions: `pull` everywhere, and two more at Azure Container Registry, which
+/// requires only `metadata_read` for listing tags.
 const READING: [&str; 3] = ["content_read", "metadata_read", "pull"];
 
 fn parts(word: &str) -> Option<(&str, &str, &str)> {
@@ -96,7 +96,7 @@ mod tests {
             ),
             ("aws", "aws"),
             ("registry:catalog:* repository:a:pull", "repository:a:pull"),
-            // Blanks of other kinds, and kinds of other names.
+            // Other blanks, and other types of resources.
             (
                 "a:b:pull\trepository:team/app:pull,push",
                 "a:b:pull repository:team/app:pull",

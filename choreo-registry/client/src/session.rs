@@ -57,7 +57,7 @@ pub(super) struct Session {
     /// Locked by the call that learns which login the registry requires.
     asking: tokio::sync::Mutex<()>,
     tokens: TokenCache,
-    /// The token server took a POST after it had refused the GET.
+    /// The token server has accepted a POST after it had rejected the GET.
     posts: AtomicBool,
     /// `/v2/` requires a login, so its success proves the credential.
     is_guarded: AtomicBool,
@@ -67,7 +67,8 @@ pub(super) struct Session {
     is_refused: AtomicBool,
 }
 
-/// A credential, and which of the client's it is: a token of the one before is not one of this.
+/// A credential and its number within the client: a token of an earlier credential is not used for
+/// a later one.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) version: u64,
@@ -83,12 +84,12 @@ pub(super) struct Answer {
     address: Arc<Address>,
     place: Place,
     sent: Sent,
-    /// A redirect led away from the registry; nothing that is said there is about the credential.
+    /// A redirect left the registry; the response says nothing about the credential.
     foreign: bool,
 }
 
 impl Answer {
-    /// The host that gave it.
+    /// The host that sent the response.
     pub(super) fn host(&self) -> String {
         self.address.authority().to_string()
     }
@@ -98,7 +99,7 @@ impl Answer {
         Evidence::of(&self.host(), self.response.status())
     }
 
-    /// The answer to a request for this resource that showed this.
+    /// Marks this as the answer to a request for this resource with this login.
     fn to(self, resource: &Resource<'_>, sent: Sent) -> Self {
         Self {
             sent,
@@ -164,8 +165,8 @@ impl Session {
 
     /// Gets a resource of the registry, with a login if that is required. Any status is an answer.
     ///
-    /// A refusal that may mean a wrong login as well as a missing right is followed by a look
-    /// whether the login alone is accepted: [`failure`](Self::failure) knows then.
+    /// If a refusal may mean a wrong login as well as a missing permission, a further request
+    /// checks the login alone, so that [`failure`](Self::failure) can distinguish them.
     pub(super) async fn get(
         &self,
         resource: &Resource<'_>,
@@ -211,7 +212,7 @@ impl Session {
         Ok(plan)
     }
 
-    /// Whether the registry or its token server has accepted the credential.
+    /// Returns whether the registry or its token server has accepted the credential.
     pub(super) fn is_proven(&self) -> bool {
         self.is_proven.load(Ordering::Relaxed)
     }
@@ -340,7 +341,7 @@ impl Session {
         Ok(Some(next))
     }
 
-    /// One exchange, repeated where its failure passes.
+    /// Performs one exchange, and retries transient failures.
     async fn send(
         &self,
         address: &Arc<Address>,
@@ -466,12 +467,13 @@ fn ask(resource: &Resource<'_>, authorization: &Authorization, deadline: Instant
 /// The most redirects that one request follows.
 const MAX_REDIRECTS: usize = 5;
 
-/// The clock of deadlines and tokens: Tokio's, so that tests can turn it.
+/// The clock of deadlines and tokens: Tokio's, so that tests can advance it.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Method, host, attempt, and later the outcome and the duration; never a header, a query or a body.
+/// The span of an exchange: method, host, attempt, and later the outcome and the duration; never a
+/// header, a query or a body.
 fn span(method: &Method, address: &Address, attempt: u8) -> Span {
     tracing::debug_span!(
         "registry_request",
@@ -499,7 +501,7 @@ fn close(span: &Span, result: &Result<http::Response<Bytes>, TransportError>, du
     }
 }
 
-/// The limit is the transport's promise; a transport that breaks it is not believed.
+/// Checks the limit again, because a custom transport may violate its contract.
 fn bounded(
     response: http::Response<Bytes>,
     limit: usize,

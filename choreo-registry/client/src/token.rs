@@ -22,7 +22,7 @@ use crate::urlencoded::form;
 /// scope.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct TokenKey {
-    /// Which of the client's credentials earned it, one after the other; `None` without one.
+    /// The number of the credential within the client; `None` without one.
     pub(crate) credential: Option<u64>,
     pub(crate) origin: Origin,
     pub(crate) realm: Url,
@@ -56,7 +56,7 @@ impl TokenKey {
         form(&fields)
     }
 
-    /// The token server's URL with service and scope added to whatever query the realm has already.
+    /// Returns the token server's URL, with service and scope added to the query of the realm.
     pub(crate) fn url(&self) -> Url {
         let mut url = self.realm.clone();
         if self.service.is_some() || self.scope.is_some() {
@@ -79,16 +79,17 @@ impl TokenKey {
     }
 }
 
-/// Whether the credential's password is an OAuth 2.0 refresh token, which only a POST redeems. Docker
-/// and its credential helpers mark one by this user name.
+/// Returns whether the credential's password is an OAuth 2.0 refresh token, which only a POST
+/// accepts. Docker and its credential helpers mark one by this user name.
 pub(crate) fn is_refresh_token(credential: &Credential) -> bool {
     credential.username() == "<token>"
 }
 
-/// By this name token servers know the client.
+/// The name of this client for token servers.
 const CLIENT_ID: &str = "choreo-registry";
 
-/// A bearer token. `Debug` does not show it; it is wiped from memory when the last copy goes.
+/// A bearer token. `Debug` does not show it; its memory is overwritten when the last copy is
+/// dropped.
 #[derive(Clone)]
 pub(crate) struct Token(Arc<Zeroizing<String>>);
 
@@ -104,11 +105,12 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Reads a token server's answer: the token, and for how long it serves from now.
+/// Reads a token server's response: the token, and its remaining lifetime.
 ///
-/// `access_token` goes before `token`, as in Docker and containerd, should both be there and differ.
-/// An empty one counts as absent. The time runs from `issued_at` if that is credible; from now if it
-/// is missing, in the future, or so old that the token would have ended: one of the clocks is wrong.
+/// `access_token` takes precedence over `token` if both are present and differ, as in Docker and
+/// containerd. An empty one counts as absent. The lifetime starts at `issued_at` if that is
+/// plausible; it starts now if `issued_at` is missing, in the future, or so old that the token
+/// would have expired, because then one of the clocks is wrong.
 ///
 /// # Errors
 ///
@@ -124,7 +126,7 @@ pub(crate) fn read(body: &[u8], now: Timestamp) -> Result<(Token, Duration), &'s
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the token has characters that no header may carry");
     }
-    // Anything but a whole number counts as absent: servers send it as text, too.
+    // Any value other than a whole number counts as absent, because some servers send text.
     let seconds = answer.json("expires_in").and_then(|json| json.parse().ok());
     let seconds = seconds.unwrap_or(0);
     let lifetime = Duration::from_secs(seconds).clamp(MIN_LIFETIME, MAX_LIFETIME);
@@ -137,7 +139,7 @@ pub(crate) fn read(body: &[u8], now: Timestamp) -> Result<(Token, Duration), &'s
     Ok((token, lifetime.saturating_sub(age.unwrap_or_default())))
 }
 
-/// The protocol's default, and the least that a server may grant.
+/// The protocol's default, and the shortest lifetime that a server may grant.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A token is renewed after an hour, even if the server allows a longer use.
@@ -253,7 +255,7 @@ mod tests {
                 r#"{"token":"t","expires_in":18446744073709551615}"#,
                 "t for 3600 s",
             ),
-            // Issued a while ago, by a server that keeps its tokens.
+            // Issued earlier, by a server that caches its tokens.
             (
                 r#"{"token":"t","expires_in":300,"issued_at":"2026-11-23T11:56:00Z"}"#,
                 "t for 60 s",

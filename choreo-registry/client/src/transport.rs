@@ -39,8 +39,8 @@ use crate::{address::Address, egress::Egress};
 ///   called with the addresses, and only those are dialled. A forbidden connection is
 ///   [`TransportErrorKind::Blocked`] and is not made. **Your own transport must keep this promise**:
 ///   the client checks schemes and literal addresses before it sends, but does not resolve names.
-/// - Requests contain credentials in their queries, headers and bodies. They appear in no error and
-///   are never logged. (Logging cannot be tested by a clause.)
+/// - Requests contain credentials in their queries, headers and bodies. Errors and logs never
+///   contain these. (A clause cannot test logs.)
 ///
 /// # Example
 ///

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// When the transport does not keep the clause.
+/// If the transport violates the clause.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TransportClause;
@@ -37,13 +37,13 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\
 const LIMIT: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(500);
-/// How late a deadline may be kept; beyond it a clause fails instead of hanging.
+/// The tolerance for a deadline; beyond it a clause fails instead of hanging.
 const GRACE: Duration = Duration::from_secs(3);
 const CANARY: &str = "canary-7d1f";
 
 /// The contents of a request.
 impl TransportClause {
-    /// The method, the path and the query go out as they are.
+    /// The method, the path and the query are sent unchanged.
     pub fn request_line_is_unchanged(fixture: &TransportFixture) {
         let path = "/v2/Team%2Fapp/a%20b/?scope=repository%3Aa%3Apull&scope=x,y&empty=&last";
         for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
@@ -76,7 +76,7 @@ impl TransportClause {
         assert_eq!(got.values("authorization"), [b"Basic eA=="], "{words}");
     }
 
-    /// The body goes out as it is, with its length.
+    /// The body is sent unchanged, with its length.
     pub fn body_is_unchanged(fixture: &TransportFixture) {
         let peer = Peer::saying(OK);
         let body = "grant_type=password&password=\0\r\n\r\n".repeat(2_000);
@@ -86,7 +86,7 @@ impl TransportClause {
         assert!(same, "the body is sent as it is, with its length");
     }
 
-    /// Nothing is added but what HTTP needs: no credential, cookie, referer or encoding.
+    /// Nothing is added except what HTTP requires: no credential, cookie, referer or encoding.
     pub fn nothing_is_added(fixture: &TransportFixture) {
         const MAY: [&str; 5] = [
             "host",
@@ -114,7 +114,7 @@ impl TransportClause {
         }
     }
 
-    /// Nothing of an answer goes into the next request.
+    /// No part of a response is sent with the next request.
     pub fn cookies_are_not_kept(fixture: &TransportFixture) {
         let peer = Peer::saying(
             "HTTP/1.1 200 OK\r\nset-cookie: a=b; Path=/\r\ncontent-length: 0\r\n\
@@ -135,7 +135,7 @@ impl TransportClause {
 
 /// The contents of a response.
 impl TransportClause {
-    /// The status, the headers and the body come back as they are.
+    /// The status, the headers and the body are returned unchanged.
     pub fn answer_is_unchanged(fixture: &TransportFixture) {
         let mut answer = b"HTTP/1.1 418 Odd\r\nwww-authenticate: Basic realm=\"a\"\r\n\
             www-authenticate: Bearer realm=\"b\"\r\nx-raw: \xe9\xff\r\n\
@@ -160,7 +160,7 @@ impl TransportClause {
         assert_eq!(&got.body()[..], b"\0\xff\n", "the body comes as it is");
     }
 
-    /// A body is not decompressed: its bytes are hashed.
+    /// A body is not decompressed, because its bytes are hashed.
     pub fn answer_is_not_decompressed(fixture: &TransportFixture) {
         for encoding in ["gzip", "deflate", "br", "zstd"] {
             let peer = Peer::saying(format!(
@@ -174,7 +174,7 @@ impl TransportClause {
         }
     }
 
-    /// A redirect is an answer like any other.
+    /// A redirect is returned like any other response.
     pub fn redirects_are_returned(fixture: &TransportFixture) {
         for status in [301, 302, 303, 307, 308] {
             let target = Peer::saying(OK);
@@ -192,7 +192,7 @@ impl TransportClause {
         }
     }
 
-    /// The answer to HEAD has no body, whatever length it tells.
+    /// A response to HEAD has no body, even if it names a length.
     pub fn head_has_no_body(fixture: &TransportFixture) {
         let peer = Peer::saying(
             "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\nconnection: close\r\n\r\n",
@@ -217,9 +217,9 @@ impl TransportClause {
     }
 }
 
-/// How much, and how long.
+/// Limits of size and time.
 impl TransportClause {
-    /// A body of the limit is whole; one byte more is [`Kind::TooLarge`].
+    /// A body of exactly the limit is returned; one more byte is [`Kind::TooLarge`].
     pub fn limit_is_exact(fixture: &TransportFixture) {
         for (size, fits) in [(LIMIT, true), (LIMIT + 1, false)] {
             let body = "x".repeat(size);
@@ -246,7 +246,7 @@ impl TransportClause {
         }
     }
 
-    /// A body without an end is left at the limit, and its connection closed.
+    /// An endless body is not read beyond the limit, and its connection is closed.
     pub fn endless_body_is_left(fixture: &TransportFixture) {
         let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
         let peer = Peer::start(|_| Answer::Endless(head.to_vec()));
@@ -257,12 +257,12 @@ impl TransportClause {
         });
     }
 
-    /// The call ends at its deadline when nothing is said.
+    /// The call ends at its deadline if the server sends nothing.
     pub fn silence_ends_at_the_deadline(fixture: &TransportFixture) {
         ends_in_time(fixture, &Peer::start(|_| Answer::Silence));
     }
 
-    /// The call ends at its deadline when the body keeps coming.
+    /// The call ends at its deadline if the body arrives slowly.
     pub fn dribble_ends_at_the_deadline(fixture: &TransportFixture) {
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n";
         ends_in_time(fixture, &Peer::start(|_| Answer::Dribble(head.to_vec())));
@@ -306,9 +306,9 @@ impl TransportClause {
     }
 }
 
-/// Where it goes.
+/// The destination of a request.
 impl TransportClause {
-    /// An address is judged in any spelling.
+    /// An address is checked in any spelling.
     pub fn addresses_are_judged_in_any_spelling(fixture: &TransportFixture) {
         let peer = Peer::saying(OK);
         let port = peer.address.port();
@@ -326,7 +326,8 @@ impl TransportClause {
         expect_ok(run(fixture, open(&peer), get(&peer)));
     }
 
-    /// A name is judged by the addresses that it resolves to; an allowed host is open by its name.
+    /// A name is checked by the addresses that it resolves to; an allowed host is allowed by its
+    /// name.
     pub fn names_are_judged_by_their_addresses(fixture: &TransportFixture) {
         let peer = Peer::saying(OK);
         let name = format!("localhost:{}", peer.address.port());
@@ -342,7 +343,7 @@ impl TransportClause {
         expect_ok(run(fixture, plain().allow_host(named.clone()), sent()));
     }
 
-    /// Plain HTTP is spoken where the policy allows it only.
+    /// Plain HTTP is sent only if the policy allows it.
     pub fn plain_http_needs_leave(fixture: &TransportFixture) {
         let peer = Peer::saying(OK);
         let network = "127.0.0.0/8".parse().expect("a network");
@@ -351,7 +352,7 @@ impl TransportClause {
         assert_eq!(peer.connections(), 0, "plain http needs leave");
     }
 
-    /// Other schemes than `http` and `https` are blocked.
+    /// Schemes other than `http` and `https` are blocked.
     pub fn other_schemes_are_blocked(fixture: &TransportFixture) {
         let peer = Peer::saying(OK);
         for scheme in ["ftp", "ws", "gopher"] {
@@ -372,8 +373,8 @@ impl TransportClause {
 
 /// The description of a failure.
 impl TransportClause {
-    /// Nobody there is [`Kind::Connect`], and so is one who hangs up; other words are
-    /// [`Kind::Protocol`].
+    /// A port without a server is [`Kind::Connect`], and so is a closed connection; other text
+    /// than HTTP is [`Kind::Protocol`].
     pub fn failures_are_told_apart(fixture: &TransportFixture) {
         for (answer, kind) in [
             ("", Kind::Connect),
@@ -434,7 +435,7 @@ fn open(peer: &Peer) -> Egress {
     closed(peer).allow_network("127.0.0.0/8".parse().expect("a network"))
 }
 
-/// The policy that forbids its address, and nothing else about it.
+/// The policy that forbids the address of a peer and allows everything else about it.
 fn closed(peer: &Peer) -> Egress {
     Egress::tenant().allow_plain_http(host(peer))
 }
@@ -491,7 +492,7 @@ fn block_on<T>(clause: impl Future<Output = T>) -> T {
         .build()
         .expect("a runtime can be made");
     let done = runtime.block_on(clause);
-    // A look-up of a name may still be going on.
+    // A name may still be resolving.
     runtime.shutdown_background();
     done
 }

@@ -32,13 +32,13 @@ impl Received {
 pub(super) enum Answer {
     /// Sends this and closes.
     Bytes(Vec<u8>),
-    /// Sends this, then a byte now and then.
+    /// Sends this, then one byte at intervals.
     Dribble(Vec<u8>),
-    /// Sends this, then zeroes as fast as they are taken.
+    /// Sends this, then zeroes as fast as the client reads them.
     Endless(Vec<u8>),
-    /// Says nothing until the other side leaves.
+    /// Sends nothing until the client disconnects.
     Silence,
-    /// Answers once this many requests are there.
+    /// Answers once this many requests have arrived.
     Together(usize, Vec<u8>),
 }
 

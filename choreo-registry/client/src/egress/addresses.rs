@@ -22,8 +22,8 @@ pub(super) enum Standing {
     Unusable,
 }
 
-/// Judges the address that a connection would really reach: an IPv4 address inside an IPv6 one is
-/// unwrapped first.
+/// Classifies the address that a connection would actually reach: an IPv4 address inside an IPv6
+/// one is unwrapped first.
 pub(super) fn standing(address: IpAddr) -> Standing {
     let address = unwrapped(address);
     if METADATA.contains(&address) || leads_to_metadata(address) {
@@ -37,8 +37,8 @@ pub(super) fn standing(address: IpAddr) -> Standing {
     }
 }
 
-/// Whether an address that is not public ends with an IPv4 address of [`METADATA`]: in a network for
-/// translation (64:ff9b:1::/48, RFC 8215, or one of an operator's own) it leads there.
+/// Returns whether a non-public address ends with an IPv4 address of [`METADATA`]: a translating
+/// network (64:ff9b:1::/48, RFC 8215, or an operator's) would forward to it.
 fn leads_to_metadata(address: IpAddr) -> bool {
     let IpAddr::V6(v6) = address else {
         return false;
@@ -48,7 +48,8 @@ fn leads_to_metadata(address: IpAddr) -> bool {
     !is_public && METADATA.contains(&v4(a, b, c, d))
 }
 
-/// The IPv4 address inside a v4-mapped, NAT64 or 6to4 address; any other address as it is.
+/// Returns the IPv4 address inside a v4-mapped, NAT64 or 6to4 address; any other address
+/// unchanged.
 pub(super) fn unwrapped(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
@@ -85,7 +86,7 @@ const METADATA: [IpAddr; 13] = [
     v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]),
     // Tencent Cloud.
     v4(169, 254, 0, 23),
-    // Azure's host: a public address that is none.
+    // Azure's host: in a public range, but not on the internet.
     v4(168, 63, 129, 16),
     // Alibaba Cloud.
     v4(100, 100, 100, 200),
@@ -127,7 +128,7 @@ const UNUSABLE: [IpNetwork; 16] = [
     // 2001::/23 contains Teredo and other tunnels.
     network(v6([0x2001, 0, 0, 0, 0, 0, 0, 0]), 23),
     network(v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 32),
-    // Unwrapped above; the code never gets here with the rest of it.
+    // Unwrapped above; other addresses of this block never reach this table.
     network(v6([0x2002, 0, 0, 0, 0, 0, 0, 0]), 16),
     network(v6([0x3fff, 0, 0, 0, 0, 0, 0, 0]), 20),
 ];
@@ -163,7 +164,7 @@ mod tests {
             let found = standing(text.parse().unwrap());
             assert_eq!(found, Standing::Metadata, "{text}");
         }
-        // Whose last bytes are like that by chance.
+        // A public address whose last bytes match by chance.
         let public = "2606:4700::a9fe:a9fe".parse().unwrap();
         assert_eq!(standing(public), Standing::Public);
     }

@@ -5,9 +5,9 @@ use std::{fmt, net::IpAddr, str::FromStr};
 /// A block of IP addresses in CIDR notation, such as `10.20.0.0/16` or `fd12::/48`; an address
 /// alone is a block of one.
 ///
-/// Bits behind the prefix must be zero ([RFC 4632, section
-/// 3.1](https://www.rfc-editor.org/rfc/rfc4632#section-3.1)): `10.20.0.1/16` is refused, because
-/// one of its two halves is a mistake.
+/// Bits after the prefix must be zero ([RFC 4632, section
+/// 3.1](https://www.rfc-editor.org/rfc/rfc4632#section-3.1)): `10.20.0.1/16` is rejected, because
+/// either the address or the prefix is a mistake.
 ///
 /// # Example
 ///
@@ -38,7 +38,8 @@ impl IpNetwork {
         self.address.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == self.address
     }
 
-    /// A block for constant tables; the caller writes the bits right, a test looks.
+    /// Creates a block for constant tables. The caller must set the bits after the prefix to zero,
+    /// which a test checks.
     pub(super) const fn constant(address: IpAddr, prefix: u8) -> Self {
         Self { address, prefix }
     }
@@ -91,7 +92,7 @@ impl FromStr for IpNetwork {
 
 const MAX_ECHO: usize = 64;
 
-/// Why a text is not an [`IpNetwork`].
+/// The reason why a text is not an [`IpNetwork`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseNetworkError {
     input: String,

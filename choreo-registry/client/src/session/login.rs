@@ -1,5 +1,5 @@
-//! Logging in: which proof a registry wants, who may see the credential for it, and the tokens that
-//! it earns.
+//! Logins: the authentication that a registry requires, the token servers that may receive the
+//! credential, and the tokens that they issue.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -33,7 +33,7 @@ pub(crate) enum Plan {
         service: Option<String>,
     },
     Open,
-    /// `/v2/` does not say.
+    /// `/v2/` does not name the login.
     Silent(Arc<Odd>),
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Authorization {
 }
 
 impl Authorization {
-    /// The header's value, and what it shows.
+    /// Returns the header's value, and the kind of login in it.
     pub(super) fn header(&self) -> (Option<HeaderValue>, Sent) {
         match self {
             Self::Nothing => (None, Sent::Nothing),
@@ -187,7 +187,7 @@ impl Session {
         Ok(Some((plan, scope)))
     }
 
-    /// The login that a response offers and the scope it names; `None` when it offers none.
+    /// Returns the login that a response offers and the scope it names; `None` if it offers none.
     ///
     /// Bearer is preferred to Basic. A Bearer challenge that cannot be used is an error: if the
     /// password were sent instead, anyone who can corrupt a header could obtain it.
@@ -273,7 +273,7 @@ impl Session {
             ))
     }
 
-    /// The token server of a Bearer challenge, if it may have the credential.
+    /// Returns the token server of a Bearer challenge, if it may receive the credential.
     fn realm(&self, challenge: &Challenge) -> Result<Url, ClientError> {
         let invalid = || {
             self.error(ErrorKind::InvalidResponse)
@@ -295,11 +295,11 @@ impl Session {
         }
     }
 
-    /// The error that names both hosts: the registry's, and the one it wanted the credential at.
+    /// Returns the error that names both hosts: the registry's, and that of its token server.
     pub(super) fn untrusted(&self, url: &Url) -> ClientError {
         let host = Authority(url).to_string();
         let error = self.error(ErrorKind::RealmNotTrusted).with_host(&host);
-        // The host alone would look like one that may be trusted.
+        // Without the scheme, the host could look like a trusted one.
         if url.scheme() == "http" {
             error.with_detail(Quoted::new(&format!("http://{host}")))
         } else {
@@ -307,8 +307,8 @@ impl Session {
         }
     }
 
-    /// Asks the token server, which was trusted when its challenge was read: in one way, and where
-    /// it does not know that one, in the other.
+    /// Requests a token from the token server, which was trusted when its challenge was read. If
+    /// the server does not support this kind of request, the other kind follows.
     async fn fetch_token(&self, wish: Wish<'_>) -> Result<Token, ClientError> {
         let answer = self.ask_token_both_ways(wish).await?;
         let invalid = || {
@@ -359,8 +359,9 @@ impl Session {
         Ok(answer)
     }
 
-    /// Asks for a token without any right, after one with a right was refused: whether that comes
-    /// tells a missing right from a wrong login. Best effort; a failure leaves the doubt.
+    /// Requests a token without access rights after one with access rights was refused: its
+    /// success distinguishes a missing permission from a wrong login. If the request fails, the
+    /// refusal remains ambiguous.
     async fn prove_at_token_server(&self, wish: Wish<'_>) {
         let key = TokenKey {
             scope: None,
@@ -446,7 +447,7 @@ fn of_page(page: Page, status: StatusCode) -> String {
     format!("its token server answers {status} with {page}")
 }
 
-/// Whether a 403 says that a token with a larger scope would do.
+/// Returns whether a 403 requires a token with a larger scope.
 fn wants_more_scope(headers: &HeaderMap) -> bool {
     challenge::parse_all(headers).is_ok_and(|challenges| {
         challenges.iter().any(|challenge| {

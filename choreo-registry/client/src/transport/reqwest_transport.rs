@@ -1,4 +1,4 @@
-//! The transport on reqwest: the one place that dials.
+//! The transport on reqwest: the only module that opens connections.
 //!
 //! reqwest has no hook on the connection itself, and skips a custom resolver if the host is an
 //! address. The guard therefore has three parts: [`Egress::check_uri`] checks addresses in the
@@ -25,10 +25,10 @@ use super::{HttpTransport, NoTls, Outbound, TransportError, TransportErrorKind};
 use crate::egress::{Blocked, BlockedReason, Egress, Proxy, unreadable};
 
 /// The [`HttpTransport`] on reqwest: HTTP/1.1, guarded by an [`Egress`] policy, with TLS by rustls
-/// when the feature `tls` is on.
+/// if the feature `tls` is enabled.
 ///
 /// It keeps connections open for later requests. Build one per policy and share it: the clients of
-/// all tenants may use the same one, because it knows no credentials.
+/// all tenants may use the same one, because it stores no credentials.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -44,11 +44,11 @@ pub struct ReqwestTransport {
 }
 
 impl ReqwestTransport {
-    /// A transport that obeys this policy.
+    /// Creates a transport that enforces this policy.
     ///
     /// # Errors
     ///
-    /// When a root certificate of the policy is not PEM, or the system has no certificates at all.
+    /// If a root certificate of the policy is not PEM, or the system has no certificates at all.
     pub fn new(egress: Egress) -> Result<Self, BuildTransportError> {
         Self::with_lookup(egress, &(Arc::new(System) as _))
     }
@@ -61,9 +61,9 @@ impl ReqwestTransport {
         })
     }
 
-    /// Obeys another policy from now on: networks and hosts that are opened, plain HTTP, trusted token
-    /// servers, the proxy, certificates. For a registry that is opened, or closed, while a control
-    /// plane runs.
+    /// Replaces the policy: allowed networks and hosts, plain HTTP, trusted token servers, the
+    /// proxy, certificates. Use it if a registry is allowed or forbidden while a control plane
+    /// runs.
     ///
     /// A request in progress finishes under the policy with which it began, and later requests do
     /// not use its connection. A [`RegistryClient`](crate::RegistryClient) keeps the scheme of its
@@ -84,7 +84,7 @@ impl ReqwestTransport {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new). The policy before then stays.
+    /// As for [`new`](Self::new). After an error the previous policy remains.
     pub fn set_egress(&self, egress: Egress) -> Result<(), BuildTransportError> {
         let ways = Arc::new(Ways::new(egress, &self.lookup)?);
         *self.ways.write().unwrap_or_else(PoisonError::into_inner) = ways;
@@ -105,10 +105,10 @@ impl fmt::Debug for ReqwestTransport {
     }
 }
 
-/// A policy and the clients that obey it.
+/// A policy and the clients that enforce it.
 struct Ways {
-    /// Two clients, because a resolver is told a name without its port, and the operator's entries
-    /// for hosts have one. Neither takes over a connection of the other.
+    /// Two clients, because a resolver receives a name without its port, but the operator's
+    /// entries for hosts have one. They do not share connections.
     guarded: reqwest::Client,
     opened: Option<reqwest::Client>,
     egress: Egress,
@@ -138,7 +138,7 @@ impl Ways {
         })
     }
 
-    /// The client for this host, and whether it is one of the operator's.
+    /// Returns the client for this host, and whether the operator has allowed the host.
     fn client(&self, url: &Url) -> (&reqwest::Client, bool) {
         match &self.opened {
             Some(client) if self.egress.opens_host(url) => (client, true),
@@ -285,7 +285,7 @@ fn with_certificates(
     Ok(builder)
 }
 
-/// Resolves and returns approved addresses or none.
+/// A resolver that returns the addresses of a name only if all are approved.
 struct Guarded {
     egress: Egress,
     opened: bool,
@@ -300,7 +300,7 @@ impl Resolve for Guarded {
             let name = name.as_str();
             let addresses = lookup.lookup(name).await?;
             match &egress.policy.proxy {
-                // The operator named it.
+                // The operator has named the proxy.
                 Some(proxy) if proxy.url().host_str() == Some(name) => {}
                 Some(_) => Err(Blocked::new(name, BlockedReason::Address))?,
                 None => egress.check_resolved(name, &addresses, opened)?,
@@ -310,7 +310,7 @@ impl Resolve for Guarded {
     }
 }
 
-/// Where addresses come from; tests have their own.
+/// The source of addresses, which tests replace.
 #[async_trait]
 trait Lookup: Send + Sync {
     async fn lookup(&self, name: &str) -> io::Result<Vec<SocketAddr>>;
@@ -330,7 +330,7 @@ impl Lookup for System {
     }
 }
 
-/// Sorts reqwest's errors once; nothing above this file knows reqwest.
+/// Classifies reqwest's errors; no other module depends on reqwest.
 fn classify(error: reqwest::Error) -> TransportError {
     let kind = if caused_by(&error, |cause| cause.is::<Blocked>()) {
         TransportErrorKind::Blocked
@@ -356,10 +356,10 @@ fn is_tls(cause: &(dyn Error + 'static)) -> bool {
         .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
 }
 
-/// hyper, which reqwest hides, has no type for it that can be named here.
+/// hyper, which reqwest hides, has no type for it that is accessible here.
 fn is_no_http(cause: &(dyn Error + 'static)) -> bool {
     let text = cause.to_string();
-    // The second is what a server that speaks first is told apart by.
+    // The second text is the error if a server sends data before the request.
     text.starts_with("invalid HTTP") || text.starts_with("received unexpected message")
 }
 
@@ -381,7 +381,7 @@ fn caused_by(error: &reqwest::Error, is_it: impl Fn(&(dyn Error + 'static)) -> b
     false
 }
 
-/// Why a [`ReqwestTransport`] cannot be built.
+/// The reason why a [`ReqwestTransport`] cannot be built.
 #[derive(Debug)]
 pub struct BuildTransportError {
     source: Option<Box<dyn Error + Send + Sync>>,

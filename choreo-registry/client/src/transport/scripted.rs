@@ -14,8 +14,8 @@ use choreo_registry::quote::Quoted;
 use super::{HttpTransport, Outbound, TransportError, TransportErrorKind};
 use crate::egress::Egress;
 
-/// An [`HttpTransport`] without a network, for tests: it gives the answers it was told and keeps
-/// the requests it was sent.
+/// An [`HttpTransport`] without a network, for tests: it returns the answers of its script and
+/// stores the requests that it receives.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -45,7 +45,8 @@ pub struct ScriptedTransport {
 type Step = Result<http::Response<Bytes>, TransportErrorKind>;
 
 impl ScriptedTransport {
-    /// An empty script under [`Egress::tenant`]: everything is answered with status 404.
+    /// Creates an empty script under [`Egress::tenant`]: every request is answered with status
+    /// 404.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -55,7 +56,7 @@ impl ScriptedTransport {
         }
     }
 
-    /// Obeys another policy.
+    /// Sets another policy.
     #[must_use]
     pub fn with_egress(self, egress: Egress) -> Self {
         Self { egress, ..self }
@@ -79,7 +80,7 @@ impl ScriptedTransport {
     ///
     /// # Panics
     ///
-    /// As [`answer`](Self::answer).
+    /// As for [`answer`](Self::answer).
     #[must_use]
     pub fn fail(self, request: &str, kind: TransportErrorKind) -> Self {
         self.step(request, Err(kind))

@@ -1,9 +1,10 @@
-//! Certificates that the operator gives: authorities, and a registry's own.
+//! The operator's certificates: those of authorities, and those of registries.
 //!
-//! A self-signed certificate as [distribution's
-//! guide](https://distribution.github.io/distribution/about/insecure/) makes it says that it is an
-//! authority (`CA:TRUE`, openssl's default). Nodes take it for the registry's own when they were given
-//! it; webpki takes no authority for a server. So exactly a certificate that was given is taken.
+//! A self-signed certificate made as in [distribution's
+//! guide](https://distribution.github.io/distribution/about/insecure/) declares itself an
+//! authority (`CA:TRUE`, openssl's default). Nodes accept it for the registry if it was given to
+//! them; webpki accepts no authority as a server. This verifier therefore also accepts the exact
+//! certificates that were given.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use rustls_platform_verifier::Verifier;
 
 use super::BuildTransportError;
 
-/// TLS with the system's authorities and these, each text one or more certificates in PEM.
+/// Creates a TLS configuration with the system's authorities and these; each text is one or more
+/// certificates in PEM.
 pub(super) fn config(pems: &[Vec<u8>]) -> Result<ClientConfig, BuildTransportError> {
     let mut given = Vec::new();
     for pem in pems {
@@ -43,20 +45,21 @@ pub(super) fn config(pems: &[Vec<u8>]) -> Result<ClientConfig, BuildTransportErr
     Ok(config)
 }
 
-/// A verifier for the certificates that the system's verifier accepts, and a given certificate itself.
+/// A verifier that accepts the certificates that the system's verifier accepts, and also the given
+/// certificates themselves.
 struct OrGiven {
     inner: Verifier,
     given: Vec<CertificateDer<'static>>,
 }
 
 impl OrGiven {
-    /// Whether nothing is wrong with a certificate that was given, but that it says it is an
-    /// authority. Its time was checked before that.
+    /// Returns whether a given certificate is rejected only because it declares itself an
+    /// authority. Its validity period has been checked before.
     fn is_given(&self, end_entity: &CertificateDer<'_>, error: &Error) -> bool {
         let Error::InvalidCertificate(CertificateError::Other(other)) = error else {
             return false;
         };
-        // The type is webpki's, and this is its name.
+        // webpki's type is not accessible here, so its name is compared.
         format!("{:?}", other.0) == "CaUsedAsEndEntity" && self.given.contains(end_entity)
     }
 }
@@ -122,7 +125,7 @@ mod tests {
     use super::*;
 
     /// Two self-signed certificates for registry.example.com, made by `openssl req -x509` on
-    /// 2026-11-27 for ten years; their keys were thrown away.
+    /// 2026-11-27 for ten years; their keys were deleted.
     const GIVEN: &str = "-----BEGIN CERTIFICATE-----\n\
         MIIBlDCCATqgAwIBAgIUU2u63OBnux/qtgHjQ5hTKAoTc7kwCgYIKoZIzj0EAwIw\n\
         DzENMAsGA1UEAwwEc2VsZjAeFw0yNjExMjcwMDQ3MTJaFw0zNjExMjQwMDQ3MTJa\n\
@@ -146,7 +149,7 @@ mod tests {
         CrpTEa6IgwTVH3lJAaGmD4pWeqRpnYA=\n\
         -----END CERTIFICATE-----\n";
 
-    /// Whether a server is taken that shows this certificate, where `GIVEN` was given.
+    /// Returns whether a server with this certificate is accepted if `GIVEN` was given.
     fn takes(shown: &str, name: &str, day: &str) -> bool {
         let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
