@@ -147,11 +147,11 @@ pub trait CredentialSource: fmt::Debug + Send + Sync {
     /// The one registry that the credentials are for.
     fn registry(&self) -> &RegistryHost;
 
-    /// A credential that can be used now.
+    /// Returns a credential that can be used now.
     ///
     /// # Errors
     ///
-    /// [`SourceError`], when there is none: see [`SourceErrorKind`].
+    /// [`SourceError`] if the source cannot get one: see [`SourceErrorKind`].
     async fn credential(&self) -> Result<Arc<Credential>, SourceError>;
 }
 
@@ -204,7 +204,7 @@ pub struct StaticCredential {
 }
 
 impl StaticCredential {
-    /// This credential for this registry.
+    /// Creates a source of this credential for this registry.
     #[must_use]
     pub fn new(registry: RegistryHost, credential: Credential) -> Self {
         Self {
@@ -214,7 +214,7 @@ impl StaticCredential {
         }
     }
 
-    /// Tells the time by another clock than the machine's.
+    /// Sets another clock than the machine's.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
@@ -253,7 +253,7 @@ impl CredentialSource for StaticCredential {
     }
 }
 
-/// Where a source reads the time: the machine's clock, or one that a test turns.
+/// The clock of a source: the machine's, or one that a test advances.
 ///
 /// ```
 /// use choreo_registry_client::credential_source::Clock;
@@ -266,19 +266,19 @@ impl CredentialSource for StaticCredential {
 pub struct Clock(Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>);
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that this function reads.
+    /// Creates a clock that calls this function.
     #[must_use]
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(now)))
     }
 
-    /// The time now.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.as_ref().map_or_else(Timestamp::now, |now| now())

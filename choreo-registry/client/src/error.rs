@@ -14,9 +14,9 @@ use crate::transport::{TransportError, TransportErrorKind};
 
 /// The error of a call to a registry.
 ///
-/// `Display` shows the [`message`](Self::message) and the [`help`](Self::help), for the developer who
-/// deploys the image. They never contain a secret, an IP address, or text of the registry except a
-/// checked error code.
+/// `Display` shows the [`message`](Self::message) and the [`help`](Self::help) to the developer
+/// who deploys the image. They never contain a secret, an IP address, or text of the registry
+/// except a checked error code.
 ///
 /// [`source`](Error::source) is the error of the transport, such as one of the operating system. Log it
 /// for the operator, but do not show it to developers, because it may reveal the internal network.
@@ -120,7 +120,7 @@ impl ClientError {
         self.with_detail(detail)
     }
 
-    /// Marks the answer as one that may mean a wrong login as well as a missing right.
+    /// Marks the answer as one that may mean a wrong login as well as a missing permission.
     #[must_use]
     pub(super) fn with_doubt(mut self) -> Self {
         self.0.is_ambiguous = true;

@@ -249,9 +249,9 @@ struct Document {
     fs_layers: Option<IgnoredAny>,
 }
 
-/// Whether the name of a field differs from that of a relevant field only in case. Nodes are
-/// written in Go, whose JSON parser accepts `Layers` for `layers`. A separate pass searches for
-/// it, so that unused fields are never kept in memory.
+/// The result of a search for field names that differ from that of a relevant field only in case.
+/// Nodes are written in Go, whose JSON parser accepts `Layers` for `layers`. A separate pass
+/// searches for them, so that unused fields are never kept in memory.
 struct HasDouble(bool);
 
 impl<'de> Deserialize<'de> for HasDouble {

@@ -265,14 +265,14 @@ const CODES: [&str; 46] = [
     "unsupported_grant_type",
     // The application is not known in the tenant.
     "AADSTS700016",
-    // The assertion has ended, or is not valid yet.
+    // The assertion has expired, or is not valid yet.
     "AADSTS700024",
     // No federated identity matches the assertion: issuer, subject or audience.
     "AADSTS70021",
     "AADSTS700211",
     "AADSTS700212",
     "AADSTS700213",
-    // The client secret is wrong, or has ended.
+    // The client secret is wrong, or has expired.
     "AADSTS7000215",
     "AADSTS7000222",
     // The tenant is not known.

@@ -91,8 +91,8 @@ mod tests {
 
     const TOKEN: &str = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==";
 
-    /// Method, more headers, body, session token, signed headers and signature of cases of Amazon's
-    /// published test suite whose request is for `/` without a query.
+    /// Method, further headers, body, session token, signed headers and signature of cases of
+    /// Amazon's published test suite whose request is for `/` without a query.
     #[test]
     fn signatures_are_those_of_amazons_test_suite() {
         let form = ("content-type", "application/x-www-form-urlencoded");
