@@ -101,8 +101,8 @@
 //!
 //! - A credential is sent to the registry's own origin (scheme, host and port), and to its token server
 //!   if that has the same origin, is listed for the vendor in
-//!   [`VendorTable`](choreo_registry::vendor::VendorTable), or is trusted by the operator. Redirects
-//!   are followed without it.
+//!   [`VendorTable`](choreo_registry::vendor_table::VendorTable), or is trusted by the operator.
+//!   Redirects are followed without it.
 //! - The egress policy checks every request, also those to token servers and after redirects.
 //! - Logs (`tracing`, level debug) have a span for each call and one for each request
 //!   (`registry_request`: method, host, attempt, status or error, duration). They contain no headers,
