@@ -18,6 +18,8 @@ pub(super) enum Halt {
         reason: Reason,
         retry_after: Option<Duration>,
     },
+    /// A data plane has no room for another change: the step is repeated after a pause.
+    NoRoom,
     /// The claim is stale: another worker continues.
     Stale,
     /// The store does not answer: the lease expires and a worker continues.

@@ -150,7 +150,11 @@ impl Deployer {
         }
         let mut outcome = Outcome::new(Phase::Ready, reasons, self.clock.now());
         if is_leaving {
-            self.leave_others(claimed, &mut outcome, slot).await;
+            match self.leave_others(claimed, &mut outcome, slot).await {
+                // The removals in its previous projects may end before the next step.
+                Err(Halt::NoRoom) => return self.wait_for_room(claimed, outcome.reasons).await,
+                left => left?,
+            }
         }
         self.finish(claimed, outcome).await
     }
@@ -231,15 +235,44 @@ impl Deployer {
 
     /// Removes a target that is ready from its old places, and adds reasons about that. A failure is
     /// such a reason: the target is ready, and the next deployment retries.
-    async fn leave_others(&self, claimed: &ClaimedDeployment, outcome: &mut Outcome, slot: &Slot) {
+    async fn leave_others(
+        &self,
+        claimed: &ClaimedDeployment,
+        outcome: &mut Outcome,
+        slot: &Slot,
+    ) -> Result<(), Halt> {
         if claimed.deployment.subject == Subject::Absence {
             outcome.left.clone_from(&claimed.planes);
-            return;
+            return Ok(());
         }
-        match self.leave_other_projects(&claimed.claim.target).await {
-            Ok(reasons) => outcome.reasons.extend(reasons),
-            Err(error) => outcome.reasons.push(still_elsewhere(&error)),
+        let in_projects = self.leave_other_projects(&claimed.claim.target).await;
+        let (removals, error) = match in_projects {
+            Ok(reasons) => (reasons, None),
+            Err(error) => (Vec::new(), Some(still_elsewhere(&error))),
+        };
+        for removal in removals {
+            // The step is repeated if a data plane has no room.
+            if !outcome.reasons.contains(&removal) {
+                outcome.reasons.push(removal);
+            }
         }
+        let on_planes = self.leave_other_planes(claimed, outcome, slot).await?;
+        outcome.reasons.extend(error);
+        outcome.reasons.extend(on_planes);
+        Ok(())
+    }
+
+    /// Removes a target that is ready from its old data planes. Returns reasons about that.
+    ///
+    /// A data plane without room does not prevent the removal from the others, but the step is then
+    /// repeated for all of them.
+    async fn leave_other_planes(
+        &self,
+        claimed: &ClaimedDeployment,
+        outcome: &mut Outcome,
+        slot: &Slot,
+    ) -> Result<Vec<Reason>, Halt> {
+        let (mut reasons, mut result) = (Vec::new(), Ok(()));
         let present = &claimed.deployment.data_plane;
         for plane in claimed.planes.iter().filter(|plane| *plane != present) {
             match self.remove_from(claimed, plane, slot).await {
@@ -247,16 +280,16 @@ impl Deployer {
                     let message =
                         format!("the previous workload on data plane {plane} was removed");
                     let moved = Reason::new(ReasonCode::Moved, message);
-                    outcome.reasons.push(moved);
+                    reasons.push(moved);
                     outcome.left.insert(plane.clone());
                 }
                 Err(Halt::Failed(reason) | Halt::Later { reason, .. }) => {
-                    outcome.reasons.push(still_on(plane, &reason));
+                    reasons.push(still_on(plane, &reason));
                 }
-                // Every write with this claim fails from here on.
-                Err(Halt::Stale | Halt::Store(_)) => return,
+                Err(halt) => result = and_then_on(result, halt),
             }
         }
+        result.map(|()| reasons)
     }
 
     async fn remove_from(
@@ -266,7 +299,7 @@ impl Deployer {
         slot: &Slot,
     ) -> Result<(), Halt> {
         let backend = self.backend_of(plane, claimed)?;
-        slot.moves_to(plane).await;
+        slot.moves_to(plane).await?;
         let (target, generation) = (&claimed.claim.target, claimed.claim.generation);
         let removed = self.call(backend.remove(target, generation));
         self.reach(plane, removed).await
@@ -294,7 +327,9 @@ fn rank(halt: &Halt) -> u8 {
         Halt::Failed(reason) if reason.code == ReasonCode::NewerDeployment => 0,
         Halt::Failed(_) => 1,
         Halt::Later { .. } => 2,
-        Halt::Store(_) | Halt::Stale => 3,
+        // The step did not fail, so it must not end the work at its deadline.
+        Halt::NoRoom => 3,
+        Halt::Store(_) | Halt::Stale => 4,
     }
 }
 

@@ -54,6 +54,16 @@ impl Deployer {
         self.at_most(wait, deadline)
     }
 
+    /// Returns the time at which accepted work tries again to find room on a data plane. The pause has
+    /// full jitter. It grows with the age of the work, because many targets that wait for long must
+    /// not fill the worker with their retries.
+    pub(super) fn next_try_for_room(&self, accepted_at: Timestamp) -> Timestamp {
+        let (now, options) = (self.clock.now(), &self.options);
+        let age = Duration::try_from(now.duration_since(accepted_at)).unwrap_or_default();
+        let longest = age.max(options.retry_first).min(options.retry_longest);
+        after(now, self.chance.jitter(longest))
+    }
+
     /// Returns the time of the next observation of something that progresses since a time.
     pub(super) fn next_look(&self, since: Timestamp, deadline: Timestamp) -> Timestamp {
         let age = self.clock.now().duration_since(since);

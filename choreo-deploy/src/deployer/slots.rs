@@ -1,16 +1,20 @@
 //! The limits for concurrent steps.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::DeployerOptions;
+use super::halt::Halt;
 use crate::id::{DataPlaneId, OrganizationId};
 use crate::store::{Lane, Room};
 
 /// The number of slow steps for each other step. It bounds their cost, far above the limits of data
 /// planes and registries.
 const SLOW: usize = 64;
+/// The longest wait of a step for room on a data plane.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// The steps of one worker.
 ///
@@ -31,6 +35,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     room: Room,
+    /// The room for steps that wait for room on a data plane.
+    waiting: Room,
     fresh: usize,
     slow: usize,
     most: usize,
@@ -39,9 +45,11 @@ struct State {
 impl Slots {
     pub(super) fn new(options: &DeployerOptions) -> Self {
         let per_organization = options.steps_per_organization.get();
+        let per_data_plane = options.steps_per_data_plane.get();
         Self(Arc::new(Shared {
             state: Mutex::new(State {
-                room: Room::new(per_organization, options.steps_per_data_plane.get()),
+                room: Room::new(per_organization, per_data_plane),
+                waiting: Room::new(usize::MAX, per_data_plane),
                 fresh: 0,
                 slow: 0,
                 most: options.steps.get(),
@@ -136,17 +144,46 @@ impl Slot {
         true
     }
 
-    /// Counts the step as a change of a data plane, and of no other one. Waits until there is room.
-    pub(super) async fn moves_to(&self, data_plane: &DataPlaneId) {
+    /// Counts the step as a change of a data plane, and of no other one. Waits briefly for room.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Halt::NoRoom`] if there is still no room, or if enough other steps wait for it. A
+    /// data plane that is slow must not occupy the whole worker with steps that wait.
+    pub(super) async fn moves_to(&self, data_plane: &DataPlaneId) -> Result<(), Halt> {
+        self.leaves_for(data_plane);
+        if self.goes_on() {
+            return Ok(());
+        }
+        let _waits = self.waits_for(data_plane).ok_or(Halt::NoRoom)?;
+        let room = tokio::time::timeout(WAIT, self.until_it_goes_on());
+        room.await.map_err(|_| Halt::NoRoom)
+    }
+
+    /// Waits until the step counts as a change of its data plane.
+    async fn until_it_goes_on(&self) {
         loop {
             // It begins before the check, so that no room that is made after it is missed.
             let left = self.shared.left.notified();
-            self.leaves_for(data_plane);
             if self.goes_on() {
                 return;
             }
             left.await;
         }
+    }
+
+    /// Counts the step among those that wait for a data plane. Returns `None` if these are enough.
+    fn waits_for<'s>(&'s self, data_plane: &'s DataPlaneId) -> Option<Waits<'s>> {
+        let mut state = self.shared.lock();
+        if !state.waiting.has_on(data_plane, Lane::Change) {
+            return None;
+        }
+        state.waiting.enter_on(data_plane, Lane::Change);
+        drop(state);
+        Some(Waits {
+            shared: &self.shared,
+            data_plane,
+        })
     }
 
     /// Gives up the room on the present data plane, unless the step goes to that one.
@@ -194,5 +231,19 @@ impl Drop for Slot {
         } else {
             state.slow -= 1;
         }
+    }
+}
+
+/// A step that waits for room on a data plane.
+#[derive(Debug)]
+struct Waits<'s> {
+    shared: &'s Shared,
+    data_plane: &'s DataPlaneId,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.waiting.leave_on(self.data_plane, Lane::Change);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Deployer;
 use super::abnormal::left_too_often;
 use super::admission::Wanted;
@@ -34,12 +36,21 @@ impl Deployer {
                 self.conclude(&claimed, (late, slot), came_to).await
             }
         };
+        let halt = match halt {
+            Err(Halt::NoRoom) => {
+                let reasons = claimed.deployment.reasons.clone();
+                self.wait_for_room(&claimed, reasons).await
+            }
+            halt => halt,
+        };
         let id = &claimed.deployment.id;
         match halt {
             Err(Halt::Store(error)) => {
                 tracing::warn!(deployment = %id, error = %chain(&error), "store failed");
             }
             Err(Halt::Stale) => tracing::debug!(deployment = %id, "target has moved on"),
+            // A write never returns it.
+            Err(Halt::NoRoom) => {}
             Err(Halt::Later { reason, .. } | Halt::Failed(reason)) => {
                 tracing::warn!(deployment = %id, %reason, "not written; its lease expires");
             }
@@ -159,17 +170,39 @@ impl Deployer {
 
     /// Puts a deployment back because its data plane has no room for another change.
     pub(super) async fn put_back_for_room(&self, claimed: &ClaimedDeployment) -> Result<(), Halt> {
+        // Stores do not return the work of a data plane without room, so no pause is necessary.
+        let reasons = claimed.deployment.reasons.clone();
+        self.put_back_until(claimed, reasons, self.clock.now())
+            .await
+    }
+
+    /// Puts a deployment back for a pause because another data plane has no room for a change.
+    pub(super) async fn wait_for_room(
+        &self,
+        claimed: &ClaimedDeployment,
+        reasons: Vec<Reason>,
+    ) -> Result<(), Halt> {
+        let next = self.next_try_for_room(claimed.deployment.accepted_at);
+        self.put_back_until(claimed, reasons, next).await
+    }
+
+    /// Puts a deployment back until a time, after a step that did not fail.
+    async fn put_back_until(
+        &self,
+        claimed: &ClaimedDeployment,
+        reasons: Vec<Reason>,
+        next: Timestamp,
+    ) -> Result<(), Halt> {
         let deployment = &claimed.deployment;
-        let now = self.clock.now();
         // A step that resolved the image did not fail.
         let is_resolved_now = claimed.stage == WorkStage::ToApply
             && claimed.release.is_none()
             && deployment.subject != Subject::Absence;
         let progress = Progress {
-            reasons: deployment.reasons.clone(),
+            reasons,
             stage: claimed.stage,
             attempt: if is_resolved_now { 0 } else { claimed.attempt },
-            ..Progress::new(deployment.phase, now, now)
+            ..Progress::new(deployment.phase, self.clock.now(), next)
         };
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
     }

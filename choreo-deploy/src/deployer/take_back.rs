@@ -176,8 +176,11 @@ impl Deployer {
             .is_some_and(|before| before.data_plane != *own);
         let (mut said, mut result) = (Vec::new(), Ok(()));
         for plane in &planes {
-            slot.moves_to(plane).await;
-            match self.take_back_on(plane, claimed, before.as_ref()).await {
+            let taken_back = match slot.moves_to(plane).await {
+                Ok(()) => self.take_back_on(plane, claimed, before.as_ref()).await,
+                Err(halt) => Err(halt),
+            };
+            match taken_back {
                 Ok(message) if plane == own && !is_elsewhere => said.push(message),
                 Ok(message) => said.push(format!("on data plane {plane}, {message}")),
                 Err(halt) => result = and_then_on(result, halt),

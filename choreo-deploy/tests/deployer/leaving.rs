@@ -118,14 +118,25 @@ struct Counting {
     inner: Arc<InMemoryBackend>,
     now: AtomicUsize,
     most: AtomicUsize,
+    /// The additional duration of a removal.
+    slower: Duration,
+}
+
+/// A change that ends or is dropped.
+struct Change<'c>(&'c AtomicUsize);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Counting {
-    async fn change(&self) {
+    async fn change(&self, slower: Duration) {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        self.now.fetch_sub(1, Ordering::SeqCst);
+        let _change = Change(&self.now);
+        tokio::time::sleep(Duration::from_secs(1) + slower).await;
     }
 
     fn most(&self) -> usize {
@@ -140,12 +151,12 @@ impl Layer for Counting {
     }
 
     async fn apply(&self, intent: &Intent<'_>) -> Result<(), BackendError> {
-        self.change().await;
+        self.change(Duration::ZERO).await;
         self.inner.apply(intent).await
     }
 
     async fn remove(&self, target: &Target, generation: Generation) -> Result<(), BackendError> {
-        self.change().await;
+        self.change(self.slower).await;
         self.inner.remove(target, generation).await
     }
 }
@@ -249,4 +260,60 @@ async fn a_removal_that_hangs_holds_up_only_the_data_plane_that_it_leaves() {
     };
     assert_eq!(old.called("remove"), 1, "it hangs");
     assert_eq!(phase, Some(Phase::Ready));
+}
+
+/// Guards that many targets which leave a slow data plane do not delay others, and that each of them
+/// leaves it in the end.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_leaves_a_slow_data_plane_delays_no_other_target() {
+    let old = Arc::new(Counting {
+        slower: Duration::from_secs(19),
+        ..Counting::default()
+    });
+    let new = Arc::new(Plane::default());
+    let planes = || {
+        let (old, new) = (layer::backend(&old), layer::backend(&new));
+        HashMap::from([(id("eu-1"), old), (id("eu-2"), new)])
+    };
+    let names: Vec<String> = (0..80).map(|number| format!("crowd-{number}")).collect();
+    let all_on = |plane| names.iter().map(move |name| on(name, plane));
+    let world = World::of(old.inner.clone(), planes(), all_on("eu-1")).await;
+    for name in &names {
+        world.submit(name, "app:1").await;
+    }
+    world.deployer.work_until_idle().await.unwrap();
+
+    let mut options = options(1);
+    options.steps = 1.try_into().unwrap();
+    let plans = all_on("eu-2").chain([on("billing", "eu-2")]);
+    let moved = world.over(planes(), plans).with_options(options);
+    old.most.store(0, Ordering::SeqCst);
+    let mut crowd = Vec::new();
+    for name in &names {
+        let image = submission(name, "app:2", Cause::Manual);
+        crowd.push(moved.accept(image).await.unwrap().deployment);
+    }
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let image = submission("billing", "billing:1", Cause::Manual);
+        let billing = moved.accept(image).await.unwrap().deployment;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        world.read(&billing).await.phase
+    };
+    let phase = tokio::select! {
+        () = moved.run(std::future::pending()) => None,
+        phase = other => Some(phase),
+    };
+    assert_eq!(phase, Some(Phase::Ready));
+
+    moved.work_until_idle().await.unwrap();
+    for deployment in &crowd {
+        let ended = world.read(deployment).await;
+        assert_eq!(
+            (ended.phase, codes(&ended)),
+            (Phase::Ready, vec![ReasonCode::Moved])
+        );
+        assert!(old.inner.shown(&deployment.target).is_none());
+    }
+    assert_eq!(old.most(), 1);
 }
