@@ -21,12 +21,13 @@ use crate::store::{ClaimedRun, RunOutcome, RunProgress};
 impl Deployer {
     /// Advances a claimed run by one step.
     pub(super) async fn run_step(&self, mut claimed: ClaimedRun, slot: &Slot) {
-        if !slot.goes_on() {
-            return self.put_run_back_for_room(&claimed).await;
-        }
         let advanced = match left_too_often(claimed.claims) {
+            _ if !slot.goes_on() => {
+                // Stores do not return the work of a data plane without room: no pause is necessary.
+                self.put_run_back_until(&claimed, self.clock.now()).await
+            }
             Some(halt) => Err(halt),
-            None => self.advance_run(&mut claimed).await,
+            None => self.advance_run(&mut claimed, slot).await,
         };
         let result = match advanced {
             Err(Halt::Failed(reason)) => self.fail_run(&claimed, vec![reason]).await,
@@ -34,6 +35,10 @@ impl Deployer {
                 reason,
                 retry_after,
             }) => self.run_later(&claimed, reason, retry_after).await,
+            Err(Halt::NoRoom) => {
+                let next = self.next_try_for_room(claimed.run.accepted_at);
+                self.put_run_back_until(&claimed, next).await
+            }
             advanced => advanced,
         };
         if let Err(Halt::Store(error)) = result {
@@ -41,19 +46,16 @@ impl Deployer {
         }
     }
 
-    /// Puts a run back because its data plane has no room for another change.
-    async fn put_run_back_for_room(&self, claimed: &ClaimedRun) {
-        let now = self.clock.now();
+    /// Puts a run back until a time, because its data plane has no room for another change.
+    async fn put_run_back_until(&self, claimed: &ClaimedRun, next: Timestamp) -> Result<(), Halt> {
         let progress = RunProgress {
             reasons: claimed.run.reasons.clone(),
             started: claimed.started,
             attempt: claimed.attempt,
-            ..RunProgress::new(claimed.run.phase, now, now)
+            ..RunProgress::new(claimed.run.phase, self.clock.now(), next)
         };
         let store = &self.parts.store;
-        if let Err(error) = store.put_back_run(&claimed.claim, progress).await {
-            tracing::warn!(run = %claimed.run.id, %error, "store failed");
-        }
+        Ok(store.put_back_run(&claimed.claim, progress).await?)
     }
 
     /// Schedules the next attempt, or ends the run if the time for stopping it is over.
@@ -84,7 +86,7 @@ impl Deployer {
         Ok(store.put_back_run(&claimed.claim, progress).await?)
     }
 
-    async fn advance_run(&self, claimed: &mut ClaimedRun) -> Result<(), Halt> {
+    async fn advance_run(&self, claimed: &mut ClaimedRun, slot: &Slot) -> Result<(), Halt> {
         // A run's claim is not renewed. A step that outlives it cannot write, and neither can the steps
         // after it: on a data plane that does not answer, the run would never end.
         let within = self.options.lease.saturating_mul(2) / 3;
@@ -106,9 +108,13 @@ impl Deployer {
             // A catalog that does not answer must not consume the time for the data plane.
             Some(self.source_for_run(claimed, within / 2).await?)
         };
+        if source.is_none() && self.ends(claimed) {
+            // Stopping it is a change, also if the step was claimed for an observation.
+            slot.moves_to(&plane).await?;
+        }
         let left = within.saturating_sub(began.elapsed());
         let advanced = async {
-            let advanced = self.advance_run_on(tasks, claimed, source);
+            let advanced = self.advance_run_on((tasks, slot), claimed, source);
             let advanced = tokio::time::timeout(left, advanced).await;
             advanced.unwrap_or_else(|_| Err(no_answer(left)))
         };
@@ -118,7 +124,7 @@ impl Deployer {
     /// Starts or stops a run on its data plane, and observes it.
     async fn advance_run_on(
         &self,
-        tasks: &dyn TaskRunner,
+        (tasks, slot): (&dyn TaskRunner, &Slot),
         claimed: &mut ClaimedRun,
         source: Option<Source>,
     ) -> Result<(), Halt> {
@@ -142,6 +148,7 @@ impl Deployer {
             }),
             _ if status.phase.is_none() && !claimed.started => self.end_unstarted(claimed).await,
             _ if status.phase.is_some() && !is_final && status.is_stuck => {
+                slot.moves_to(&run.data_plane).await?;
                 self.end_stuck(tasks, claimed, status.reasons).await
             }
             _ => self.follow_run(claimed, status).await,

@@ -186,10 +186,10 @@ impl Slot {
         })
     }
 
-    /// Gives up the room on the present data plane, unless the step goes to that one.
+    /// Gives up the present room, unless it is for a change of this data plane.
     fn leaves_for(&self, data_plane: &DataPlaneId) {
         let mut now = self.now();
-        if now.data_plane == *data_plane {
+        if now.data_plane == *data_plane && now.lane != Lane::Look {
             return;
         }
         let mut state = self.shared.lock();

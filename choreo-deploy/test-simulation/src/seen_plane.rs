@@ -260,6 +260,7 @@ impl TaskRunner for SeenPlane {
     }
 
     async fn cancel_run(&self, _target: &Target, run: &RunId) -> Result<(), BackendError> {
+        let _change = self.changes();
         let id = run.clone();
         self.send("cancel", move |plane| {
             plane.cancel(&id);

@@ -36,7 +36,7 @@ pub(crate) struct Plane {
     /// The duration of an apply.
     pub(crate) apply_takes: Mutex<Duration>,
     /// The times at which applies were dropped or ended.
-    apply_ended: Mutex<Vec<Instant>>,
+    pub(crate) apply_ended: Mutex<Vec<Instant>>,
     /// The time until which rollouts progress.
     ready_at: Mutex<Option<Instant>>,
     /// The status of a run until it is cancelled.

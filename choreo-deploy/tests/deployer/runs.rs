@@ -280,3 +280,37 @@ async fn a_run_that_kills_its_worker_ends_with_its_deadline() {
     let codes: Vec<_> = run.reasons.iter().map(|reason| reason.code).collect();
     assert_eq!(codes[0], ReasonCode::ProgressDeadlineExceeded);
 }
+
+/// Guards that the limit for concurrent changes of a data plane includes the stop of a late or stuck
+/// run.
+#[tokio::test(start_paused = true)]
+async fn a_run_is_stopped_within_the_limit_for_changes() {
+    for is_stuck in [false, true] {
+        let (mut world, plane, run) = running(SystemEntropy).await;
+        let mut options = DeployerOptions::default();
+        options.steps_per_data_plane = 1.try_into().unwrap();
+        world.deployer = world.deployer.clone().with_options(options);
+        let mut status = RunStatus::new(RunPhase::Running);
+        *plane.run.lock().unwrap() = Some(status.clone());
+        works_for(&world.deployer, 3).await;
+        let pause = if is_stuck {
+            status.is_stuck = true;
+            *plane.run.lock().unwrap() = Some(status);
+            // The worker may have died during a step.
+            DeployerOptions::default().lease
+        } else {
+            let allowed = run.deadline_at.duration_since(run.accepted_at).as_secs();
+            Duration::from_secs(allowed.unsigned_abs() - 8)
+        };
+        tokio::time::sleep(pause).await;
+        *plane.apply_takes.lock().unwrap() = Duration::from_secs(30);
+        world.submit("orders", "orders:1").await;
+        works_for(&world.deployer, 60).await;
+        let run = ended(&world, &run).await;
+        assert!(run.phase.is_final());
+        let applied = plane.apply_ended.lock().unwrap().last().copied();
+        let stopped = plane.called("cancel");
+        assert_eq!(stopped.len(), 1);
+        assert!(applied.unwrap() <= stopped[0], "is stuck: {is_stuck}");
+    }
+}
