@@ -36,7 +36,26 @@ impl Deployer {
         let draft = ReleaseDraft::new(workload.clone(), image).from_registry(registry);
         let now = self.clock.now();
         let release = self.parts.store.record_release(&claimed.claim, draft, now);
-        Ok((release.await?, source))
+        let release = release.await?;
+        let source = self.renewed(claimed, source, &wanted).await?;
+        Ok((release, source))
+    }
+
+    /// Opens the credential again if it was replaced since. A rotation writes the new one to the data
+    /// plane at the earlier generation, and the step that follows must not write the old one over it.
+    async fn renewed(
+        &self,
+        claimed: &ClaimedDeployment,
+        source: Source,
+        wanted: &Wanted<'_>,
+    ) -> Result<Source, Halt> {
+        let opened = &source.registry;
+        let stored = self.parts.store.registry(&opened.organization, &opened.id);
+        let version = stored.await?.map(|stored| stored.credential_version);
+        if version == Some(opened.credential_version) {
+            return Ok(source);
+        }
+        self.source(&claimed.claim.target, wanted).await
     }
 
     /// Pins an image to its digest, as far as the digest is known now.

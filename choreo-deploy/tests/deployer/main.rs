@@ -20,6 +20,7 @@ mod plane;
 mod platforms;
 mod progress;
 mod requests;
+mod rotation;
 mod running;
 mod runs;
 mod scenarios;
