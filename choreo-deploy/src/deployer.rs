@@ -9,6 +9,7 @@ mod halt;
 mod health;
 mod intake;
 mod jumps;
+mod last_look;
 mod logs;
 mod options;
 mod orphans;

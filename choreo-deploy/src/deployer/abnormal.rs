@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::Deployer;
 use super::halt::Halt;
+use super::last_look::{looks, over};
 use super::places::{is_leaving, may_be_elsewhere};
 use super::run_step::may_still_run;
 use super::take_back::not_taken_back;
@@ -61,6 +62,8 @@ struct Left {
     is_removal: bool,
     /// The deployment is ready, and its target leaves its old places.
     is_leaving: bool,
+    /// The number of attempts without a response after the deadline.
+    looks: u32,
 }
 
 impl Left {
@@ -72,6 +75,7 @@ impl Left {
             reasons: deployment.reasons.clone(),
             is_removal: deployment.subject == Subject::Absence,
             is_leaving: is_leaving(claimed),
+            looks: looks(claimed),
         }
     }
 }
@@ -94,8 +98,8 @@ impl Brief {
         }
     }
 
-    /// Returns the reasons that the deadline is over and that a step panicked.
-    fn too_late(&self) -> Vec<Reason> {
+    /// Returns the reasons that the deadline of a run is over and that a step panicked.
+    fn too_late_for_a_run(&self) -> Vec<Reason> {
         let allowed = self.deadline_at.duration_since(self.accepted_at).as_secs();
         let message = format!("it did not end within {allowed} seconds");
         let over = Reason::new(ReasonCode::ProgressDeadlineExceeded, message);
@@ -169,9 +173,19 @@ impl Deployer {
             let reasons = vec![panicked()];
             return Next::Again(Progress { reasons, ..again });
         }
-        let reasons = brief.too_late();
+        let times = (brief.accepted_at, brief.deadline_at);
+        let reasons = vec![over(times.0, times.1), panicked()];
         if left.is_removal {
             return Next::End(Outcome::new(Phase::TimedOut, reasons, now));
+        }
+        if self.may_look_after_panic(times, left.looks) {
+            let until = self.takes_back_until(brief.deadline_at);
+            return Next::Again(Progress {
+                reasons,
+                attempt: left.looks.saturating_add(1),
+                next_attempt_at: self.next_try(left.looks, None, until),
+                ..again
+            });
         }
         let stage = WorkStage::TimedOut;
         Next::Again(Progress {
@@ -189,7 +203,7 @@ impl Deployer {
             brief.deadline_at
         };
         if self.deadline_is_over(brief.accepted_at, until) {
-            let mut reasons = brief.too_late();
+            let mut reasons = brief.too_late_for_a_run();
             reasons.push(may_still_run(&left.data_plane));
             return NextOfRun::End(RunOutcome::new(RunPhase::Failed, None, reasons, now));
         }

@@ -32,7 +32,8 @@ pub struct DeployerOptions {
     /// than the progress deadline of the workload, after which a rollout without progress fails.
     pub deployment_deadline: Duration,
     /// The time after its deadline in which a failed deployment can still be taken back on its data
-    /// plane, or a run that is late can still be stopped there. 5 min by default.
+    /// plane, a deployment without a response of its data plane is still observed, or a run that is
+    /// late can still be stopped there. 5 min by default.
     pub take_back_grace: Duration,
     /// The additional time of a run beyond its own deadline, for scheduling and pulling the image. 5 min
     /// by default.

@@ -9,12 +9,13 @@ use super::abnormal::left_too_often;
 use super::admission::Wanted;
 use super::follow::Ending;
 use super::halt::{Halt, chain};
+use super::last_look::may_be_applied;
 use super::places::is_leaving;
 use super::slots::Slot;
 use super::source::Source;
 use crate::backend::{DeploymentBackend, Intent};
 use crate::deployment::{Phase, Subject};
-use crate::reason::{Reason, ReasonCode};
+use crate::reason::Reason;
 use crate::release::Release;
 use crate::store::{ClaimedDeployment, Outcome, Progress, WorkStage};
 
@@ -72,19 +73,14 @@ impl Deployer {
             Err(Halt::Later { reason, .. }) if is_leaving(claimed) => {
                 self.leave_later(claimed, &reason, late).await
             }
-            // The workers died before they observed the rollout, so it may be ready.
-            Err(Halt::Later { reason, .. }) if late && was_not_looked_at(claimed) => {
-                let reasons = self.timed_out(claimed, vec![reason]);
-                self.put_back(claimed, reasons, None).await
-            }
-            Err(Halt::Later { reason, .. }) if late => {
-                let reasons = self.timed_out(claimed, vec![reason]);
-                self.give_up(claimed, (Phase::TimedOut, reasons)).await
-            }
             Err(Halt::Later {
                 reason,
                 retry_after,
-            }) => self.put_back(claimed, vec![reason], retry_after).await,
+            }) if late => self.look_again(claimed, (reason, retry_after)).await,
+            Err(Halt::Later {
+                reason,
+                retry_after,
+            }) => self.put_back(claimed, reason, retry_after).await,
             Err(Halt::Failed(reason)) => self.give_up(claimed, (Phase::Failed, vec![reason])).await,
             Err(halt) => Err(halt),
         }
@@ -115,10 +111,7 @@ impl Deployer {
         let plane = claimed.deployment.data_plane.clone();
         let backend = self.backend(&plane)?;
         let is_over = self.is_late(claimed) && claimed.stage == WorkStage::ToApply;
-        // A step may have applied it and then died, or received no answer.
-        let may_be_applied =
-            claimed.release.is_some() && claimed.deployment.phase == Phase::Progressing;
-        if is_over && !may_be_applied {
+        if is_over && !may_be_applied(claimed) {
             let reasons = claimed.deployment.reasons.clone();
             return Ok(Some((Phase::TimedOut, self.timed_out(claimed, reasons))));
         }
@@ -257,34 +250,19 @@ impl Deployer {
     async fn put_back(
         &self,
         claimed: &ClaimedDeployment,
-        reasons: Vec<Reason>,
+        reason: Reason,
         retry_after: Option<Duration>,
     ) -> Result<(), Halt> {
         let deployment = &claimed.deployment;
         let next = self.next_try(claimed.attempt, retry_after, deployment.deadline_at);
-        let reason = reasons.last().map(tracing::field::display);
-        tracing::info!(deployment = %deployment.id, reason, next = %next, "will be retried");
+        tracing::info!(deployment = %deployment.id, %reason, next = %next, "will be retried");
         let progress = Progress {
-            reasons,
+            reasons: vec![reason],
             stage: claimed.stage,
             attempt: claimed.attempt.saturating_add(1),
             ..Progress::new(deployment.phase, self.clock.now(), next)
         };
         Ok(self.parts.store.put_back(&claimed.claim, progress).await?)
-    }
-
-    /// Returns the reason that the deadline is over, followed by the last known reasons.
-    pub(super) fn timed_out(&self, claimed: &ClaimedDeployment, last: Vec<Reason>) -> Vec<Reason> {
-        let deployment = &claimed.deployment;
-        let allowed = deployment
-            .deadline_at
-            .duration_since(deployment.accepted_at);
-        let message = format!("it was not ready within {} seconds", allowed.as_secs());
-        let over = Reason::new(ReasonCode::ProgressDeadlineExceeded, message);
-        let mut reasons = vec![over.clone()];
-        // The last look was scheduled with this reason too.
-        reasons.extend(last.into_iter().filter(|reason| *reason != over));
-        reasons
     }
 }
 
@@ -293,12 +271,4 @@ impl Deployer {
 fn was_left_behind(claimed: &ClaimedDeployment) -> bool {
     let is_removal = claimed.deployment.subject == Subject::Absence;
     claimed.claims > 1 && claimed.release.is_some() && !is_removal
-}
-
-/// Returns `true` if all workers that claimed a deployment at its deadline died, and no last look
-/// was scheduled since.
-fn was_not_looked_at(claimed: &ClaimedDeployment) -> bool {
-    let mut reasons = claimed.deployment.reasons.iter();
-    let is_last_look = reasons.any(|reason| reason.code == ReasonCode::ProgressDeadlineExceeded);
-    left_too_often(claimed.claims).is_some() && !is_last_look
 }

@@ -10,6 +10,7 @@
 mod crowd;
 mod endings;
 mod findings;
+mod last_looks;
 mod layer;
 mod leaving;
 mod looks;

@@ -357,7 +357,7 @@ async fn what_a_dead_worker_has_applied_is_taken_back() {
     works(&unconnected, 779).await;
 
     // Without this the deployment is found to be ready.
-    plane.fail("observe", BackendErrorKind::Unreachable, 1);
+    plane.fail("observe", BackendErrorKind::Unreachable, 10_000);
     world.deployer.work_until_idle().await.unwrap();
     let ended = world.read(&deployment).await;
     assert_eq!(ended.phase, Phase::TimedOut);
@@ -381,7 +381,7 @@ async fn what_a_worker_applies_after_it_lost_its_claim_is_taken_back() {
 
     // After the deadline, because it would become ready in the second before.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    plane.fail("observe", BackendErrorKind::Unreachable, 1);
+    plane.fail("observe", BackendErrorKind::Unreachable, 10_000);
     world.deployer.work_until_idle().await.unwrap();
     let ended = world.read(&deployment).await;
     assert_eq!(ended.phase, Phase::TimedOut);
