@@ -95,7 +95,9 @@ impl Deployer {
     ) -> Result<Option<Ending>, Halt> {
         if claimed.deployment.subject == Subject::Absence {
             if claimed.stage != WorkStage::Leaving {
-                self.begin_to_leave(claimed, Vec::new()).await?;
+                // They also tell whether the last look was scheduled.
+                let reasons = claimed.deployment.reasons.clone();
+                self.begin_to_leave(claimed, reasons).await?;
                 return Ok(None);
             }
             if !slot.goes_on() {

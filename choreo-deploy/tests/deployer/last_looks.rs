@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::layer::{self, Layer};
 use crate::plane::{self, Plane};
-use crate::world::{World, codes, id, service};
+use crate::world::{World, codes, id, key, service};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -156,4 +156,26 @@ async fn a_silent_data_plane_times_nothing_out_without_a_look() {
         let ended = world.read(deployment).await;
         assert_eq!(ended.phase, Phase::Ready, "{:?}", ended.reasons);
     }
+}
+
+/// Guards that a removal gets one last look: a removal that kills its workers must end.
+#[tokio::test(start_paused = true)]
+async fn a_removal_gets_one_last_look() {
+    let (world, plane) = plane::world().await;
+    world.deploy("orders", "orders:1").await;
+    let removal = world.deployer.remove(&key("orders"), &id("dev")).await;
+    let removal = removal.unwrap().deployment;
+    world.lose_claims(30).await;
+    plane.hang_at_removal();
+    works(&world.deployer, Duration::from_secs(3)).await;
+    assert_eq!(plane.called("remove"), 1, "the last look");
+    world.lose_claims(8).await;
+    works(&world.deployer, Duration::from_secs(3)).await;
+    let ended = world.read(&removal).await;
+    assert_eq!(ended.phase, Phase::TimedOut);
+    let expected = [
+        ReasonCode::ProgressDeadlineExceeded,
+        ReasonCode::InternalError,
+    ];
+    assert_eq!(codes(&ended), expected);
 }
