@@ -18,7 +18,7 @@ pub use self::client::ClientResolver;
 
 /// Resolves image references to manifests.
 ///
-/// With the feature `client`, `ClientResolver` does this with the client of choreo-registry.
+/// With the feature `client`, `ClientResolver` does this with choreo-registry-client.
 #[async_trait]
 pub trait ImageResolver: fmt::Debug + Send + Sync + 'static {
     /// Reads and hashes the manifest of an image.

@@ -14,7 +14,7 @@ use super::{ImageResolver, RegistryAccess, ResolveError};
 use crate::id::{OrganizationId, RegistryId};
 use crate::reason::{Evidence, Reason, ReasonCode};
 
-/// Resolves images with the client of choreo-registry. Requires the feature `client`.
+/// Resolves images with choreo-registry-client. Requires the feature `client`.
 ///
 /// Each credential has its own client with its own tokens. A client is reused only for the same
 /// organization, registry, host and version, and only with an identical credential. So organizations
