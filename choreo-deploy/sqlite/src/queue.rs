@@ -18,7 +18,7 @@ pub(crate) enum Lane {
     Outside,
 }
 
-/// A queue with two lanes. Tasks push, and one thread pops.
+/// A queue with two lanes. Tasks push, and threads pop.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
@@ -31,6 +31,8 @@ struct State<T> {
     work: VecDeque<T>,
     outside: VecDeque<T>,
     closed: bool,
+    /// The number of threads that wait for a command.
+    waiting: usize,
 }
 
 impl<T> Queue<T> {
@@ -40,6 +42,7 @@ impl<T> Queue<T> {
                 work: VecDeque::new(),
                 outside: VecDeque::new(),
                 closed: false,
+                waiting: 0,
             }),
             filled: Condvar::new(),
             room: Semaphore::new(OUTSIDE),
@@ -70,18 +73,36 @@ impl<T> Queue<T> {
     /// Blocks until a command is queued, and returns the number of commands from outside. Returns
     /// `None` if the queue is closed and empty.
     pub(crate) fn wait(&self) -> Option<usize> {
+        Some(self.filled()?.outside.len())
+    }
+
+    /// Blocks until a command is queued, and takes the oldest commands from outside. Leaves half of
+    /// them if another thread waits. Returns `None` if the queue is closed and empty.
+    pub(crate) fn take(&self, at_most: usize) -> Option<Vec<T>> {
+        let mut state = self.filled()?;
+        let queued = state.outside.len();
+        let share = match state.waiting {
+            0 => queued,
+            _ => queued.div_ceil(2),
+        };
+        let taken: Vec<_> = state.outside.drain(..share.min(at_most)).collect();
+        self.room.add_permits(taken.len());
+        Some(taken)
+    }
+
+    /// Blocks until a command is queued. Returns `None` if the queue is closed and empty.
+    fn filled(&self) -> Option<MutexGuard<'_, State<T>>> {
         let mut state = self.lock();
         loop {
             if !state.work.is_empty() || !state.outside.is_empty() {
-                return Some(state.outside.len());
+                return Some(state);
             }
             if state.closed {
                 return None;
             }
-            state = self
-                .filled
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state.waiting += 1;
+            state = { self.filled.wait(state) }.unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -115,6 +136,12 @@ impl<T> Queue<T> {
             Lane::Work => state.work.len(),
             Lane::Outside => state.outside.len(),
         }
+    }
+
+    /// Returns the number of threads that wait for a command.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting
     }
 
     /// Locks the state. It is consistent after each statement, so a poisoned lock is safe to use.

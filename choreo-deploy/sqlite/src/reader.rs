@@ -79,9 +79,9 @@ impl Lane {
             let (queries, gate) = (Arc::clone(&lane.queries), gate.clone());
             let thread = thread::Builder::new().name("choreo-sqlite-reader".to_owned());
             let thread = thread.spawn(move || {
-                while queries.wait().is_some() {
+                while let Some(taken) = queries.take(group) {
                     let _in = gate.enter();
-                    answer(&connection, taken(&queries, group));
+                    answer(&connection, taken);
                 }
             });
             let thread = thread.map_err(|source| OpenError::Io {
@@ -128,15 +128,8 @@ impl Drop for Lane {
     }
 }
 
-/// Returns queued queries as a vector: a snapshot that begins later includes every commit that came
-/// before one of them.
-fn taken(queries: &Queue<Query>, at_most: usize) -> Vec<Query> {
-    std::iter::from_fn(|| queries.pop(queue::Lane::Outside))
-        .take(at_most)
-        .collect()
-}
-
-/// Answers queries in one snapshot, so that all statements of a query see the same state.
+/// Answers queries in one snapshot, so that all statements of a query see the same state. The snapshot
+/// begins after all of them were queued, so it includes every commit that came before one of them.
 fn answer(connection: &Connection, queries: Vec<Query>) {
     let mut snapshot = None;
     for query in queries {
@@ -241,6 +234,35 @@ mod tests {
             later, 2,
             "the control: a snapshot of its own shows the commit"
         );
+    }
+
+    /// Guards that a slow look-up delays only those that share its snapshot while the other thread waits.
+    #[tokio::test]
+    async fn threads_that_wait_share_the_queue() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_writer, readers) = counted(&directory);
+        for round in 0..20 {
+            while readers.points.queries.waiting() < THREADS {
+                tokio::task::yield_now().await;
+            }
+            let (end, ended) = channel::<()>();
+            let slow = Arc::clone(&readers);
+            let slow = tokio::spawn(async move { slow.call(move |_| Ok(_ = ended.recv())).await });
+            let fast = (1..LOOK_UPS).map(|_| {
+                let readers = Arc::clone(&readers);
+                tokio::spawn(async move { readers.call(value).await })
+            });
+            let mut fast: Vec<_> = fast.collect();
+            let last = fast.pop().expect("there are several");
+            let last = tokio::time::timeout(Duration::from_secs(20), last).await;
+            let last = last.unwrap_or_else(|_| panic!("round {round}: the look-up waits"));
+            assert_eq!(last.unwrap().unwrap(), 1);
+            drop(end);
+            slow.await.unwrap().unwrap();
+            for look_up in fast {
+                look_up.await.unwrap().unwrap();
+            }
+        }
     }
 
     /// One that fails or panics must not fail those that share its snapshot.
