@@ -56,6 +56,7 @@ pub(crate) fn accept(
         return Err(AcceptError::Held(hold.clone()).into());
     }
     let release = named_release(session, new)?;
+    settings.require(session, before.as_ref().map(|before| before.id))?;
     let generation = targets::next_generation(session.connection(), before.as_ref())?;
     let target = point_at(session, new, (generation, before.as_ref()))?;
     let settings_version = settings.make(session, target)?;

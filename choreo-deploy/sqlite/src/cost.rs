@@ -9,8 +9,8 @@ use choreo_deploy::conformance::{example_image, example_target};
 use choreo_deploy::deployment::{Phase, RequestedImage, Subject};
 use choreo_deploy::release::{DigestPin, Pinning, ReleaseDraft, ReleaseImage};
 use choreo_deploy::store::{
-    Claim, ClaimRequest, DeploymentStore as _, Idempotency, NewDeployment, NewRun, Outcome,
-    Progress, RunOutcome, RunStore as _,
+    AcceptError, Claim, ClaimRequest, DeploymentStore as _, Idempotency, NewDeployment, NewRun,
+    Outcome, Progress, RunOutcome, RunStore as _, SettingsChoice,
 };
 use choreo_deploy::workload::ManualTask;
 use jiff::{SignedDuration, Timestamp};
@@ -261,6 +261,35 @@ async fn acceptances_write_few_pages() {
         println!("{count} acceptances in one commit: {pages} pages");
         assert!(pages <= at_most, "{count}: {pages} pages");
     }
+}
+
+/// Guards that an acceptance that is refused for its settings writes nothing: a command that fails after a
+/// write rolls its group back, and all commands of the group run again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_choice_of_settings_writes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&directory.path().join("choreo.db")).await;
+    let store = store.unwrap();
+    store.accept(new(1, 1)).await.unwrap();
+    let written = async || {
+        let written =
+            |session: &mut crate::writer::Session<'_>| Ok(session.connection().total_changes());
+        store.writer.call(written).await.unwrap()
+    };
+    for component in [1, 2] {
+        let before = written().await;
+        let mut refused = new(component, 2);
+        refused.settings = SettingsChoice::Version(9);
+        let error = store.accept(refused).await.unwrap_err();
+        assert!(matches!(error, AcceptError::SettingsMissing(9)), "{error}");
+        assert_eq!(written().await, before, "component {component}");
+    }
+    let before = written().await;
+    store.accept(new(1, 3)).await.unwrap();
+    assert!(
+        written().await > before,
+        "the control: an acceptance writes"
+    );
 }
 
 /// The control: the count includes the scan of a foreign key, which no query plan shows.

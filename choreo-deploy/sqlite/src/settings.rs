@@ -37,21 +37,33 @@ impl Choice {
         }
     }
 
+    /// Returns an error if the target does not have the chosen version. A new target has none. Call this
+    /// before the first write: a command that fails after a write rolls its group back.
+    pub(crate) fn require(
+        &self,
+        session: &Session<'_>,
+        target: Option<i64>,
+    ) -> Result<(), Failure> {
+        let Self::Version(version) = self else {
+            return Ok(());
+        };
+        let exists = target.is_some()
+            && session
+                .prepare("SELECT 1 FROM settings WHERE target = ?1 AND version = ?2")?
+                .exists((target, stored(*version)))?;
+        if exists {
+            Ok(())
+        } else {
+            Err(AcceptError::SettingsMissing(*version).into())
+        }
+    }
+
     /// Returns the version that a deployment uses. Settings that are new to the target get the next
-    /// one.
+    /// version; a chosen version exists.
     pub(crate) fn make(&self, session: &Session<'_>, target: i64) -> Result<u64, Failure> {
         match self {
             Self::Now(settings, document) => newest(session, target, (settings, document)),
-            Self::Version(version) => {
-                let exists = session
-                    .prepare("SELECT 1 FROM settings WHERE target = ?1 AND version = ?2")?
-                    .exists((target, stored(*version)))?;
-                if exists {
-                    Ok(*version)
-                } else {
-                    Err(AcceptError::SettingsMissing(*version).into())
-                }
-            }
+            Self::Version(version) => Ok(*version),
         }
     }
 }
