@@ -7,7 +7,7 @@ use http::StatusCode;
 use tracing::Instrument as _;
 
 use crate::{
-    ClientError, RegistryClient,
+    ClientError, RegistryClient, disguise,
     registry_client::{claimed_digest, tag_of},
     request::Resource,
 };
@@ -129,6 +129,8 @@ impl RegistryClient {
         let answer = self.session.get(&resource, deadline).await?;
         match answer.response.status() {
             StatusCode::OK => Ok(claimed_digest(answer.response.headers())),
+            // The body of a response to `GET` tells a firewall's page from the registry's denial.
+            StatusCode::FORBIDDEN if disguise::may_hide_page(answer.response.headers()) => Ok(None),
             // A second request would have the same result, or count against the rate limit.
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED => {
                 Err(self.session.failure(&answer))

@@ -50,6 +50,12 @@ pub(super) fn is_page(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.eq_ignore_ascii_case(HTML))
 }
 
+/// Returns `true` if the headers of a response without a body permit a [`Page`]: registries write errors
+/// in JSON.
+pub(super) fn may_hide_page(headers: &HeaderMap) -> bool {
+    is_page(headers) || content_type(headers).is_some_and(|value| value.starts_with("text/plain"))
+}
+
 /// Returns the reason why the content does not come from the registry; `None` if it may.
 pub(super) fn of(headers: &HeaderMap) -> Option<Cow<'static, str>> {
     if is_page(headers) {

@@ -1,7 +1,7 @@
 //! Pages of firewalls: they refuse the platform's address, so they say nothing about the login, whichever
 //! request they answer.
 
-use choreo_registry_client::AccessClass;
+use choreo_registry_client::{AccessClass, ErrorKind};
 
 use super::*;
 
@@ -144,4 +144,45 @@ async fn a_page_in_place_of_a_tag_list_keeps_the_advice_to_name_a_tag() {
     );
     assert!(error.help().contains("firewall"), "{}", error.help());
     assert!(error.help().contains("name a tag"), "{}", error.help());
+}
+
+/// Guards that a page is recognized behind a response to `HEAD`, which has no body: the second time that an
+/// image is resolved, and each time that a tag is compared, the first request is a `HEAD`.
+#[tokio::test]
+async fn a_page_in_place_of_a_head_is_a_page() {
+    let plain: Headers<'_> = &[("content-type", "text/plain; charset=UTF-8")];
+    for (headers, page, name) in [
+        (HTML, BLOCKED, "a web page"),
+        (plain, "error code: 1010", "an error page of Cloudflare"),
+    ] {
+        let transport = open()
+            .answer(MANIFEST, answer(200, &[("content-type", INDEX)], index("")))
+            .answer(MANIFEST, answer(403, headers, page))
+            .answer(HEAD, answer(403, headers, ""));
+        let client = client(transport, Some("secret"));
+        let image = "registry.example.com/team/app:1".parse().unwrap();
+        let known = client.resolve(&image).await.unwrap();
+        let resolved = client.resolve(&image).await.unwrap_err();
+        let compared = client.compare(&image, &known.digest()).await.unwrap_err();
+        for error in [resolved, compared] {
+            assert_eq!(error.kind(), ErrorKind::Denied);
+            assert!(error.message().contains(name), "{}", error.message());
+            assert!(error.help().contains("firewall"), "{}", error.help());
+        }
+    }
+}
+
+/// Guards that a registry's own denial of a `HEAD` costs one request.
+#[tokio::test]
+async fn a_denied_head_is_not_repeated() {
+    for headers in [&[][..], &[("content-type", "application/json")]] {
+        let transport = Arc::new(open().answer(HEAD, answer(403, headers, "")));
+        let host = "registry.example.com".parse().unwrap();
+        let client = RegistryClient::new(host, None, transport.clone() as _);
+        let image = "registry.example.com/team/app:1".parse().unwrap();
+        let error = client.compare(&image, &Digest::sha256_of(b"")).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Denied);
+        let requests = transport.requests();
+        assert_eq!(requests.last().unwrap().method(), "HEAD", "{headers:?}");
+    }
 }
