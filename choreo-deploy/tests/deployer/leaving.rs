@@ -317,3 +317,40 @@ async fn a_crowd_that_leaves_a_slow_data_plane_delays_no_other_target() {
     }
     assert_eq!(old.most(), 1);
 }
+
+/// Guards that the reasons of a target that waits for room on its old data plane contain the removal
+/// from its previous project once, also if that removal ends first.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_waits_for_room_reports_each_place_that_it_leaves_once() {
+    let old = Arc::new(Counting {
+        slower: Duration::from_secs(19),
+        ..Counting::default()
+    });
+    let new = Arc::new(Plane::default());
+    let planes = || {
+        let (old, new) = (layer::backend(&old), layer::backend(&new));
+        HashMap::from([(id("eu-1"), old), (id("eu-2"), new)])
+    };
+    let plans = [plan("shop", "eu-1"), on("billing", "eu-1")];
+    let world = World::of(old.inner.clone(), planes(), plans).await;
+    world.deploy("orders", "orders:1").await;
+    world.deploy("billing", "billing:1").await;
+    // It may be on the old data plane, because a deployment there was accepted and superseded.
+    accept(&world.over(planes(), [plan("web", "eu-1")]), "orders:2").await;
+
+    let plans = [plan("web", "eu-2"), on("billing", "eu-1")];
+    let moved = world.over(planes(), plans).with_options(options(1));
+    moved.remove(&key("billing"), &id("dev")).await.unwrap();
+    let ready = accept(&moved, "orders:3").await;
+    let work = moved.run(std::future::pending());
+    let _ = tokio::time::timeout(Duration::from_secs(15), work).await;
+    let waiting = world.read(&ready).await;
+    assert_eq!(codes(&waiting), [ReasonCode::Moved], "it waits");
+    moved.work_until_idle().await.unwrap();
+    let ended = world.read(&ready).await;
+    assert_eq!(ended.phase, Phase::Ready);
+    assert_eq!(codes(&ended), [ReasonCode::Moved, ReasonCode::Moved]);
+    for project in ["shop", "web"] {
+        assert!(old.inner.shown(&orders(project)).is_none());
+    }
+}
