@@ -268,7 +268,6 @@ impl PullSecret {
         &json[end - self.entry_len..end]
     }
 
-    /// Returns the docker config in base64.
     /// Returns the value of the Secret's `.dockerconfigjson`: the docker config in base64.
     ///
     /// ```
