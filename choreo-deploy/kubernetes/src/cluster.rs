@@ -18,12 +18,12 @@ use kube::core::{Request, Status};
 use serde_json::{Value, json};
 
 use crate::error;
-use crate::events::time;
 use crate::kind::{Kind, ObjectId};
 use crate::labels;
 use crate::manifest::Object;
 use crate::sent::Sent;
 use crate::stamp::{Rank, Stamp};
+use crate::timestamp::time;
 
 /// The only field manager. It has no version, so that a field that is omitted later is removed
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).

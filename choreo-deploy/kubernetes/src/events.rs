@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, Live};
 use crate::kind::Kind;
+use crate::timestamp::time;
 
 /// The time for which the kubelet must have reported a failure that may be transient.
 pub(crate) const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
@@ -197,11 +198,6 @@ impl Event<'_> {
     pub(crate) fn last(&self) -> Option<Timestamp> {
         time(self.0.text("/lastTimestamp")).or_else(|| self.first())
     }
-}
-
-/// Parses a time in the format of the API server.
-pub(crate) fn time(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
 }
 
 #[cfg(test)]

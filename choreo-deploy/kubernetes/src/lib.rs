@@ -88,6 +88,7 @@ mod stamp;
 mod status;
 mod take_back;
 mod task;
+mod timestamp;
 mod trial;
 mod unchanged;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::pod::{Container, Finding, View, with_evidence};
 use super::{Crash, start};
 use crate::cluster::Live;
-use crate::events::time;
+use crate::timestamp::time;
 
 /// The number of restarts after which a program crashes, and does not wait for something else. The
 /// kubelet has waited for 10 and for 20 s between them

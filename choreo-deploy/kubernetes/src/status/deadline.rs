@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::pod::Finding;
 use crate::cluster::Live;
-use crate::events::time;
+use crate::timestamp::time;
 
 /// Returns the finding for a rollout that has made no progress in time.
 ///

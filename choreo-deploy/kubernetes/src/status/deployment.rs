@@ -9,7 +9,7 @@ use super::pod::{self, Finding, View};
 use super::{Seen, Verdict, admission, current, deadline, missing, plain, waiting};
 use crate::anchor::Anchor;
 use crate::cluster::Live;
-use crate::events::time;
+use crate::timestamp::time;
 
 /// The annotation by which Kubernetes counts the ReplicaSets of a Deployment.
 const REVISION: &str = "deployment.kubernetes.io/revision";

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::crash::{self, Ending};
 use super::{Crash, Seen, creation, pull, schedulability, start};
 use crate::cluster::{Live, evidence};
-use crate::events::{PodEvents, time};
+use crate::events::PodEvents;
 use crate::manifest::CONTAINER;
+use crate::timestamp::time;
 
 /// A problem of a pod.
 #[derive(Debug)]

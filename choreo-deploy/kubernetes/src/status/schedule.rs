@@ -9,8 +9,8 @@ use super::pod::{self, Finding, View};
 use super::{Seen, Verdict, admission, current, missing, plain};
 use crate::anchor::Anchor;
 use crate::cluster::Live;
-use crate::events::time;
 use crate::labels;
+use crate::timestamp::time;
 
 pub(super) fn judge(anchor: &Anchor, seen: &Seen) -> Verdict<Rollout> {
     let cron_job = match current(anchor, seen) {
