@@ -48,9 +48,8 @@ use crate::held_back;
 use crate::kind::{Kind, ObjectId};
 use crate::manifest::Object;
 use crate::name;
-use crate::shape::{filled, is_needed_as_it_is, pending};
+use crate::shape::{digest, filled, is_needed_as_it_is, pending};
 use crate::stamp::Stamp;
-use crate::unchanged;
 
 /// Writes the objects of one target with one stamp.
 pub(crate) struct Writer<'a> {
@@ -91,7 +90,7 @@ impl Writer<'_> {
     ) -> Result<(), BackendError> {
         let planned: BTreeSet<ObjectId> =
             objects.iter().map(|object| object.id().clone()).collect();
-        let digest = unchanged::digest(objects);
+        let digest = digest(objects);
         let mut held = self.anchors().load().await?;
         if let Some(there) = &held
             && self.is_there(&there.anchor, (objects, &digest)).await?

@@ -1,8 +1,9 @@
-//! The forms in which an object is written, and its comparison with the live object.
+//! The forms in which an object is written and remembered, and its comparison with the live object.
 
 use std::sync::Arc;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::cluster::Live;
@@ -107,6 +108,37 @@ pub(crate) fn is_needed_as_it_is(object: &Object, live: &Live) -> bool {
     kinds.contains(&object.id().kind)
         && !live.is_pending()
         && !covers(&live.0["spec"], &object.manifest()["spec"])
+}
+
+/// Returns the digest of the objects, without parts that change with each generation and without
+/// secrets.
+pub(crate) fn digest(objects: &[Object]) -> String {
+    let mut hash = Sha256::new();
+    for object in objects {
+        let mut json = object.manifest().clone();
+        steady(&mut json);
+        if object.id().kind == Kind::Secret {
+            json["data"] = Value::Null;
+        }
+        hash.update(json.to_string());
+        hash.update("\n");
+    }
+    let digits = hash.finalize();
+    digits.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Removes the generation and the release, from an object and from what a schedule creates.
+pub(crate) fn steady(json: &mut Value) {
+    for pointer in [
+        "/metadata/annotations",
+        "/spec/jobTemplate/metadata/annotations",
+    ] {
+        let annotations = json.pointer_mut(pointer);
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+            annotations.remove(labels::GENERATION);
+            annotations.remove(labels::RELEASE);
+        }
+    }
 }
 
 #[cfg(test)]

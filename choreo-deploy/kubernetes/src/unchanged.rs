@@ -15,16 +15,13 @@
 //! password could be guessed at. Instead the pull secret is touched.
 
 use choreo_deploy::backend::BackendError;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::anchor::{Anchor, Held, State};
 use crate::apply::{Done, Writer};
 use crate::cluster::Live;
 use crate::kind::Kind;
-use crate::labels;
 use crate::manifest::Object;
-use crate::shape::{covers, filled};
+use crate::shape::{covers, filled, steady};
 
 impl Writer<'_> {
     /// Returns `true` if the anchor's generation has the content of these objects, all of it is
@@ -100,35 +97,4 @@ fn is_at_rest(deployment: &Live) -> bool {
         && ["replicas", "updatedReplicas", "availableReplicas"]
             .iter()
             .all(|count| deployment.number(&format!("/status/{count}")).unwrap_or(0) == wanted)
-}
-
-/// Returns the digest of the objects, without parts that change with each generation and without
-/// secrets.
-pub(crate) fn digest(objects: &[Object]) -> String {
-    let mut hash = Sha256::new();
-    for object in objects {
-        let mut json = object.manifest().clone();
-        steady(&mut json);
-        if object.id().kind == Kind::Secret {
-            json["data"] = Value::Null;
-        }
-        hash.update(json.to_string());
-        hash.update("\n");
-    }
-    let digits = hash.finalize();
-    digits.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Removes the generation and the release, from an object and from what a schedule creates.
-fn steady(json: &mut Value) {
-    for pointer in [
-        "/metadata/annotations",
-        "/spec/jobTemplate/metadata/annotations",
-    ] {
-        let annotations = json.pointer_mut(pointer);
-        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
-            annotations.remove(labels::GENERATION);
-            annotations.remove(labels::RELEASE);
-        }
-    }
 }
