@@ -63,23 +63,17 @@ impl Cluster<'_> {
         }
     }
 
+    /// Reads an object; of a Secret only the metadata.
     pub(crate) async fn get(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
         if id.kind != Kind::Secret {
-            return self.get_whole(id).await;
+            let found = self.api(id.kind).get_opt(&id.name).await;
+            let found = found.map_err(|e| self.error(&e))?;
+            return found.map(|object| self.live(&object)).transpose();
         }
         let found = self.api(id.kind).get_metadata_opt(&id.name).await;
         let found = found.map_err(|e| self.error(&e))?;
         found
             .map(|found| self.live(&of_metadata(found)))
-            .transpose()
-    }
-
-    /// Reads an object with its data: of a Secret, [`get`](Self::get) reads only the metadata.
-    pub(crate) async fn get_whole(&self, id: &ObjectId) -> Result<Option<Live>, BackendError> {
-        let found = self.api(id.kind).get_opt(&id.name).await;
-        found
-            .map_err(|e| self.error(&e))?
-            .map(|object| self.live(&object))
             .transpose()
     }
 

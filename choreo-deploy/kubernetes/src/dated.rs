@@ -5,6 +5,7 @@
 //! is the `Date` of the answer
 //! (<https://www.rfc-editor.org/rfc/rfc9110.html#name-date>).
 
+use bytes::Bytes;
 use choreo_deploy::backend::BackendError;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -34,10 +35,11 @@ impl Cluster<'_> {
         Ok((live.map(Live), date.unwrap_or_else(Timestamp::now)))
     }
 
-    async fn ask(
+    /// Returns the body of an object, and the time of the response.
+    pub(crate) async fn ask(
         &self,
         id: &ObjectId,
-    ) -> Result<(Option<Vec<u8>>, Option<Timestamp>), kube::Error> {
+    ) -> Result<(Option<Bytes>, Option<Timestamp>), kube::Error> {
         let request = Request::new(self.api(id.kind).resource_url())
             .get(&id.name, &GetParams::default())
             .map_err(kube::Error::BuildRequest)?;
@@ -47,7 +49,7 @@ impl Cluster<'_> {
         let status = answer.status();
         let body = answer.into_body().collect_bytes().await?;
         if status.is_success() {
-            return Ok((Some(body.to_vec()), date));
+            return Ok((Some(body), date));
         }
         let said = serde_json::from_slice::<Status>(&body).unwrap_or_else(|_| {
             let text = String::from_utf8_lossy(&body);

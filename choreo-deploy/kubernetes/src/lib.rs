@@ -81,6 +81,7 @@ mod name;
 pub mod policy;
 mod pull_failure;
 mod removal;
+mod secret_data;
 mod sent;
 mod settle;
 mod shape;

@@ -39,17 +39,23 @@ impl Writer<'_> {
         if !is_same {
             return Ok(false);
         }
-        for object in objects {
+        // The Secret comes last, so that its data is read only if nothing else differs.
+        let is_secret = |object: &&Object| object.id().kind == Kind::Secret;
+        let others = objects.iter().filter(|object| !is_secret(object));
+        for object in others.chain(objects.iter().filter(is_secret)) {
             let id = object.id();
-            let live = self.judge(id, self.cluster.get_whole(id).await?)?;
-            let is_there = live.is_some_and(|live| {
+            let (live, data) = match is_secret(&object) {
+                true => self.cluster.get_with_data(id).await?.unzip(),
+                false => (self.cluster.get(id).await?, None),
+            };
+            let is_there = self.judge(id, live)?.is_some_and(|live| {
                 let mut wanted = filled(object, objects, (&live, self.stamp));
                 steady(&mut wanted.json);
-                let data = live.text("/data/.dockerconfigjson");
                 !live.is_ending()
                     && !live.is_pending()
                     && covers(&live.0, &wanted.json)
-                    && wanted.data().is_none_or(|wanted| wanted == data)
+                    && (wanted.data())
+                        .is_none_or(|wanted| data.is_some_and(|data| data.as_str() == wanted))
                     && (object.id().kind != Kind::Deployment || is_at_rest(&live))
             });
             if !is_there {

@@ -1,13 +1,18 @@
 //! Guards that memory that the backend frees contains no pull secret.
 //!
-//! The memory of TLS, of the kernel and of responses to reads does not belong to the backend.
+//! The memory of TLS and of the kernel does not belong to the backend.
 #![expect(clippy::unwrap_used, reason = "the helpers below are tests too")]
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use choreo_deploy::backend::{DeploymentBackend, Intent, Pull};
 use choreo_deploy::conformance::{example_release, example_target};
 use choreo_deploy::deployment::Generation;
+use choreo_deploy::release::Release;
+use choreo_deploy::workload::ManualTask;
 use choreo_deploy_kubernetes::policy::Namespaces;
 use choreo_deploy_kubernetes::{KubernetesBackend, Policy, render};
 use choreo_registry::{Credential, PullSecret};
@@ -44,27 +49,57 @@ struct Sent {
     metadata: Value,
 }
 
-/// An API server that finds nothing and accepts every write. It copies only the metadata of a
-/// Secret.
-async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+/// The bodies of the last writes, by path.
+type Written = Arc<Mutex<HashMap<String, Bytes>>>;
+
+/// An API server that accepts every write. It copies nothing of a Secret but its metadata, except into
+/// the answer to a read of the whole Secret.
+async fn answer(written: Written, request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
-    let is_delete = parts.method == Method::DELETE;
-    let status = match parts.method {
-        Method::GET => StatusCode::NOT_FOUND,
-        _ => StatusCode::OK,
-    };
     let body = body.collect_bytes().await.unwrap();
-    let answer = if status == StatusCode::NOT_FOUND || is_delete {
-        json!({ "kind": "Status", "code": 404, "reason": "NotFound", "status": "Failure" })
-    } else {
-        let mut sent: Sent = serde_json::from_slice(&body).unwrap();
-        sent.metadata["uid"] = "u".into();
-        sent.metadata["resourceVersion"] = "7".into();
-        json!({ "apiVersion": "v1", "kind": "X", "metadata": sent.metadata })
+    let path = parts.uri.path();
+    let header = |name: &str| parts.headers.get(name).map_or("", |h| h.to_str().unwrap());
+    let mut written = written.lock().unwrap();
+    let known = written.get(path).cloned();
+    let (status, answer) = match parts.method {
+        Method::GET if known.is_none() => (StatusCode::NOT_FOUND, not_found()),
+        Method::GET if header("accept").contains("PartialObjectMetadata") => {
+            (StatusCode::OK, metadata(&known.unwrap()))
+        }
+        Method::GET => (StatusCode::OK, known.unwrap().to_vec()),
+        Method::DELETE => (StatusCode::OK, not_found()),
+        Method::PATCH if header("content-type").contains("merge-patch") => {
+            (StatusCode::OK, metadata(&known.unwrap()))
+        }
+        _ => {
+            let answer = metadata(&body);
+            let name = serde_json::from_slice::<Sent>(&body).unwrap().metadata["name"].clone();
+            let path = match parts.method {
+                Method::POST => format!("{path}/{}", name.as_str().unwrap()),
+                _ => path.to_owned(),
+            };
+            written.insert(path, body);
+            (StatusCode::OK, answer)
+        }
     };
-    let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+    let mut response = Response::new(Body::from(answer));
     *response.status_mut() = status;
     Ok(response)
+}
+
+fn not_found() -> Vec<u8> {
+    let status =
+        json!({ "kind": "Status", "code": 404, "reason": "NotFound", "status": "Failure" });
+    status.to_string().into_bytes()
+}
+
+/// The object of a body without its content.
+fn metadata(body: &[u8]) -> Vec<u8> {
+    let mut sent: Sent = serde_json::from_slice(body).unwrap();
+    sent.metadata["uid"] = "u".into();
+    sent.metadata["resourceVersion"] = "7".into();
+    let object = json!({ "apiVersion": "v1", "kind": "X", "metadata": sent.metadata });
+    object.to_string().into_bytes()
 }
 
 fn policy() -> Policy {
@@ -78,24 +113,37 @@ fn left(work: impl FnOnce()) -> usize {
     blocks_with(&[PASSWORD, AUTH, &data], work)
 }
 
-#[test]
-fn a_pull_secret_that_is_applied_leaves_nothing() {
+/// Applies the release repeatedly, each time as a new generation.
+fn apply(release: &Release, times: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let work = || {
-        runtime.block_on(async {
-            let client = kube::Client::new(tower::service_fn(answer), "n");
-            let backend = KubernetesBackend::new(client, policy());
-            let (target, release) = (example_target("orders"), example_release(1));
-            let secret = secret();
-            let intent = Intent::new(&target, Generation::new(0, 1), &release);
+    runtime.block_on(async {
+        let written = Written::default();
+        let service = tower::service_fn(move |request| answer(written.clone(), request));
+        let backend = KubernetesBackend::new(kube::Client::new(service, "n"), policy());
+        let (target, secret) = (example_target("orders"), secret());
+        for number in 1..=times {
+            let intent = Intent::new(&target, Generation::new(0, number), release);
             let intent = intent.with_pull(Pull::Secret(&secret));
             backend.apply(&intent).await.unwrap();
-        });
-    };
-    assert_eq!(left(work), 0);
+        }
+    });
+}
+
+#[test]
+fn a_pull_secret_that_is_applied_leaves_nothing() {
+    assert_eq!(left(|| apply(&example_release(1), 1)), 0);
+}
+
+/// Guards that the comparison with the Secret on the cluster leaves nothing. It reads the Secret of a
+/// task, because its other objects have no status and are unchanged.
+#[test]
+fn a_pull_secret_that_is_compared_leaves_nothing() {
+    let mut release = example_release(1);
+    release.workload = ManualTask::new().into();
+    assert_eq!(left(|| apply(&release, 2)), 0);
 }
 
 /// Guards the same for renderings that are shown to people.
