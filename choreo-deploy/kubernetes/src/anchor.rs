@@ -40,10 +40,11 @@ pub(crate) struct Anchor {
     pub(crate) digest: String,
     /// The stamp of the objects: an older one if later generations changed nothing.
     pub(crate) since: Stamp,
-    /// The name of the Secret that the generation's pods pull with; empty without one.
-    pub(crate) pull_secret: String,
-    /// The same for the generation that was ready last.
-    pub(crate) ready_pull_secret: String,
+    /// The name of the Secret that the generation's pods pull with; empty without one, and `None` in
+    /// an anchor from before it was recorded.
+    pub(crate) pull_secret: Option<String>,
+    /// The same for the generation that was ready last, or for the state that was restored since.
+    pub(crate) ready_pull_secret: Option<String>,
 }
 
 /// An anchor as it was last read or written.
@@ -203,7 +204,7 @@ impl Anchors<'_> {
                 .collect::<Vec<_>>()
                 .join("\n")
         };
-        json!({
+        let mut manifest = json!({
             "apiVersion": Kind::ConfigMap.api_version(),
             "kind": Kind::ConfigMap.as_str(),
             "metadata": {
@@ -219,10 +220,18 @@ impl Anchors<'_> {
                 "deferred": Value::from(anchor.deferred.clone()).to_string(),
                 "digest": anchor.digest,
                 "since": anchor.since.to_string(),
-                "pullSecret": anchor.pull_secret,
-                "readyPullSecret": anchor.ready_pull_secret,
             },
-        })
+        });
+        // The API server would store null as an empty text.
+        for (key, name) in [
+            ("pullSecret", &anchor.pull_secret),
+            ("readyPullSecret", &anchor.ready_pull_secret),
+        ] {
+            if let Some(name) = name {
+                manifest["data"][key] = name.as_str().into();
+            }
+        }
+        manifest
     }
 }
 
@@ -233,6 +242,10 @@ fn parse(live: &Live) -> Option<Anchor> {
             .map(str::parse)
             .collect::<Result<BTreeSet<ObjectId>, ()>>()
             .ok()
+    };
+    let name = |pointer| {
+        let name = live.0.pointer(pointer)?.as_str()?;
+        Some(name.to_owned())
     };
     let state = live.text("/data/state");
     let deferred = match live.text("/data/deferred") {
@@ -251,7 +264,7 @@ fn parse(live: &Live) -> Option<Anchor> {
         deferred,
         digest: live.text("/data/digest").to_owned(),
         since: live.text("/data/since").parse().unwrap_or(stamp),
-        pull_secret: live.text("/data/pullSecret").to_owned(),
-        ready_pull_secret: live.text("/data/readyPullSecret").to_owned(),
+        pull_secret: name("/data/pullSecret"),
+        ready_pull_secret: name("/data/readyPullSecret"),
     })
 }

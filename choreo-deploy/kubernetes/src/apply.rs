@@ -49,7 +49,7 @@ use crate::kind::{Kind, ObjectId};
 use crate::manifest::Object;
 use crate::name;
 use crate::shape::{digest, filled, is_needed_as_it_is, pending};
-use crate::stamp::Stamp;
+use crate::stamp::{Rank, Stamp};
 
 /// Writes the objects of one target with one stamp.
 pub(crate) struct Writer<'a> {
@@ -224,8 +224,8 @@ impl Writer<'_> {
             deferred: Vec::new(),
             digest: plan.digest.to_owned(),
             since: self.stamp,
-            pull_secret: plan.pull_secret.to_owned(),
-            ready_pull_secret: plan.pull_secret.to_owned(),
+            pull_secret: Some(plan.pull_secret.to_owned()),
+            ready_pull_secret: Some(plan.pull_secret.to_owned()),
         }
     }
 
@@ -248,15 +248,18 @@ impl Writer<'_> {
                     anchor.stamp() == stamp
                         && anchor.state == State::Applied
                         && anchor.current == *plan.ids
-                        && anchor.pull_secret == plan.pull_secret
+                        && anchor.pull_secret.as_deref() == Some(plan.pull_secret)
                 };
                 if anchor.as_ref().is_some_and(same) {
                     return anchor;
                 }
+                let planned = Some(plan.pull_secret.to_owned());
                 let (mut inventory, ready) = match anchor {
+                    // The restored pods pull with it from now on. A later take-back restores it.
+                    Some(anchor) if stamp.rank == Rank::TakenBack => (anchor.inventory, planned),
                     Some(anchor) => (anchor.inventory, anchor.ready_pull_secret),
                     // If nothing was ready before, nothing is restored.
-                    None => (BTreeSet::new(), plan.pull_secret.to_owned()),
+                    None => (BTreeSet::new(), planned),
                 };
                 inventory.extend(plan.ids.iter().cloned());
                 Some(Anchor {

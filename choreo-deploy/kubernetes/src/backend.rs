@@ -132,9 +132,7 @@ impl KubernetesBackend {
         let (mut objects, pull_secret) = match rendered {
             Some(objects) => (objects, manifest::pull_secret_name(before).into_owned()),
             None => {
-                let anchor = writer.anchors().read().await?;
-                let pull_secret = anchor.map(|anchor| anchor.ready_pull_secret);
-                let pull_secret = pull_secret.unwrap_or_default();
+                let pull_secret = writer.ready_pull_secret().await?;
                 let objects = manifest::render_as_before(before, &self.policy, &pull_secret)?;
                 (objects, pull_secret)
             }

@@ -52,6 +52,37 @@ impl Writer<'_> {
         self.finish(held, Done::of(State::Applied)).await
     }
 
+    /// Returns the name of the Secret that the generation that was ready last pulls with; empty
+    /// without one. If the anchor does not know it, the live pods keep the Secret that they name.
+    pub(crate) async fn ready_pull_secret(&self) -> Result<String, BackendError> {
+        let Some(anchor) = self.anchors().read().await? else {
+            return Ok(String::new());
+        };
+        if let Some(known) = anchor.ready_pull_secret {
+            return Ok(known);
+        }
+        let own = ObjectId::new(Kind::Secret, name::pull_secret(self.target));
+        for (kind, pod) in [
+            (Kind::Deployment, "/spec/template/spec"),
+            (Kind::CronJob, "/spec/jobTemplate/spec/template/spec"),
+        ] {
+            let id = ObjectId::new(kind, name::object(self.target));
+            let Some(live) = self.judged(&id).await?.filter(|live| !live.is_pending()) else {
+                continue;
+            };
+            let secrets = live.items(&format!("{pod}/imagePullSecrets")).iter();
+            let names: Vec<&str> = secrets
+                .filter_map(|secret| secret["name"].as_str())
+                .collect();
+            let is_own = names.contains(&own.name.as_str());
+            let first = names.first().copied().unwrap_or_default().to_owned();
+            return Ok(if is_own { own.name } else { first });
+        }
+        // Without pods, runs of tasks may still need the Secret of the target.
+        let is_there = self.judged(&own).await?.is_some();
+        Ok(if is_there { own.name } else { String::new() })
+    }
+
     /// Returns the Service with ports that are resolved for each pod, if not all pods serve the
     /// earlier numbers. The pods of the generation are behind it until the earlier pods have
     /// replaced them.

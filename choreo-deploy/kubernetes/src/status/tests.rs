@@ -28,8 +28,8 @@ fn anchor(state: State, kind: Option<Kind>) -> Anchor {
         deferred: Vec::new(),
         digest: String::new(),
         since: Stamp::new(Generation::new(0, 7)),
-        pull_secret: String::new(),
-        ready_pull_secret: String::new(),
+        pull_secret: Some(String::new()),
+        ready_pull_secret: Some(String::new()),
     }
 }
 
