@@ -109,7 +109,8 @@ pub trait DeploymentBackend: fmt::Debug + Send + Sync + 'static {
     /// - Applying or settling a generation that was taken back is
     ///   [`Stale`](BackendErrorKind::Stale), also if it was taken back before it was applied.
     /// - A newer generation can be applied.
-    /// - With [`Pull::AsBefore`] the restored pods pull as the generation that was ready last.
+    /// - With [`Pull::AsBefore`] the restored pods name the pull secret of the generation that was ready
+    ///   last, or was restored since. Its content is not restored.
     ///
     /// # Errors
     ///
@@ -290,8 +291,9 @@ pub enum Pull<'a> {
     Existing(&'a str),
     /// With a Secret that External Secrets creates from this key of its store.
     External(&'a str),
-    /// As the generation that was ready last on the target. Its pull secret stays as it is on the data
-    /// plane: the backend neither writes nor removes it.
+    /// With the pull secret that the generation named that was ready last on the target, or was restored
+    /// since. The backend neither writes nor removes that pull secret. It may be missing, or contain the
+    /// credential of a later generation.
     ///
     /// For [`take_back`](DeploymentBackend::take_back), if the credential is not available. Other calls
     /// fail with [`Unsupported`](BackendErrorKind::Unsupported).

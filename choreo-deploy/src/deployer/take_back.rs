@@ -220,7 +220,14 @@ impl Deployer {
         let runs = format!("release {number}, which was ready before, runs");
         Ok(match source {
             Ok(_) => runs,
-            Err(reason) => format!("{runs} and keeps its pull secret: {}", reason.message),
+            // An apply of the failed deployment may have written the pull secret, and a backend does
+            // not tell whether the pods have one.
+            Err(reason) => format!(
+                "{runs}, and a pull secret that it uses was not restored: {}; the pull secret may be \
+                 missing or contain the credential of the failed deployment: correct the registry \
+                 and deploy again",
+                reason.message
+            ),
         })
     }
 

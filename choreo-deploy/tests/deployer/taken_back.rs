@@ -314,6 +314,8 @@ async fn a_deployment_is_taken_back_without_the_credential_of_the_earlier_releas
         let last = failed.reasons.last().unwrap();
         assert_eq!(last.code, ReasonCode::TakenBack, "{last}");
         assert!(last.message.contains(why), "{last}");
+        let limits = "may be missing or contain the credential of the failed deployment";
+        assert!(last.message.contains(limits), "{last}");
         assert_eq!(runs(&plane, &failed), Some(deployed("orders:1")));
         let secret = plane.inner.pulls_with(&failed.target, &pull_secret());
         assert!(secret, "the pull secret stays as it is");
