@@ -10,7 +10,7 @@ use choreo_deploy::id::DataPlaneId;
 use choreo_deploy::{DeploymentBackend, InMemoryBackend};
 use choreo_deploy_kubernetes::KubernetesBackend;
 use kube::client::{ClientBuilder, ConfigExt as _};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
@@ -272,7 +272,7 @@ async fn open(access: &ClusterAccess) -> Result<kube::Client, Box<dyn Error + Se
 /// the certificate, for the token, and for the time when the client expires. A plugin that returns a
 /// token, as those of clouds do, is started once here.
 fn client(mut config: kube::Config) -> Result<kube::Client, kube::Error> {
-    if config.auth_info.exec.is_none() {
+    if !takes_header_from_plugin(&config.auth_info) {
         return kube::Client::try_from(config);
     }
     let Some(token) = config.auth_layer()? else {
@@ -283,4 +283,14 @@ fn client(mut config: kube::Config) -> Result<kube::Client, kube::Error> {
     let builder = ClientBuilder::try_from(config)?;
     let builder = builder.with_layer(&BufferLayer::new(BUFFER));
     Ok(builder.with_layer(&token).build())
+}
+
+/// Returns `true` if the `Authorization` header can only come from a credential plugin. kube prefers the
+/// other credentials, and then uses only the certificate of the plugin.
+fn takes_header_from_plugin(user: &AuthInfo) -> bool {
+    user.exec.is_some()
+        && user.auth_provider.is_none()
+        && user.username.is_none()
+        && user.token.is_none()
+        && user.token_file.is_none()
 }
