@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use choreo_deploy::backend::Backends;
+use choreo_deploy::catalog::Stage;
 use choreo_deploy::deployer::{Deployer, DeployerParts};
 use choreo_deploy::id::{ComponentId, ComponentKey, DataPlaneId, EnvironmentId};
 use choreo_deploy::resolver::ClientResolver;
@@ -90,16 +91,14 @@ impl Records {
         component(&self.configuration, id)
     }
 
-    /// Returns the data plane of a component in an environment, or in the first one.
-    pub(crate) fn data_plane_of(
+    /// Returns the stage of a component in an environment, or the first one.
+    pub(crate) fn stage_of(
         &self,
         component: &ComponentId,
         environment: Option<&EnvironmentId>,
-    ) -> Option<DataPlaneId> {
-        let stages = self.configuration.plan(component)?.stages;
-        let mut stages = stages.into_iter();
-        let stage = stages.find(|stage| environment.is_none_or(|id| stage.environment.id == *id));
-        Some(stage?.data_plane.id)
+    ) -> Option<Stage> {
+        let mut stages = self.configuration.plan(component)?.stages.into_iter();
+        stages.find(|stage| environment.is_none_or(|id| stage.environment.id == *id))
     }
 
     /// Returns the targets of a component, also of one that the configuration does not contain.
@@ -171,15 +170,16 @@ impl ControlPlane {
         component: &ComponentId,
         environment: Option<&EnvironmentId>,
     ) -> Result<(), Failure> {
-        let Some(data_plane) = self.records.data_plane_of(component, environment) else {
+        let Some(stage) = self.records.stage_of(component, environment) else {
             // There is no such place, and the deployer rejects it.
             return Ok(());
         };
+        let (environment, data_plane) = (stage.environment.id, stage.data_plane.id);
         let query = TargetQuery::of_component(self.records.key(component));
         let mut needed = BTreeSet::from([data_plane.clone()]);
         // A component that has moved is also removed from where it was.
         for state in self.records.store.targets(&query).await? {
-            if environment.is_none_or(|id| state.target.environment == *id) {
+            if state.target.environment == environment {
                 needed.extend(state.planes);
             }
         }

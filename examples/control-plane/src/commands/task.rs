@@ -102,7 +102,8 @@ pub(super) async fn logs(
     let environment = environment.as_ref();
     records.component(&component)?;
     let data_planes = Arc::<DataPlanes>::default();
-    if let Some(id) = records.data_plane_of(&component, environment) {
+    if let Some(stage) = records.stage_of(&component, environment) {
+        let id = stage.data_plane.id;
         let mut entries = records.configuration.data_planes.iter();
         if let Some(entry) = entries.find(|entry| entry.data_plane.id == id) {
             data_planes.connect_only(entry).await;

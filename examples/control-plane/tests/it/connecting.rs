@@ -348,6 +348,21 @@ fn a_slow_credential_plugin_works() {
             assert!(took < Duration::from_secs(9), "{took:?}");
         });
         scope.spawn(|| {
+            // The component also runs in production, which the command does not touch.
+            let site = Site::new(&in_memory(&registry.host()), registry.password());
+            let plugins = with_plugins(&registry.host(), (1, WORKS), site.directory());
+            let access = "backend = \"kubernetes\"\nkubeconfig = \"eu-1.yaml\"";
+            assert!(plugins.contains(access), "{plugins}");
+            site.configure(&plugins.replace(access, "backend = \"memory\""));
+            site.ok(&["deploy", "orders", &image]);
+            site.ok(&["promote", "orders"]);
+            site.configure(&plugins);
+            let begun = Instant::now();
+            let deployed = site.ok(&["deploy", "orders", &image]);
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(9), "{took:?}: {deployed:?}");
+        });
+        scope.spawn(|| {
             let site = site();
             site.ok(&["check"]);
             assert_eq!(starts(&site), 1);
@@ -404,6 +419,24 @@ fn the_token_of_a_credential_plugin_is_sent() {
             false => "failed   data plane eu-1: the API server rejects the credential",
         });
     }
+}
+
+/// Guards that a credential plugin is started also if its user has a token: it may return a certificate,
+/// which kube then uses as well.
+#[test]
+fn a_credential_plugin_is_started_beside_a_token() {
+    let server = format!("http://{}", accepts_the_token());
+    let site = Site::new(&in_memory("localhost:5000"), "irrelevant");
+    site.configure(&with_plugins("localhost:5000", (1, 0), site.directory()));
+    let path = site.directory().join("eu-1.yaml");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    let text = text.replace("http://127.0.0.1:1", &server);
+    let both = text.replace("{ \"exec\":", "{ \"token\": \"abc\", \"exec\":");
+    assert_ne!(text, both);
+    std::fs::write(path, both).expect("it is written");
+    let checked = site.run(&["check", "--connect"]).expect(1);
+    assert_ne!(starts(&site), 0, "{checked:?}");
+    checked.says("ok       data plane eu-1: Kubernetes v1.99.0 answers as an unknown user");
 }
 
 /// Starts an API server that returns its version to the token of the plugin, and rejects everything else.
