@@ -178,7 +178,7 @@ async fn a_denied_head_is_not_repeated() {
     for headers in [&[][..], &[("content-type", "application/json")]] {
         let transport = Arc::new(open().answer(HEAD, answer(403, headers, "")));
         let host = "registry.example.com".parse().unwrap();
-        let client = RegistryClient::new(host, None, transport.clone() as _);
+        let client = RegistryClient::new(host, None, Arc::clone(&transport) as _);
         let image = "registry.example.com/team/app:1".parse().unwrap();
         let error = client.compare(&image, &Digest::sha256_of(b"")).await;
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Denied);
