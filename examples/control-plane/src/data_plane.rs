@@ -294,3 +294,35 @@ fn takes_header_from_plugin(user: &AuthInfo) -> bool {
         && user.token.is_none()
         && user.token_file.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Guards that a plugin beside another credential is left to kube, which prefers the other one for
+    /// the header and may need the plugin's certificate.
+    #[test]
+    fn only_a_plugin_alone_gives_the_header() {
+        let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "login"});
+        let user = |other: serde_json::Value| {
+            let mut user = json!({ "exec": exec });
+            let members = other.as_object().cloned().unwrap_or_default();
+            user.as_object_mut()
+                .expect("it is an object")
+                .extend(members);
+            serde_json::from_value::<AuthInfo>(user).expect("it is a user")
+        };
+        assert!(takes_header_from_plugin(&user(json!({}))));
+        for other in [
+            json!({"token": "abc"}),
+            json!({"tokenFile": "token"}),
+            json!({"username": "alice", "password": "abc"}),
+            json!({"auth-provider": {"name": "oidc", "config": {}}}),
+        ] {
+            assert!(!takes_header_from_plugin(&user(other.clone())), "{other}");
+        }
+        assert!(!takes_header_from_plugin(&AuthInfo::default()));
+    }
+}

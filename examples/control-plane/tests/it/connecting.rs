@@ -421,24 +421,6 @@ fn the_token_of_a_credential_plugin_is_sent() {
     }
 }
 
-/// Guards that a credential plugin is started also if its user has a token: it may return a certificate,
-/// which kube then uses as well.
-#[test]
-fn a_credential_plugin_is_started_beside_a_token() {
-    let server = format!("http://{}", accepts_the_token());
-    let site = Site::new(&in_memory("localhost:5000"), "irrelevant");
-    site.configure(&with_plugins("localhost:5000", (1, 0), site.directory()));
-    let path = site.directory().join("eu-1.yaml");
-    let text = std::fs::read_to_string(&path).expect("it was written");
-    let text = text.replace("http://127.0.0.1:1", &server);
-    let both = text.replace("{ \"exec\":", "{ \"token\": \"abc\", \"exec\":");
-    assert_ne!(text, both);
-    std::fs::write(path, both).expect("it is written");
-    let checked = site.run(&["check", "--connect"]).expect(1);
-    assert_ne!(starts(&site), 0, "{checked:?}");
-    checked.says("ok       data plane eu-1: Kubernetes v1.99.0 answers as an unknown user");
-}
-
 /// Starts an API server that returns its version to the token of the plugin, and rejects everything else.
 fn accepts_the_token() -> std::net::SocketAddr {
     use std::io::{Read as _, Write as _};
