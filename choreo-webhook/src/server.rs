@@ -6,8 +6,8 @@
 //! - Every action of a client has a deadline: sending heads and bodies, pausing between requests, and
 //!   reading responses ([`ServerLimits`]).
 //! - The server always accepts a new connection. At its limit, it closes the oldest connection
-//!   without a request in progress, or whose client does not read. So a client that sends its request
-//!   at once is served, and a long poll (`?wait=25`) is never cut.
+//!   without a request in progress, or whose client does not read as fast as the server writes. So a
+//!   client that sends its request at once is served, and a long poll (`?wait=25`) is never cut.
 //! - Each address has a limit of connections. If a client sends many requests without waiting for
 //!   responses, they are processed one at a time, in turn with those of other clients.
 //! - `/healthz` and `/readyz` take precedence over the service, are served from memory, and can have
