@@ -121,7 +121,7 @@ fn apply(release: &Release, times: u64) {
         .unwrap();
     runtime.block_on(async {
         let written = Written::default();
-        let service = tower::service_fn(move |request| answer(written.clone(), request));
+        let service = tower::service_fn(move |request| answer(Arc::clone(&written), request));
         let backend = KubernetesBackend::new(kube::Client::new(service, "n"), policy());
         let (target, secret) = (example_target("orders"), secret());
         for number in 1..=times {
