@@ -71,7 +71,7 @@ pub fn error_envelope(input: &[u8]) {
         headers.insert("retry-after", value.clone());
         headers.insert("ratelimit-limit", value);
         assert!(error::retry_after(&headers).is_none_or(|wait| wait.as_secs() <= 86_400));
-        let _ = super::RateLimit::read(&headers);
+        let _ = crate::rate_limit::RateLimit::read(&headers);
     }
 }
 
