@@ -17,7 +17,7 @@ use crate::reason::{Reason, ReasonCode};
 use crate::store::{ClaimedDeployment, Progress, WorkStage};
 
 /// The minimum number of attempts after the deadline.
-const LEAST: u32 = 8;
+const LEAST: u32 = 3;
 
 impl Deployer {
     /// Schedules another look at a late deployment that got no response, or ends it.
