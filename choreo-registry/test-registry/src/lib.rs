@@ -14,7 +14,7 @@
 //! let image = Image::builder().user("10001").exposed_port("8080/tcp").build();
 //! registry.push("team/shop/cart", "v1", &image)?;
 //!
-//! Any client works. This one sends no password.
+//! // Any client works. This one sends no password.
 //! let mut connection = TcpStream::connect(registry.address()).await?;
 //! let request = format!(
 //!     "HEAD /v2/team/shop/cart/manifests/v1 HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
