@@ -227,10 +227,7 @@ impl Deployer {
 /// It is not a verdict: a worker may have died of another cause, or the store may have lost its
 /// answers to claims.
 pub(super) fn left_too_often(claims: u32) -> Option<Halt> {
-    (claims > MOST_CLAIMS).then(|| Halt::Later {
-        reason: claimed_too_often(claims),
-        retry_after: None,
-    })
+    (claims > MOST_CLAIMS).then(|| Halt::later(claimed_too_often(claims)))
 }
 
 fn panicked() -> Reason {

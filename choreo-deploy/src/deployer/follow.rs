@@ -96,10 +96,7 @@ impl Deployer {
             },
             // A part of it, such as the ports of a Service, has not taken effect.
             Err(Halt::Failed(reason)) if reason.code != ReasonCode::NewerDeployment => {
-                Err(Halt::Later {
-                    reason,
-                    retry_after: None,
-                })
+                Err(Halt::later(reason))
             }
             Err(halt) => Err(halt),
         }

@@ -26,17 +26,26 @@ pub(super) enum Halt {
     Store(StoreError),
 }
 
+impl Halt {
+    /// Creates a transient failure whose other side requested no pause.
+    pub(super) fn later(reason: Reason) -> Self {
+        Self::Later {
+            reason,
+            retry_after: None,
+        }
+    }
+}
+
 impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::Stale => Self::Stale,
             _ if error.is_retryable() => Self::Store(error),
             // A retry fails until the operator acts. It counts as an attempt, so that retries slow down.
-            _ => Self::Later {
-                reason: internal(&format!("the stored record cannot be used: {error}"))
+            _ => Self::later(
+                internal(&format!("the stored record cannot be used: {error}"))
                     .with_evidence(Evidence::from_untrusted(&chain(&error))),
-                retry_after: None,
-            },
+            ),
         }
     }
 }

@@ -66,10 +66,7 @@ impl Deployer {
             let message = format!("data plane {plane} is not connected");
             let reason = Reason::new(ReasonCode::BackendUnreachable, message)
                 .with_help("connect the data plane");
-            Halt::Later {
-                reason,
-                retry_after: None,
-            }
+            Halt::later(reason)
         })
     }
 
@@ -106,16 +103,11 @@ impl Deployer {
     ) -> Result<T, Halt> {
         match tokio::time::timeout(self.options.call_timeout, call).await {
             Ok(result) => Ok(result?),
-            Err(_) => Err(Halt::Later {
-                reason: Reason::new(
-                    ReasonCode::BackendUnreachable,
-                    format!(
-                        "the data plane did not answer within {:?}",
-                        self.options.call_timeout
-                    ),
-                ),
-                retry_after: None,
-            }),
+            Err(_) => {
+                let within = self.options.call_timeout;
+                let message = format!("the data plane did not answer within {within:?}");
+                Err(later(ReasonCode::BackendUnreachable, message))
+            }
         }
     }
 
@@ -126,10 +118,7 @@ impl Deployer {
         look: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, Halt> {
         self.call(look).await.map_err(|halt| match halt {
-            Halt::Failed(reason) => Halt::Later {
-                reason,
-                retry_after: None,
-            },
+            Halt::Failed(reason) => Halt::later(reason),
             halt => halt,
         })
     }
@@ -149,8 +138,5 @@ impl Deployer {
 }
 
 fn later(code: ReasonCode, message: String) -> Halt {
-    Halt::Later {
-        reason: Reason::new(code, message),
-        retry_after: None,
-    }
+    Halt::later(Reason::new(code, message))
 }

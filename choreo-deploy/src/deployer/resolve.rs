@@ -110,13 +110,11 @@ impl Deployer {
                 reason,
                 retry_after,
             }),
-            Err(_) => Err(Halt::Later {
-                reason: Reason::new(
-                    ReasonCode::RegistryUnreachable,
-                    format!("registry {} did not answer in time", from.host),
-                ),
-                retry_after: None,
-            }),
+            Err(_) => {
+                let message = format!("registry {} did not answer in time", from.host);
+                let reason = Reason::new(ReasonCode::RegistryUnreachable, message);
+                Err(Halt::later(reason))
+            }
         }
     }
 }

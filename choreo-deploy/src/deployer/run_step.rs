@@ -142,10 +142,7 @@ impl Deployer {
         let is_final = status.phase.is_some_and(RunPhase::is_final);
         match refused {
             // The refusal does not matter to a run that ended. Any other run is stopped by a retry.
-            Some(reason) if !is_final => Err(Halt::Later {
-                reason,
-                retry_after: None,
-            }),
+            Some(reason) if !is_final => Err(Halt::later(reason)),
             _ if status.phase.is_none() && !claimed.started => self.end_unstarted(claimed).await,
             _ if status.phase.is_some() && !is_final && status.is_stuck => {
                 slot.moves_to(&run.data_plane).await?;
@@ -185,10 +182,7 @@ impl Deployer {
             .await
             .unwrap_or_else(|_| {
                 let message = format!("the catalog did not answer within {within:.0?}");
-                Err(Halt::Later {
-                    reason: Reason::new(ReasonCode::Waiting, message),
-                    retry_after: None,
-                })
+                Err(Halt::later(Reason::new(ReasonCode::Waiting, message)))
             })
     }
 
@@ -305,8 +299,5 @@ pub(super) fn may_still_run(plane: &DataPlaneId) -> Reason {
 
 fn no_answer(within: Duration) -> Halt {
     let message = format!("the data plane did not answer within {within:.0?}");
-    Halt::Later {
-        reason: Reason::new(ReasonCode::BackendUnreachable, message),
-        retry_after: None,
-    }
+    Halt::later(Reason::new(ReasonCode::BackendUnreachable, message))
 }

@@ -72,10 +72,7 @@ impl Deployer {
             if let Some(cause) = std::error::Error::source(&error) {
                 reason = reason.with_evidence(Evidence::from_untrusted(&chain(cause)));
             }
-            Halt::Later {
-                reason,
-                retry_after: None,
-            }
+            Halt::later(reason)
         })?;
         let Some(plan) = plan else {
             let message = format!("component {} no longer exists", target.component);
