@@ -18,6 +18,16 @@ use crate::rollout::RunStatus;
 use crate::run::{Run, RunPhase};
 use crate::store::{ClaimedRun, RunOutcome, RunProgress};
 
+/// What a step does with a run before it observes it.
+///
+/// It is decided once: a run that becomes late during the step is stopped by the next step, which
+/// has the room of a change for that.
+enum Action {
+    Start(Box<Source>),
+    Stop,
+    Observe,
+}
+
 impl Deployer {
     /// Advances a claimed run by one step.
     pub(super) async fn run_step(&self, mut claimed: ClaimedRun, slot: &Slot) {
@@ -102,19 +112,19 @@ impl Deployer {
         };
         // A late or cancelled run is stopped even if it is not known to be started: the answer may be
         // lost, or another worker may start it at this moment. It is not started just to be stopped.
-        let source = if claimed.started || self.ends(claimed) {
-            None
-        } else {
-            // A catalog that does not answer must not consume the time for the data plane.
-            Some(self.source_for_run(claimed, within / 2).await?)
-        };
-        if source.is_none() && self.ends(claimed) {
+        let action = if self.ends(claimed) {
             // Stopping it is a change, also if the step was claimed for an observation.
             slot.moves_to(&plane).await?;
-        }
+            Action::Stop
+        } else if claimed.started {
+            Action::Observe
+        } else {
+            // A catalog that does not answer must not consume the time for the data plane.
+            Action::Start(Box::new(self.source_for_run(claimed, within / 2).await?))
+        };
         let left = within.saturating_sub(began.elapsed());
         let advanced = async {
-            let advanced = self.advance_run_on((tasks, slot), claimed, source);
+            let advanced = self.advance_run_on((tasks, slot), claimed, action);
             let advanced = tokio::time::timeout(left, advanced).await;
             advanced.unwrap_or_else(|_| Err(no_answer(left)))
         };
@@ -126,17 +136,16 @@ impl Deployer {
         &self,
         (tasks, slot): (&dyn TaskRunner, &Slot),
         claimed: &mut ClaimedRun,
-        source: Option<Source>,
+        action: Action,
     ) -> Result<(), Halt> {
         let run = claimed.run.clone();
-        let ends = source.is_none() && self.ends(claimed);
-        if let Some(source) = source {
-            self.start_run(tasks, claimed, &source).await?;
-        }
-        let refused = if ends {
-            self.stop_run(tasks, &run).await?
-        } else {
-            None
+        let refused = match action {
+            Action::Start(source) => {
+                self.start_run(tasks, claimed, &source).await?;
+                None
+            }
+            Action::Stop => self.stop_run(tasks, &run).await?,
+            Action::Observe => None,
         };
         let status = self.look(tasks.observe_run(&run.target, &run.id)).await?;
         let is_final = status.phase.is_some_and(RunPhase::is_final);
