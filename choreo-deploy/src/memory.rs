@@ -365,8 +365,9 @@ impl DeploymentBackend for InMemoryBackend {
         if let Some(shown) = &mut shown
             && let Some(Pull::AsBefore) = before.map(|before| before.pull)
         {
-            (shown.pull, pull_secret) = ready_pull.clone().unwrap_or_default();
+            (shown.pull, pull_secret) = ready_pull.unwrap_or_default();
         }
+        let restored = { shown.as_ref() }.map(|shown| (shown.pull.clone(), pull_secret));
         let applied = Applied {
             generation,
             rank: Rank::TakenBack,
@@ -376,7 +377,8 @@ impl DeploymentBackend for InMemoryBackend {
             takes: Duration::ZERO,
             failure: None,
             pull_secret,
-            ready_pull,
+            // The next take-back finds what this one restored, not what it replaced.
+            ready_pull: restored,
         };
         state.targets.insert(target.clone(), applied);
         Ok(())
@@ -542,6 +544,27 @@ mod tests {
         pass(6).await;
         assert_eq!(phase(1).await, RolloutPhase::Ready);
         assert_eq!(phase(2).await, RolloutPhase::Progressing);
+    }
+
+    /// Guards that a take-back pulls as the one before it, if its registry has no credential by then.
+    #[tokio::test]
+    async fn a_take_back_pulls_as_the_take_back_before_it() {
+        let backend = InMemoryBackend::new();
+        let (target, release) = (example_target("orders"), example_release(1));
+        apply(&backend, 1, Pull::Anonymous).await;
+        backend
+            .settle(&target, Generation::new(0, 1))
+            .await
+            .unwrap();
+        for (number, pull) in [(2, Pull::Existing("team-images")), (3, Pull::AsBefore)] {
+            apply(&backend, number, Pull::Anonymous).await;
+            let generation = Generation::new(0, number);
+            let before = Intent::new(&target, generation, &release).with_pull(pull);
+            let taken_back = backend.take_back(&target, generation, Some(&before));
+            taken_back.await.unwrap();
+            let expected = describe(&Pull::Existing("team-images"));
+            assert_eq!(backend.shown(&target).unwrap().pull, expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]
