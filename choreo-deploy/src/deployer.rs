@@ -118,7 +118,7 @@ pub use self::request::{RollbackRequest, RunRequest};
 pub struct Deployer {
     parts: DeployerParts,
     clock: Arc<dyn Clock>,
-    chance: Arc<dyn Entropy>,
+    entropy: Arc<dyn Entropy>,
     options: Arc<DeployerOptions>,
     jumps: Arc<Jumps>,
     planes: Arc<Health<DataPlaneId>>,
@@ -155,7 +155,7 @@ impl Deployer {
         Self {
             parts,
             clock: Arc::new(SystemClock),
-            chance: Arc::new(SystemEntropy),
+            entropy: Arc::new(SystemEntropy),
             jumps: Arc::default(),
             planes: Arc::new(Health::new(Semaphore::MAX_PERMITS)),
             registries: Arc::new(Health::new(options.calls_per_registry.get())),
@@ -195,9 +195,9 @@ impl Deployer {
 
     /// Sets the source of ids and jitter.
     #[must_use]
-    pub fn with_entropy(self, chance: impl Entropy) -> Self {
+    pub fn with_entropy(self, entropy: impl Entropy) -> Self {
         Self {
-            chance: Arc::new(chance),
+            entropy: Arc::new(entropy),
             ..self
         }
     }

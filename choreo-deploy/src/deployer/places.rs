@@ -63,7 +63,7 @@ impl Deployer {
         let now = self.clock.now();
         let times = (now, after(now, self.options.deployment_deadline));
         let place = (target.clone(), plane);
-        let id = self.chance.deployment_id();
+        let id = self.entropy.deployment_id();
         let new = NewDeployment::new(id, place, Subject::Absence, times);
         self.parts.store.accept(new).await.map_err(refusal)
     }

@@ -51,7 +51,12 @@ impl Deployer {
             stage.data_plane.id.clone(),
         );
         let deadline = after(now, self.deadline_of(&plan.workload));
-        let new = NewDeployment::new(self.chance.deployment_id(), place, subject, (now, deadline));
+        let new = NewDeployment::new(
+            self.entropy.deployment_id(),
+            place,
+            subject,
+            (now, deadline),
+        );
         NewDeployment {
             settings: SettingsChoice::Now(stage.settings.clone()),
             ..new

@@ -47,7 +47,7 @@ impl Deployer {
     ) -> Timestamp {
         let options = &self.options;
         let doubled = options.retry_first.saturating_mul(1 << attempt.min(16));
-        let wait = self.chance.jitter(doubled.min(options.retry_longest));
+        let wait = self.entropy.jitter(doubled.min(options.retry_longest));
         // A registry that requests a day gets a few calls until the deadline, so that the reason stays.
         let asked = retry_after.unwrap_or_default();
         let wait = wait.max(asked.min(options.retry_after_longest));
@@ -61,7 +61,7 @@ impl Deployer {
         let (now, options) = (self.clock.now(), &self.options);
         let age = Duration::try_from(now.duration_since(accepted_at)).unwrap_or_default();
         let longest = age.max(options.retry_first).min(options.retry_longest);
-        after(now, self.chance.jitter(longest))
+        after(now, self.entropy.jitter(longest))
     }
 
     /// Returns the time of the next observation of something that progresses since a time.

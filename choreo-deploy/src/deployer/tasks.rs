@@ -45,7 +45,7 @@ impl Deployer {
         let allowed = limits.deadline().saturating_add(self.options.run_grace);
         let deadline = after(now, allowed);
         let place = (target, stage.data_plane.id.clone());
-        let new = NewRun::new(self.chance.run_id(), place, (now, deadline))
+        let new = NewRun::new(self.entropy.run_id(), place, (now, deadline))
             .with_overrides(request.overrides);
         self.parts.store.accept_run(new).await.map_err(refusal)
     }

@@ -204,9 +204,9 @@ async fn world() -> (World, Arc<Plane>) {
 }
 
 /// Returns a world in which the task is ready, and an accepted run of it.
-pub(crate) async fn running(chance: impl Entropy) -> (World, Arc<Plane>, Run) {
+pub(crate) async fn running(entropy: impl Entropy) -> (World, Arc<Plane>, Run) {
     let (mut world, plane) = world().await;
-    world.deployer = world.deployer.clone().with_entropy(chance);
+    world.deployer = world.deployer.clone().with_entropy(entropy);
     world.deploy("report", "report:1").await;
     let request = RunRequest::new(key("report"));
     let run = world.deployer.run_task(request).await.unwrap();

@@ -20,7 +20,7 @@ use choreo_deploy_sqlite::SqliteStore;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use self::disk::{Disk, Entropy, Honesty, Record, records};
+use self::disk::{Dice, Disk, Honesty, Record, records};
 use crate::common::{at, claim, deployment_id, draft, new};
 use crate::shim;
 
@@ -152,13 +152,13 @@ async fn end(store: &SqliteStore, claimed: &choreo_deploy::store::ClaimedDeploym
 
 /// Checks images of random moments, the earliest first.
 fn lose_power(records: &[Record], honesty: Honesty, (seed, cases): (u64, usize)) -> Found {
-    let mut chance = Entropy(seed);
+    let mut dice = Dice(seed);
     let opened = records
         .iter()
         .position(|record| record.file == LEDGER && lines(record).any(|line| line == OPENED));
     let opened = opened.unwrap();
     let mut moments: Vec<usize> = (0..cases)
-        .map(|_| opened + 1 + chance.below(records.len() - opened))
+        .map(|_| opened + 1 + dice.below(records.len() - opened))
         .collect();
     moments.sort_unstable();
     let (mut disk, mut told) = (Disk::new(honesty), BTreeSet::new());
@@ -172,7 +172,7 @@ fn lose_power(records: &[Record], honesty: Honesty, (seed, cases): (u64, usize))
             }
         }
         happened = moment;
-        disk.lose_power(&mut chance, [DATABASE, WRITE_AHEAD_LOG], image.path());
+        disk.lose_power(&mut dice, [DATABASE, WRITE_AHEAD_LOG], image.path());
         match kept(image.path(), number % 20 == 0) {
             Ok(kept) => found.lossy += usize::from(told.iter().any(|line| !kept.contains(*line))),
             Err(_) => found.damaged += 1,
@@ -223,14 +223,14 @@ async fn a_store_goes_on_from_an_image() {
     };
     let records = record(&recorder, folder.path());
     let mut disk = Disk::new(Honesty::Honest);
-    let mut chance = Entropy(11);
+    let mut dice = Dice(11);
     for (number, record) in records.iter().enumerate() {
         disk.happen(record);
         if number < records.len() / 10 || number % (records.len() / 20) != 0 {
             continue;
         }
         let image = choreo_test_simulation::folder();
-        disk.lose_power(&mut chance, [DATABASE, WRITE_AHEAD_LOG], image.path());
+        disk.lose_power(&mut dice, [DATABASE, WRITE_AHEAD_LOG], image.path());
         let store = SqliteStore::open(image.path().join(DATABASE))
             .await
             .unwrap();

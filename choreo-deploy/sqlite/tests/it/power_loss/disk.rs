@@ -108,8 +108,8 @@ impl<'r> Disk<'r> {
     }
 
     /// Writes the content after a loss of power at this moment over that of an earlier moment.
-    pub(super) fn lose_power(&mut self, chance: &mut Entropy, files: [&str; 2], into: &Path) {
-        let mood = chance.below(100);
+    pub(super) fn lose_power(&mut self, dice: &mut Dice, files: [&str; 2], into: &Path) {
+        let mood = dice.below(100);
         for name in files {
             let Some(file) = self.files.get(name) else {
                 let _ = std::fs::remove_file(into.join(name));
@@ -121,7 +121,7 @@ impl<'r> Disk<'r> {
                 match mood {
                     0..15 => {}
                     15..30 => call.apply(left),
-                    _ => call.apply_by_chance(left, chance),
+                    _ => call.apply_by_dice(left, dice),
                 }
             }
             write_over(&into.join(name), left).unwrap();
@@ -139,12 +139,12 @@ impl Call {
     }
 
     /// Applies nothing, everything, or some of the sectors.
-    fn apply_by_chance(&self, file: &mut Vec<u8>, chance: &mut Entropy) {
-        match (chance.below(10), self) {
+    fn apply_by_dice(&self, file: &mut Vec<u8>, dice: &mut Dice) {
+        match (dice.below(10), self) {
             (0..4, _) => {}
             (7.., Self::Write { offset, data }) => {
                 for (number, sector) in data.chunks(SECTOR).enumerate() {
-                    if chance.below(2) == 0 {
+                    if dice.below(2) == 0 {
                         put(file, offset + number * SECTOR, sector);
                     }
                 }
@@ -175,9 +175,9 @@ fn put(file: &mut Vec<u8>, offset: usize, data: &[u8]) {
 
 /// Pseudo-random numbers from a seed (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
 #[derive(Debug)]
-pub(super) struct Entropy(pub(super) u64);
+pub(super) struct Dice(pub(super) u64);
 
-impl Entropy {
+impl Dice {
     pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
