@@ -1,5 +1,6 @@
 //! A data plane in memory with overridden methods.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,8 +9,11 @@ use choreo_deploy::backend::{
     BackendError, DeploymentBackend, Intent, LogReader, Pull, TaskRunner,
 };
 use choreo_deploy::deployment::Generation;
+use choreo_deploy::id::DataPlaneId;
 use choreo_deploy::rollout::Rollout;
 use choreo_deploy::{InMemoryBackend, Target};
+
+use crate::world::id;
 
 /// The overrides of a test. Other calls go to the data plane in memory.
 #[async_trait]
@@ -57,6 +61,14 @@ pub(crate) struct Layered<L>(pub(crate) Arc<L>);
 /// Returns a backend for a layer, which the test keeps.
 pub(crate) fn backend<L: Layer>(layer: &Arc<L>) -> Arc<dyn DeploymentBackend> {
     Arc::new(Layered(Arc::clone(layer)))
+}
+
+/// Returns the data planes `eu-1` and `eu-2`, which the test keeps.
+pub(crate) fn two(
+    eu_1: &Arc<impl Layer>,
+    eu_2: &Arc<impl Layer>,
+) -> HashMap<DataPlaneId, Arc<dyn DeploymentBackend>> {
+    HashMap::from([(id("eu-1"), backend(eu_1)), (id("eu-2"), backend(eu_2))])
 }
 
 #[async_trait]

@@ -1,6 +1,5 @@
 //! A target that is ready and leaves its old places: its history, its room, and newer deployments.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use choreo_deploy::deployment::{Cause, Generation, Phase};
 use choreo_deploy::reason::ReasonCode;
 use choreo_deploy::resolver::ResolveError;
 use choreo_deploy::store::DeploymentStore;
-use choreo_deploy::{InMemoryBackend, Intake, Target};
+use choreo_deploy::{Deployer, InMemoryBackend, Intake, Target};
 
 use crate::layer::{self, Layer};
 use crate::moving::{HalfMoved, accept, orders, plan};
@@ -82,10 +81,7 @@ async fn a_rollback_finds_what_was_ready_and_leaving() {
 #[tokio::test(start_paused = true)]
 async fn what_was_not_left_is_taken_back_with_what_fails_next() {
     let (old, new) = (Arc::new(Plane::default()), Arc::new(Plane::default()));
-    let planes = || {
-        let planes = [("eu-1", &old), ("eu-2", &new)];
-        HashMap::from(planes.map(|(name, plane)| (id(name), layer::backend(plane))))
-    };
+    let planes = || layer::two(&old, &new);
     let world = World::of(old.inner.clone(), planes(), [plan("shop", "eu-1")]).await;
     old.fail("observe", BackendErrorKind::Unreachable, 10_000);
     accept(&world.deployer, "orders:1").await;
@@ -180,10 +176,7 @@ fn options(per_plane: usize) -> DeployerOptions {
 #[tokio::test(start_paused = true)]
 async fn removals_count_on_the_data_plane_that_they_change() {
     let (old, new) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
-    let planes = || {
-        let planes = [("eu-1", &old), ("eu-2", &new)];
-        HashMap::from(planes.map(|(name, plane)| (id(name), layer::backend(plane))))
-    };
+    let planes = || layer::two(&old, &new);
     let names = ["a", "b", "c", "d", "e", "f"];
     let plans = names.map(|name| on(name, "eu-1"));
     let world = World::of(old.inner.clone(), planes(), plans).await;
@@ -232,34 +225,39 @@ async fn removals_count_on_the_data_plane_that_they_change() {
     assert_eq!([old.most(), new.most()], [1, 1]);
 }
 
+/// Works, deploys `billing` after some seconds, and returns its phase after some more.
+async fn phase_of_billing(
+    (world, deployer): (&World, &Deployer),
+    [wait, within]: [u64; 2],
+) -> Phase {
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        let image = submission("billing", "billing:1", Cause::Manual);
+        let billing = deployer.accept(image).await.unwrap().deployment;
+        tokio::time::sleep(Duration::from_secs(within)).await;
+        world.read(&billing).await.phase
+    };
+    tokio::select! {
+        () = deployer.run(std::future::pending()) => panic!("it works until it is stopped"),
+        phase = other => phase,
+    }
+}
+
 /// Guards that a data plane that does not answer removals delays no change on the data plane that
 /// targets move to.
 #[tokio::test(start_paused = true)]
 async fn a_removal_that_hangs_holds_up_only_the_data_plane_that_it_leaves() {
     let (old, new) = (Arc::new(Plane::default()), Arc::new(Plane::default()));
-    let planes = || {
-        let planes = [("eu-1", &old), ("eu-2", &new)];
-        HashMap::from(planes.map(|(name, plane)| (id(name), layer::backend(plane))))
-    };
+    let planes = || layer::two(&old, &new);
     let world = World::of(old.inner.clone(), planes(), [plan("shop", "eu-1")]).await;
     world.deploy("orders", "orders:1").await;
     let plans = [plan("shop", "eu-2"), on("billing", "eu-2")];
     let moved = world.over(planes(), plans).with_options(options(1));
     old.hang_at_removal();
     accept(&moved, "orders:2").await;
-    let other = async {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let image = submission("billing", "billing:1", Cause::Manual);
-        let billing = moved.accept(image).await.unwrap().deployment;
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        world.read(&billing).await.phase
-    };
-    let phase = tokio::select! {
-        () = moved.run(std::future::pending()) => None,
-        phase = other => Some(phase),
-    };
+    let phase = phase_of_billing((&world, &moved), [5, 5]).await;
     assert_eq!(old.called("remove"), 1, "it hangs");
-    assert_eq!(phase, Some(Phase::Ready));
+    assert_eq!(phase, Phase::Ready);
 }
 
 /// Guards that many targets which leave a slow data plane do not delay others, and that each of them
@@ -271,10 +269,7 @@ async fn a_crowd_that_leaves_a_slow_data_plane_delays_no_other_target() {
         ..Counting::default()
     });
     let new = Arc::new(Plane::default());
-    let planes = || {
-        let (old, new) = (layer::backend(&old), layer::backend(&new));
-        HashMap::from([(id("eu-1"), old), (id("eu-2"), new)])
-    };
+    let planes = || layer::two(&old, &new);
     let names: Vec<String> = (0..80).map(|number| format!("crowd-{number}")).collect();
     let all_on = |plane| names.iter().map(move |name| on(name, plane));
     let world = World::of(old.inner.clone(), planes(), all_on("eu-1")).await;
@@ -293,18 +288,8 @@ async fn a_crowd_that_leaves_a_slow_data_plane_delays_no_other_target() {
         let image = submission(name, "app:2", Cause::Manual);
         crowd.push(moved.accept(image).await.unwrap().deployment);
     }
-    let other = async {
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let image = submission("billing", "billing:1", Cause::Manual);
-        let billing = moved.accept(image).await.unwrap().deployment;
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        world.read(&billing).await.phase
-    };
-    let phase = tokio::select! {
-        () = moved.run(std::future::pending()) => None,
-        phase = other => Some(phase),
-    };
-    assert_eq!(phase, Some(Phase::Ready));
+    let phase = phase_of_billing((&world, &moved), [60, 10]).await;
+    assert_eq!(phase, Phase::Ready);
 
     moved.work_until_idle().await.unwrap();
     for deployment in &crowd {
@@ -327,10 +312,7 @@ async fn a_target_that_waits_for_room_reports_each_place_that_it_leaves_once() {
         ..Counting::default()
     });
     let new = Arc::new(Plane::default());
-    let planes = || {
-        let (old, new) = (layer::backend(&old), layer::backend(&new));
-        HashMap::from([(id("eu-1"), old), (id("eu-2"), new)])
-    };
+    let planes = || layer::two(&old, &new);
     let plans = [plan("shop", "eu-1"), on("billing", "eu-1")];
     let world = World::of(old.inner.clone(), planes(), plans).await;
     world.deploy("orders", "orders:1").await;

@@ -374,23 +374,21 @@ async fn a_step_that_panics_while_it_leaves_ends_as_ready_at_the_deadline() {
     assert_eq!(state.planes, [id("eu-1"), id("eu-2")].into());
 }
 
-/// Guards that a refusal of one data plane does not end the retries on another.
-#[tokio::test(start_paused = true)]
-async fn a_removal_goes_on_while_one_data_plane_may_still_answer() {
-    let [refuses, silent] = [(); 2].map(|()| Arc::new(Plane::default()));
-    let planes = || {
-        HashMap::from([
-            (id("eu-1"), layer::backend(&refuses)),
-            (id("eu-2"), layer::backend(&silent)),
-        ])
-    };
-    let world = World::of(refuses.inner.clone(), planes(), [plan("shop", "eu-1")]).await;
+/// Removes a target that has moved from the first data plane to the second. Each of them fails as many
+/// removals as given. Asserts that the removal ends with the refusal, and returns the data planes.
+async fn a_removal_is_refused(failures: [(BackendErrorKind, usize); 2]) -> [Arc<Plane>; 2] {
+    let both = [(); 2].map(|()| Arc::new(Plane::default()));
+    let [first, second] = &both;
+    let planes = || layer::two(first, second);
+    let world = World::of(first.inner.clone(), planes(), [plan("shop", "eu-1")]).await;
     world.deploy("orders", "orders:1").await;
-    refuses.fail("remove", BackendErrorKind::PermissionDenied, 10_000);
+    let [(kind, times), of_second] = failures;
+    first.fail("remove", kind, times);
     let deployer = world.over(planes(), [plan("shop", "eu-2")]);
     accept(&deployer, "orders:2").await;
     deployer.work_until_idle().await.unwrap();
-    silent.fail("remove", BackendErrorKind::Unreachable, 3);
+    let (kind, times) = of_second;
+    second.fail("remove", kind, times);
     let removal = deployer.remove(&key("orders"), &id("dev")).await.unwrap();
     deployer.work_until_idle().await.unwrap();
     let removal = world.read(&removal.deployment).await;
@@ -398,6 +396,17 @@ async fn a_removal_goes_on_while_one_data_plane_may_still_answer() {
         (removal.phase, codes(&removal)),
         (Phase::Failed, vec![ReasonCode::PermissionMissing])
     );
+    both
+}
+
+/// Guards that a refusal of one data plane does not end the retries on another.
+#[tokio::test(start_paused = true)]
+async fn a_removal_goes_on_while_one_data_plane_may_still_answer() {
+    let [refuses, silent] = a_removal_is_refused([
+        (BackendErrorKind::PermissionDenied, 10_000),
+        (BackendErrorKind::Unreachable, 3),
+    ])
+    .await;
     assert!(silent.inner.shown(&orders("shop")).is_none());
     assert!(refuses.inner.shown(&orders("shop")).is_some());
 }
@@ -435,27 +444,11 @@ async fn a_crash_after_the_old_project_is_left_removes_it_once() {
 /// corrected.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_reported_before_a_newer_generation_elsewhere() {
-    let [ahead, refuses] = [(); 2].map(|()| Arc::new(Plane::default()));
-    let planes = || {
-        HashMap::from([
-            (id("eu-1"), layer::backend(&ahead)),
-            (id("eu-2"), layer::backend(&refuses)),
-        ])
-    };
-    let world = World::of(ahead.inner.clone(), planes(), [plan("shop", "eu-1")]).await;
-    world.deploy("orders", "orders:1").await;
-    ahead.fail("remove", BackendErrorKind::Stale, 10_000);
-    let deployer = world.over(planes(), [plan("shop", "eu-2")]);
-    accept(&deployer, "orders:2").await;
-    deployer.work_until_idle().await.unwrap();
-    refuses.fail("remove", BackendErrorKind::PermissionDenied, 10_000);
-    let removal = deployer.remove(&key("orders"), &id("dev")).await.unwrap();
-    deployer.work_until_idle().await.unwrap();
-    let removal = world.read(&removal.deployment).await;
-    assert_eq!(
-        (removal.phase, codes(&removal)),
-        (Phase::Failed, vec![ReasonCode::PermissionMissing])
-    );
+    a_removal_is_refused([
+        (BackendErrorKind::Stale, 10_000),
+        (BackendErrorKind::PermissionDenied, 10_000),
+    ])
+    .await;
 }
 
 /// Guards that the retries are spaced out if each step kills its worker.
