@@ -26,6 +26,7 @@ use std::str::FromStr;
 use choreo_deploy::id::{ComponentKey, TokenId};
 use choreo_deploy::token::{TokenDigest, TokenRecord};
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -243,9 +244,14 @@ fn push_random(text: &mut String, letters: &[u8], count: usize) {
     }
 }
 
-/// Returns `true` if a text contains the secret of a token. The checksum may be missing or wrong,
-/// because a token that is cut off still exposes its secret.
+/// Returns `true` if a text contains the secret of a token, as it is or in percent escapes. The
+/// checksum may be missing or wrong, because a token that is cut off still exposes its secret.
 pub(crate) fn is_exposed_in(text: &str) -> bool {
+    // Both, because an escape before a token may include its first letter.
+    is_written_in(text) || is_written_in(&percent_decode_str(text).decode_utf8_lossy())
+}
+
+fn is_written_in(text: &str) -> bool {
     text.match_indices(PREFIX).any(|(at, _)| {
         let token = text
             .as_bytes()
@@ -374,6 +380,9 @@ mod tests {
             cut,
             &format!("chd_é{text}"),
             &format!("chd_chd_{cut}.x"),
+            &cut.replace('_', "%5F"),
+            &format!("%63{}", &cut[1..]),
+            &format!("%a{cut}"),
         ] {
             assert!(is_exposed_in(exposing), "{exposing}");
         }

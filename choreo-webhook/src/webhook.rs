@@ -10,6 +10,7 @@ mod problem;
 mod request;
 mod response;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use choreo_deploy::store::TokenStore;
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};
 use http_body::Body;
+use percent_encoding::percent_decode_str;
 use tower_service::Service;
 
 use self::gate::Gate;
@@ -257,26 +259,8 @@ fn reject_token_in_url(uri: &Uri) -> Result<(), Problem> {
 }
 
 /// Replaces escapes such as `%5F`, and keeps everything that is not an escape.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digit = |at: usize| char::from(*tail.get(at)?).to_digit(16);
-        let escaped = (*first == b'%')
-            .then(|| Some(digit(0)? * 16 + digit(1)?))
-            .flatten();
-        match escaped.and_then(|byte| u8::try_from(byte).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// Names of parameters with which other webhooks accept a token in the URL.

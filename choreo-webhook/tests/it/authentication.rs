@@ -208,6 +208,7 @@ async fn a_token_in_the_body_is_neither_repeated_nor_stored() {
         json!({ "image": IMAGE, "digest": token }),
         json!({ "image": IMAGE, "commit": token }),
         json!({ "image": IMAGE, "run_url": format!("https://ci.example/?x={token}") }),
+        json!({ "image": IMAGE, "run_url": format!("https://ci.example/?x={}", token.replace('_', "%5f")) }),
         json!({ "image": IMAGE, token: "x" }),
     ] {
         let answer = world.send(world.post(), &body).await;
