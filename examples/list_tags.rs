@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The flags and the exit statuses are those of `verify_access`. A failure is written to standard error,
-//! or with `--json` to standard output. If the list is incomplete (after 100 pages or 100,000 tags), a
+//! or with `--json` to standard output. If the list is incomplete (after 100 pages or 100,000 tags, or if a page cannot be read), a
 //! line on standard error says so, or the member `"complete": false`.
 
 use std::{io, process::ExitCode};

@@ -85,8 +85,10 @@ pub struct Submission {
     pub cause: Cause,
     /// The build of the image.
     pub provenance: Provenance,
-    /// The key by which a request is a duplicate. Without a key, a request for the same image, as
-    /// written, with the same commit within ten minutes is a duplicate.
+    /// The key by which a request is a duplicate. Without a key, an automatic request for the same
+    /// image, as written, with the same commit or digest is a duplicate within
+    /// [`DeployerOptions::repeat_window`](crate::deployer::DeployerOptions::repeat_window), if the
+    /// catalog entry has not changed. A manual request is not.
     pub idempotency_key: Option<String>,
 }
 

@@ -61,8 +61,9 @@
 //! | run a task | [`Deployer::run_task`] |
 //! | do the work | [`Deployer::run`], in at least one process |
 //!
-//! The methods of [`Intake`] need `use choreo_deploy::Intake`; the others are inherent. A hold
-//! rejects deployments by CI and push events, but not manual deployments and promotions.
+//! `put_registry` needs `use choreo_deploy::store::RegistryStore`, and the methods of [`Intake`] need
+//! `use choreo_deploy::Intake`; the others are inherent. A hold rejects deployments by CI and push
+//! events, but not manual deployments and promotions.
 //!
 //! # Traits to implement
 //!
@@ -89,8 +90,9 @@
 //!
 //! - It does not pull images. It reads manifests and configurations; only data planes pull layers.
 //! - It does not watch registries for new tags.
-//! - It does not read the registry of a vendor authentication: it deploys such an image by tag, until
-//!   the data plane reports the digest.
+//! - It does not read a registry whose credential it does not have (vendor authentication, an existing
+//!   Secret, External Secrets). It deploys such an image by the digest in the request, or otherwise by
+//!   tag until the data plane reports the digest.
 //! - It does not repair drift on a data plane once a deployment is ready, and it does not push a
 //!   rotated credential to ready targets. The next deployment of the target does both.
 //! - It does not store your inventory. It reads components and environments from the

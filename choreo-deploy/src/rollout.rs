@@ -76,8 +76,9 @@ pub enum RolloutPhase {
     Absent,
     /// The rollout may still become ready.
     Progressing,
-    /// All containers of this generation answer, and those of older ones do not. A Scheduled Task is
-    /// ready if its first run could start, and a Manual Task if it can be run.
+    /// All objects of this generation are in place and its containers answer; no container of an older
+    /// generation does. A Scheduled Task is ready if its first run could start, and a Manual Task if it
+    /// can be run.
     Ready,
     /// The rollout does not become ready without a change. The reasons say why.
     Failed,

@@ -147,8 +147,8 @@
 //! # Snippets
 //!
 //! [`Snippet`] renders the CI step. It takes the token from a secret, sends the POST, waits, and maps
-//! the outcome to the exit status: 0 ready, 1 failed, 2 usage error, 3 superseded, 4 held, 5 timed
-//! out, 6 rejected, 7 unavailable ([`ExitStatus`](snippet::ExitStatus)).
+//! the outcome to the exit status: 0 ready, 1 failed, 2 wrong use, 3 superseded, 4 held, 5 timed
+//! out, 6 refused, 7 no answer ([`ExitStatus`](snippet::ExitStatus)).
 //!
 //! # Mounting it
 //!
@@ -183,7 +183,7 @@
 //!   redirect from `http`, because curl treats a redirect as success.
 //! - **Protection from clients that send headers slowly, do not read, or take all connections.** The
 //!   server of the feature `server` has it. `axum::serve` has no timeout for these clients.
-//! - **Rate limits for unauthenticated clients.** Limit by address in a proxy.
+//! - **Rate limits for unauthenticated clients, and CORS.** Limit by address in a proxy. CI is not a browser.
 //! - **Catching panics.** No input makes the webhook panic; a panic of the intake is not caught.
 
 pub mod base_url;

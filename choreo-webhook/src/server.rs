@@ -10,6 +10,8 @@
 //!   client that sends its request at once is served, and a long poll (`?wait=25`) is never cut.
 //! - Each address has a limit of connections. If a client sends many requests without waiting for
 //!   responses, they are processed one at a time, in turn with those of other clients.
+//! - A request with an ambiguous head gets `400`: without exactly one `Host` in HTTP/1.1, or with a
+//!   transfer coding other than `chunked`. Health checks need no `Host`.
 //! - `/healthz` and `/readyz` take precedence over the service, are served from memory, and can have
 //!   a separate listener ([`Health`]).
 //!

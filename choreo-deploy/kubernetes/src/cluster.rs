@@ -1,4 +1,4 @@
-//! The requests to the API server. No other module sends any, except for logs.
+//! The requests to the API server. No other module sends any, except `log` and `dated`.
 //!
 //! Objects are JSON, so this crate does not depend on the types of one Kubernetes version. Each
 //! write names what it was decided on: the object's uid and resource version, or its absence.

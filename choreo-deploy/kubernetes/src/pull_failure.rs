@@ -6,7 +6,7 @@
 
 use choreo_deploy::reason::{Evidence, Reason, ReasonCode};
 
-/// A failed pull. It may be transient.
+/// A failed pull, and whether it may be transient.
 #[derive(Debug)]
 pub(crate) struct PullFailure {
     pub(crate) reason: Reason,

@@ -1,4 +1,4 @@
-//! A generation that changes nothing: it is written to the anchor, and to no object.
+//! A generation that changes nothing: it is written to the anchor, and touches at most its pull secret.
 //!
 //! This keeps the fence of [`apply`](crate::apply). An older worker that still runs writes the
 //! content of its own generation, over objects that have not changed since it read them. An applied

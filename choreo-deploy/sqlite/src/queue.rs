@@ -1,4 +1,4 @@
-//! The queue of the writer's thread, with two lanes.
+//! A queue with two lanes, for the writer's thread and for the threads that read.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -17,7 +17,7 @@ use crate::store::{
     RunProgress, StoreError, WorkStage,
 };
 
-/// The number of claims without a write after which the work itself may kill its workers.
+/// The number of claims without a write after which the work itself may be what kills its workers.
 const MOST_CLAIMS: u32 = 8;
 
 /// The data for putting work back after its step panicked.

@@ -78,8 +78,8 @@ impl Deployer {
     /// Returns the registry that an image is pulled from, and the image under the name by which kubelets
     /// find the pull secret.
     ///
-    /// This is the component's registry if it contains the image. A release keeps the registry that it
-    /// was made from while that is registered, because the credential of that one fits.
+    /// This is the component's registry if it contains the image. Otherwise it is the registry that the
+    /// release was made from, while that is registered, because the credential of that one fits.
     pub(super) async fn registry_of(
         &self,
         component: &Component,

@@ -191,8 +191,8 @@ impl Deployer {
 
     /// Returns the identity by which a request is a duplicate.
     ///
-    /// Without a key, this is the same image, as written, with the same commit, from CI. A tag without
-    /// a commit makes no duplicate, because the tag may have moved.
+    /// Without a key, this is the same image, as written, with the same commit, from CI or a push event.
+    /// A tag with neither a commit nor a digest makes no duplicate, because the tag may have moved.
     fn idempotency(
         &self,
         submission: &Submission,

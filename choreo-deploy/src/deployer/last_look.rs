@@ -16,7 +16,7 @@ use crate::deployment::{Phase, Subject};
 use crate::reason::{Reason, ReasonCode};
 use crate::store::{ClaimedDeployment, Progress, WorkStage};
 
-/// The minimum number of attempts after the deadline.
+/// The minimum number of attempts after the deadline, unless the workers died.
 const LEAST: u32 = 3;
 
 impl Deployer {

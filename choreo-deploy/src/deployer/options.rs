@@ -33,7 +33,8 @@ pub struct DeployerOptions {
     pub deployment_deadline: Duration,
     /// The time after its deadline in which a failed deployment can still be taken back on its data
     /// plane, a deployment without a response of its data plane is still observed, or a run that is
-    /// late can still be stopped there. 5 min by default.
+    /// late can still be stopped there. 5 min by default. A deployment without a response is observed
+    /// at least three times, or once if its workers died.
     pub take_back_grace: Duration,
     /// The additional time of a run beyond its own deadline, for scheduling and pulling the image. 5 min
     /// by default.
@@ -51,8 +52,8 @@ pub struct DeployerOptions {
     pub retry_after_longest: Duration,
     /// The lifetime of an idempotency key that a caller sent. 24 h by default.
     pub key_lifetime: Duration,
-    /// The time in which CI can send the same image and commit without a key and get the same
-    /// deployment. 10 min by default.
+    /// The time in which the same automatic request (an image with a commit or a digest) without a key
+    /// gets the same deployment. 10 min by default.
     pub repeat_window: Duration,
     /// The interval at which a worker checks for work, and a waiting reader for a change, if the store
     /// does not notify them about another process. 5 s by default.

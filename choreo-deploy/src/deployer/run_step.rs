@@ -18,7 +18,7 @@ use crate::rollout::RunStatus;
 use crate::run::{Run, RunPhase};
 use crate::store::{ClaimedRun, RunOutcome, RunProgress};
 
-/// What a step does with a run before it observes it.
+/// The action of a step on a run before it observes the run.
 ///
 /// It is decided once: a run that becomes late during the step is stopped by the next step, which
 /// has the room of a change for that.

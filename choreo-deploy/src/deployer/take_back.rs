@@ -1,5 +1,5 @@
-//! The removal of a failed deployment from its data plane, before the deployment ends: "failed" is
-//! also true there.
+//! Taking a failed deployment back on its data planes before it ends, so that "failed" is also true
+//! there.
 //!
 //! The verdict and its reasons are stored first. The next step, also after a restart, takes the
 //! deployment back and then ends it.

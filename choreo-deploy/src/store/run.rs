@@ -108,7 +108,7 @@ pub struct NewRun {
     pub target: Target,
     /// The data plane of the target's environment.
     pub data_plane: DataPlaneId,
-    /// The additions to the workload.
+    /// The changes of this run to the workload.
     pub overrides: RunOverrides,
     /// The time of the request.
     pub accepted_at: Timestamp,
@@ -117,7 +117,7 @@ pub struct NewRun {
 }
 
 impl NewRun {
-    /// Creates a run without additions.
+    /// Creates a run without changes to the workload.
     #[must_use]
     pub fn new(
         id: RunId,
@@ -135,7 +135,7 @@ impl NewRun {
         }
     }
 
-    /// Sets the additions to the workload.
+    /// Sets the changes to the workload.
     #[must_use]
     pub fn with_overrides(self, overrides: RunOverrides) -> Self {
         Self { overrides, ..self }

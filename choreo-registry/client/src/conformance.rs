@@ -15,8 +15,9 @@
 //!
 //! Call the clauses outside of a Tokio runtime, because each creates one. A clause starts its own
 //! servers on loopback, sends requests to them through the transport, and panics with the broken
-//! sentence of the contract. A correct transport does not connect to other machines. TLS, proxies and
-//! names that do not exist are not covered, because they need servers elsewhere. The suite is exempt
+//! sentence of the contract. A correct transport does not connect to other machines. TLS and proxies
+//! are not covered. Neither are names that do not exist, because a look-up would query a name server
+//! elsewhere. The suite is exempt
 //! from semantic versioning: a stricter clause is not a breaking change.
 
 mod clauses;

@@ -49,8 +49,9 @@
 //! # Requests
 //!
 //! Sources send requests with the [`HttpTransport`](crate::transport::HttpTransport) that they are
-//! created with, under its egress policy. Each source accepts the hosts of its vendor in the built-in
-//! vendor table, and derives the endpoints from them. Redirects are not followed. The address of a
+//! created with, under its egress policy. Each source accepts only hosts of its vendor in the
+//! built-in vendor table (`AcrSource` not those of `azurecr.de`, `GarSource` only those of Google's
+//! public cloud), and derives the endpoints from them. Redirects are not followed. The address of a
 //! metadata service is forbidden to tenants: use a separate transport with `Egress::operator()` and
 //! `allow_plain_http`.
 //!

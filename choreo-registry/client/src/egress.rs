@@ -126,7 +126,7 @@ impl Egress {
     /// checks the scheme, literal addresses in any spelling, and for tenants the names that are never
     /// public (without a dot, or under `localhost`, `local`, `internal` or `home.arpa`), unless
     /// [`allow_host`](Self::allow_host) allows them. The address of the proxy is not checked.
-    /// Environment variables are ignored.
+    /// Environment variables for proxies, such as `HTTPS_PROXY` and `NO_PROXY`, are ignored.
     ///
     /// ```
     /// use choreo_registry_client::egress::Egress;

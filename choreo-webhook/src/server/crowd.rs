@@ -236,6 +236,7 @@ mod tests {
         let inside = crowd.inside();
         assert!(inside.guests.is_empty() && inside.addresses.is_empty() && inside.quiet.is_empty());
     }
+
     #[test]
     fn places_are_scarce_above_three_quarters() {
         let crowd = Arc::new(Crowd::new(4, 4));

@@ -22,7 +22,8 @@ pub struct ServerLimits {
     /// the file descriptors that the process may open; the rest is for stores and outgoing connections.
     ///
     /// At the limit, a new connection replaces the oldest one without a request in progress, or whose
-    /// client has not yet read what the server has written: also one that reads slowly. If there is none, the new connection is closed at once.
+    /// client has not read everything that the server has written; a slow reader counts. If there is
+    /// none, the new connection is closed at once.
     pub connections: usize,
     /// The maximum number of connections from one address, or from one IPv6 prefix. 1,024 by default.
     /// At this limit, a new connection replaces an older one from the same address. Behind a proxy, set

@@ -94,7 +94,7 @@ pub(crate) enum Command {
         #[arg(long)]
         previous: bool,
     },
-    /// List the components that may run in a place that the configuration does not have, and why.
+    /// List what may run and is not as the configuration says, and why.
     Orphans,
     /// Prepare a store that was restored from a backup, or created after a loss. Stop the server
     /// first.

@@ -9,8 +9,8 @@ use super::{Crash, start};
 use crate::cluster::Live;
 use crate::timestamp::time;
 
-/// The number of restarts after which a program crashes, and does not wait for something else. The
-/// kubelet has waited for 10 and for 20 s between them
+/// The number of restarts after which a program that exits is judged to crash, and no longer to wait
+/// for something else. The kubelet has waited for 10 and for 20 s between them
 /// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>).
 const RESTARTS: i64 = 3;
 /// The number of restarts after which an execution error of a program is permanent.

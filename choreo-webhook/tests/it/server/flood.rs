@@ -2,7 +2,7 @@
 //!
 //! The flood comes from separate processes with 500 connections each. Each process is this program
 //! with [`flood_helper`] as its only test. `CHOREO_TEST_CONNECTIONS` sets the total number of
-//! connections (1,000 by default, 10,000 in the long form).
+//! connections (1,000 by default).
 
 use std::convert::Infallible;
 use std::env;

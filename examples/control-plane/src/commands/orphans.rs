@@ -1,4 +1,4 @@
-//! `orphans`: the components that may run in a place that the configuration does not have.
+//! `orphans`: a list of workloads that may run and are not as the configuration says.
 
 use std::sync::Arc;
 
